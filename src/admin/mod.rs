@@ -1,0 +1,1 @@
+//! Decides the operator's HTTP face: metrics, liveness, readiness.

@@ -1,0 +1,9 @@
+//! Decides nothing about the domain: clock, randomness, digests, tasks, files
+//! and redaction, through which every effect enters.
+
+pub mod clock;
+pub mod digest;
+pub mod files;
+pub mod random;
+pub mod secret;
+pub mod tasks;

@@ -1,0 +1,1 @@
+//! Decides the commands of luytre and luytred.

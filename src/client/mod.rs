@@ -1,0 +1,1 @@
+//! Decides our own client for agencies: a rotatable identity, exact resume.

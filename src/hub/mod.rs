@@ -1,0 +1,1 @@
+//! Decides the engine: the only module that decides and writes.

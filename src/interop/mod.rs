@@ -1,0 +1,1 @@
+//! Decides foreign formats to model and back: total, bounded.

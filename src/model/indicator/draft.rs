@@ -1,0 +1,133 @@
+//! Decides what a producer may say about an observable, and within what bounds.
+
+use crate::base::clock::Timestamp;
+use crate::model::Invalid;
+use crate::model::marking::Marking;
+
+use super::Observable;
+
+/// Most labels on one indicator.
+pub const MAX_LABELS: usize = 64;
+/// Longest label, in bytes.
+pub const MAX_LABEL_BYTES: usize = 64;
+/// Longest description, in bytes.
+pub const MAX_DESCRIPTION_BYTES: usize = 16 * 1024;
+/// Longest text of an observable, in bytes.
+pub const MAX_VALUE_BYTES: usize = 8 * 1024;
+
+/// What to do on meeting the observable. Numbers are stored and sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum RecommendedAction {
+    /// Watch and report.
+    Monitor = 1,
+    /// Block.
+    Block = 2,
+    /// Search past records for it.
+    Hunt = 3,
+    /// Isolate the machine that shows it.
+    Isolate = 4,
+}
+
+impl RecommendedAction {
+    /// The number that is stored and sent.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The action with this number.
+    #[must_use]
+    pub const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::Monitor),
+            2 => Some(Self::Block),
+            3 => Some(Self::Hunt),
+            4 => Some(Self::Isolate),
+            _ => None,
+        }
+    }
+
+    /// The action's name at the prompt.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Monitor => "monitor",
+            Self::Block => "block",
+            Self::Hunt => "hunt",
+            Self::Isolate => "isolate",
+        }
+    }
+}
+
+/// An assertion that a producer asks to publish: read, canonical, in bounds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Draft {
+    /// What it is about. For a file with several hashes the strongest of them.
+    pub observable: Observable,
+    /// The other hashes of the same file, by kind; empty for all else.
+    pub aliases: Vec<Observable>,
+    /// The text supplied, where it differs from the canonical form.
+    pub raw: Option<String>,
+    /// How far it may travel.
+    pub marking: Marking,
+    /// Labels, sorted, without repeats.
+    pub labels: Vec<String>,
+    /// Confidence, 0 to 100.
+    pub confidence: Option<u8>,
+    /// What a reader should know; may be empty.
+    pub description: String,
+    /// When the assertion starts to hold.
+    pub valid_from: Option<Timestamp>,
+    /// When it ceases to hold.
+    pub valid_until: Option<Timestamp>,
+    /// When the observable was first seen.
+    pub first_seen: Option<Timestamp>,
+    /// When it was last seen.
+    pub last_seen: Option<Timestamp>,
+    /// What the producer recommends.
+    pub action: Option<RecommendedAction>,
+    /// Why a revoked indicator is to be brought back.
+    pub reinstate: Option<String>,
+}
+
+impl Draft {
+    /// A draft that says nothing beyond its observable and marking.
+    #[must_use]
+    pub const fn new(observable: Observable, marking: Marking) -> Self {
+        Self {
+            observable,
+            aliases: Vec::new(),
+            raw: None,
+            marking,
+            labels: Vec::new(),
+            confidence: None,
+            description: String::new(),
+            valid_from: None,
+            valid_until: None,
+            first_seen: None,
+            last_seen: None,
+            action: None,
+            reinstate: None,
+        }
+    }
+}
+
+/// Checks one label: 1 to 64 bytes, lower-case kebab-case of Unicode letters
+/// and digits, with `:`, `.`, `_`, `/`, `=` and `"` as in machine tags.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_label(label: &str) -> Result<(), Invalid> {
+    if label.is_empty() || label.len() > MAX_LABEL_BYTES {
+        return Err(Invalid::new("", format!("a label has 1 to {MAX_LABEL_BYTES} bytes")));
+    }
+    let fits = |c: char| {
+        (c.is_alphanumeric() && !c.is_uppercase()) || matches!(c, '-' | ':' | '.' | '_' | '/' | '=' | '"')
+    };
+    if label.chars().all(fits) {
+        Ok(())
+    } else {
+        Err(Invalid::new("", "a label holds lower-case letters, digits and -:._/=\" only"))
+    }
+}

@@ -1,0 +1,14 @@
+//! Decides what the domain's nouns are: pure, no async, no I/O, no clock.
+
+pub mod audience;
+pub mod event;
+pub mod indicator;
+pub mod invalid;
+pub mod marking;
+pub mod org;
+pub mod principal;
+pub mod query;
+pub mod roster;
+pub mod sighting;
+
+pub use invalid::Invalid;

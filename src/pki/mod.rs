@@ -1,0 +1,1 @@
+//! Decides X.509 and TLS: certificate to identity, issuance, the TLS snapshot.

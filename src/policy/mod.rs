@@ -1,0 +1,1 @@
+//! Decides pure decisions: may this role call this method; may this viewer see this record.

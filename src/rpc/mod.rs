@@ -1,0 +1,1 @@
+//! Decides the gRPC face: unpack, convert, call, wrap.

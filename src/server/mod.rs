@@ -1,0 +1,1 @@
+//! Decides assembly: configuration, listener, drain, telemetry.

@@ -1,0 +1,1 @@
+//! Decides RocksDB and the log: the only code that names RocksDB.

@@ -1,0 +1,1 @@
+//! Decides how protobuf becomes model and back: one file per noun.

@@ -1,0 +1,5 @@
+//! Decides how the domain is spelt on the wire: protobuf to model at one
+//! boundary, opaque encrypted tokens, the encoded-once frame.
+
+pub mod convert;
+pub mod proto;
