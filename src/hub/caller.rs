@@ -1,0 +1,61 @@
+//! Decides who is asking: a verified identity with its roles of today.
+
+use tokio_util::sync::CancellationToken;
+
+use crate::base::clock::Timestamp;
+use crate::model::org::OrgNo;
+use crate::model::principal::{Roles, SpiffeId};
+
+/// Whoever asks the hub for something. Made by [`super::Hub::authenticate`]
+/// from a verified certificate, and from nothing else.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    pub(super) identity: SpiffeId,
+    pub(super) org: OrgNo,
+    pub(super) roles: Roles,
+    pub(super) severed: CancellationToken,
+}
+
+/// What the listener proved about the other end of a connection.
+#[derive(Debug, Clone)]
+pub struct PeerCertificate {
+    /// The one SPIFFE identity in the certificate.
+    pub identity: SpiffeId,
+    /// Serial number, big-endian bytes in hexadecimal.
+    pub serial: String,
+    /// When the certificate expires.
+    pub not_after: Timestamp,
+    /// Cancelled when the certificate is revoked or expires.
+    pub severed: CancellationToken,
+}
+
+impl Caller {
+    /// The caller's identity.
+    #[must_use]
+    pub const fn identity(&self) -> &SpiffeId {
+        &self.identity
+    }
+
+    /// Number of the caller's organisation.
+    #[must_use]
+    pub const fn org(&self) -> OrgNo {
+        self.org
+    }
+
+    /// The caller's roles today.
+    #[must_use]
+    pub const fn roles(&self) -> Roles {
+        self.roles
+    }
+
+    /// Whether the caller's certificate was revoked or expired since.
+    #[must_use]
+    pub fn is_severed(&self) -> bool {
+        self.severed.is_cancelled()
+    }
+
+    /// Resolves once the caller's certificate is revoked or expires.
+    pub async fn severed(&self) {
+        self.severed.cancelled().await;
+    }
+}

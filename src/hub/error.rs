@@ -1,0 +1,299 @@
+//! Decides what went wrong, in two messages: what the caller may read, and
+//! what the log may hold.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::model::Invalid;
+
+/// The classes of error; each maps to one gRPC code, HTTP status and exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// The input is wrong; see the fields.
+    Invalid,
+    /// The caller is nobody the hub knows.
+    Unauthenticated,
+    /// The caller may not call this method.
+    Denied,
+    /// Missing, or hidden: the two are one.
+    Absent,
+    /// It is there already.
+    Exists,
+    /// The caller's version is out of date.
+    Stale,
+    /// Wrong state for this.
+    State,
+    /// Before the retained log, or of an epoch that ended.
+    Expired,
+    /// Too much.
+    Limited,
+    /// The store is latched read-only.
+    ReadOnly,
+    /// The hub is going down in good order.
+    Draining,
+    /// A newer stream or transaction took over.
+    Displaced,
+    /// Out of time.
+    Timeout,
+    /// Data is damaged.
+    Corrupt,
+    /// A fault of the hub.
+    Internal,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 15] = [
+        Self::Invalid,
+        Self::Unauthenticated,
+        Self::Denied,
+        Self::Absent,
+        Self::Exists,
+        Self::Stale,
+        Self::State,
+        Self::Expired,
+        Self::Limited,
+        Self::ReadOnly,
+        Self::Draining,
+        Self::Displaced,
+        Self::Timeout,
+        Self::Corrupt,
+        Self::Internal,
+    ];
+}
+
+/// The stable cause that a client may act on; public contract, one paragraph
+/// each in `docs/errors.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// A field is not acceptable.
+    FieldInvalid,
+    /// A marking is missing.
+    MarkingRequired,
+    /// The marking is valid TLP that this hub does not take yet.
+    MarkingUnsupported,
+    /// An organisation that the roster does not know.
+    OrganisationUnknown,
+    /// The certificate names nobody whom the roster knows.
+    PrincipalUnknown,
+    /// The organisation is suspended, ended or not yet begun.
+    OrganisationInactive,
+    /// The certificate was revoked.
+    CertificateRevoked,
+    /// The certificate expired while the connection was open.
+    CertificateExpired,
+    /// No role of the caller may call this method.
+    RoleInsufficient,
+    /// No such method.
+    MethodUnknown,
+    /// Missing or hidden.
+    NotFound,
+    /// The value was revoked by this producer.
+    IndicatorRevoked,
+    /// The item would join two records of one producer.
+    IdentityConflict,
+    /// The version is not the one that stands.
+    EtagMismatch,
+    /// The request id was used with other content.
+    DuplicateRequestId,
+    /// The request is larger than the limit.
+    RequestTooLarge,
+    /// The token is not one of ours for this caller and use.
+    ResumeTokenInvalid,
+    /// The token is from an epoch that ended, or ahead of the log.
+    ResumeTokenExpired,
+    /// The page token is not one of ours for this caller and query.
+    PageTokenInvalid,
+    /// A newer stream of the same subscription took over.
+    SubscriptionDisplaced,
+    /// Too many requests, streams or items.
+    RateLimited,
+    /// The store is read-only after a failure.
+    StoreReadOnly,
+    /// The hub is going down.
+    Draining,
+    /// Out of time.
+    DeadlineExceeded,
+    /// Stored data is damaged.
+    DataCorrupt,
+    /// A fault of the hub.
+    InternalError,
+}
+
+impl Reason {
+    /// Every reason.
+    pub const ALL: [Self; 26] = [
+        Self::FieldInvalid,
+        Self::MarkingRequired,
+        Self::MarkingUnsupported,
+        Self::OrganisationUnknown,
+        Self::PrincipalUnknown,
+        Self::OrganisationInactive,
+        Self::CertificateRevoked,
+        Self::CertificateExpired,
+        Self::RoleInsufficient,
+        Self::MethodUnknown,
+        Self::NotFound,
+        Self::IndicatorRevoked,
+        Self::IdentityConflict,
+        Self::EtagMismatch,
+        Self::DuplicateRequestId,
+        Self::RequestTooLarge,
+        Self::ResumeTokenInvalid,
+        Self::ResumeTokenExpired,
+        Self::PageTokenInvalid,
+        Self::SubscriptionDisplaced,
+        Self::RateLimited,
+        Self::StoreReadOnly,
+        Self::Draining,
+        Self::DeadlineExceeded,
+        Self::DataCorrupt,
+        Self::InternalError,
+    ];
+
+    /// The reason as it stands on the wire, `UPPER_SNAKE`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::FieldInvalid => "FIELD_INVALID",
+            Self::MarkingRequired => "MARKING_REQUIRED",
+            Self::MarkingUnsupported => "MARKING_UNSUPPORTED",
+            Self::OrganisationUnknown => "ORGANISATION_UNKNOWN",
+            Self::PrincipalUnknown => "PRINCIPAL_UNKNOWN",
+            Self::OrganisationInactive => "ORGANISATION_INACTIVE",
+            Self::CertificateRevoked => "CERTIFICATE_REVOKED",
+            Self::CertificateExpired => "CERTIFICATE_EXPIRED",
+            Self::RoleInsufficient => "ROLE_INSUFFICIENT",
+            Self::MethodUnknown => "METHOD_UNKNOWN",
+            Self::NotFound => "NOT_FOUND",
+            Self::IndicatorRevoked => "INDICATOR_REVOKED",
+            Self::IdentityConflict => "IDENTITY_CONFLICT",
+            Self::EtagMismatch => "ETAG_MISMATCH",
+            Self::DuplicateRequestId => "DUPLICATE_REQUEST_ID",
+            Self::RequestTooLarge => "REQUEST_TOO_LARGE",
+            Self::ResumeTokenInvalid => "RESUME_TOKEN_INVALID",
+            Self::ResumeTokenExpired => "RESUME_TOKEN_EXPIRED",
+            Self::PageTokenInvalid => "PAGE_TOKEN_INVALID",
+            Self::SubscriptionDisplaced => "SUBSCRIPTION_DISPLACED",
+            Self::RateLimited => "RATE_LIMITED",
+            Self::StoreReadOnly => "STORE_READ_ONLY",
+            Self::Draining => "DRAINING",
+            Self::DeadlineExceeded => "DEADLINE_EXCEEDED",
+            Self::DataCorrupt => "DATA_CORRUPT",
+            Self::InternalError => "INTERNAL_ERROR",
+        }
+    }
+
+    /// The class of this reason.
+    #[must_use]
+    pub const fn kind(self) -> Kind {
+        match self {
+            Self::FieldInvalid
+            | Self::MarkingRequired
+            | Self::MarkingUnsupported
+            | Self::OrganisationUnknown
+            | Self::DuplicateRequestId
+            | Self::RequestTooLarge
+            | Self::ResumeTokenInvalid
+            | Self::PageTokenInvalid => Kind::Invalid,
+            Self::CertificateRevoked | Self::CertificateExpired => Kind::Unauthenticated,
+            Self::PrincipalUnknown
+            | Self::OrganisationInactive
+            | Self::RoleInsufficient
+            | Self::MethodUnknown => Kind::Denied,
+            Self::NotFound => Kind::Absent,
+            Self::IndicatorRevoked | Self::IdentityConflict => Kind::State,
+            Self::EtagMismatch => Kind::Stale,
+            Self::ResumeTokenExpired => Kind::Expired,
+            Self::SubscriptionDisplaced => Kind::Displaced,
+            Self::RateLimited => Kind::Limited,
+            Self::StoreReadOnly => Kind::ReadOnly,
+            Self::Draining => Kind::Draining,
+            Self::DeadlineExceeded => Kind::Timeout,
+            Self::DataCorrupt => Kind::Corrupt,
+            Self::InternalError => Kind::Internal,
+        }
+    }
+}
+
+impl From<crate::model::invalid::Reason> for Reason {
+    fn from(reason: crate::model::invalid::Reason) -> Self {
+        use crate::model::invalid::Reason as Cause;
+        match reason {
+            Cause::FieldInvalid => Self::FieldInvalid,
+            Cause::MarkingRequired => Self::MarkingRequired,
+            Cause::MarkingUnsupported => Self::MarkingUnsupported,
+            Cause::OrganisationUnknown => Self::OrganisationUnknown,
+        }
+    }
+}
+
+/// An error of the engine.
+#[derive(Debug)]
+pub struct Error {
+    /// The stable cause.
+    pub reason: Reason,
+    /// What the caller may read, with what to do.
+    pub public: String,
+    /// What is wrong with which field, for [`Kind::Invalid`].
+    pub fields: Vec<Invalid>,
+    /// After how long a retry makes sense.
+    pub retry_after: Option<Duration>,
+    /// What the log may hold beyond that.
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Error {
+    /// An error with a text for the caller.
+    pub fn new(reason: Reason, public: impl Into<String>) -> Self {
+        Self { reason, public: public.into(), fields: Vec::new(), retry_after: None, source: None }
+    }
+
+    /// A fault of the hub: the caller reads a constant, the log the cause.
+    pub fn internal(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self {
+            source: Some(source.into()),
+            ..Self::new(Reason::InternalError, "the hub failed on this request; quote the request id to its operator")
+        }
+    }
+
+    /// Missing or hidden: one text for both.
+    #[must_use]
+    pub fn absent() -> Self {
+        Self::new(Reason::NotFound, "there is no such resource, or you may not see it")
+    }
+
+    /// The same with a cause for the log.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// The class of this error.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        self.reason.kind()
+    }
+}
+
+impl From<Invalid> for Error {
+    fn from(invalid: Invalid) -> Self {
+        Self {
+            fields: vec![invalid.clone()],
+            ..Self::new(invalid.reason.into(), invalid.to_string())
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.reason.as_str(), self.public)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
