@@ -53,7 +53,7 @@ ROCKSDB = $(if $(RUSTFLAGS),,$(shell \
 	version=$$(sed -n '/^name = "librocksdb-sys"/{n;s/version = "\(.*\)"/\1/p}' Cargo.lock); \
 	for output in $(CARGO_TARGET_DIR)/debug/build/librocksdb-sys-*/output; do \
 	    archive="$${output%/output}/out"; \
-	    if [ -s "$$archive/librocksdb.a" ] && grep -qF "librocksdb-sys-$$version" "$$output" 2>/dev/null; then \
+	    if [ -s "$$archive/librocksdb.a" ] && grep -q "cargo_manifest_dir=.*/librocksdb-sys-$$version$$" "$$output" 2>/dev/null; then \
 	        echo "ROCKSDB_LIB_DIR=$$archive ROCKSDB_STATIC=1"; break; \
 	    fi; \
 	done))
