@@ -1,1 +1,3 @@
 //! Decides foreign formats to model and back: total, bounded.
+
+pub mod roster;
