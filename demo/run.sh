@@ -28,7 +28,7 @@ bold() { if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then printf '\033[1m%s\033[0m\n'
 say() { printf '  %s\n' "$*"; }
 now() { printf '%s' "${EPOCHREALTIME/[.,]/}"; } # microseconds
 since() { awk -v us="$(($(now) - $1))" 'BEGIN { printf "%.2f", us / 1e6 }'; }
-rate() { awk -v n="$1" -v s="$2" 'BEGIN { printf "%d", s > 0 ? n / s : n }'; }
+rate() { awk -v n="$1" -v s="$2" 'BEGIN { printf "%d", (s > 0) ? n / s : n }'; }
 
 fail() {
     printf '\nFAILED: %s\n' "$*" >&2
@@ -77,16 +77,16 @@ short() {
 
 # ---- what is published ----------------------------------------------------
 
-# One value a line, no comments, none twice.
-plain() { sed -e 's/#.*//' -e 's/[[:space:]]*$//' -e '/^$/d' "$@" | awk '!seen[$0]++'; }
+# One value a line: no comments, no further columns, none twice.
+plain() { sed -e 's/#.*//' -e 's/\t.*//' -e 's/[[:space:]]*$//' -e '/^$/d' "$@" | awk '!seen[$0]++'; }
 
 choose_lists() {
     local feeds="${DATA:-../shared/data/threat/feeds}" first second
     first="$feeds/chongluadao-vn/urls.half.txt"
-    second="$feeds/ipsum/levels"
-    if [ -r "$first" ] && [ -d "$second" ]; then
+    second="$feeds/ipsum/ipsum.head20000.txt"
+    if [ -r "$first" ] && [ -r "$second" ]; then
         plain "$first" >"$run/department.txt"
-        plain "$second"/*.txt >"$run/police.txt"
+        plain "$second" >"$run/police.txt"
         data="real lists: phishing hosts of chongluadao.vn, addresses of ipsum ($feeds)"
     elif [ -n "${DATA:-}" ]; then
         # Somebody's own directory: its first text file, and all the others.
@@ -95,6 +95,7 @@ choose_lists() {
         plain "${files[0]}" >"$run/department.txt"
         if [ "${#files[@]}" -gt 1 ]; then plain "${files[@]:1}" >"$run/police.txt"; else cp "$run/department.txt" "$run/police.txt"; fi
         data="the lists in $DATA"
+        [ "$(wc -l <"$run/police.txt")" -ge 2 ] || fail "the lists in DATA=$DATA are too short to be killed in the middle"
     else
         plain demo/sample/department.txt >"$run/department.txt"
         plain demo/sample/police.txt >"$run/police.txt"
@@ -201,6 +202,15 @@ names_in() { grep -o '"name":"indicators/[^"]*"' || true; }
 names_received() { { grep '"event":"new"' "$run/$1.jsonl" || true; } | names_in | sort; }
 received() { grep -c '"event":"new"' "$run/$1.jsonl" || true; }
 has_received() { [ "$(received "$1")" -ge "$2" ]; }
+receive_all() {
+    local org deadline=$((SECONDS + PATIENCE))
+    for org in "$unit" "$ministry"; do
+        until has_received "$org" "$1"; do
+            [ "$SECONDS" -lt "$deadline" ] || fail "after $PATIENCE s $org has received $(received "$org") of $1; $run/$org.log has its last words"
+            sleep 0.02
+        done
+    done
+}
 # Names that the hub holds of one producer.
 names_held() {
     as "$centre" list --owner "$1" --limit 0 --format jsonl 2>>"$run/analyst.log" | names_in | sort -u \
@@ -229,7 +239,7 @@ publish_first() {
     accepted "$code" department
     names_held "$department" >"$run/department.names"
     first=$(wc -l <"$run/department.names")
-    for org in "$unit" "$ministry"; do until_true "$org to receive the first list" has_received "$org" "$first"; done
+    receive_all "$first"
     first_delivered=$(since "$begun")
     say "$first indicators published in $first_seconds s, every one durable before it was acknowledged"
     say "everyone has them after $first_delivered s"
@@ -255,11 +265,13 @@ feed() {
 }
 
 publish_second_and_kill() {
-    local begun publisher killed code=0
+    local begun publisher killed batch code=0
+    # Small enough that some of the first half is on its way before the kill.
+    batch=$(awk -v n="$(wc -l <"$run/police.txt")" 'BEGIN { b = int(n / 10); print (b < 1) ? 1 : (b > 500) ? 500 : b }')
     bold "3. $(short "$police") publishes; in the middle the hub is killed with SIGKILL"
     begun=$(now)
     feed "$run/police.txt" | "$LUYTRE" --profile "$run/$police.toml" publish - --tlp green --label scanner \
-        --rejects "$run/police.refused" 2>"$run/publish-police.log" &
+        --batch "$batch" --rejects "$run/police.refused" 2>"$run/publish-police.log" &
     publisher=$!
     started+=("$publisher")
     until_true "the second list to begin to arrive" has_received "$unit" "$((first + 1))"
@@ -279,7 +291,7 @@ publish_second_and_kill() {
     accepted "$code" police
     names_held "$police" >"$run/police.names"
     second=$(wc -l <"$run/police.names")
-    for org in "$unit" "$ministry"; do until_true "$org to receive the second list" has_received "$org" "$((first + second))"; done
+    receive_all "$((first + second))"
     second_delivered=$(since "$begun")
     say "$second indicators published in $second_seconds s, the time without a hub included"
 }
@@ -343,7 +355,7 @@ check() {
 
 # Pads by characters, not by bytes: names are Vietnamese.
 row() {
-    local text=$1 width=26
+    local text=$1 width=38
     printf '  %s%*s %10s %10s %9s %10s\n' "$text" "$((width - ${#text}))" '' "${@:2}"
 }
 
