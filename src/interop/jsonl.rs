@@ -115,7 +115,8 @@ impl<R: BufRead> Iterator for Records<R> {
 fn parse(number: u64, line: &[u8]) -> Result<Record, Error> {
     // Serde would read an array as the fields in order.
     if !line.starts_with(b"{") {
-        let problem = "is not a JSON object: each line is one, such as {\"value\": \"example.org\"}".to_owned();
+        let problem =
+            "is not a JSON object: each line is one, such as {\"value\": \"example.org\"}".to_owned();
         return Err(Error::NotRecord { number, problem });
     }
     serde_json::from_slice(line).map_err(|error| Error::NotRecord { number, problem: problem(&error) })
@@ -127,7 +128,7 @@ fn problem(error: &serde_json::Error) -> String {
     match error.classify() {
         serde_json::error::Category::Data => format!(
             "has a field of the wrong type or given twice, before column {column}: confidence is a number from 0 to \
-             255, to and labels are lists of texts, all else is text"
+             100, to and labels are lists of texts, all else is text"
         ),
         serde_json::error::Category::Eof => {
             "is a JSON object cut short: the whole object stands on one line".to_owned()
@@ -152,7 +153,9 @@ mod tests {
 
     #[test]
     fn unknown_fields_are_ignored_and_blank_lines_skipped() {
-        let got = read("\u{feff}{\"value\":\"example.org\",\"id\":\"x\",\"event\":{\"a\":[1]}}\r\n\n  {\"observable\":\"198.51.100.7\"}\n");
+        let got = read(
+            "\u{feff}{\"value\":\"example.org\",\"id\":\"x\",\"event\":{\"a\":[1]}}\r\n\n  {\"observable\":\"198.51.100.7\"}\n",
+        );
         assert_eq!(got.len(), 2);
         assert_eq!(got[0].as_ref().unwrap().1.value.as_deref(), Some("example.org"));
         let (number, second) = got[1].as_ref().unwrap();
@@ -161,7 +164,10 @@ mod tests {
 
     #[test]
     fn null_is_the_same_as_absent() {
-        assert_eq!(one("{\"value\":null,\"to\":null,\"labels\":null,\"confidence\":null}"), Record::default());
+        assert_eq!(
+            one("{\"value\":null,\"to\":null,\"labels\":null,\"confidence\":null}"),
+            Record::default()
+        );
     }
 
     #[test]
@@ -171,7 +177,9 @@ mod tests {
 
     #[test]
     fn a_broken_line_is_one_error_that_shows_no_value() {
-        let got = read("{\"value\":\"a.example\"}\n{\"value\":7777}\n{\"value\":\"secret\n[\"secret\"]\nsecret\n{\"confidence\":\"secret\"}\n{\"value\":\"b.example\"}\n");
+        let got = read(
+            "{\"value\":\"a.example\"}\n{\"value\":7777}\n{\"value\":\"secret\n[\"secret\"]\nsecret\n{\"confidence\":\"secret\"}\n{\"value\":\"b.example\"}\n",
+        );
         assert_eq!(got.len(), 7);
         for (at, item) in got.iter().enumerate() {
             match item {
@@ -197,6 +205,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn what_is_written_is_read_back(
             (value, kind, raw, tlp) in (text(), text(), text(), text()),

@@ -7,7 +7,9 @@ use std::io::{self, BufRead};
 #[non_exhaustive]
 pub enum Error {
     /// The line is longer than the reader takes; it was skipped.
-    #[error("line {number}: is longer than {limit} bytes and was skipped: one value or record stands on a line")]
+    #[error(
+        "line {number}: is longer than {limit} bytes and was skipped: one value or record stands on a line"
+    )]
     TooLong {
         /// Number of the line, from 1.
         number: u64,

@@ -7,4 +7,7 @@ pub mod jsonl;
 mod lines;
 pub mod plain;
 
+#[cfg(test)]
+mod tests;
+
 pub use lines::Error;

@@ -151,7 +151,9 @@ mod tests {
 
     #[test]
     fn one_bad_byte_rejects_its_own_line_only() {
-        let got = values(b"a.example\n\xff\xfe.example\nb.example \xa0\r\nc.example # caf\xe9\n# \xff\nd.example\n");
+        let got = values(
+            b"a.example\n\xff\xfe.example\nb.example \xa0\r\nc.example # caf\xe9\n# \xff\nd.example\n",
+        );
         assert_eq!(got.len(), 5);
         assert_eq!(got[0], (1, Ok("a.example".to_owned())));
         assert!(matches!(&got[1], (2, Err(why)) if why.contains("line 2") && why.contains("UTF-8")));
@@ -198,6 +200,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn any_bytes_are_read_to_the_end_with_rising_numbers(input in proptest::collection::vec(any::<u8>(), 0..300)) {
             let ends = input.iter().filter(|&&b| b == b'\n').count() as u64;

@@ -27,7 +27,7 @@ pub(super) fn any(text: &str) -> Result<Observable, Invalid> {
 
 /// Reads an IPv4 address.
 pub(super) fn ipv4(text: &str) -> Result<Observable, Invalid> {
-    match any(text)? {
+    match one_address(text)? {
         Observable::Ipv6(_) => Err(Invalid::new("", "is an IPv6 address: give it as ipv6")),
         address => Ok(address),
     }
@@ -35,10 +35,20 @@ pub(super) fn ipv4(text: &str) -> Result<Observable, Invalid> {
 
 /// Reads an IPv6 address; an IPv4-mapped one becomes the IPv4 address.
 pub(super) fn ipv6(text: &str) -> Result<Observable, Invalid> {
-    if text.parse::<Ipv4Addr>().is_ok() {
-        return Err(Invalid::new("", "is an IPv4 address: give it as ipv4"));
+    match one_address(text)? {
+        Observable::Ipv4(_) if !text.contains(':') => {
+            Err(Invalid::new("", "is an IPv4 address: give it as ipv4"))
+        }
+        address => Ok(address),
     }
-    any(text)
+}
+
+/// Reads an address, or a network of one.
+fn one_address(text: &str) -> Result<Observable, Invalid> {
+    match network(text)? {
+        Observable::Cidr(_) => Err(Invalid::new("", "is a network: give it as cidr")),
+        address => Ok(address),
+    }
 }
 
 /// Reads a network; bits beyond the prefix are cleared.
@@ -72,7 +82,10 @@ pub(super) fn network(text: &str) -> Result<Observable, Invalid> {
 /// Reads an address and a port.
 pub(super) fn endpoint(text: &str) -> Result<Observable, Invalid> {
     let (host, port) = split_port(text).ok_or_else(|| {
-        Invalid::new("", "is not an address and a port: write 198.51.100.7:443, or [2001:db8::7]:443 for IPv6")
+        Invalid::new(
+            "",
+            "is not an address and a port: write 198.51.100.7:443, or [2001:db8::7]:443 for IPv6",
+        )
     })?;
     let address = parse(host).ok_or_else(|| not_an_address(host))?;
     let port = port_number(port)?;
@@ -88,7 +101,9 @@ pub(super) fn looks_like_endpoint(text: &str) -> bool {
 /// a mask.
 pub(super) fn looks_like_prefix(tail: &str) -> bool {
     let digits = tail.trim_start_matches('/');
-    tail.len() == digits.len() + 1 && !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+    tail.len() == digits.len() + 1
+        && !digits.is_empty()
+        && digits.bytes().all(|b| b.is_ascii_digit() || b == b'.')
 }
 
 /// Checks the decimal number of a port.
@@ -101,7 +116,9 @@ pub(super) fn port_number(text: &str) -> Result<u16, Invalid> {
 
 /// Why `text` is not an address, for the forms that people do write.
 pub(super) fn not_an_address(text: &str) -> Invalid {
-    let problem = if text.contains('%') {
+    let problem = if text.contains(char::is_whitespace) {
+        "holds white space: give one value at a time"
+    } else if text.contains('%') {
         "has a zone id, which means something on one machine only: give the address without % and what follows"
     } else if is_numeric(text) {
         "is not an IPv4 address: write four decimal numbers from 0 to 255 without leading zeros, such as 198.51.100.7; \

@@ -28,6 +28,9 @@ pub(super) fn domain(text: &str) -> Result<Observable, Invalid> {
         .to_ascii(text.as_bytes(), DENIED, Hyphens::Allow, DnsLength::Ignore)
         .map_err(|_| Invalid::new("", not_a_name(text)))?;
     let name = ascii.strip_suffix('.').unwrap_or(&ascii);
+    if !name.is_empty() && !name.contains('.') {
+        return Err(Invalid::new("", single_label(name)));
+    }
     check(name)?;
     Ok(Observable::Domain(name.into()))
 }
@@ -42,17 +45,26 @@ pub(super) fn check(name: &str) -> Result<(), Invalid> {
     for label in name.split('.') {
         labels += 1;
         if label.is_empty() {
-            return Err(Invalid::new("", "has an empty label: host names have no dot at the start and no two dots together"));
+            return Err(Invalid::new(
+                "",
+                "has an empty label: host names have no dot at the start and no two dots together",
+            ));
         }
         if label.len() > MAX_LABEL_BYTES {
-            return Err(Invalid::new("", format!("has a label of more than {MAX_LABEL_BYTES} bytes, which no host name may have")));
+            return Err(Invalid::new(
+                "",
+                format!("has a label of more than {MAX_LABEL_BYTES} bytes, which no host name may have"),
+            ));
         }
         if !label.bytes().all(is_label_byte) {
-            return Err(Invalid::new("", "is not a host name: labels hold letters, digits, hyphens and underscores"));
+            return Err(Invalid::new(
+                "",
+                "is not a host name: labels hold letters, digits, hyphens and underscores",
+            ));
         }
     }
     if labels < 2 {
-        return Err(Invalid::new("", single_label(name)));
+        return Err(Invalid::new("", "has one label only, which names nothing outside its own network"));
     }
     let top = name.rsplit_once('.').map_or(name, |(_, top)| top);
     check_top_level(top)

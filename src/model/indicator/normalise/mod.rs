@@ -15,8 +15,6 @@ mod url;
 #[cfg(test)]
 mod tests;
 
-use std::borrow::Cow;
-
 use crate::model::Invalid;
 
 use super::draft::MAX_VALUE_BYTES;
@@ -170,6 +168,3 @@ fn with_raw(observable: Observable, text: &str) -> Canonical {
     };
     Canonical { observable, raw: (!same).then(|| text.to_owned()) }
 }
-
-/// `text` with an owner only where it had to change.
-type Refanged<'a> = Cow<'a, str>;

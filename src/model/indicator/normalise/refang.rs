@@ -5,7 +5,7 @@
 //! Nothing here accepts a value: callers parse the result, and refuse the
 //! whole where it does not parse. `\.` is no defanging: it is a pattern.
 
-use super::Refanged;
+use std::borrow::Cow;
 
 /// Schemes as defanged, and what they stand for.
 const SCHEMES: [(&str, &str); 13] = [
@@ -31,13 +31,13 @@ const SEPARATORS: [&str; 9] =
 /// A URL cut where refanging needs it.
 pub(super) struct Parts<'a> {
     /// The scheme in lower case, refanged.
-    pub(super) scheme: Refanged<'a>,
+    pub(super) scheme: Cow<'a, str>,
     /// User, password and `@`, as written; mostly empty.
     pub(super) userinfo: &'a str,
     /// Host and port, refanged.
-    pub(super) host: Refanged<'a>,
+    pub(super) host: Cow<'a, str>,
     /// Path, query and fragment, refanged.
-    pub(super) tail: Refanged<'a>,
+    pub(super) tail: Cow<'a, str>,
 }
 
 /// Whether `text` starts with a scheme and `://`, defanged or not.
@@ -57,8 +57,7 @@ pub(super) fn parts(text: &str) -> Option<Parts<'_>> {
         _ => (rest, &['/', '?', '#']),
     };
     let (authority, tail) = rest.split_at(rest.find(ends).unwrap_or(rest.len()));
-    let (userinfo, host_text) =
-        authority.rfind('@').map_or(("", authority), |at| authority.split_at(at + 1));
+    let (userinfo, host_text) = authority.rfind('@').map_or(("", authority), |at| authority.split_at(at + 1));
     Some(Parts { scheme, userinfo, host: host(host_text), tail: self::tail(tail) })
 }
 
@@ -70,9 +69,9 @@ pub(super) fn split_authority(text: &str) -> (&str, &str) {
 
 /// Host and port with the marks of defanging undone: brackets next to a dot,
 /// a bracketed `dot`, a bracketed colon.
-pub(super) fn host(text: &str) -> Refanged<'_> {
+pub(super) fn host(text: &str) -> Cow<'_, str> {
     if !text.contains(is_bracket) {
-        return Refanged::Borrowed(text);
+        return Cow::Borrowed(text);
     }
     let text = replace_bracketed(text, ":", ":");
     let text = replace_bracketed(&text, "dot", ".");
@@ -88,14 +87,14 @@ pub(super) fn host(text: &str) -> Refanged<'_> {
         }
         out.push(c);
     }
-    Refanged::Owned(out)
+    Cow::Owned(out)
 }
 
 /// Path, query and fragment with `[.]` read as a dot, unless a second defanged
 /// URL stands in it: what that one meant is not known.
-pub(super) fn tail(text: &str) -> Refanged<'_> {
+pub(super) fn tail(text: &str) -> Cow<'_, str> {
     if !text.contains("[.]") || text.to_ascii_lowercase().contains("hxxp") {
-        return Refanged::Borrowed(text);
+        return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -107,7 +106,7 @@ pub(super) fn tail(text: &str) -> Refanged<'_> {
             out.push(c);
         }
     }
-    Refanged::Owned(out)
+    Cow::Owned(out)
 }
 
 fn split_scheme(text: &str) -> Option<(&str, &str)> {
@@ -119,13 +118,13 @@ fn split_scheme(text: &str) -> Option<(&str, &str)> {
     SEPARATORS.iter().find_map(|separator| rest.strip_prefix(separator)).map(|rest| (scheme, rest))
 }
 
-fn scheme_name(scheme: &str) -> Refanged<'_> {
+fn scheme_name(scheme: &str) -> Cow<'_, str> {
     if let Some((_, name)) = SCHEMES.iter().find(|(defanged, _)| defanged.eq_ignore_ascii_case(scheme)) {
-        Refanged::Borrowed(name)
+        Cow::Borrowed(name)
     } else if scheme.bytes().any(|b| b.is_ascii_uppercase()) {
-        Refanged::Owned(scheme.to_ascii_lowercase())
+        Cow::Owned(scheme.to_ascii_lowercase())
     } else {
-        Refanged::Borrowed(scheme)
+        Cow::Borrowed(scheme)
     }
 }
 

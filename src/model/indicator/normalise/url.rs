@@ -29,7 +29,10 @@ pub(super) fn url(text: &str) -> Result<Observable, Invalid> {
     canonicalise_host(&mut url)?;
     let text = String::from(url);
     if text.len() > MAX_VALUE_BYTES {
-        return Err(Invalid::new("", format!("is too long once escaped: a URL has at most {MAX_VALUE_BYTES} bytes")));
+        return Err(Invalid::new(
+            "",
+            format!("is too long once escaped: a URL has at most {MAX_VALUE_BYTES} bytes"),
+        ));
     }
     Ok(Observable::Url(text.into()))
 }
@@ -54,7 +57,10 @@ fn without_scheme(text: &str) -> Result<Parts<'_>, Invalid> {
     if !address::is_address(name) {
         domain::domain(name)?;
     } else if name.contains(':') && !name.starts_with('[') {
-        return Err(Invalid::new("", "is not a URL: an IPv6 host stands in brackets, as in http://[2001:db8::7]/"));
+        return Err(Invalid::new(
+            "",
+            "is not a URL: an IPv6 host stands in brackets, as in http://[2001:db8::7]/",
+        ));
     }
     if let Some(port) = port {
         address::port_number(port)?;
@@ -84,7 +90,8 @@ fn canonicalise_host(url: &mut Url) -> Result<(), Invalid> {
     let canonical = match Host::parse(given).map_err(refused)? {
         Host::Domain(name) => {
             let name = name.strip_suffix('.').unwrap_or(&name);
-            domain::check(name).map_err(|e| Invalid::new("", format!("is a URL whose host {}", e.problem)))?;
+            domain::check(name)
+                .map_err(|e| Invalid::new("", format!("is a URL whose host {}", e.problem)))?;
             name.to_owned()
         }
         Host::Ipv4(v4) => v4.to_string(),
@@ -99,9 +106,13 @@ fn canonicalise_host(url: &mut Url) -> Result<(), Invalid> {
 fn refused(error: ParseError) -> Invalid {
     let problem = match error {
         ParseError::EmptyHost => "is a URL without a host: only URLs that name a host are taken",
-        ParseError::InvalidPort => "is a URL with a bad port: after the host comes a colon and a number up to 65535",
+        ParseError::InvalidPort => {
+            "is a URL with a bad port: after the host comes a colon and a number up to 65535"
+        }
         ParseError::InvalidIpv4Address => "is a URL whose host ends in a number but is not an IPv4 address",
-        ParseError::InvalidIpv6Address => "is a URL with a bad IPv6 host: write it as [2001:db8::7], without a zone id",
+        ParseError::InvalidIpv6Address => {
+            "is a URL with a bad IPv6 host: write it as [2001:db8::7], without a zone id"
+        }
         ParseError::IdnaError | ParseError::InvalidDomainCharacter => {
             "is a URL whose host is not a host name, even with [.] and the like read as dots"
         }
