@@ -75,7 +75,9 @@ lint: ## formatting, clippy, licences and bans of dependencies
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny --log-level error check; \
-	else echo "cargo-deny is not here, so deny.toml was not checked (cargo install cargo-deny --locked)."; fi
+	elif cargo tree --locked -e normal,build -i ring 2>/dev/null | grep -q '^ring '; then \
+	    echo "ring is in the tree again; aws-lc-rs is the only crypto provider." >&2; exit 1; \
+	else echo "cargo-deny is not here: of deny.toml only the ban of ring was checked (cargo install cargo-deny --locked)."; fi
 
 doc: ## the documentation of the code, warnings denied
 	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps
