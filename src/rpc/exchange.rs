@@ -1,0 +1,266 @@
+//! Decides nothing: unpacks the calls of `ExchangeService`, hands them to the
+//! hub, and wraps what it answers.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_util::{Stream, StreamExt as _, stream};
+use prost::Message as _;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::hub::error::{Error, Reason};
+use crate::hub::{self, Caller, Hub, Rejection};
+use crate::model::Invalid;
+use crate::wire::convert::{batch, draft, filter, name, observable, revocation, sighting};
+use crate::wire::proto::v1;
+use crate::wire::proto::v1::exchange_service_server::ExchangeService;
+
+use super::call::Call;
+use super::status::{self, invalid, status};
+
+/// Requests of one stream that may be in flight at once.
+const PUBLISH_WINDOW: usize = 32;
+/// Look-ups of one stream that may be in flight at once.
+const LOOKUP_WINDOW: usize = 8;
+
+/// The answers of a stream.
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// The calls of `ExchangeService`.
+#[derive(Debug, Clone)]
+pub(super) struct Exchange(pub(super) Arc<Hub>);
+
+#[tonic::async_trait]
+impl ExchangeService for Exchange {
+    async fn publish_indicators(
+        &self,
+        mut request: Request<v1::PublishIndicatorsRequest>,
+    ) -> Result<Response<v1::PublishIndicatorsResponse>, Status> {
+        let call = Call::take(&mut request)?;
+        publish(&self.0, &call.caller, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    type PublishStreamStream = Answers<v1::PublishIndicatorsResponse>;
+
+    async fn publish_stream(
+        &self,
+        mut request: Request<Streaming<v1::PublishIndicatorsRequest>>,
+    ) -> Result<Response<Self::PublishStreamStream>, Status> {
+        let call = Call::take(&mut request)?;
+        let hub = Arc::clone(&self.0);
+        // Each request is begun in order of arrival; `buffered` answers in the
+        // same order, and stops reading while its window is full.
+        let answers = until_severed(Arc::clone(&hub), call.clone(), request.into_inner())
+            .map(move |request| {
+                let (hub, call) = (Arc::clone(&hub), call.clone());
+                async move { publish(&hub, &call.again(&hub).map_err(status)?, request?).await.map_err(status) }
+            })
+            .buffered(PUBLISH_WINDOW);
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn revoke_indicator(
+        &self,
+        mut request: Request<v1::RevokeIndicatorRequest>,
+    ) -> Result<Response<v1::RevokeIndicatorResponse>, Status> {
+        let call = Call::take(&mut request)?;
+        let v1::RevokeIndicatorRequest { request_id, name, revocation, etag } = request.into_inner();
+        let request_id = name::read_request_id(&request_id).map_err(invalid)?;
+        let id = name::read_indicator("name", &name).map_err(invalid)?;
+        let revocation = revocation::read(revocation).map_err(|refused| invalid(refused.under("revocation")))?;
+        let etag = name::read_etag(&etag).map_err(invalid)?;
+        let stored = self.0.revoke(&call.caller, request_id, id, revocation, etag).await.map_err(status)?;
+        Ok(Response::new(v1::RevokeIndicatorResponse { indicator: Some(decode(stored)?) }))
+    }
+
+    async fn report_sightings(
+        &self,
+        mut request: Request<v1::ReportSightingsRequest>,
+    ) -> Result<Response<v1::ReportSightingsResponse>, Status> {
+        let call = Call::take(&mut request)?;
+        let request = request.into_inner();
+        let size = request.encoded_len();
+        let v1::ReportSightingsRequest { request_id, sightings } = request;
+        let request_id = name::read_request_id(&request_id).map_err(invalid)?;
+        check_batch("sightings", sightings.len(), size).map_err(status)?;
+        let items = read_each("sightings", sightings, sighting::read);
+        let recorded = self.0.report_sightings(&call.caller, request_id, items).await.map_err(status)?;
+        let results = recorded.into_iter().map(sighting_result).collect();
+        Ok(Response::new(v1::ReportSightingsResponse { results }))
+    }
+
+    async fn get_indicator(
+        &self,
+        mut request: Request<v1::GetIndicatorRequest>,
+    ) -> Result<Response<v1::GetIndicatorResponse>, Status> {
+        let call = Call::take(&mut request)?;
+        let v1::GetIndicatorRequest { name } = request.into_inner();
+        let id = name::read_indicator("name", &name).map_err(invalid)?;
+        let found = self.0.get(&call.caller, id).await.map_err(status)?;
+        let sightings = found.sightings.into_iter().map(decode).collect::<Result<_, _>>()?;
+        Ok(Response::new(v1::GetIndicatorResponse { indicator: Some(decode(found.indicator)?), sightings }))
+    }
+
+    async fn list_indicators(
+        &self,
+        mut request: Request<v1::ListIndicatorsRequest>,
+    ) -> Result<Response<v1::ListIndicatorsResponse>, Status> {
+        let call = Call::take(&mut request)?;
+        let v1::ListIndicatorsRequest { filter, page_size, page_token } = request.into_inner();
+        let filter = filter::read(filter).map_err(|refused| invalid(refused.under("filter")))?;
+        let size = batch::read_page_size(page_size).map_err(invalid)?;
+        let page = self.0.list(&call.caller, filter, size, &page_token).await.map_err(status)?;
+        let indicators = page.indicators.into_iter().map(decode).collect::<Result<_, _>>()?;
+        Ok(Response::new(v1::ListIndicatorsResponse { indicators, next_page_token: page.next_page_token }))
+    }
+
+    type LookupObservablesStream = Answers<v1::LookupObservablesResponse>;
+
+    async fn lookup_observables(
+        &self,
+        mut request: Request<Streaming<v1::LookupObservablesRequest>>,
+    ) -> Result<Response<Self::LookupObservablesStream>, Status> {
+        let call = Call::take(&mut request)?;
+        let hub = Arc::clone(&self.0);
+        let answers = until_severed(Arc::clone(&hub), call.clone(), request.into_inner())
+            .map(move |request| {
+                let (hub, call) = (Arc::clone(&hub), call.clone());
+                async move { lookup(&hub, &call.again(&hub).map_err(status)?, request?).await.map_err(status) }
+            })
+            .buffered(LOOKUP_WINDOW);
+        Ok(Response::new(Box::pin(answers)))
+    }
+}
+
+async fn publish(
+    hub: &Hub,
+    caller: &Caller,
+    request: v1::PublishIndicatorsRequest,
+) -> Result<v1::PublishIndicatorsResponse, Error> {
+    let size = request.encoded_len();
+    let v1::PublishIndicatorsRequest { request_id, indicators } = request;
+    let request_id = name::read_request_id(&request_id)?;
+    check_batch("indicators", indicators.len(), size)?;
+    let items = read_each("indicators", indicators, draft::read);
+    let verdicts = hub.publish(caller, request_id, items).await?;
+    Ok(v1::PublishIndicatorsResponse { results: verdicts.into_iter().map(publish_result).collect() })
+}
+
+async fn lookup(
+    hub: &Hub,
+    caller: &Caller,
+    request: v1::LookupObservablesRequest,
+) -> Result<v1::LookupObservablesResponse, Error> {
+    let size = request.encoded_len();
+    let v1::LookupObservablesRequest { observables } = request;
+    check_batch("observables", observables.len(), size)?;
+    // A file is asked for under each of its hashes: one item, several values.
+    let mut values = Vec::with_capacity(observables.len());
+    let read = read_each("observables", observables, |pb| {
+        let observable::Read { observable, aliases, raw: _ } = observable::read(Some(pb))?;
+        let before = values.len();
+        values.push(observable);
+        values.extend(aliases);
+        Ok(values.len() - before)
+    });
+    let mut found = hub.lookup(caller, values).await?.into_iter();
+    let results = read
+        .into_iter()
+        .map(|item| match item {
+            Ok(values) => lookup_result(found.by_ref().take(values).flatten().collect()),
+            Err(refused) => v1::LookupResult { matches: Vec::new(), rejected: Some(status::rejection(refused.into())) },
+        })
+        .collect();
+    Ok(v1::LookupObservablesResponse { results })
+}
+
+/// Reads each item of a batch on its own.
+fn read_each<P, T>(
+    field: &str,
+    items: Vec<P>,
+    mut read: impl FnMut(P) -> Result<T, Invalid>,
+) -> Vec<Result<T, Invalid>> {
+    items
+        .into_iter()
+        .enumerate()
+        .map(|(i, item)| read(item).map_err(|invalid| invalid.under(format_args!("{field}[{i}]"))))
+        .collect()
+}
+
+fn check_batch(field: &str, items: usize, encoded: usize) -> Result<(), Error> {
+    batch::check_some(field, items)?;
+    if batch::is_too_large(items, encoded) {
+        return Err(Error::new(Reason::RequestTooLarge, "a request holds at most 1,000 items and 4 MiB; send several"));
+    }
+    Ok(())
+}
+
+fn publish_result(verdict: Result<hub::Published, Rejection>) -> v1::PublishResult {
+    use v1::publish_result::Outcome;
+    let outcome = match verdict {
+        Ok(hub::Published { id, version, effect }) => {
+            Outcome::Published(v1::PublishedIndicator { name: name::indicator(id), version, effect: published_effect(effect).into() })
+        }
+        Err(refused) => Outcome::Rejected(status::rejection(refused)),
+    };
+    v1::PublishResult { outcome: Some(outcome) }
+}
+
+const fn published_effect(effect: hub::Effect) -> v1::PublishEffect {
+    match effect {
+        hub::Effect::Created => v1::PublishEffect::Created,
+        hub::Effect::Updated => v1::PublishEffect::Updated,
+        hub::Effect::Unchanged => v1::PublishEffect::Unchanged,
+        hub::Effect::Reinstated => v1::PublishEffect::Reinstated,
+    }
+}
+
+fn sighting_result(verdict: Result<hub::SightingName, Rejection>) -> v1::SightingResult {
+    use v1::sighting_result::Outcome;
+    let outcome = match verdict {
+        Ok(hub::SightingName { indicator, sighting }) => Outcome::Recorded(name::sighting(indicator, sighting)),
+        Err(refused) => Outcome::Rejected(status::rejection(refused)),
+    };
+    v1::SightingResult { outcome: Some(outcome) }
+}
+
+fn lookup_result(mut matches: Vec<hub::Match>) -> v1::LookupResult {
+    // Several hashes of one file meet the same indicator.
+    let mut seen = Vec::with_capacity(matches.len());
+    matches.retain(|found| {
+        let new = !seen.contains(&found.id);
+        seen.push(found.id);
+        new
+    });
+    let matches = matches
+        .into_iter()
+        .map(|hub::Match { id, owner, state }| v1::LookupMatch {
+            name: name::indicator(id),
+            owner: name::organisation(&owner),
+            state: i32::from(state.number()),
+        })
+        .collect();
+    v1::LookupResult { matches, rejected: None }
+}
+
+/// The requests of a stream, ended with the reason once the caller's
+/// certificate is no longer good.
+fn until_severed<T: Send + 'static>(
+    hub: Arc<Hub>,
+    call: Call,
+    requests: Streaming<T>,
+) -> impl Stream<Item = Result<T, Status>> + Send {
+    let caller = call.caller.clone();
+    let watched = call.caller.clone();
+    requests.take_until(async move { watched.severed().await }).chain(
+        stream::once(async move {
+            if caller.is_severed() { Some(Err(status(call.severed(&hub).await))) } else { None }
+        })
+        .filter_map(std::future::ready),
+    )
+}
+
+/// Reads a message that the hub itself encoded.
+fn decode<M: prost::Message + Default>(encoded: bytes::Bytes) -> Result<M, Status> {
+    M::decode(encoded).map_err(|error| status(Error::internal(error)))
+}
