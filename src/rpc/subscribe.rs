@@ -33,9 +33,9 @@ const OPEN_WITHIN: Duration = Duration::from_secs(10);
 /// Largest message of a subscriber, in bytes: an `Open` with a full filter.
 const MAX_REQUEST_BYTES: usize = 64 * 1024;
 /// Frames that wait for a slow reader.
-const FRAMES: usize = 4;
+const WAITING_FRAMES: usize = 4;
 /// Commands that wait for the pump.
-const COMMANDS: usize = 16;
+const WAITING_COMMANDS: usize = 16;
 
 /// The `Subscribe` call.
 #[derive(Debug, Clone)]
@@ -58,24 +58,24 @@ impl Subscribe {
     async fn open(
         self,
         mut request: Request<Streaming<v1::SubscribeRequest>>,
-    ) -> Result<Response<Outgoings>, Status> {
+    ) -> Result<Response<Frames>, Status> {
         let call = Call::take(&mut request)?;
         let mut incoming = request.into_inner();
         let open = first(&mut incoming).await?;
         let open = read_open(open, call.caller.identity().org()).map_err(status)?;
         let (opened, pump) = self.hub.subscribe(&call.caller, open).await.map_err(status)?;
-        let (out, frames) = mpsc::channel(FRAMES);
+        let (out, frames) = mpsc::channel(WAITING_FRAMES);
         tasks::spawn("subscription", self.streams.track_future(run(pump, incoming, out)));
-        let frames = ReceiverStream::new(frames).map(|frame| frame.map(Outgoing::Frame).map_err(status));
-        let opened = stream::once(std::future::ready(Ok(Outgoing::Opened(write_opened(opened)))));
-        Ok(Response::new(Box::pin(opened.chain(frames))))
+        let opened = stream::once(std::future::ready(Ok(write_opened(opened))));
+        let frames = opened.chain(ReceiverStream::new(frames).map(|frame| frame.map_err(status)));
+        Ok(Response::new(Box::pin(frames)))
     }
 }
 
 impl tonic::server::StreamingService<v1::SubscribeRequest> for Subscribe {
-    type Response = Outgoing;
-    type ResponseStream = Outgoings;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Outgoings>, Status>> + Send>>;
+    type Response = Frame;
+    type ResponseStream = Frames;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Frames>, Status>> + Send>>;
 
     fn call(&mut self, request: Request<Streaming<v1::SubscribeRequest>>) -> Self::Future {
         Box::pin(self.clone().open(request))
@@ -85,7 +85,7 @@ impl tonic::server::StreamingService<v1::SubscribeRequest> for Subscribe {
 /// Runs the pump beside the reading of commands; it ends when the pump does,
 /// which is when the client has gone, the hub drains, or either erred.
 async fn run(pump: Pump, mut incoming: Streaming<v1::SubscribeRequest>, out: mpsc::Sender<Result<Frame, Error>>) {
-    let (commands, taken) = mpsc::channel(COMMANDS);
+    let (commands, taken) = mpsc::channel(WAITING_COMMANDS);
     let reading = async move {
         while let Some(command) = next_command(&mut incoming).await {
             let last = command.is_err();
@@ -174,30 +174,22 @@ fn token(bytes: Bytes) -> Result<Bytes, Error> {
     }
 }
 
-fn write_opened(opened: Opened) -> v1::SubscribeResponse {
+fn write_opened(opened: Opened) -> Frame {
     let Opened { filter, token, heartbeat_seconds } = opened;
     let opened = v1::Opened { filter: Some(filter::write(filter)), resume_token: token, heartbeat_seconds };
-    v1::SubscribeResponse { message: Some(v1::subscribe_response::Message::Opened(opened)) }
-}
-
-/// What the hub sends on a stream.
-#[derive(Debug)]
-pub(super) enum Outgoing {
-    /// The first message.
-    Opened(v1::SubscribeResponse),
-    /// All others, encoded already.
-    Frame(Frame),
+    let message = v1::SubscribeResponse { message: Some(v1::subscribe_response::Message::Opened(opened)) };
+    Frame::Message(message.encode_to_vec().into())
 }
 
 /// The messages of one stream.
-type Outgoings = Pin<Box<dyn Stream<Item = Result<Outgoing, Status>> + Send>>;
+type Frames = Pin<Box<dyn Stream<Item = Result<Frame, Status>> + Send>>;
 
 /// Writes frames as they are and reads protobuf.
 #[derive(Debug, Clone, Copy)]
 struct FrameCodec;
 
 impl Codec for FrameCodec {
-    type Encode = Outgoing;
+    type Encode = Frame;
     type Decode = v1::SubscribeRequest;
     type Encoder = Self;
     type Decoder = Self;
@@ -212,18 +204,13 @@ impl Codec for FrameCodec {
 }
 
 impl Encoder for FrameCodec {
-    type Item = Outgoing;
+    type Item = Frame;
     type Error = Status;
 
-    fn encode(&mut self, item: Outgoing, dst: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        match item {
-            Outgoing::Opened(message) => message.encode(dst).map_err(|error| status(Error::internal(error))),
-            Outgoing::Frame(frame) => {
-                dst.reserve(frame.encoded_len());
-                frame.encode(dst);
-                Ok(())
-            }
-        }
+    fn encode(&mut self, frame: Frame, dst: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        dst.reserve(frame.encoded_len());
+        frame.encode(dst);
+        Ok(())
     }
 
     /// Frames are large already: what is ready at once goes out at once.
@@ -238,5 +225,59 @@ impl Decoder for FrameCodec {
 
     fn decode(&mut self, src: &mut DecodeBuf<'_>) -> Result<Option<Self::Item>, Status> {
         v1::SubscribeRequest::decode(src).map(Some).map_err(|error| Status::internal(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use v1::subscribe_request::Message;
+
+    fn own() -> OrgSlug {
+        OrgSlug::parse("own").unwrap()
+    }
+
+    fn earliest() -> v1::Open {
+        v1::Open { start: Some(v1::open::Start::Position(1)), ..Default::default() }
+    }
+
+    fn refused(open: v1::Open) -> (Reason, String) {
+        let error = read_open(open, &own()).err().unwrap();
+        (error.reason, error.fields.first().map(|f| f.field.clone()).unwrap_or_default())
+    }
+
+    #[test]
+    fn a_stream_says_where_to_start_unless_its_name_knows() {
+        assert_eq!(refused(v1::Open::default()), (Reason::FieldInvalid, "open.start".into()));
+        assert!(read_open(earliest(), &own()).is_ok());
+        let named = v1::Open { subscription: "organisations/me/subscriptions/siem".into(), ..Default::default() };
+        let open = read_open(named, &own()).unwrap();
+        assert!(open.start.is_none());
+        assert_eq!(open.subscription.as_deref(), Some("siem"));
+    }
+
+    #[test]
+    fn the_name_of_another_organisation_is_as_absent_as_none() {
+        let foreign = v1::Open { subscription: "organisations/other/subscriptions/siem".into(), ..earliest() };
+        assert_eq!(refused(foreign).0, Reason::NotFound);
+    }
+
+    #[test]
+    fn a_refused_open_names_the_path_of_the_field() {
+        let filter = v1::IndicatorFilter { states: vec![1], ..Default::default() };
+        assert_eq!(refused(v1::Open { filter: Some(filter), ..earliest() }).1, "open.filter.states");
+        let start = Some(v1::open::Start::Position(9));
+        assert_eq!(refused(v1::Open { start, ..Default::default() }).1, "open.position");
+        let start = Some(v1::open::Start::ResumeToken(Bytes::from(vec![0; 4_096])));
+        assert_eq!(refused(v1::Open { start, ..Default::default() }).0, Reason::ResumeTokenInvalid);
+    }
+
+    #[test]
+    fn after_open_come_credit_and_ack_only() {
+        let refused = |message| read_command(message).err().unwrap().fields[0].field.clone();
+        assert_eq!(refused(Some(Message::Open(earliest()))), "open");
+        assert_eq!(refused(Some(Message::Credit(v1::Credit { events: 0 }))), "credit.events");
+        assert_eq!(refused(None), "message");
+        assert!(matches!(read_command(Some(Message::Credit(v1::Credit { events: 7 }))), Ok(Command::Credit(7))));
     }
 }

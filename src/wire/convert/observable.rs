@@ -51,6 +51,7 @@ fn file(md5: &str, sha1: &str, sha256: &str) -> Result<Read, Invalid> {
     for (field, text) in [("file.md5", md5), ("file.sha1", sha1), ("file.sha256", sha256)] {
         check_length(field, text)?;
     }
+    let [md5, sha1, sha256] = [md5, sha1, sha256].map(|text| Some(text).filter(|text| !text.is_empty()));
     let (observable, aliases) = normalise::file(md5, sha1, sha256).map_err(|invalid| invalid.under("file"))?;
     Ok(Read { observable, aliases, raw: None })
 }
@@ -92,6 +93,17 @@ mod tests {
         ] {
             assert_eq!(read(pb(value)).unwrap().observable.kind(), kind);
         }
+    }
+
+    #[test]
+    fn a_file_is_read_under_its_strongest_hash() {
+        let hashes = v1::FileHashes { md5: "a".repeat(32), sha1: String::new(), sha256: "b".repeat(64) };
+        let file = read(pb(Value::File(hashes))).unwrap();
+        assert_eq!(file.observable.kind(), Kind::Sha256);
+        assert_eq!(file.aliases.iter().map(Observable::kind).collect::<Vec<_>>(), [Kind::Md5]);
+        assert_eq!(read(pb(Value::File(v1::FileHashes::default()))).unwrap_err().field, "file");
+        let wrong = v1::FileHashes { sha1: "zz".into(), ..Default::default() };
+        assert_eq!(read(pb(Value::File(wrong))).unwrap_err().field, "file.sha1");
     }
 
     #[test]
