@@ -226,12 +226,14 @@ fn sighting_result(verdict: Result<hub::SightingName, Rejection>) -> v1::Sightin
 
 fn lookup_result(mut matches: Vec<hub::Match>) -> v1::LookupResult {
     // Several hashes of one file meet the same indicator.
-    let mut seen = Vec::with_capacity(matches.len());
-    matches.retain(|found| {
-        let new = !seen.contains(&found.id);
-        seen.push(found.id);
-        new
-    });
+    if matches.len() > 1 {
+        let mut seen = Vec::with_capacity(matches.len());
+        matches.retain(|found| {
+            let new = !seen.contains(&found.id);
+            seen.push(found.id);
+            new
+        });
+    }
     let matches = matches
         .into_iter()
         .map(|hub::Match { id, owner, state }| v1::LookupMatch {
@@ -263,4 +265,42 @@ fn until_severed<T: Send + 'static>(
 /// Reads a message that the hub itself encoded.
 fn decode<M: prost::Message + Default>(encoded: bytes::Bytes) -> Result<M, Status> {
     M::decode(encoded).map_err(|error| status(Error::internal(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::indicator::State;
+    use crate::model::org::OrgSlug;
+
+    #[test]
+    fn an_indicator_that_two_hashes_of_a_file_meet_is_shown_once() {
+        let found = |id| hub::Match {
+            id: uuid::Uuid::from_u128(id),
+            owner: OrgSlug::parse("a").unwrap(),
+            state: State::Revoked,
+        };
+        let result = lookup_result(vec![found(1), found(2), found(1)]);
+        let names: Vec<_> = result.matches.iter().map(|m| m.name.as_str()).collect();
+        assert_eq!(names, [name::indicator(uuid::Uuid::from_u128(1)), name::indicator(uuid::Uuid::from_u128(2))]);
+        assert!(result.matches.iter().all(|m| m.owner == "organisations/a" && m.state == 2));
+    }
+
+    #[test]
+    fn a_refused_item_names_its_place_in_the_batch() {
+        let read = read_each("indicators", vec![1, 2], |n| {
+            if n == 1 { Ok(n) } else { Err(Invalid::new("marking.tlp", "no")) }
+        });
+        assert_eq!(read[0], Ok(1));
+        assert_eq!(read[1].as_ref().unwrap_err().field, "indicators[1].marking.tlp");
+    }
+
+    #[test]
+    fn a_batch_is_neither_empty_nor_larger_than_the_limits() {
+        let reason = |items, encoded| check_batch("indicators", items, encoded).err().map(|e| e.reason);
+        assert_eq!(reason(0, 0), Some(Reason::FieldInvalid));
+        assert_eq!(reason(1_001, 0), Some(Reason::RequestTooLarge));
+        assert_eq!(reason(1, batch::MAX_BATCH_BYTES + 1), Some(Reason::RequestTooLarge));
+        assert_eq!(reason(1_000, batch::MAX_BATCH_BYTES), None);
+    }
 }

@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn a_malformed_deadline_bounds_nothing() {
-        for text in ["", "S", "1", "123456789S", "-1S", "1s", "1 S", "+1S"] {
+        for text in ["", "S", "1", "000000001S", "-1S", "1s", "1 S", "+1S"] {
             assert_eq!(asked(text), MAX, "{text}");
         }
     }

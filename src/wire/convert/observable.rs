@@ -1,7 +1,6 @@
 //! Decides which message of an observable is read by which parser.
 
 use crate::model::Invalid;
-use crate::model::indicator::draft::MAX_VALUE_BYTES;
 use crate::model::indicator::{Kind, Observable, normalise};
 use crate::wire::proto::v1;
 
@@ -42,25 +41,14 @@ fn one(
     text: &str,
     parse: impl FnOnce(&str) -> Result<normalise::Canonical, Invalid>,
 ) -> Result<Read, Invalid> {
-    check_length(field, text)?;
     let normalise::Canonical { observable, raw } = parse(text).map_err(|invalid| invalid.under(field))?;
     Ok(Read { observable, aliases: Vec::new(), raw })
 }
 
 fn file(md5: &str, sha1: &str, sha256: &str) -> Result<Read, Invalid> {
-    for (field, text) in [("file.md5", md5), ("file.sha1", sha1), ("file.sha256", sha256)] {
-        check_length(field, text)?;
-    }
     let [md5, sha1, sha256] = [md5, sha1, sha256].map(|text| Some(text).filter(|text| !text.is_empty()));
     let (observable, aliases) = normalise::file(md5, sha1, sha256).map_err(|invalid| invalid.under("file"))?;
     Ok(Read { observable, aliases, raw: None })
-}
-
-fn check_length(field: &str, text: &str) -> Result<(), Invalid> {
-    if text.len() > MAX_VALUE_BYTES {
-        return Err(Invalid::new(field, format!("at most {MAX_VALUE_BYTES} bytes; this has {}", text.len())));
-    }
-    Ok(())
 }
 
 /// Reads the kind of observable that a filter names.
@@ -74,6 +62,7 @@ pub fn read_kind(field: &str, number: i32) -> Result<Kind, Invalid> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::indicator::draft::MAX_VALUE_BYTES;
     use v1::observable::Value;
 
     fn pb(value: Value) -> Option<v1::Observable> {
@@ -123,5 +112,6 @@ mod tests {
         for number in [0, 10, -1, 266] {
             assert!(read_kind("kinds", number).is_err(), "{number}");
         }
+        assert!(read_kind("kinds", 0).unwrap_err().problem.contains("required"));
     }
 }
