@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use futures_util::{Stream, StreamExt as _, stream};
 use prost::Message as _;
+use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::hub::error::{Error, Reason};
@@ -20,6 +21,8 @@ use super::status::{self, invalid, status};
 
 /// Requests of one stream that may be in flight at once.
 const PUBLISH_WINDOW: usize = 32;
+/// The same in KiB, so that large requests do not add up.
+const PUBLISH_WINDOW_KIB: u32 = 16 * 1024;
 /// Look-ups of one stream that may be in flight at once.
 const LOOKUP_WINDOW: usize = 8;
 
@@ -48,12 +51,23 @@ impl ExchangeService for Exchange {
     ) -> Result<Response<Self::PublishStreamStream>, Status> {
         let call = Call::take(&mut request)?;
         let hub = Arc::clone(&self.0);
+        let room = Arc::new(Semaphore::new(PUBLISH_WINDOW_KIB as usize));
         // Each request is begun in order of arrival; `buffered` answers in the
-        // same order, and stops reading while its window is full.
+        // same order. Nothing more is read while the window is full.
         let answers = until_severed(Arc::clone(&hub), call.clone(), request.into_inner())
-            .map(move |request| {
+            .then(move |request| {
+                let room = Arc::clone(&room);
+                async move {
+                    let held = room.acquire_many_owned(kib(&request)).await;
+                    (request, held)
+                }
+            })
+            .map(move |(request, held)| {
                 let (hub, call) = (Arc::clone(&hub), call.clone());
-                async move { publish(&hub, &call.again(&hub).map_err(status)?, request?).await.map_err(status) }
+                async move {
+                    let _held = held;
+                    publish(&hub, &call.again(&hub).map_err(status)?, request?).await.map_err(status)
+                }
             })
             .buffered(PUBLISH_WINDOW);
         Ok(Response::new(Box::pin(answers)))
@@ -172,6 +186,12 @@ async fn lookup(
         })
         .collect();
     Ok(v1::LookupObservablesResponse { results })
+}
+
+/// What a request takes up of a stream's window.
+fn kib(request: &Result<v1::PublishIndicatorsRequest, Status>) -> u32 {
+    let bytes = request.as_ref().map_or(0, prost::Message::encoded_len);
+    u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX).min(PUBLISH_WINDOW_KIB)
 }
 
 /// Reads each item of a batch on its own.

@@ -21,3 +21,4 @@
 
 mod authz_matrix;
 mod proto_contract;
+mod streams;

@@ -52,7 +52,13 @@ impl Record {
         self.ended = true;
         self.metrics.end(self.method, outcome);
         let micros = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.span.in_scope(|| tracing::info!(outcome, micros, "call ended"));
+        self.span.in_scope(|| {
+            if outcome == repair::OK {
+                tracing::debug!(outcome, micros, "call ended");
+            } else {
+                tracing::info!(outcome, micros, "call ended");
+            }
+        });
     }
 }
 
