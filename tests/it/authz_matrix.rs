@@ -86,7 +86,7 @@ async fn every_method_is_open_to_the_roles_of_the_table_and_to_no_other() {
                 (Who::AnyRole | Who::Only(_), None) => false,
                 (Who::Only(roles), Some(role)) => roles.contains(&role),
             };
-            for body in [&[], MALFORMED] {
+            for body in [&[][..], MALFORMED] {
                 let answer = call(&peer, method, body).await;
                 let denied = answer.as_ref().err().is_some_and(|status| reason(status) == "ROLE_INSUFFICIENT");
                 assert_eq!(open, !denied, "{method} as {role:?}: {answer:?}");
@@ -102,8 +102,8 @@ async fn every_method_is_open_to_the_roles_of_the_table_and_to_no_other() {
 async fn a_stranger_with_a_good_certificate_reaches_no_method() {
     let hub = start().await;
     let stranger = hub.peer("nobody", "system/feed").channel();
-    for (method, _) in TABLE {
-        let status = call(&stranger, method, &[]).await.unwrap_err();
+    for method in TABLE.iter().map(|(method, _)| *method).chain(["/luytre.v1.ExchangeService/PurgeIndicators"]) {
+        let status = call(&stranger, method, Bytes::new()).await.unwrap_err();
         assert_eq!((status.code(), reason(&status).as_str()), (Code::PermissionDenied, "PRINCIPAL_UNKNOWN"), "{method}");
     }
 }
@@ -113,7 +113,7 @@ async fn a_method_that_is_not_in_the_table_cannot_be_called() {
     let hub = start().await;
     let publisher = with_role(&hub, Some(Role::Publisher)).channel();
     for method in ["/luytre.v1.ExchangeService/PurgeIndicators", "/luytre.v1.Exchange/PublishIndicators", "/x"] {
-        let status = call(&publisher, method, &[]).await.unwrap_err();
+        let status = call(&publisher, method, Bytes::new()).await.unwrap_err();
         assert_eq!((status.code(), reason(&status).as_str()), (Code::PermissionDenied, "METHOD_UNKNOWN"), "{method}");
     }
 }
@@ -134,15 +134,28 @@ async fn every_refusal_has_one_error_info_and_the_number_of_the_call() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reflection_answers_in_both_of_its_forms() {
+    let hub = start().await;
+    let peer = with_role(&hub, None).channel();
+    let asked = ServerReflectionRequest { host: String::new(), message_request: Some(MessageRequest::ListServices("*".into())) };
+    for version in ["v1", "v1alpha"] {
+        let method = format!("/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo");
+        let answer = call(&peer, &method, asked.encode_to_vec()).await.unwrap().unwrap();
+        let answer = ServerReflectionResponse::decode(answer).unwrap();
+        assert!(matches!(answer.message_response, Some(MessageResponse::ListServicesResponse(_))), "{version}");
+    }
+}
+
 fn reason(status: &Status) -> String {
     status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
 }
 
 /// Sends one message, and returns the first answer or the refusal.
-async fn call(peer: &Channel, method: &str, body: &'static [u8]) -> Result<Option<Bytes>, Status> {
+pub(crate) async fn call(peer: &Channel, method: &str, body: impl Into<Bytes>) -> Result<Option<Bytes>, Status> {
     let mut client = tonic::client::Grpc::new(peer.clone());
     client.ready().await.unwrap();
-    let request = tonic::Request::new(tokio_stream::once(Bytes::from_static(body)));
+    let request = tonic::Request::new(tokio_stream::once(body.into()));
     let path = PathAndQuery::try_from(method).unwrap();
     client.streaming(request, path, Raw).await?.into_inner().message().await
 }

@@ -9,6 +9,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use uuid::Uuid;
 
+use crate::authz_matrix::call;
 use crate::harness::{Peer, TestHub, batch, draft};
 
 async fn start() -> (TestHub, Peer) {
@@ -132,9 +133,18 @@ async fn the_first_answer_repeats_the_filter_in_force() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_message_beyond_the_limit_is_refused_by_our_reason() {
+async fn a_message_beyond_the_limit_is_refused_before_it_is_decoded() {
     let (_hub, peer) = start().await;
-    let large = v1::IndicatorDraft { description: "a".repeat(6 << 20), ..draft("a.example") };
-    let status = peer.exchange().publish_indicators(batch(Uuid::new_v4(), vec![large])).await.unwrap_err();
-    assert_eq!((status.code(), refused(&status).1.as_str()), (Code::InvalidArgument, "REQUEST_TOO_LARGE"));
+    let channel = peer.channel();
+    for (method, limit) in [
+        ("/luytre.v1.ExchangeService/PublishIndicators", 5 << 20),
+        ("/luytre.v1.ExchangeService/PublishStream", 5 << 20),
+        ("/luytre.v1.SubscriptionService/Subscribe", 64 << 10),
+    ] {
+        // Bytes that decode to nothing: what is read is found malformed.
+        for (size, reason) in [(limit, "FIELD_INVALID"), (limit + 1, "REQUEST_TOO_LARGE")] {
+            let status = call(&channel, method, vec![0xff; size]).await.unwrap_err();
+            assert_eq!((status.code(), refused(&status).1.as_str()), (Code::InvalidArgument, reason), "{method} {size}");
+        }
+    }
 }
