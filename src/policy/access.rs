@@ -151,15 +151,19 @@ impl Method {
             Self::PublishIndicators | Self::PublishStream | Self::RevokeIndicator | Self::ReportSightings => {
                 Requirement::OneOf(PUBLISHER)
             }
-            Self::GetIndicator | Self::LookupObservables => Requirement::OneOf(ANALYST.with(Role::Subscriber)),
+            Self::GetIndicator | Self::LookupObservables => {
+                Requirement::OneOf(ANALYST.with(Role::Subscriber))
+            }
             Self::ListIndicators => Requirement::OneOf(ANALYST),
             Self::Subscribe | Self::GetSubscription | Self::ListSubscriptions | Self::DeleteSubscription => {
                 Requirement::OneOf(SUBSCRIBER)
             }
             Self::GetOrganisation | Self::ListOrganisations => Requirement::AnyRole,
-            Self::WhoAmI | Self::HealthCheck | Self::HealthWatch | Self::Reflection | Self::ReflectionAlpha => {
-                Requirement::AnyCertificate
-            }
+            Self::WhoAmI
+            | Self::HealthCheck
+            | Self::HealthWatch
+            | Self::Reflection
+            | Self::ReflectionAlpha => Requirement::AnyCertificate,
         }
     }
 }
@@ -194,7 +198,15 @@ mod tests {
         let open: Vec<_> = Method::ALL.into_iter().filter(|&m| allowed(m, roles)).map(Method::name).collect();
         assert_eq!(
             open,
-            ["GetOrganisation", "ListOrganisations", "WhoAmI", "Check", "Watch", "ServerReflectionInfo", "ServerReflectionInfo"]
+            [
+                "GetOrganisation",
+                "ListOrganisations",
+                "WhoAmI",
+                "Check",
+                "Watch",
+                "ServerReflectionInfo",
+                "ServerReflectionInfo"
+            ]
         );
     }
 
@@ -203,7 +215,13 @@ mod tests {
         let open: Vec<_> = Method::ALL.into_iter().filter(|&m| allowed(m, Roles::NONE)).collect();
         assert_eq!(
             open,
-            [Method::WhoAmI, Method::HealthCheck, Method::HealthWatch, Method::Reflection, Method::ReflectionAlpha]
+            [
+                Method::WhoAmI,
+                Method::HealthCheck,
+                Method::HealthWatch,
+                Method::Reflection,
+                Method::ReflectionAlpha
+            ]
         );
     }
 
@@ -213,7 +231,10 @@ mod tests {
             for bits in 0..64 {
                 let roles = Roles::from_bits(bits);
                 for role in Role::ALL {
-                    assert!(!allowed(method, roles) || allowed(method, roles.with(role)), "{method:?} {roles:?} {role:?}");
+                    assert!(
+                        !allowed(method, roles) || allowed(method, roles.with(role)),
+                        "{method:?} {roles:?} {role:?}"
+                    );
                 }
             }
         }

@@ -28,7 +28,10 @@ impl Call {
         if access::allowed(method, caller.roles()) {
             Ok(Self { caller, peer, method })
         } else {
-            Err(Error::new(Reason::RoleInsufficient, "your certificate holds no role that may call this method; WhoAmI shows its roles"))
+            Err(Error::new(
+                Reason::RoleInsufficient,
+                "your certificate holds no role that may call this method; WhoAmI shows its roles",
+            ))
         }
     }
 
@@ -50,7 +53,10 @@ impl Call {
     pub(super) async fn severed(&self, hub: &Hub) -> Error {
         self.caller.severed().await;
         self.again(hub).err().unwrap_or_else(|| {
-            Error::new(Reason::CertificateExpired, "your certificate expired or was revoked; connect again with a new one")
+            Error::new(
+                Reason::CertificateExpired,
+                "your certificate expired or was revoked; connect again with a new one",
+            )
         })
     }
 }

@@ -27,7 +27,8 @@ impl DirectoryService for Directory {
     ) -> Result<Response<v1::GetOrganisationResponse>, Status> {
         let call = Call::take(&mut request)?;
         let v1::GetOrganisationRequest { name } = request.into_inner();
-        let slug = name::read_organisation_or_me("name", &name, call.caller.identity().org()).map_err(invalid)?;
+        let slug =
+            name::read_organisation_or_me("name", &name, call.caller.identity().org()).map_err(invalid)?;
         let view = self.0.organisation(&slug).ok_or_else(|| status(Error::absent()))?;
         Ok(Response::new(v1::GetOrganisationResponse { organisation: Some(self.show(view)) }))
     }
@@ -43,7 +44,8 @@ impl DirectoryService for Directory {
         let mut all = self.0.organisations();
         all.retain(|view| include_inactive || takes_part(view));
         let (page, next_page_token) =
-            page::cut(list, all, |view| view.organisation.slug.as_str(), size, &page_token).map_err(status)?;
+            page::cut(list, all, |view| view.organisation.slug.as_str(), size, &page_token)
+                .map_err(status)?;
         let organisations = page.into_iter().map(|view| self.show(view)).collect();
         Ok(Response::new(v1::ListOrganisationsResponse { organisations, next_page_token }))
     }

@@ -81,7 +81,8 @@ impl ExchangeService for Exchange {
         let v1::RevokeIndicatorRequest { request_id, name, revocation, etag } = request.into_inner();
         let request_id = name::read_request_id(&request_id).map_err(invalid)?;
         let id = name::read_indicator("name", &name).map_err(invalid)?;
-        let revocation = revocation::read(revocation).map_err(|refused| invalid(refused.under("revocation")))?;
+        let revocation =
+            revocation::read(revocation).map_err(|refused| invalid(refused.under("revocation")))?;
         let etag = name::read_etag(&etag).map_err(invalid)?;
         let stored = self.0.revoke(&call.caller, request_id, id, revocation, etag).await.map_err(status)?;
         Ok(Response::new(v1::RevokeIndicatorResponse { indicator: Some(decode(stored)?) }))
@@ -182,7 +183,9 @@ async fn lookup(
         .into_iter()
         .map(|item| match item {
             Ok(values) => lookup_result(found.by_ref().take(values).flatten().collect()),
-            Err(refused) => v1::LookupResult { matches: Vec::new(), rejected: Some(status::rejection(refused.into())) },
+            Err(refused) => {
+                v1::LookupResult { matches: Vec::new(), rejected: Some(status::rejection(refused.into())) }
+            }
         })
         .collect();
     Ok(v1::LookupObservablesResponse { results })
@@ -210,7 +213,10 @@ fn read_each<P, T>(
 fn check_batch(field: &str, items: usize, encoded: usize) -> Result<(), Error> {
     batch::check_some(field, items)?;
     if batch::is_too_large(items, encoded) {
-        return Err(Error::new(Reason::RequestTooLarge, "a request holds at most 1,000 items and 4 MiB; send several"));
+        return Err(Error::new(
+            Reason::RequestTooLarge,
+            "a request holds at most 1,000 items and 4 MiB; send several",
+        ));
     }
     Ok(())
 }
@@ -218,9 +224,11 @@ fn check_batch(field: &str, items: usize, encoded: usize) -> Result<(), Error> {
 fn publish_result(verdict: Result<hub::Published, Rejection>) -> v1::PublishResult {
     use v1::publish_result::Outcome;
     let outcome = match verdict {
-        Ok(hub::Published { id, version, effect }) => {
-            Outcome::Published(v1::PublishedIndicator { name: name::indicator(id), version, effect: published_effect(effect).into() })
-        }
+        Ok(hub::Published { id, version, effect }) => Outcome::Published(v1::PublishedIndicator {
+            name: name::indicator(id),
+            version,
+            effect: published_effect(effect).into(),
+        }),
         Err(refused) => Outcome::Rejected(status::rejection(refused)),
     };
     v1::PublishResult { outcome: Some(outcome) }
@@ -238,7 +246,9 @@ const fn published_effect(effect: hub::Effect) -> v1::PublishEffect {
 fn sighting_result(verdict: Result<hub::SightingName, Rejection>) -> v1::SightingResult {
     use v1::sighting_result::Outcome;
     let outcome = match verdict {
-        Ok(hub::SightingName { indicator, sighting }) => Outcome::Recorded(name::sighting(indicator, sighting)),
+        Ok(hub::SightingName { indicator, sighting }) => {
+            Outcome::Recorded(name::sighting(indicator, sighting))
+        }
         Err(refused) => Outcome::Rejected(status::rejection(refused)),
     };
     v1::SightingResult { outcome: Some(outcome) }
@@ -302,7 +312,10 @@ mod tests {
         };
         let result = lookup_result(vec![found(1), found(2), found(1)]);
         let names: Vec<_> = result.matches.iter().map(|m| m.name.as_str()).collect();
-        assert_eq!(names, [name::indicator(uuid::Uuid::from_u128(1)), name::indicator(uuid::Uuid::from_u128(2))]);
+        assert_eq!(
+            names,
+            [name::indicator(uuid::Uuid::from_u128(1)), name::indicator(uuid::Uuid::from_u128(2))]
+        );
         assert!(result.matches.iter().all(|m| m.owner == "organisations/a" && m.state == 2));
     }
 

@@ -71,7 +71,8 @@ impl Face {
         let health = HealthReporter::new();
         let streams = TaskTracker::new();
         Ok(Self {
-            exchange: ExchangeServiceServer::new(Exchange(Arc::clone(&hub))).max_decoding_message_size(MAX_MESSAGE_BYTES),
+            exchange: ExchangeServiceServer::new(Exchange(Arc::clone(&hub)))
+                .max_decoding_message_size(MAX_MESSAGE_BYTES),
             subscriptions: SubscriptionServiceServer::new(Subscriptions(Arc::clone(&hub))),
             subscribe: Subscribe { hub: Arc::clone(&hub), streams: streams.clone() },
             directory: DirectoryServiceServer::new(Directory(Arc::clone(&hub))),
@@ -134,7 +135,10 @@ impl Face {
             Some(method) => Call::admit(&self.hub, peer, method),
             None => {
                 self.hub.authenticate(&peer)?;
-                Err(Error::new(Reason::MethodUnknown, "this hub has no such method; see its contract by reflection"))
+                Err(Error::new(
+                    Reason::MethodUnknown,
+                    "this hub has no such method; see its contract by reflection",
+                ))
             }
         }
     }
@@ -152,7 +156,9 @@ impl Face {
             Method::GetSubscription | Method::ListSubscriptions | Method::DeleteSubscription => {
                 self.subscriptions.call(request).await
             }
-            Method::GetOrganisation | Method::ListOrganisations | Method::WhoAmI => self.directory.call(request).await,
+            Method::GetOrganisation | Method::ListOrganisations | Method::WhoAmI => {
+                self.directory.call(request).await
+            }
             Method::HealthCheck | Method::HealthWatch | Method::Reflection | Method::ReflectionAlpha => {
                 self.common.call(request).await
             }

@@ -38,7 +38,10 @@ fn read(list: &str, token: &str) -> Result<Option<String>, Error> {
         .and_then(|text| text.strip_prefix(list)?.strip_prefix('\n'))
         .map(|after| Some(after.to_owned()))
         .ok_or_else(|| {
-            Error::new(Reason::PageTokenInvalid, "send the page token as the previous page gave it, with the same arguments")
+            Error::new(
+                Reason::PageTokenInvalid,
+                "send the page token as the previous page gave it, with the same arguments",
+            )
         })
 }
 

@@ -8,8 +8,8 @@ use prost_types::Any;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _, pb};
 
-use crate::hub::error::{Error, Kind, Reason};
 use crate::hub::Rejection;
+use crate::hub::error::{Error, Kind, Reason};
 use crate::model::Invalid;
 
 /// The domain of every `ErrorInfo`: reasons are unique within it.
@@ -66,10 +66,12 @@ pub fn invalid(invalid: Invalid) -> Status {
 #[must_use]
 pub fn rejection(rejection: Rejection) -> tonic_types::Status {
     let Rejection { reason, field, problem } = rejection;
-    let info = pb::ErrorInfo { reason: reason.as_str().to_owned(), domain: DOMAIN.to_owned(), ..Default::default() };
+    let info =
+        pb::ErrorInfo { reason: reason.as_str().to_owned(), domain: DOMAIN.to_owned(), ..Default::default() };
     let mut details = vec![any("google.rpc.ErrorInfo", &info)];
     if reason.kind() == Kind::Invalid {
-        let refused = pb::BadRequest { field_violations: vec![violation(field, &problem, reason.as_str()).into()] };
+        let refused =
+            pb::BadRequest { field_violations: vec![violation(field, &problem, reason.as_str()).into()] };
         details.push(any("google.rpc.BadRequest", &refused));
     }
     tonic_types::Status { code: code(reason.kind()) as i32, message: problem, details }
@@ -147,7 +149,9 @@ mod tests {
             let infos: Vec<_> = status
                 .get_error_details_vec()
                 .into_iter()
-                .filter_map(|d| if let tonic_types::ErrorDetail::ErrorInfo(info) = d { Some(info) } else { None })
+                .filter_map(
+                    |d| if let tonic_types::ErrorDetail::ErrorInfo(info) = d { Some(info) } else { None },
+                )
                 .collect();
             assert_eq!(infos.len(), 1, "{reason:?}");
             assert_eq!((infos[0].reason.as_str(), infos[0].domain.as_str()), (reason.as_str(), DOMAIN));
@@ -175,7 +179,8 @@ mod tests {
 
     #[test]
     fn many_violations_are_cut_to_the_first_and_a_count() {
-        let fields = (0..500).map(|i| Invalid::new(format!("indicators[{i}].labels"), "ộ".repeat(400))).collect();
+        let fields =
+            (0..500).map(|i| Invalid::new(format!("indicators[{i}].labels"), "ộ".repeat(400))).collect();
         let status = status(Error { fields, ..Error::new(Reason::FieldInvalid, "ộ".repeat(4_000)) });
         assert!(status.details().len() < 6 * 1024 * 3 / 4, "{} bytes", status.details().len());
         assert!(status.message().len() <= MAX_MESSAGE_BYTES);

@@ -48,7 +48,10 @@ pub(super) struct Subscribe {
 
 impl Subscribe {
     /// Serves one call.
-    pub(super) async fn serve(self, request: http::Request<tonic::body::Body>) -> http::Response<tonic::body::Body> {
+    pub(super) async fn serve(
+        self,
+        request: http::Request<tonic::body::Body>,
+    ) -> http::Response<tonic::body::Body> {
         tonic::server::Grpc::new(FrameCodec)
             .apply_max_message_size_config(Some(MAX_REQUEST_BYTES), None)
             .streaming(self, request)
@@ -84,7 +87,11 @@ impl tonic::server::StreamingService<v1::SubscribeRequest> for Subscribe {
 
 /// Runs the pump beside the reading of commands; it ends when the pump does,
 /// which is when the client has gone, the hub drains, or either erred.
-async fn run(pump: Pump, mut incoming: Streaming<v1::SubscribeRequest>, out: mpsc::Sender<Result<Frame, Error>>) {
+async fn run(
+    pump: Pump,
+    mut incoming: Streaming<v1::SubscribeRequest>,
+    out: mpsc::Sender<Result<Frame, Error>>,
+) {
     let (commands, taken) = mpsc::channel(WAITING_COMMANDS);
     let reading = async move {
         while let Some(command) = next_command(&mut incoming).await {
@@ -112,7 +119,10 @@ async fn first(incoming: &mut Streaming<v1::SubscribeRequest>) -> Result<v1::Ope
         Ok(Ok(Some(_))) => Err(refused("the first message is Open")),
         Ok(Ok(None)) => Err(refused("the stream ended before its first message, Open")),
         Ok(Err(status)) => Err(status),
-        Err(_) => Err(status(Error::new(Reason::DeadlineExceeded, "send Open within 10 seconds of calling Subscribe"))),
+        Err(_) => Err(status(Error::new(
+            Reason::DeadlineExceeded,
+            "send Open within 10 seconds of calling Subscribe",
+        ))),
     }
 }
 
@@ -132,7 +142,9 @@ fn read_command(message: Option<v1::subscribe_request::Message>) -> Result<Comma
     match message {
         Some(Message::Credit(credit)) => Ok(Command::Credit(subscription::read_credit(credit)?)),
         Some(Message::Ack(v1::Ack { resume_token })) => Ok(Command::Ack(token(resume_token)?)),
-        Some(Message::Open(_)) => Err(Invalid::new("open", "a stream is opened once; start another call").into()),
+        Some(Message::Open(_)) => {
+            Err(Invalid::new("open", "a stream is opened once; start another call").into())
+        }
         None => Err(Invalid::new("message", "required: Credit or Ack").into()),
     }
 }
@@ -160,7 +172,11 @@ fn read_open(pb: v1::Open, own: &OrgSlug) -> Result<Open, Error> {
         Some(Pb::Time(at)) => time::read("open.time", Some(at))?.map(Start::Time),
     };
     if start.is_none() && subscription.is_none() {
-        return Err(Invalid::new("open.start", "required unless a named subscription goes on from its cursor").into());
+        return Err(Invalid::new(
+            "open.start",
+            "required unless a named subscription goes on from its cursor",
+        )
+        .into());
     }
     let filter = filter::read_for_subscription(filter).map_err(|invalid| invalid.under("open.filter"))?;
     Ok(Open { subscription, filter, start, credit: u64::from(initial_credit), include_sightings })
@@ -250,7 +266,8 @@ mod tests {
     fn a_stream_says_where_to_start_unless_its_name_knows() {
         assert_eq!(refused(v1::Open::default()), (Reason::FieldInvalid, "open.start".into()));
         assert!(read_open(earliest(), &own()).is_ok());
-        let named = v1::Open { subscription: "organisations/me/subscriptions/siem".into(), ..Default::default() };
+        let named =
+            v1::Open { subscription: "organisations/me/subscriptions/siem".into(), ..Default::default() };
         let open = read_open(named, &own()).unwrap();
         assert!(open.start.is_none());
         assert_eq!(open.subscription.as_deref(), Some("siem"));
@@ -258,7 +275,8 @@ mod tests {
 
     #[test]
     fn the_name_of_another_organisation_is_as_absent_as_none() {
-        let foreign = v1::Open { subscription: "organisations/other/subscriptions/siem".into(), ..earliest() };
+        let foreign =
+            v1::Open { subscription: "organisations/other/subscriptions/siem".into(), ..earliest() };
         assert_eq!(refused(foreign).0, Reason::NotFound);
     }
 
@@ -278,6 +296,9 @@ mod tests {
         assert_eq!(refused(Some(Message::Open(earliest()))), "open");
         assert_eq!(refused(Some(Message::Credit(v1::Credit { events: 0 }))), "credit.events");
         assert_eq!(refused(None), "message");
-        assert!(matches!(read_command(Some(Message::Credit(v1::Credit { events: 7 }))), Ok(Command::Credit(7))));
+        assert!(matches!(
+            read_command(Some(Message::Credit(v1::Credit { events: 7 }))),
+            Ok(Command::Credit(7))
+        ));
     }
 }

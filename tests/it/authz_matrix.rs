@@ -88,7 +88,8 @@ async fn every_method_is_open_to_the_roles_of_the_table_and_to_no_other() {
             };
             for body in [&[][..], MALFORMED] {
                 let answer = call(&peer, method, body).await;
-                let denied = answer.as_ref().err().is_some_and(|status| reason(status) == "ROLE_INSUFFICIENT");
+                let denied =
+                    answer.as_ref().err().is_some_and(|status| reason(status) == "ROLE_INSUFFICIENT");
                 assert_eq!(open, !denied, "{method} as {role:?}: {answer:?}");
                 if denied {
                     assert_eq!(answer.unwrap_err().code(), Code::PermissionDenied, "{method} as {role:?}");
@@ -102,9 +103,15 @@ async fn every_method_is_open_to_the_roles_of_the_table_and_to_no_other() {
 async fn a_stranger_with_a_good_certificate_reaches_no_method() {
     let hub = start().await;
     let stranger = hub.peer("nobody", "system/feed").channel();
-    for method in TABLE.iter().map(|(method, _)| *method).chain(["/luytre.v1.ExchangeService/PurgeIndicators"]) {
+    for method in
+        TABLE.iter().map(|(method, _)| *method).chain(["/luytre.v1.ExchangeService/PurgeIndicators"])
+    {
         let status = call(&stranger, method, Bytes::new()).await.unwrap_err();
-        assert_eq!((status.code(), reason(&status).as_str()), (Code::PermissionDenied, "PRINCIPAL_UNKNOWN"), "{method}");
+        assert_eq!(
+            (status.code(), reason(&status).as_str()),
+            (Code::PermissionDenied, "PRINCIPAL_UNKNOWN"),
+            "{method}"
+        );
     }
 }
 
@@ -112,9 +119,15 @@ async fn a_stranger_with_a_good_certificate_reaches_no_method() {
 async fn a_method_that_is_not_in_the_table_cannot_be_called() {
     let hub = start().await;
     let publisher = with_role(&hub, Some(Role::Publisher)).channel();
-    for method in ["/luytre.v1.ExchangeService/PurgeIndicators", "/luytre.v1.Exchange/PublishIndicators", "/x"] {
+    for method in
+        ["/luytre.v1.ExchangeService/PurgeIndicators", "/luytre.v1.Exchange/PublishIndicators", "/x"]
+    {
         let status = call(&publisher, method, Bytes::new()).await.unwrap_err();
-        assert_eq!((status.code(), reason(&status).as_str()), (Code::PermissionDenied, "METHOD_UNKNOWN"), "{method}");
+        assert_eq!(
+            (status.code(), reason(&status).as_str()),
+            (Code::PermissionDenied, "METHOD_UNKNOWN"),
+            "{method}"
+        );
     }
 }
 
@@ -126,7 +139,8 @@ async fn every_refusal_has_one_error_info_and_the_number_of_the_call() {
         for (method, _) in TABLE {
             let Err(status) = call(&peer, method, MALFORMED).await else { continue };
             let details = status.get_error_details_vec();
-            let infos = details.iter().filter(|d| matches!(d, tonic_types::ErrorDetail::ErrorInfo(_))).count();
+            let infos =
+                details.iter().filter(|d| matches!(d, tonic_types::ErrorDetail::ErrorInfo(_))).count();
             assert_eq!(infos, 1, "{method} as {role:?}: {status:?}");
             assert!(status.get_details_request_info().is_some(), "{method} as {role:?}");
             assert!(status.details().len() < 6 * 1024, "{method} as {role:?}");
@@ -138,12 +152,18 @@ async fn every_refusal_has_one_error_info_and_the_number_of_the_call() {
 async fn reflection_answers_in_both_of_its_forms() {
     let hub = start().await;
     let peer = with_role(&hub, None).channel();
-    let asked = ServerReflectionRequest { host: String::new(), message_request: Some(MessageRequest::ListServices("*".into())) };
+    let asked = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices("*".into())),
+    };
     for version in ["v1", "v1alpha"] {
         let method = format!("/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo");
         let answer = call(&peer, &method, asked.encode_to_vec()).await.unwrap().unwrap();
         let answer = ServerReflectionResponse::decode(answer).unwrap();
-        assert!(matches!(answer.message_response, Some(MessageResponse::ListServicesResponse(_))), "{version}");
+        assert!(
+            matches!(answer.message_response, Some(MessageResponse::ListServicesResponse(_))),
+            "{version}"
+        );
     }
 }
 
@@ -152,7 +172,11 @@ fn reason(status: &Status) -> String {
 }
 
 /// Sends one message, and returns the first answer or the refusal.
-pub(crate) async fn call(peer: &Channel, method: &str, body: impl Into<Bytes>) -> Result<Option<Bytes>, Status> {
+pub(crate) async fn call(
+    peer: &Channel,
+    method: &str,
+    body: impl Into<Bytes>,
+) -> Result<Option<Bytes>, Status> {
     let mut client = tonic::client::Grpc::new(peer.clone());
     client.ready().await.unwrap();
     let request = tonic::Request::new(tokio_stream::once(body.into()));
@@ -163,7 +187,8 @@ pub(crate) async fn call(peer: &Channel, method: &str, body: impl Into<Bytes>) -
 /// The paths of all methods that the hub lists.
 async fn methods(peer: &Peer) -> BTreeSet<String> {
     let mut paths = BTreeSet::new();
-    let MessageResponse::ListServicesResponse(list) = reflect(peer, MessageRequest::ListServices(String::new())).await
+    let MessageResponse::ListServicesResponse(list) =
+        reflect(peer, MessageRequest::ListServices(String::new())).await
     else {
         panic!("reflection lists services");
     };

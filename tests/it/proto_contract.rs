@@ -17,7 +17,8 @@ const PACKAGE: &str = "luytre.v1";
 
 #[test]
 fn the_contract_only_grows() {
-    let golden: BTreeSet<String> = std::fs::read_to_string(GOLDEN).unwrap_or_default().lines().map(str::to_owned).collect();
+    let golden: BTreeSet<String> =
+        std::fs::read_to_string(GOLDEN).unwrap_or_default().lines().map(str::to_owned).collect();
     let contract = contract();
     let lost: Vec<_> = golden.difference(&contract).collect();
     assert!(lost.is_empty(), "the contract lost or changed what clients rely on:\n{lost:#?}");
@@ -25,7 +26,10 @@ fn the_contract_only_grows() {
     if added.is_empty() {
         return;
     }
-    assert!(std::env::var_os("LUYTRE_BLESS").is_some(), "the contract grew; bless it with LUYTRE_BLESS=1:\n{added:#?}");
+    assert!(
+        std::env::var_os("LUYTRE_BLESS").is_some(),
+        "the contract grew; bless it with LUYTRE_BLESS=1:\n{added:#?}"
+    );
     let text: String = contract.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
     std::fs::create_dir_all(Path::new(GOLDEN).parent().unwrap()).unwrap();
     std::fs::write(GOLDEN, text).unwrap();

@@ -35,9 +35,12 @@ async fn pipelined_requests_are_answered_in_their_order() {
     let requests: Vec<_> = sizes
         .iter()
         .enumerate()
-        .map(|(i, &size)| batch(Uuid::new_v4(), (0..size).map(|j| draft(&format!("h{j}.b{i}.example"))).collect()))
+        .map(|(i, &size)| {
+            batch(Uuid::new_v4(), (0..size).map(|j| draft(&format!("h{j}.b{i}.example"))).collect())
+        })
         .collect();
-    let mut answers = peer.exchange().publish_stream(tokio_stream::iter(requests)).await.unwrap().into_inner();
+    let mut answers =
+        peer.exchange().publish_stream(tokio_stream::iter(requests)).await.unwrap().into_inner();
     for size in sizes {
         let answer = answers.message().await.unwrap().expect("an answer for every request");
         assert_eq!(answer.results.len(), size);
@@ -50,9 +53,11 @@ async fn a_refused_item_stays_in_its_answer_and_a_refused_request_ends_the_strea
     let (_hub, peer) = start().await;
     let unmarked = v1::IndicatorDraft { marking: None, ..draft("b.example") };
     let refused_item = batch(Uuid::new_v4(), vec![draft("a.example"), unmarked]);
-    let refused_request = v1::PublishIndicatorsRequest { request_id: "1".to_owned(), indicators: vec![draft("c.example")] };
+    let refused_request =
+        v1::PublishIndicatorsRequest { request_id: "1".to_owned(), indicators: vec![draft("c.example")] };
     let requests = [refused_item, refused_request, batch(Uuid::new_v4(), vec![draft("d.example")])];
-    let mut answers = peer.exchange().publish_stream(tokio_stream::iter(requests)).await.unwrap().into_inner();
+    let mut answers =
+        peer.exchange().publish_stream(tokio_stream::iter(requests)).await.unwrap().into_inner();
 
     let results = answers.message().await.unwrap().unwrap().results;
     assert!(matches!(results[0].outcome, Some(Outcome::Published(_))), "{results:?}");
@@ -70,7 +75,8 @@ async fn a_lookup_answers_each_value_in_its_place() {
     let asked = v1::LookupObservablesRequest {
         observables: vec![value("unknown.example"), value("not a value"), value("KNOWN[.]example")],
     };
-    let mut answers = peer.exchange().lookup_observables(tokio_stream::iter([asked])).await.unwrap().into_inner();
+    let mut answers =
+        peer.exchange().lookup_observables(tokio_stream::iter([asked])).await.unwrap().into_inner();
     let results = answers.message().await.unwrap().unwrap().results;
     assert!(results[0].matches.is_empty() && results[0].rejected.is_none(), "{results:?}");
     assert!(results[1].matches.is_empty() && results[1].rejected.is_some(), "{results:?}");
@@ -83,7 +89,10 @@ fn say(message: Message) -> v1::SubscribeRequest {
 }
 
 fn open() -> v1::Open {
-    v1::Open { start: Some(v1::open::Start::Position(v1::StartPosition::Earliest.into())), ..Default::default() }
+    v1::Open {
+        start: Some(v1::open::Start::Position(v1::StartPosition::Earliest.into())),
+        ..Default::default()
+    }
 }
 
 /// The end of a stream on which `words` were said.
@@ -126,7 +135,8 @@ async fn the_first_answer_repeats_the_filter_in_force() {
     let (_hub, peer) = start().await;
     let filter = v1::IndicatorFilter { labels: vec!["b".into(), "a".into()], ..Default::default() };
     let words = tokio_stream::iter([say(Message::Open(v1::Open { filter: Some(filter), ..open() }))]);
-    let first = peer.subscriptions().subscribe(words).await.unwrap().into_inner().message().await.unwrap().unwrap();
+    let first =
+        peer.subscriptions().subscribe(words).await.unwrap().into_inner().message().await.unwrap().unwrap();
     let Some(Answer::Opened(opened)) = first.message else { panic!("{first:?}") };
     assert_eq!(opened.filter.unwrap().labels, ["a", "b"]);
     assert!(!opened.resume_token.is_empty() && opened.heartbeat_seconds > 0);
@@ -144,7 +154,11 @@ async fn a_message_beyond_the_limit_is_refused_before_it_is_decoded() {
         // Bytes that decode to nothing: what is read is found malformed.
         for (size, reason) in [(limit, "FIELD_INVALID"), (limit + 1, "REQUEST_TOO_LARGE")] {
             let status = call(&channel, method, vec![0xff; size]).await.unwrap_err();
-            assert_eq!((status.code(), refused(&status).1.as_str()), (Code::InvalidArgument, reason), "{method} {size}");
+            assert_eq!(
+                (status.code(), refused(&status).1.as_str()),
+                (Code::InvalidArgument, reason),
+                "{method} {size}"
+            );
         }
     }
 }

@@ -38,7 +38,8 @@ pub(in crate::rpc) fn finish(headers: &mut HeaderMap, call: Uuid) -> Option<Outc
 
 fn complete(found: &Status, call: Uuid) -> (Status, Outcome) {
     let mut details = found.get_error_details();
-    let ours = details.error_info().and_then(|info| Reason::ALL.into_iter().find(|r| r.as_str() == info.reason));
+    let ours =
+        details.error_info().and_then(|info| Reason::ALL.into_iter().find(|r| r.as_str() == info.reason));
     let (code, message, reason) = if let Some(reason) = ours {
         (found.code(), found.message().to_owned(), reason)
     } else {
@@ -66,9 +67,15 @@ pub(in crate::rpc) fn own_fault(found: &Status) -> Option<Error> {
         return Some(Error::new(reason, found.message()));
     }
     let public = match cause(found)? {
-        Reason::RequestTooLarge => "a message is larger than the limit; send at most 1,000 items and 4 MiB at once",
-        Reason::FieldInvalid => "the message is not valid protobuf of this method's request; build it from the published contract",
-        Reason::MethodUnknown => "there is no such method, or its messages came in an encoding this hub does not read; send them uncompressed",
+        Reason::RequestTooLarge => {
+            "a message is larger than the limit; send at most 1,000 items and 4 MiB at once"
+        }
+        Reason::FieldInvalid => {
+            "the message is not valid protobuf of this method's request; build it from the published contract"
+        }
+        Reason::MethodUnknown => {
+            "there is no such method, or its messages came in an encoding this hub does not read; send them uncompressed"
+        }
         Reason::DeadlineExceeded => "the call took longer than its deadline",
         Reason::RateLimited => "too much at once; wait and try again",
         Reason::NotFound => return Some(Error::absent()),
@@ -90,7 +97,9 @@ fn cause(found: &Status) -> Option<Reason> {
     match found.code() {
         Code::OutOfRange => Some(Reason::RequestTooLarge),
         Code::InvalidArgument => Some(Reason::FieldInvalid),
-        Code::Internal if MALFORMED.iter().any(|text| found.message().starts_with(text)) => Some(Reason::FieldInvalid),
+        Code::Internal if MALFORMED.iter().any(|text| found.message().starts_with(text)) => {
+            Some(Reason::FieldInvalid)
+        }
         Code::Unimplemented => Some(Reason::MethodUnknown),
         Code::DeadlineExceeded => Some(Reason::DeadlineExceeded),
         Code::ResourceExhausted => Some(Reason::RateLimited),
@@ -117,7 +126,8 @@ mod tests {
         for code in (1..=16).map(Code::from_i32) {
             let (status, outcome) = finished(&Status::new(code, "something"));
             let details = status.get_error_details_vec();
-            let infos = details.iter().filter(|d| matches!(d, tonic_types::ErrorDetail::ErrorInfo(_))).count();
+            let infos =
+                details.iter().filter(|d| matches!(d, tonic_types::ErrorDetail::ErrorInfo(_))).count();
             assert_eq!(infos, 1, "{code:?}");
             let details = status.get_error_details();
             assert_eq!(details.error_info().unwrap().reason, outcome, "{code:?}");
@@ -128,8 +138,16 @@ mod tests {
     #[test]
     fn tonics_own_errors_are_told_by_our_reasons() {
         for (found, reason, code) in [
-            (Status::out_of_range("Error, decoded message length too large"), Reason::RequestTooLarge, Code::InvalidArgument),
-            (Status::internal("failed to decode Protobuf message: x"), Reason::FieldInvalid, Code::InvalidArgument),
+            (
+                Status::out_of_range("Error, decoded message length too large"),
+                Reason::RequestTooLarge,
+                Code::InvalidArgument,
+            ),
+            (
+                Status::internal("failed to decode Protobuf message: x"),
+                Reason::FieldInvalid,
+                Code::InvalidArgument,
+            ),
             (Status::internal("Missing request message."), Reason::FieldInvalid, Code::InvalidArgument),
             (Status::unimplemented(""), Reason::MethodUnknown, Code::Unimplemented),
             (Status::internal("anything else"), Reason::InternalError, Code::Internal),
@@ -146,7 +164,10 @@ mod tests {
         error.retry_after = Some(std::time::Duration::from_secs(3));
         let ours = status::status(error);
         let (status, outcome) = finished(&ours);
-        assert_eq!((status.code(), status.message(), outcome), (ours.code(), ours.message(), "FIELD_INVALID"));
+        assert_eq!(
+            (status.code(), status.message(), outcome),
+            (ours.code(), ours.message(), "FIELD_INVALID")
+        );
         let details = status.get_error_details();
         assert_eq!(details.bad_request().unwrap().field_violations[0].field, "page_size");
         assert!(details.retry_info().is_some());

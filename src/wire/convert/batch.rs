@@ -48,7 +48,10 @@ mod tests {
 
     #[test]
     fn page_sizes_have_a_default_and_a_ceiling() {
-        assert_eq!([0, 1, 1_000, 1_001, i32::MAX].map(|n| read_page_size(n).unwrap()), [100, 1, 1_000, 1_000, 1_000]);
+        assert_eq!(
+            [0, 1, 1_000, 1_001, i32::MAX].map(|n| read_page_size(n).unwrap()),
+            [100, 1, 1_000, 1_000, 1_000]
+        );
         assert_eq!(read_page_size(-1).unwrap_err().field, "page_size");
     }
 

@@ -9,9 +9,23 @@ use super::name;
 
 /// Writes an organisation as it stands on `date`.
 #[must_use]
-pub fn organisation(organisation: &Organisation, standing: Standing, duties: Vec<String>, date: Date) -> v1::Organisation {
-    let Organisation { slug, names: _, kind, parent, valid_from, valid_to, suspended: _, predecessors, successors } =
-        organisation;
+pub fn organisation(
+    organisation: &Organisation,
+    standing: Standing,
+    duties: Vec<String>,
+    date: Date,
+) -> v1::Organisation {
+    let Organisation {
+        slug,
+        names: _,
+        kind,
+        parent,
+        valid_from,
+        valid_to,
+        suspended: _,
+        predecessors,
+        successors,
+    } = organisation;
     let names = organisation.name_on(date);
     v1::Organisation {
         name: name::organisation(slug),
@@ -47,7 +61,13 @@ mod tests {
     #[test]
     fn an_organisation_is_shown_under_its_name_of_the_day() {
         let slug = |text| OrgSlug::parse(text).unwrap();
-        let named = |vi: &str, from, to| DatedName { vi: vi.into(), en: format!("{vi} en"), short: String::new(), from, to };
+        let named = |vi: &str, from, to| DatedName {
+            vi: vi.into(),
+            en: format!("{vi} en"),
+            short: String::new(),
+            from,
+            to,
+        };
         let change = date!(2025 - 03 - 01);
         let model = Organisation {
             slug: slug("so-khcn"),
@@ -63,7 +83,10 @@ mod tests {
         let shown = organisation(&model, Standing::Active, vec!["lead-unit".into()], date!(2026 - 01 - 01));
         assert_eq!((shown.display_name.as_str(), shown.display_name_en.as_str()), ("mới", "mới en"));
         assert_eq!((shown.valid_from.as_str(), shown.valid_to.as_str()), ("2025-03-01", ""));
-        assert_eq!((shown.name.as_str(), shown.parent.as_str()), ("organisations/so-khcn", "organisations/ubnd"));
+        assert_eq!(
+            (shown.name.as_str(), shown.parent.as_str()),
+            ("organisations/so-khcn", "organisations/ubnd")
+        );
         assert_eq!((shown.predecessors, shown.state), (vec!["organisations/so-tttt".to_owned()], 1));
         let before = organisation(&model, Standing::Planned, vec![], date!(2025 - 02 - 28));
         assert_eq!((before.display_name.as_str(), before.state), ("cũ", 4));

@@ -30,7 +30,8 @@ pub fn read(pb: v1::IndicatorDraft) -> Result<Draft, Invalid> {
     let marking = marking::read(marking).map_err(|invalid| invalid.under("marking"))?;
     let observable::Read { observable, aliases, raw } =
         observable::read(observable).map_err(|invalid| invalid.under("observable"))?;
-    let (valid_from, valid_until) = time::open_span(("valid_from", valid_from), ("valid_until", valid_until))?;
+    let (valid_from, valid_until) =
+        time::open_span(("valid_from", valid_from), ("valid_until", valid_until))?;
     let (first_seen, last_seen) = time::span(("first_seen", first_seen), ("last_seen", last_seen))?;
     Ok(Draft {
         observable,
@@ -89,7 +90,9 @@ mod tests {
 
     fn pb() -> v1::IndicatorDraft {
         v1::IndicatorDraft {
-            observable: Some(v1::Observable { value: Some(v1::observable::Value::Ipv4("198.51.100.7".into())) }),
+            observable: Some(v1::Observable {
+                value: Some(v1::observable::Value::Ipv4("198.51.100.7".into())),
+            }),
             marking: Some(v1::Marking { tlp: 2, ..Default::default() }),
             ..Default::default()
         }
@@ -130,16 +133,28 @@ mod tests {
     #[test]
     fn a_refusal_names_the_path_of_the_field() {
         assert_eq!(field(v1::IndicatorDraft { observable: None, ..pb() }), "observable");
-        assert_eq!(field(v1::IndicatorDraft { marking: Some(v1::Marking::default()), ..pb() }), "marking.tlp");
+        assert_eq!(
+            field(v1::IndicatorDraft { marking: Some(v1::Marking::default()), ..pb() }),
+            "marking.tlp"
+        );
         assert_eq!(field(v1::IndicatorDraft { labels: vec!["a".into(), "B".into()], ..pb() }), "labels[1]");
         assert_eq!(field(v1::IndicatorDraft { labels: vec!["a".into(); 65], ..pb() }), "labels");
         assert_eq!(field(v1::IndicatorDraft { confidence: Some(101), ..pb() }), "confidence");
         assert_eq!(field(v1::IndicatorDraft { confidence: Some(256), ..pb() }), "confidence");
-        assert_eq!(field(v1::IndicatorDraft { description: "a".repeat(16 * 1024 + 1), ..pb() }), "description");
-        assert_eq!(field(v1::IndicatorDraft { valid_from: at(2), valid_until: at(2), ..pb() }), "valid_until");
+        assert_eq!(
+            field(v1::IndicatorDraft { description: "a".repeat(16 * 1024 + 1), ..pb() }),
+            "description"
+        );
+        assert_eq!(
+            field(v1::IndicatorDraft { valid_from: at(2), valid_until: at(2), ..pb() }),
+            "valid_until"
+        );
         assert_eq!(field(v1::IndicatorDraft { first_seen: at(2), last_seen: at(1), ..pb() }), "last_seen");
         assert_eq!(field(v1::IndicatorDraft { recommended_action: 5, ..pb() }), "recommended_action");
-        assert_eq!(field(v1::IndicatorDraft { reinstate: Some(v1::Reinstatement::default()), ..pb() }), "reinstate.reason");
+        assert_eq!(
+            field(v1::IndicatorDraft { reinstate: Some(v1::Reinstatement::default()), ..pb() }),
+            "reinstate.reason"
+        );
     }
 
     #[test]

@@ -20,7 +20,8 @@ pub fn read(pb: Option<v1::IndicatorFilter>) -> Result<IndicatorFilter, Invalid>
     };
     let (added_from, added_to) = match added {
         Some(v1::TimeRange { start_time, end_time }) => {
-            time::open_span(("start_time", start_time), ("end_time", end_time)).map_err(|invalid| invalid.under("added"))?
+            time::open_span(("start_time", start_time), ("end_time", end_time))
+                .map_err(|invalid| invalid.under("added"))?
         }
         None => (None, None),
     };
@@ -30,7 +31,9 @@ pub fn read(pb: Option<v1::IndicatorFilter>) -> Result<IndicatorFilter, Invalid>
     Ok(IndicatorFilter {
         kinds: sorted(terms("kinds", MAX_KINDS, kinds, |number| observable::read_kind("", number))?),
         owners: sorted(terms("owners", MAX_FILTER_TERMS, owners, |text| name::read_organisation("", &text))?),
-        labels: sorted(terms("labels", MAX_FILTER_TERMS, labels, |label| draft::check_label(&label).map(|()| label))?),
+        labels: sorted(terms("labels", MAX_FILTER_TERMS, labels, |label| {
+            draft::check_label(&label).map(|()| label)
+        })?),
         tlps: sorted(terms("tlps", MAX_FILTER_TERMS, tlps, |number| marking::read_tlp("", number))?),
         states,
         added_from,
@@ -46,10 +49,16 @@ pub fn read(pb: Option<v1::IndicatorFilter>) -> Result<IndicatorFilter, Invalid>
 pub fn read_for_subscription(pb: Option<v1::IndicatorFilter>) -> Result<IndicatorFilter, Invalid> {
     if let Some(filter) = &pb {
         if !filter.states.is_empty() {
-            return Err(Invalid::new("states", "not allowed in a subscription, which hears of every change of state"));
+            return Err(Invalid::new(
+                "states",
+                "not allowed in a subscription, which hears of every change of state",
+            ));
         }
         if filter.added.is_some() {
-            return Err(Invalid::new("added", "not allowed in a subscription; say where to start in `start`"));
+            return Err(Invalid::new(
+                "added",
+                "not allowed in a subscription; say where to start in `start`",
+            ));
         }
     }
     read(pb)
@@ -59,8 +68,10 @@ pub fn read_for_subscription(pb: Option<v1::IndicatorFilter>) -> Result<Indicato
 #[must_use]
 pub fn write(filter: IndicatorFilter) -> v1::IndicatorFilter {
     let IndicatorFilter { kinds, owners, labels, tlps, states, added_from, added_to } = filter;
-    let added = (added_from.is_some() || added_to.is_some())
-        .then(|| v1::TimeRange { start_time: added_from.map(time::write), end_time: added_to.map(time::write) });
+    let added = (added_from.is_some() || added_to.is_some()).then(|| v1::TimeRange {
+        start_time: added_from.map(time::write),
+        end_time: added_to.map(time::write),
+    });
     v1::IndicatorFilter {
         kinds: kinds.into_iter().map(|kind| i32::from(kind.number())).collect(),
         owners: owners.iter().map(name::organisation).collect(),
@@ -104,7 +115,10 @@ mod tests {
             labels: vec!["z".into(), "a".into()],
             tlps: vec![3, 1],
             states: vec![2, 1, 2],
-            added: Some(v1::TimeRange { start_time: Some(prost_types::Timestamp { seconds: 1, nanos: 0 }), end_time: None }),
+            added: Some(v1::TimeRange {
+                start_time: Some(prost_types::Timestamp { seconds: 1, nanos: 0 }),
+                end_time: None,
+            }),
         }
     }
 
@@ -123,7 +137,10 @@ mod tests {
         assert_eq!(read_for_subscription(Some(full())).unwrap_err().field, "states");
         let spanned = v1::IndicatorFilter { states: vec![], ..full() };
         assert_eq!(read_for_subscription(Some(spanned)).unwrap_err().field, "added");
-        assert!(read_for_subscription(Some(v1::IndicatorFilter { states: vec![], added: None, ..full() })).is_ok());
+        assert!(
+            read_for_subscription(Some(v1::IndicatorFilter { states: vec![], added: None, ..full() }))
+                .is_ok()
+        );
     }
 
     #[test]
@@ -131,8 +148,14 @@ mod tests {
         let field = |pb| read(Some(pb)).unwrap_err().field;
         assert_eq!(field(v1::IndicatorFilter { kinds: vec![1; 33], ..Default::default() }), "kinds");
         assert_eq!(field(v1::IndicatorFilter { kinds: vec![1, 0], ..Default::default() }), "kinds[1]");
-        assert_eq!(field(v1::IndicatorFilter { owners: vec!["a".into()], ..Default::default() }), "owners[0]");
-        assert_eq!(field(v1::IndicatorFilter { labels: vec!["a".into(); 65], ..Default::default() }), "labels");
+        assert_eq!(
+            field(v1::IndicatorFilter { owners: vec!["a".into()], ..Default::default() }),
+            "owners[0]"
+        );
+        assert_eq!(
+            field(v1::IndicatorFilter { labels: vec!["a".into(); 65], ..Default::default() }),
+            "labels"
+        );
         assert_eq!(field(v1::IndicatorFilter { tlps: vec![6], ..Default::default() }), "tlps[0]");
         assert_eq!(field(v1::IndicatorFilter { states: vec![4], ..Default::default() }), "states[0]");
     }

@@ -22,7 +22,8 @@ const TAKEN: &str = "this hub takes TLP:CLEAR, TLP:GREEN, and TLP:AMBER to named
 /// release does not honour, `FIELD_INVALID` for what contradicts itself.
 pub fn read(pb: Option<v1::Marking>) -> Result<Marking, Invalid> {
     let Some(v1::Marking { tlp, organisations, groups, principals, caveats }) = pb else {
-        return Err(Invalid::new("", "a marking is required; nothing is shared without one").because(Reason::MarkingRequired));
+        return Err(Invalid::new("", "a marking is required; nothing is shared without one")
+            .because(Reason::MarkingRequired));
     };
     if tlp == 0 {
         return Err(Invalid::new("tlp", "a TLP label is required; nothing is shared without one")
@@ -35,7 +36,10 @@ pub fn read(pb: Option<v1::Marking>) -> Result<Marking, Invalid> {
         Tlp::Clear | Tlp::Green => {
             return Err(Invalid::new(
                 "organisations",
-                format!("{} names nobody: leave this empty, or use TLP:AMBER for named organisations", tlp.as_str()),
+                format!(
+                    "{} names nobody: leave this empty, or use TLP:AMBER for named organisations",
+                    tlp.as_str()
+                ),
             ));
         }
         Tlp::Amber => audience(&organisations)?,
@@ -58,29 +62,43 @@ pub fn read_tlp(field: &str, number: i32) -> Result<Tlp, Invalid> {
 
 fn audience(names: &[String]) -> Result<Vec<OrgSlug>, Invalid> {
     if names.is_empty() {
-        return Err(Invalid::new("organisations", "TLP:AMBER names at least one organisation; without one it reaches nobody"));
+        return Err(Invalid::new(
+            "organisations",
+            "TLP:AMBER names at least one organisation; without one it reaches nobody",
+        ));
     }
     if names.len() > MAX_ORGANISATIONS {
-        return Err(Invalid::new("organisations", format!("at most {MAX_ORGANISATIONS}; these are {}", names.len())));
+        return Err(Invalid::new(
+            "organisations",
+            format!("at most {MAX_ORGANISATIONS}; these are {}", names.len()),
+        ));
     }
     let mut slugs = names
         .iter()
         .enumerate()
-        .map(|(i, text)| name::read_organisation("", text).map_err(|invalid| invalid.under(format_args!("organisations[{i}]"))))
+        .map(|(i, text)| {
+            name::read_organisation("", text)
+                .map_err(|invalid| invalid.under(format_args!("organisations[{i}]")))
+        })
         .collect::<Result<Vec<_>, _>>()?;
     slugs.sort_unstable();
     slugs.dedup();
     Ok(slugs)
 }
 
-fn refuse_unsupported(groups: &[String], principals: &[String], caveats: Option<v1::Caveats>) -> Result<(), Invalid> {
+fn refuse_unsupported(
+    groups: &[String],
+    principals: &[String],
+    caveats: Option<v1::Caveats>,
+) -> Result<(), Invalid> {
     if !groups.is_empty() {
         return Err(unsupported("groups", "an audience of groups"));
     }
     if !principals.is_empty() {
         return Err(unsupported("principals", "an audience of persons"));
     }
-    let Some(v1::Caveats { watch_do_not_block, providers_may_read, masked_source, no_onward_feed }) = caveats else {
+    let Some(v1::Caveats { watch_do_not_block, providers_may_read, masked_source, no_onward_feed }) = caveats
+    else {
         return Ok(());
     };
     for (set, field) in [
@@ -97,8 +115,11 @@ fn refuse_unsupported(groups: &[String], principals: &[String], caveats: Option<
 }
 
 fn unsupported(field: &str, what: &str) -> Invalid {
-    Invalid::new(field, format!("{what} cannot be honoured yet and so is not stored: {TAKEN}, without caveats"))
-        .because(Reason::MarkingUnsupported)
+    Invalid::new(
+        field,
+        format!("{what} cannot be honoured yet and so is not stored: {TAKEN}, without caveats"),
+    )
+    .because(Reason::MarkingUnsupported)
 }
 
 #[cfg(test)]
@@ -106,7 +127,11 @@ mod tests {
     use super::*;
 
     fn pb(tlp: i32, organisations: &[&str]) -> v1::Marking {
-        v1::Marking { tlp, organisations: organisations.iter().map(|&o| o.to_owned()).collect(), ..Default::default() }
+        v1::Marking {
+            tlp,
+            organisations: organisations.iter().map(|&o| o.to_owned()).collect(),
+            ..Default::default()
+        }
     }
 
     fn refusal(pb: v1::Marking) -> (String, Reason) {
@@ -136,12 +161,19 @@ mod tests {
 
     #[test]
     fn amber_names_organisations_sorted_and_once() {
-        let read_back = read(Some(pb(3, &["organisations/b", "organisations/a", "organisations/b"]))).unwrap();
+        let read_back =
+            read(Some(pb(3, &["organisations/b", "organisations/a", "organisations/b"]))).unwrap();
         let slugs: Vec<_> = read_back.recipients.organisations.iter().map(OrgSlug::as_str).collect();
         assert_eq!((read_back.tlp, slugs), (Tlp::Amber, vec!["a", "b"]));
         assert_eq!(refusal(pb(3, &[])), ("organisations".to_owned(), Reason::FieldInvalid));
-        assert_eq!(refusal(pb(3, &["organisations/a", "b"])), ("organisations[1]".to_owned(), Reason::FieldInvalid));
-        assert_eq!(refusal(pb(3, &["organisations/a"; 257])), ("organisations".to_owned(), Reason::FieldInvalid));
+        assert_eq!(
+            refusal(pb(3, &["organisations/a", "b"])),
+            ("organisations[1]".to_owned(), Reason::FieldInvalid)
+        );
+        assert_eq!(
+            refusal(pb(3, &["organisations/a"; 257])),
+            ("organisations".to_owned(), Reason::FieldInvalid)
+        );
     }
 
     #[test]

@@ -10,7 +10,8 @@ use crate::model::org::OrgSlug;
 pub const MAX_SUBSCRIPTION_BYTES: usize = 63;
 
 const INDICATOR: &str = "a resource name of the form indicators/{indicator}, as the hub returned it";
-const ORGANISATION: &str = "a resource name of the form organisations/{organisation}, such as organisations/so-cntt";
+const ORGANISATION: &str =
+    "a resource name of the form organisations/{organisation}, such as organisations/so-cntt";
 const SUBSCRIPTION: &str = "a resource name of the form organisations/{organisation}/subscriptions/{subscription}; the last \
      part has 1 to 63 of a-z, 0-9 and hyphens, starts with a letter, ends in none, and does not look like a UUID";
 
@@ -28,9 +29,7 @@ pub fn indicator(id: Uuid) -> String {
 /// # Errors
 /// Any other spelling.
 pub fn read_indicator(field: &str, name: &str) -> Result<Uuid, Invalid> {
-    name.strip_prefix("indicators/")
-        .and_then(lower_uuid)
-        .ok_or_else(|| Invalid::new(field, INDICATOR))
+    name.strip_prefix("indicators/").and_then(lower_uuid).ok_or_else(|| Invalid::new(field, INDICATOR))
 }
 
 /// Writes `indicators/{indicator}/sightings/{sighting}`.
@@ -103,12 +102,12 @@ fn is_subscription_id(id: &str) -> bool {
 /// # Errors
 /// Not such a UUID.
 pub fn read_request_id(text: &str) -> Result<Uuid, Invalid> {
-    Uuid::try_parse(text)
-        .ok()
-        .filter(|id| text.len() == 36 && !id.is_nil())
-        .ok_or_else(|| {
-            Invalid::new("request_id", "required: a UUID of your choice, new for every new content and the same on a retry")
-        })
+    Uuid::try_parse(text).ok().filter(|id| text.len() == 36 && !id.is_nil()).ok_or_else(|| {
+        Invalid::new(
+            "request_id",
+            "required: a UUID of your choice, new for every new content and the same on a retry",
+        )
+    })
 }
 
 /// Reads an etag: the decimal text of a version; empty asks nothing.
@@ -159,7 +158,15 @@ mod tests {
     fn an_indicator_has_one_spelling() {
         let upper = ID.to_uppercase();
         let simple = ID.replace('-', "");
-        for name in ["", "indicators/", ID, &format!("indicators/{upper}"), &format!("indicators/{simple}"), &format!("indicators/{ID}/"), &format!("/indicators/{ID}")] {
+        for name in [
+            "",
+            "indicators/",
+            ID,
+            &format!("indicators/{upper}"),
+            &format!("indicators/{simple}"),
+            &format!("indicators/{ID}/"),
+            &format!("/indicators/{ID}"),
+        ] {
             assert_eq!(read_indicator("name", name).unwrap_err().field, "name", "{name}");
         }
     }
@@ -179,7 +186,19 @@ mod tests {
             assert!(is_subscription_id(id), "{id}");
         }
         let longer = "a".repeat(64);
-        for id in ["", "1a", "-a", "a-", "A", "a_b", "a/b", "ạ", &longer, "af9c5a3e-5c1f-4a7b-9d53-2f6f0f3f8a11", "af9c5a3e5c1f4a7b9d532f6f0f3f8a11"] {
+        for id in [
+            "",
+            "1a",
+            "-a",
+            "a-",
+            "A",
+            "a_b",
+            "a/b",
+            "ạ",
+            &longer,
+            "af9c5a3e-5c1f-4a7b-9d53-2f6f0f3f8a11",
+            "af9c5a3e5c1f4a7b9d532f6f0f3f8a11",
+        ] {
             assert!(!is_subscription_id(id), "{id}");
         }
     }

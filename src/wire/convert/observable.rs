@@ -47,7 +47,8 @@ fn one(
 
 fn file(md5: &str, sha1: &str, sha256: &str) -> Result<Read, Invalid> {
     let [md5, sha1, sha256] = [md5, sha1, sha256].map(|text| Some(text).filter(|text| !text.is_empty()));
-    let (observable, aliases) = normalise::file(md5, sha1, sha256).map_err(|invalid| invalid.under("file"))?;
+    let (observable, aliases) =
+        normalise::file(md5, sha1, sha256).map_err(|invalid| invalid.under("file"))?;
     Ok(Read { observable, aliases, raw: None })
 }
 

@@ -42,7 +42,9 @@ pub fn read(pb: v1::Sighting) -> Result<SightingDraft, Invalid> {
 fn read_count(outcome: Outcome, count: u64) -> Result<u64, Invalid> {
     match (outcome, count) {
         (Outcome::SearchedNotFound, 0) => Ok(0),
-        (Outcome::SearchedNotFound, _) => Err(Invalid::new("sighted_count", "must be 0 when nothing was found")),
+        (Outcome::SearchedNotFound, _) => {
+            Err(Invalid::new("sighted_count", "must be 0 when nothing was found"))
+        }
         (_, 0) => Ok(1),
         (_, 1..=MAX_COUNT) => Ok(count),
         (_, _) => Err(Invalid::new("sighted_count", format!("at most {MAX_COUNT}"))),

@@ -15,9 +15,9 @@ pub fn read(field: &str, pb: Option<prost_types::Timestamp>) -> Result<Option<Ti
         let micros = u64::try_from(seconds).ok()?.checked_mul(1_000_000)?.checked_add(nanos / 1_000)?;
         Timestamp::from_micros(micros)
     };
-    moment()
-        .map(Some)
-        .ok_or_else(|| Invalid::new(field, "a time lies in the years 1970 to 9999, with 0 to 999,999,999 nanoseconds"))
+    moment().map(Some).ok_or_else(|| {
+        Invalid::new(field, "a time lies in the years 1970 to 9999, with 0 to 999,999,999 nanoseconds")
+    })
 }
 
 /// Reads the ends of a span; `last` is not before `first`.
@@ -75,8 +75,14 @@ mod tests {
 
     #[test]
     fn moments_outside_of_1970_to_9999_are_refused() {
-        for (seconds, nanos) in [(-1, 0), (253_402_300_800, 0), (i64::MAX, 0), (i64::MIN, 0), (0, -1), (0, 1_000_000_000)] {
-            assert_eq!(read("valid_from", pb(seconds, nanos)).unwrap_err().field, "valid_from", "{seconds}.{nanos}");
+        for (seconds, nanos) in
+            [(-1, 0), (253_402_300_800, 0), (i64::MAX, 0), (i64::MIN, 0), (0, -1), (0, 1_000_000_000)]
+        {
+            assert_eq!(
+                read("valid_from", pb(seconds, nanos)).unwrap_err().field,
+                "valid_from",
+                "{seconds}.{nanos}"
+            );
         }
         assert!(read("t", pb(253_402_300_799, 999_999_999)).is_ok());
     }
