@@ -30,7 +30,7 @@ impl DirectoryService for Directory {
         let slug =
             name::read_organisation_or_me("name", &name, call.caller.identity().org()).map_err(invalid)?;
         let view = self.0.organisation(&slug).ok_or_else(|| status(Error::absent()))?;
-        Ok(Response::new(v1::GetOrganisationResponse { organisation: Some(self.show(view)) }))
+        Ok(Response::new(v1::GetOrganisationResponse { organisation: Some(show(view)) }))
     }
 
     async fn list_organisations(
@@ -46,7 +46,7 @@ impl DirectoryService for Directory {
         let (page, next_page_token) =
             page::cut(list, all, |view| view.organisation.slug.as_str(), size, &page_token)
                 .map_err(status)?;
-        let organisations = page.into_iter().map(|view| self.show(view)).collect();
+        let organisations = page.into_iter().map(|view| show(view)).collect();
         Ok(Response::new(v1::ListOrganisationsResponse { organisations, next_page_token }))
     }
 
@@ -68,11 +68,9 @@ impl DirectoryService for Directory {
     }
 }
 
-impl Directory {
-    fn show(&self, view: OrganisationView) -> v1::Organisation {
-        let OrganisationView { organisation, standing, duties } = view;
-        directory::organisation(&organisation, standing, duties, self.0.now().to_offset().date())
-    }
+fn show(view: OrganisationView) -> v1::Organisation {
+    let OrganisationView { organisation, standing, duties, date } = view;
+    directory::organisation(&organisation, standing, duties, date)
 }
 
 /// Whether an organisation is neither ended nor yet to come.

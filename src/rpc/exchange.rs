@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::hub::error::{Error, Reason};
 use crate::hub::{self, Caller, Hub, Rejection};
 use crate::model::Invalid;
+use crate::model::indicator::Observable;
 use crate::wire::convert::{batch, draft, filter, name, observable, revocation, sighting};
 use crate::wire::proto::v1;
 use crate::wire::proto::v1::exchange_service_server::ExchangeService;
@@ -98,9 +99,9 @@ impl ExchangeService for Exchange {
         let v1::ReportSightingsRequest { request_id, sightings } = request;
         let request_id = name::read_request_id(&request_id).map_err(invalid)?;
         check_batch("sightings", sightings.len(), size).map_err(status)?;
-        let items = read_each("sightings", sightings, sighting::read);
+        let items = sightings.into_iter().map(sighting::read).collect();
         let recorded = self.0.report_sightings(&call.caller, request_id, items).await.map_err(status)?;
-        let results = recorded.into_iter().map(sighting_result).collect();
+        let results = recorded.into_iter().enumerate().map(sighting_result).collect();
         Ok(Response::new(v1::ReportSightingsResponse { results }))
     }
 
@@ -156,9 +157,11 @@ async fn publish(
     let v1::PublishIndicatorsRequest { request_id, indicators } = request;
     let request_id = name::read_request_id(&request_id)?;
     check_batch("indicators", indicators.len(), size)?;
-    let items = read_each("indicators", indicators, draft::read);
+    let items = indicators.into_iter().map(draft::read).collect();
     let verdicts = hub.publish(caller, request_id, items).await?;
-    Ok(v1::PublishIndicatorsResponse { results: verdicts.into_iter().map(publish_result).collect() })
+    Ok(v1::PublishIndicatorsResponse {
+        results: verdicts.into_iter().enumerate().map(publish_result).collect(),
+    })
 }
 
 async fn lookup(
@@ -171,43 +174,50 @@ async fn lookup(
     check_batch("observables", observables.len(), size)?;
     // A file is asked for under each of its hashes: one item, several values.
     let mut values = Vec::with_capacity(observables.len());
-    let read = read_each("observables", observables, |pb| {
-        let observable::Read { observable, aliases, raw: _ } = observable::read(Some(pb))?;
-        let before = values.len();
-        values.push(observable);
-        values.extend(aliases);
-        Ok(values.len() - before)
-    });
-    let mut found = hub.lookup(caller, values).await?.into_iter();
+    let read: Vec<_> = observables
+        .into_iter()
+        .map(|pb| {
+            let observable::Read { observable, aliases, raw: _ } = observable::read(Some(pb))?;
+            let before = values.len();
+            values.push(observable);
+            values.extend(aliases);
+            Ok(values.len() - before)
+        })
+        .collect();
+    let mut found = lookup_values(hub, caller, values).await?.into_iter();
     let results = read
         .into_iter()
-        .map(|item| match item {
+        .enumerate()
+        .map(|(i, item): (usize, Result<usize, Invalid>)| match item {
             Ok(values) => lookup_result(found.by_ref().take(values).flatten().collect()),
             Err(refused) => {
-                v1::LookupResult { matches: Vec::new(), rejected: Some(status::rejection(refused.into())) }
+                let rejected = status::rejection(format_args!("observables[{i}]"), refused.into());
+                v1::LookupResult { matches: Vec::new(), rejected: Some(rejected) }
             }
         })
         .collect();
     Ok(v1::LookupObservablesResponse { results })
 }
 
+/// Looks values up, in several steps if the hashes of files made them many.
+async fn lookup_values(
+    hub: &Hub,
+    caller: &Caller,
+    mut values: Vec<Observable>,
+) -> Result<Vec<Vec<hub::Match>>, Error> {
+    let mut rest = values.split_off(values.len().min(batch::MAX_ITEMS));
+    let mut found = hub.lookup(caller, values).await?;
+    while !rest.is_empty() {
+        let further = rest.split_off(rest.len().min(batch::MAX_ITEMS));
+        found.extend(hub.lookup(caller, std::mem::replace(&mut rest, further)).await?);
+    }
+    Ok(found)
+}
+
 /// What a request takes up of a stream's window.
 fn kib(request: &Result<v1::PublishIndicatorsRequest, Status>) -> u32 {
     let bytes = request.as_ref().map_or(0, prost::Message::encoded_len);
     u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX).min(PUBLISH_WINDOW_KIB)
-}
-
-/// Reads each item of a batch on its own.
-fn read_each<P, T>(
-    field: &str,
-    items: Vec<P>,
-    mut read: impl FnMut(P) -> Result<T, Invalid>,
-) -> Vec<Result<T, Invalid>> {
-    items
-        .into_iter()
-        .enumerate()
-        .map(|(i, item)| read(item).map_err(|invalid| invalid.under(format_args!("{field}[{i}]"))))
-        .collect()
 }
 
 fn check_batch(field: &str, items: usize, encoded: usize) -> Result<(), Error> {
@@ -221,7 +231,7 @@ fn check_batch(field: &str, items: usize, encoded: usize) -> Result<(), Error> {
     Ok(())
 }
 
-fn publish_result(verdict: Result<hub::Published, Rejection>) -> v1::PublishResult {
+fn publish_result((i, verdict): (usize, Result<hub::Published, Rejection>)) -> v1::PublishResult {
     use v1::publish_result::Outcome;
     let outcome = match verdict {
         Ok(hub::Published { id, version, effect }) => Outcome::Published(v1::PublishedIndicator {
@@ -229,7 +239,7 @@ fn publish_result(verdict: Result<hub::Published, Rejection>) -> v1::PublishResu
             version,
             effect: published_effect(effect).into(),
         }),
-        Err(refused) => Outcome::Rejected(status::rejection(refused)),
+        Err(refused) => Outcome::Rejected(status::rejection(format_args!("indicators[{i}]"), refused)),
     };
     v1::PublishResult { outcome: Some(outcome) }
 }
@@ -243,13 +253,13 @@ const fn published_effect(effect: hub::Effect) -> v1::PublishEffect {
     }
 }
 
-fn sighting_result(verdict: Result<hub::SightingName, Rejection>) -> v1::SightingResult {
+fn sighting_result((i, verdict): (usize, Result<hub::SightingName, Rejection>)) -> v1::SightingResult {
     use v1::sighting_result::Outcome;
     let outcome = match verdict {
         Ok(hub::SightingName { indicator, sighting }) => {
             Outcome::Recorded(name::sighting(indicator, sighting))
         }
-        Err(refused) => Outcome::Rejected(status::rejection(refused)),
+        Err(refused) => Outcome::Rejected(status::rejection(format_args!("sightings[{i}]"), refused)),
     };
     v1::SightingResult { outcome: Some(outcome) }
 }
@@ -299,6 +309,8 @@ fn decode<M: prost::Message + Default>(encoded: bytes::Bytes) -> Result<M, Statu
 
 #[cfg(test)]
 mod tests {
+    use tonic_types::RpcStatusExt as _;
+
     use super::*;
     use crate::model::indicator::State;
     use crate::model::org::OrgSlug;
@@ -321,11 +333,13 @@ mod tests {
 
     #[test]
     fn a_refused_item_names_its_place_in_the_batch() {
-        let read = read_each("indicators", vec![1, 2], |n| {
-            if n == 1 { Ok(n) } else { Err(Invalid::new("marking.tlp", "no")) }
-        });
-        assert_eq!(read[0], Ok(1));
-        assert_eq!(read[1].as_ref().unwrap_err().field, "indicators[1].marking.tlp");
+        let refused = Rejection::from(Invalid::new("marking.tlp", "no"));
+        let Some(v1::publish_result::Outcome::Rejected(status)) = publish_result((3, Err(refused))).outcome
+        else {
+            panic!("rejected");
+        };
+        let violations = status.get_error_details().bad_request().unwrap().field_violations.clone();
+        assert_eq!(violations[0].field, "indicators[3].marking.tlp");
     }
 
     #[test]

@@ -62,14 +62,16 @@ pub fn invalid(invalid: Invalid) -> Status {
     status(invalid.into())
 }
 
-/// Why one item of a batch was refused, for the body of the response.
+/// Why the item of a batch that stands `at` was refused, for the body of the
+/// response.
 #[must_use]
-pub fn rejection(rejection: Rejection) -> tonic_types::Status {
+pub fn rejection(at: impl std::fmt::Display, rejection: Rejection) -> tonic_types::Status {
     let Rejection { reason, field, problem } = rejection;
     let info =
         pb::ErrorInfo { reason: reason.as_str().to_owned(), domain: DOMAIN.to_owned(), ..Default::default() };
     let mut details = vec![any("google.rpc.ErrorInfo", &info)];
     if reason.kind() == Kind::Invalid {
+        let Invalid { field, .. } = Invalid::new(field, "").under(at);
         let refused =
             pb::BadRequest { field_violations: vec![violation(field, &problem, reason.as_str()).into()] };
         details.push(any("google.rpc.BadRequest", &refused));
@@ -197,11 +199,12 @@ mod tests {
 
     #[test]
     fn a_rejected_item_says_which_field_and_why() {
-        let rejected = rejection(Rejection {
+        let refused = Rejection {
             reason: Reason::FieldInvalid,
-            field: "indicators[3].confidence".into(),
+            field: "confidence".into(),
             problem: "0 to 100".into(),
-        });
+        };
+        let rejected = rejection("indicators[3]", refused);
         let details = rejected.get_error_details();
         assert_eq!(rejected.code, Code::InvalidArgument as i32);
         assert_eq!(details.error_info().unwrap().reason, "FIELD_INVALID");

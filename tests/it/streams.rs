@@ -84,6 +84,34 @@ async fn a_lookup_answers_each_value_in_its_place() {
     assert_eq!(results[2].matches[0].owner, "organisations/a");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_is_looked_up_by_each_of_its_hashes_and_found_once() {
+    let (_hub, peer) = start().await;
+    let file = |n: usize| v1::FileHashes {
+        md5: format!("{n:032x}"),
+        sha1: format!("{n:040x}"),
+        sha256: format!("{n:064x}"),
+    };
+    let observable = |file| v1::Observable { value: Some(v1::observable::Value::File(file)) };
+    let known = v1::IndicatorDraft { observable: Some(observable(file(7))), ..draft("a.example") };
+    peer.exchange().publish_indicators(batch(Uuid::new_v4(), vec![known])).await.unwrap();
+
+    let md5_only = v1::FileHashes { md5: file(7).md5, ..Default::default() };
+    let mut observables: Vec<_> = (0..900).map(|n| observable(file(n))).collect();
+    observables.push(observable(md5_only));
+    let asked = v1::LookupObservablesRequest { observables };
+    let mut answers =
+        peer.exchange().lookup_observables(tokio_stream::iter([asked])).await.unwrap().into_inner();
+    let results = answers.message().await.unwrap().unwrap().results;
+    let found: Vec<_> = results
+        .iter()
+        .enumerate()
+        .filter(|(_, r)| !r.matches.is_empty())
+        .map(|(i, r)| (i, r.matches.len()))
+        .collect();
+    assert_eq!((results.len(), found), (901, vec![(7, 1), (900, 1)]));
+}
+
 fn say(message: Message) -> v1::SubscribeRequest {
     v1::SubscribeRequest { message: Some(message) }
 }
