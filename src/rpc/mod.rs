@@ -9,6 +9,8 @@ mod page;
 pub mod status;
 mod subscribe;
 mod subscription;
+#[cfg(test)]
+mod tests;
 
 pub use face::{Face, MAX_MESSAGE_BYTES};
 pub use layers::metrics::Metrics;
