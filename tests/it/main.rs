@@ -19,4 +19,7 @@
     reason = "in a test a panic is the report, and the bans guard the hub"
 )]
 
+mod authz_matrix;
 mod floors;
+mod proto_contract;
+mod streams;
