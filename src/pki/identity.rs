@@ -136,7 +136,7 @@ pub fn read_of_any_domain(der: &[u8]) -> Result<Identity, Error> {
 /// [`Error::Malformed`].
 pub fn parse(der: &[u8]) -> Result<X509Certificate<'_>, Error> {
     match X509Certificate::from_der(der) {
-        Ok((rest, certificate)) if rest.is_empty() => Ok(certificate),
+        Ok(([], certificate)) => Ok(certificate),
         Ok(_) | Err(_) => Err(Error::Malformed),
     }
 }

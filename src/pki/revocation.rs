@@ -203,7 +203,7 @@ impl Revocations {
 
 fn parse(der: &[u8]) -> Result<CertificateRevocationList<'_>, Error> {
     match CertificateRevocationList::from_der(der) {
-        Ok((rest, list)) if rest.is_empty() => Ok(list),
+        Ok(([], list)) => Ok(list),
         Ok(_) | Err(_) => Err(Error::Malformed),
     }
 }
