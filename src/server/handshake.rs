@@ -200,7 +200,7 @@ pub(super) struct Shaken {
     pub(super) stream: TlsStream<TcpStream>,
     /// Who is at the other end.
     pub(super) identity: Identity,
-    /// When the right to be served ends.
+    /// The last second of the right to be served.
     pub(super) ends: Timestamp,
     /// The key exchange that was negotiated.
     pub(super) key_exchange: String,

@@ -416,10 +416,11 @@ async fn maybe(span: Option<Duration>) {
     }
 }
 
-/// Resolves once `clock` has reached `ends`.
-async fn expired(clock: &dyn Clock, ends: Timestamp) {
+/// Resolves once `clock` is past the second `last`.
+async fn expired(clock: &dyn Clock, last: Timestamp) {
+    let end = last.saturating_add(Duration::from_secs(1));
     loop {
-        let left = ends.since(clock.now());
+        let left = end.since(clock.now());
         if left.is_zero() {
             return;
         }

@@ -173,13 +173,14 @@ impl Snapshot {
         match self.anchors.get(&certificate.issuer) {
             None => Standing::Revoked,
             Some(_) if self.revocations.contains(certificate) => Standing::Revoked,
-            Some(&authority) if now >= authority.min(not_after) => Standing::Expired,
+            // The second that a certificate names is the last in which it holds.
+            Some(&authority) if now.as_seconds() > authority.min(not_after).as_seconds() => Standing::Expired,
             Some(_) => Standing::Good,
         }
     }
 
-    /// When a connection under `identity` has to end: with its certificate, or
-    /// with the authority behind it if that is sooner.
+    /// The last second of a connection under `identity`: that of its
+    /// certificate, or of the authority behind it if that is sooner.
     #[must_use]
     pub fn ends(&self, identity: &Identity) -> Timestamp {
         self.anchors.get(&identity.issuer).map_or(identity.not_after, |&authority| authority.min(identity.not_after))

@@ -63,7 +63,7 @@ impl Verifier {
         let identity =
             identity::read(leaf, &self.trust_domain).map_err(|error| Refusal::Identity(Arc::new(error)))?;
         let authority = self.anchors.get(&identity.issuer).ok_or(Refusal::Issuer)?;
-        if now.as_secs() >= authority.as_seconds() { Err(Refusal::AuthorityExpired) } else { Ok(()) }
+        if now.as_secs() > authority.as_seconds() { Err(Refusal::AuthorityExpired) } else { Ok(()) }
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use super::handshake::roots;
-use super::support::{Hub, eventually, odd_leaf, within};
+use super::support::{Credential, Hub, eventually, odd_leaf, within};
 
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const HEADERS: u8 = 1;
@@ -32,8 +32,8 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 /// An HTTP/2 connection below any library.
-pub async fn bare_http2(hub: &Hub) -> TlsStream<TcpStream> {
-    let mut stream = hub.tls(&hub.good_client()).await.unwrap();
+pub async fn bare_http2(hub: &Hub, client: &Credential) -> TlsStream<TcpStream> {
+    let mut stream = hub.tls(client).await.unwrap();
     stream.write_all(PREFACE).await.unwrap();
     stream.write_all(&frame(SETTINGS, 0, 0, &[])).await.unwrap();
     stream.flush().await.unwrap();
@@ -173,7 +173,7 @@ async fn a_client_that_shakes_hands_and_says_nothing_is_cut() {
     let mut silent = hub.tls(&hub.good_client()).await.unwrap();
     rest(&mut silent).await;
     // Nor does it help to speak HTTP/2 and call nothing.
-    let mut idle = bare_http2(&hub).await;
+    let mut idle = bare_http2(&hub, &hub.good_client()).await;
     rest(&mut idle).await;
     eventually("both are gone", || hub.connections.total() == 0).await;
     assert!(hub.callers.lock().unwrap().is_empty());
@@ -184,7 +184,7 @@ async fn a_flood_of_key_updates_ends_that_connection_alone() {
     let hub = Hub::start().await;
     let mut other = hub.client(&hub.good_client());
     super::support::check(&mut other).await.unwrap();
-    let mut stream = bare_http2(&hub).await;
+    let mut stream = bare_http2(&hub, &hub.good_client()).await;
     eventually("both are served", || hub.connections.live() == 2).await;
     for _ in 0..200 {
         stream.get_mut().1.refresh_traffic_keys().unwrap();
@@ -197,7 +197,7 @@ async fn a_flood_of_key_updates_ends_that_connection_alone() {
 #[tokio::test]
 async fn rapid_reset_is_told_to_calm_down() {
     let hub = Hub::start().await;
-    let mut stream = bare_http2(&hub).await;
+    let mut stream = bare_http2(&hub, &hub.good_client()).await;
     let mut flood = Vec::new();
     for index in 0..500_u32 {
         let number = index * 2 + 1;
@@ -218,7 +218,7 @@ async fn a_flood_of_pings_or_settings_that_reads_no_answer_costs_the_others_noth
     let mut other = hub.client(&hub.good_client());
     super::support::check(&mut other).await.unwrap();
     for (kind, payload) in [(PING, &[0_u8; 8][..]), (SETTINGS, &[0, 3, 0, 0, 0, 9][..])] {
-        let mut stream = bare_http2(&hub).await;
+        let mut stream = bare_http2(&hub, &hub.good_client()).await;
         let burst = frame(kind, 0, 0, payload).repeat(4_000);
         // Sends until the hub takes no more, for it must not buffer answers
         // without end; reading nothing all the while.
@@ -287,9 +287,9 @@ impl OpenSsl {
         }
     }
 
-    fn credential(&self) -> super::support::Credential {
+    fn credential(&self) -> Credential {
         let read = |name: &str| std::fs::read(self.0.path().join(name)).unwrap();
-        super::support::Credential {
+        Credential {
             chain: luytre::pki::pem::certificates(&read("leaf.pem")).unwrap(),
             key: luytre::pki::pem::private_key(&read("leaf.key")).unwrap(),
         }

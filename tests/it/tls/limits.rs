@@ -117,7 +117,7 @@ async fn a_peer_that_ignores_the_drain_is_cut_off() {
         ..Limits::default()
     };
     let hub = Hub::limited(limits).await;
-    let mut stream = bare_http2(&hub).await;
+    let mut stream = bare_http2(&hub, &hub.good_client()).await;
     eventually("it is served", || hub.connections.live() == 1).await;
     hub.begin_drain();
     assert_eq!(hub.drained().await, Drained { cut: 1 });

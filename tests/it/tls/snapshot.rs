@@ -65,7 +65,7 @@ fn two_authorities_of_one_name_are_refused() {
     };
     let (one, two) = (odd_authority(same), odd_authority(same));
     let trusted = [(&one, crl(&one, None, &[], now)), (&two, crl(&two, None, &[], now))];
-    assert!(matches!(build(pki.material_with(&trusted, now)), Err(Error::AnchorTwice { .. })));
+    assert!(matches!(build(pki.material_with(&trusted)), Err(Error::AnchorTwice { .. })));
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn a_list_that_its_authority_did_not_sign_is_refused() {
     let (real, forger) = (odd_authority(same), odd_authority(same));
     let trusted = [(&real, crl(&forger, None, &[], now))];
     assert!(matches!(
-        build(pki.material_with(&trusted, now)),
+        build(pki.material_with(&trusted)),
         Err(Error::Revocation(revocation::Error::Signature { .. }))
     ));
 }
@@ -89,7 +89,7 @@ fn a_list_past_its_next_update_is_refused() {
     let pki = Pki::new(clock.now());
     let stale = crl(&pki.client, None, &[], clock.now());
     clock.forward(DAY * 8);
-    let material = pki.material_with(&[(&pki.client, stale)], clock.now());
+    let material = pki.material_with(&[(&pki.client, stale)]);
     let clock: Arc<dyn Clock> = clock;
     let built = Snapshot::build(material, TRUST_DOMAIN, 1, &clock);
     assert!(matches!(built, Err(Error::Revocation(revocation::Error::Stale { .. }))));
@@ -101,7 +101,7 @@ fn a_list_of_tomorrow_is_refused() {
     let pki = Pki::new(now);
     let early = crl(&pki.client, None, &[], now.saturating_add(DAY));
     assert!(matches!(
-        build(pki.material_with(&[(&pki.client, early)], now)),
+        build(pki.material_with(&[(&pki.client, early)])),
         Err(Error::Revocation(revocation::Error::Future { .. }))
     ));
 }
@@ -116,7 +116,7 @@ fn an_expired_or_future_authority_is_refused_although_the_library_takes_it() {
         let clock = ManualClock::shared();
         clock.forward(later);
         let clock: Arc<dyn Clock> = clock;
-        let material = pki.material_with(&[(&expired, list.clone())], now);
+        let material = pki.material_with(&[(&expired, list.clone())]);
         let built = Snapshot::build(material, TRUST_DOMAIN, 1, &clock);
         if later.is_zero() {
             assert!(built.is_ok());
@@ -126,7 +126,7 @@ fn an_expired_or_future_authority_is_refused_although_the_library_takes_it() {
     }
     let future = Authority::root(Hierarchy::Client, "test", now.saturating_add(DAY), DAY).unwrap();
     let list = crl(&future, None, &[], now.saturating_add(DAY));
-    let built = build(pki.material_with(&[(&future, list)], now));
+    let built = build(pki.material_with(&[(&future, list)]));
     assert!(matches!(built, Err(Error::AnchorLifetime { .. })));
 }
 
@@ -169,7 +169,7 @@ fn an_older_list_or_epoch_does_not_follow() {
     let first = crl(&pki.client, None, &[], now);
     let second = crl(&pki.client, None, &[&[7]], now);
     let with = |list: &rustls::pki_types::CertificateRevocationListDer<'static>, epoch| {
-        let material = pki.material_with(&[(&pki.client, list.clone())], now);
+        let material = pki.material_with(&[(&pki.client, list.clone())]);
         Snapshot::build(material, TRUST_DOMAIN, epoch, &SystemClock::shared()).unwrap()
     };
     let current = with(&second, 5);
@@ -187,7 +187,7 @@ fn a_preflight_gives_the_verdicts_that_the_listener_would() {
     let pki = Pki::new(now);
     let (good, bad) = (client_leaf(&pki.client, FEED, now), client_leaf(&pki.client, FEED, now));
     let list = crl(&pki.client, None, &[&bad.serial()], now);
-    let snapshot = build(pki.material_with(&[(&pki.client, list)], now)).unwrap();
+    let snapshot = build(pki.material_with(&[(&pki.client, list)])).unwrap();
     let name = || ServerName::try_from(NAME).unwrap();
     shake_hands(&snapshot, pki.client_config(&good), name()).unwrap();
     let verdict = shake_hands(&snapshot, pki.client_config(&bad), name());

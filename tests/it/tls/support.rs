@@ -108,14 +108,15 @@ impl Pki {
     }
 
     pub fn material(&self, now: Timestamp) -> Material {
-        self.material_with(&[(&self.client, crl(&self.client, None, &[], now))], now)
+        self.material_with(&[(&self.client, crl(&self.client, None, &[], now))])
     }
 
     pub fn material_with(
         &self,
         trusted: &[(&Authority, CertificateRevocationListDer<'static>)],
-        now: Timestamp,
     ) -> Material {
+        // Of the real time, by which the clients judge it.
+        let now = SystemClock.now();
         let leaf = Leaf::Server { dns: vec![NAME.to_owned()], ip: vec![[127, 0, 0, 1].into()] };
         let issued = self.server.issue(&leaf, now, DAY * 30).unwrap();
         Material {
@@ -242,7 +243,7 @@ impl Hub {
         let pki = Pki::new(now);
         let mut trusted = vec![(&pki.client, crl(&pki.client, None, &[], now))];
         trusted.extend(others.iter().map(|&authority| (authority, crl(authority, None, &[], now))));
-        let material = pki.material_with(&trusted, now);
+        let material = pki.material_with(&trusted);
         let snapshot = Snapshot::build(material, TRUST_DOMAIN, 1, &clock).unwrap();
         let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
 
@@ -272,7 +273,7 @@ impl Hub {
     /// Puts a snapshot of `trusted` in force and sweeps, as a reload does.
     pub fn reload(&self, trusted: &[(&Authority, CertificateRevocationListDer<'static>)]) -> usize {
         let current = self.snapshot.load_full();
-        let material = self.pki.material_with(trusted, self.clock.now());
+        let material = self.pki.material_with(trusted);
         let next = Snapshot::build(material, TRUST_DOMAIN, current.epoch() + 1, &self.clock).unwrap();
         next.check_follows(&current).unwrap();
         self.snapshot.store(Arc::new(next));
