@@ -312,3 +312,117 @@ fn address(raw: &[u8]) -> String {
     let either = v4.or_else(|_| <[u8; 16]>::try_from(raw).map(IpAddr::from));
     either.map_or_else(|_| "a damaged address".to_owned(), |address| address.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::pki::identity::CertificateId;
+    use crate::pki::tls::{Material, Snapshot, Standing};
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    /// Runs one line at `now`, and returns what was told.
+    fn at(line: &str, now: Timestamp) -> Result<String, Error> {
+        let words = std::iter::once("pki").chain(line.split_whitespace());
+        let line = Line::try_parse_from(words).unwrap();
+        let mut talk = Vec::new();
+        run_to(line.args, &mut talk, now)?;
+        Ok(String::from_utf8(talk).unwrap())
+    }
+
+    fn told(line: &str) -> String {
+        at(line, SystemClock.now()).unwrap()
+    }
+
+    fn place() -> (tempfile::TempDir, String) {
+        let place = tempfile::tempdir().unwrap();
+        let dir = place.path().join("pki").display().to_string();
+        told(&format!("init --dir {dir} --trust-domain hub.example"));
+        (place, dir)
+    }
+
+    fn snapshot(dir: &str) -> Snapshot {
+        build(dir).unwrap()
+    }
+
+    fn build(dir: &str) -> Result<Snapshot, crate::pki::tls::Error> {
+        let read = |name: &str| fs::read(format!("{dir}/{name}")).unwrap();
+        let material = Material::from_pem(
+            &read(directory::CLIENT_CA),
+            &read(directory::CLIENT_CRL),
+            &read("server.pem"),
+            &read("server.key"),
+        );
+        Snapshot::build(material?, "hub.example", 1, &SystemClock::shared())
+    }
+
+    #[test]
+    fn a_hub_starts_with_what_the_commands_write_and_takes_a_revocation() {
+        let (_place, dir) = place();
+        told(&format!("issue --dir {dir} server --dns hub.example www.hub.example --ip 127.0.0.1 ::1"));
+        told(&format!("issue --dir {dir} client --id spiffe://hub.example/org/soc/system/feed"));
+        let text = fs::read(format!("{dir}/soc-feed.pem")).unwrap();
+        let certificates = pem::certificates(&text).unwrap();
+        let identity = identity::read(&certificates[0], "hub.example").unwrap();
+        let standing = |snapshot: &Snapshot| {
+            let id: CertificateId = identity.certificate_id();
+            snapshot.standing(&id, identity.not_after, SystemClock.now())
+        };
+        let before = snapshot(&dir);
+        assert_eq!(standing(&before), Standing::Good);
+        told(&format!("revoke --dir {dir} --serial {}", identity.serial));
+        assert_eq!(standing(&snapshot(&dir)), Standing::Revoked);
+        told(&format!("crl --dir {dir}"));
+        assert_eq!(standing(&snapshot(&dir)), Standing::Revoked);
+    }
+
+    #[test]
+    fn a_list_that_ran_out_is_signed_again() {
+        let place = tempfile::tempdir().unwrap();
+        let dir = place.path().join("pki").display().to_string();
+        let long_ago = SystemClock.now().saturating_sub(DAY * 8);
+        at(&format!("init --dir {dir} --trust-domain hub.example"), long_ago).unwrap();
+        told(&format!("issue --dir {dir} server --dns hub.example"));
+        assert!(build(&dir).is_err());
+        told(&format!("crl --dir {dir} --crl-days 9"));
+        let next = snapshot(&dir).revocation_next_update().unwrap();
+        assert!(next > SystemClock.now().saturating_add(DAY * 8));
+    }
+
+    #[test]
+    fn show_tells_what_the_hub_would_read_or_why_it_would_refuse() {
+        let (_place, dir) = place();
+        told(&format!("issue --dir {dir} server --dns hub.example --ip 192.0.2.7"));
+        told(&format!("issue --dir {dir} client --id spiffe://hub.example/org/soc/user/an --days 3"));
+        let client = told(&format!("show {dir}/soc-an.pem"));
+        assert!(client.contains("spiffe://hub.example/org/soc/user/an"), "{client}");
+        assert!(client.contains("clientAuth") && client.contains("2 days left"), "{client}");
+        let server = told(&format!("show {dir}/server.pem"));
+        assert!(server.contains("hub.example, 192.0.2.7") && server.contains("authority"), "{server}");
+        let expired = at(&format!("show {dir}/soc-an.pem"), SystemClock.now().saturating_add(DAY * 4)).unwrap();
+        assert!(expired.contains("EXPIRED"), "{expired}");
+        assert!(at(&format!("show {dir}/soc-an.key"), SystemClock.now()).is_err());
+    }
+
+    #[test]
+    fn an_error_says_what_to_do() {
+        let (_place, dir) = place();
+        let now = SystemClock.now();
+        let again = at(&format!("init --dir {dir} --trust-domain hub.example"), now).unwrap_err();
+        assert!(again.to_string().contains("not overwritten"), "{again}");
+        let nowhere = at("crl --dir /nonexistent/pki", now).unwrap_err();
+        assert!(nowhere.to_string().contains("luytre pki init"), "{nowhere}");
+        let name = at(&format!("issue --dir {dir} client --id spiffe://hub.example/org/SOC/user/an"), now).unwrap_err();
+        assert!(name.to_string().contains("--id"), "{name}");
+        let nameless = at(&format!("issue --dir {dir} server"), now).unwrap_err();
+        assert!(nameless.to_string().contains("DNS name"), "{nameless}");
+    }
+}

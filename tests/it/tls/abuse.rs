@@ -276,7 +276,7 @@ impl OpenSsl {
         let ca = luytre::pki::pem::encode(luytre::pki::pem::Label::Certificate, hub.pki.client.certificate());
         std::fs::write(path("ca.pem"), ca).unwrap();
         std::fs::write(path("ca.key"), hub.pki.client.key().to_pem().as_bytes()).unwrap();
-        let extensions = "extendedKeyUsage=clientAuth\nkeyUsage=digitalSignature\nsubjectAltName=URI:spiffe://hub.test/org/soc/system/feed\n";
+        let extensions = "basicConstraints=critical,CA:FALSE\nextendedKeyUsage=clientAuth\nkeyUsage=digitalSignature\nsubjectAltName=URI:spiffe://hub.test/org/soc/system/feed\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid:always\n";
         std::fs::write(path("ext"), extensions).unwrap();
         for step in [
             format!("req -new -nodes -newkey {key} -keyout leaf.key -out leaf.csr -subj /CN=x"),
@@ -325,6 +325,37 @@ async fn an_rsa_key_of_1024_bits_is_refused() {
     let output = tokio::task::spawn_blocking(move || command.stdin(std::process::Stdio::null()).output());
     within(output).await.unwrap().unwrap();
     hub.eventually_refused(Refused::Identity, 1).await;
+}
+
+#[tokio::test]
+async fn a_certificate_by_our_published_profile_is_served() {
+    let Some(openssl) = OpenSsl::new() else { return };
+    let hub = Hub::start().await;
+    openssl.sign(&hub, "ec -pkeyopt ec_paramgen_curve:P-384", "sha384");
+    let profile = concat!(env!("CARGO_MANIFEST_DIR"), "/certs/profiles/client.ext");
+    let sign = format!("x509 -req -in leaf.csr -CA ca.pem -CAkey ca.key -sha384 -days 2 -extfile {profile} -out leaf.pem");
+    let output = openssl.run(&sign).env("SPIFFE_ID", super::support::FEED).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    hub.assert_serves(&openssl.credential()).await;
+}
+
+#[tokio::test]
+async fn our_revocation_list_is_one_that_openssl_takes() {
+    let Some(openssl) = OpenSsl::new() else { return };
+    let hub = Hub::start().await;
+    openssl.sign(&hub, "ec -pkeyopt ec_paramgen_curve:P-256", "sha384");
+    let verify = |revoked: &[&[u8]]| {
+        let list = super::support::crl(&hub.pki.client, None, revoked, hub.clock.now());
+        let text = luytre::pki::pem::encode(luytre::pki::pem::Label::RevocationList, &list);
+        std::fs::write(openssl.0.path().join("crl.pem"), text).unwrap();
+        let verify = "verify -partial_chain -crl_check -x509_strict -CAfile ca.pem -CRLfile crl.pem leaf.pem";
+        let output = openssl.run(verify).output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (taken, said) = verify(&[&[9]]);
+    assert!(taken, "{said}");
+    let (taken, said) = verify(&[&[0x47, 0x11]]);
+    assert!(!taken && said.contains("revoked"), "{said}");
 }
 
 #[tokio::test]
