@@ -249,7 +249,7 @@ fn show_one(der: &[u8], talk: &mut dyn Write, now: Timestamp) -> Result<(), Erro
     let purpose = certificate.extended_key_usage().ok().flatten().map(|purpose| purpose.value);
     let serves = purpose.is_some_and(|purpose| purpose.server_auth);
     if authority {
-        writeln!(talk, "authority   {}", certificate.subject())?;
+        writeln!(talk, "authority   {}", plain(certificate.subject()))?;
     } else if serves {
         writeln!(talk, "server      {}", names(&certificate).join(", "))?;
     } else {
@@ -259,13 +259,18 @@ fn show_one(der: &[u8], talk: &mut dyn Write, now: Timestamp) -> Result<(), Erro
         }
     }
     writeln!(talk, "serial      {}", identity::serial_hex(certificate.raw_serial()).unwrap_or_default())?;
-    writeln!(talk, "issuer      {}", certificate.issuer())?;
+    writeln!(talk, "issuer      {}", plain(certificate.issuer()))?;
     if let Ok((not_before, not_after)) = issue::validity_of(&certificate) {
         writeln!(talk, "valid       {not_before} to {not_after}, {}", standing(not_before, not_after, now))?;
     }
     let uses = purpose.map_or_else(|| "none".to_owned(), |purpose| uses(purpose).join(", "));
     writeln!(talk, "purposes    {uses}")?;
     Ok(())
+}
+
+/// A name from a foreign certificate, fit for a terminal.
+fn plain(name: &x509_parser::x509::X509Name<'_>) -> String {
+    name.to_string().chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 fn standing(not_before: Timestamp, not_after: Timestamp, now: Timestamp) -> String {
@@ -320,6 +325,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::base::files;
     use crate::pki::identity::CertificateId;
     use crate::pki::tls::{Material, Snapshot, Standing};
 
@@ -410,6 +416,18 @@ mod tests {
         let expired = at(&format!("show {dir}/soc-an.pem"), SystemClock.now().saturating_add(DAY * 4)).unwrap();
         assert!(expired.contains("EXPIRED"), "{expired}");
         assert!(at(&format!("show {dir}/soc-an.key"), SystemClock.now()).is_err());
+    }
+
+    #[test]
+    fn a_hostile_name_cannot_write_to_the_terminal() {
+        let (place, _) = place();
+        let mut params = rcgen::CertificateParams::default();
+        params.distinguished_name.push(rcgen::DnType::CommonName, "a\u{1b}[2Jb");
+        let certificate = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
+        let path = place.path().join("odd.pem");
+        files::write_new(&path, certificate.pem().as_bytes(), 0o600).unwrap();
+        let shown = told(&format!("show {}", path.display()));
+        assert!(shown.contains("[2Jb") && !shown.contains('\u{1b}'), "{shown:?}");
     }
 
     #[test]

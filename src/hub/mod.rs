@@ -1,1 +1,6 @@
 //! Decides the engine: the only module that decides and writes.
+
+pub mod caller;
+pub mod error;
+
+pub use caller::{Caller, PeerCertificate};

@@ -68,7 +68,7 @@ pub enum Error {
     /// Older than the list that is in force.
     #[error("the revocation list of {authority} is older than the one in force; nothing is un-revoked")]
     Rollback {
-        /// Digest of the authority's name, shortened.
+        /// Name of the authority.
         authority: String,
     },
 }
@@ -78,6 +78,8 @@ pub enum Error {
 pub struct List {
     /// Whose list it is.
     pub issuer: IssuerDigest,
+    /// Name of its issuer, for messages.
+    pub authority: String,
     /// Its number, big-endian bytes without leading zeros.
     pub number: Vec<u8>,
     /// When it was signed.
@@ -105,6 +107,7 @@ impl List {
             .ok_or(Error::Malformed)?;
         Ok(Self {
             issuer: IssuerDigest::of(list.issuer().as_raw()),
+            authority: list.issuer().to_string(),
             number: list.crl_number().ok_or(Error::Malformed)?.to_bytes_be(),
             this_update: moment(list.last_update()).ok_or(Error::Malformed)?,
             next_update: list.next_update().and_then(moment).ok_or(Error::Malformed)?,
@@ -194,7 +197,7 @@ impl Revocations {
     pub fn check_follows(&self, older: &Self) -> Result<(), Error> {
         for (issuer, list) in &self.lists {
             if older.lists.get(issuer).is_some_and(|before| list.is_older_than(before)) {
-                return Err(Error::Rollback { authority: format!("{issuer:?}") });
+                return Err(Error::Rollback { authority: list.authority.clone() });
             }
         }
         Ok(())

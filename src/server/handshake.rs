@@ -21,7 +21,7 @@ use crate::pki::tls::{ALPN, Refusal, Snapshot};
 pub enum Refused {
     /// The client showed no certificate.
     NoCertificate,
-    /// The certificate expired.
+    /// The certificate expired, or the authority that signed it.
     Expired,
     /// The certificate is not valid yet.
     NotYetValid,
@@ -146,7 +146,12 @@ impl Failure {
         use rustls::Error as Tls;
         let skewed = |refused, seconds| Self { skew_seconds: Some(seconds), ..Self::new(refused, error) };
         if let Some(refusal) = Refusal::of(error) {
-            return Self::new(Refused::Identity, refusal);
+            let refused = match refusal {
+                Refusal::Identity(_) => Refused::Identity,
+                Refusal::Issuer => Refused::UnknownIssuer,
+                Refusal::AuthorityExpired => Refused::Expired,
+            };
+            return Self::new(refused, refusal);
         }
         let refused = match error {
             Tls::NoCertificatesPresented => Refused::NoCertificate,

@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -303,26 +303,22 @@ where
 
     async fn serve(&self, shaken: Shaken, peer: SocketAddr, end: &End) {
         let called = Arc::new(AtomicBool::new(false));
-        let certificate = PeerCertificate {
-            identity: shaken.identity.spiffe_id,
-            serial: shaken.identity.serial,
-            not_after: shaken.identity.not_after,
-            severed: end.severed(),
+        let calls = Calls {
+            service: self.service.clone(),
+            certificate: PeerCertificate {
+                identity: shaken.identity.spiffe_id,
+                serial: shaken.identity.serial,
+                not_after: shaken.identity.not_after,
+                severed: end.severed(),
+            },
+            info: TcpConnectInfo {
+                local_addr: shaken.stream.get_ref().0.local_addr().ok(),
+                remote_addr: Some(peer),
+            },
+            end: end.clone(),
+            called: Arc::clone(&called),
         };
-        let info = TcpConnectInfo {
-            local_addr: shaken.stream.get_ref().0.local_addr().ok(),
-            remote_addr: Some(peer),
-        };
-        let service = hyper::service::service_fn(|request: Request<Incoming>| {
-            called.store(true, Ordering::Relaxed);
-            let mut request = request.map(Body::new);
-            request.extensions_mut().insert(certificate.clone());
-            request.extensions_mut().insert(info.clone());
-            let call = self.service.clone().oneshot(request);
-            let answer = end.clone().guard(async { call.await.unwrap_or_else(|never| match never {}) });
-            async { Ok::<_, Infallible>(answer.await) }
-        });
-        let mut connection = pin!(self.http().serve_connection(TokioIo::new(shaken.stream), service));
+        let mut connection = pin!(self.http().serve_connection(TokioIo::new(shaken.stream), calls));
 
         let limits = &self.limits;
         let mut expiry = pin!(expired(self.clock.as_ref(), shaken.ends));
@@ -392,6 +388,35 @@ where
             .keep_alive_interval(limits.keepalive_interval)
             .keep_alive_timeout(limits.keepalive_timeout);
         http
+    }
+}
+
+/// Everything that is called on one connection.
+struct Calls<S> {
+    service: S,
+    certificate: PeerCertificate,
+    info: TcpConnectInfo,
+    end: End,
+    called: Arc<AtomicBool>,
+}
+
+impl<S> hyper::service::Service<Request<Incoming>> for Calls<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        self.called.store(true, Ordering::Relaxed);
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(self.certificate.clone());
+        request.extensions_mut().insert(self.info.clone());
+        let call = self.service.clone().oneshot(request);
+        let answer = self.end.clone().guard(async { call.await.unwrap_or_else(|never| match never {}) });
+        Box::pin(async { Ok(answer.await) })
     }
 }
 

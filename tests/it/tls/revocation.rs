@@ -8,10 +8,11 @@ use luytre::server::handshake::Refused;
 use luytre::server::listener::Limits;
 use luytre::server::sever::Cause;
 use rustls::AlertDescription;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tonic::Code;
 
 use super::support::{
-    FEED, Hub, ManualClock, authority, check, client_leaf, crl, eventually, odd_leaf, reason, within,
+    FEED, Hub, ManualClock, authority, check, client_leaf, crl, eventually, long_crl, odd_leaf, reason, within,
 };
 
 const OTHER: &str = "spiffe://hub.test/org/other/system/feed";
@@ -56,7 +57,7 @@ async fn a_client_that_ignores_the_goodbye_is_cut_off() {
     assert_eq!(hub.revoke(&client), 1);
     eventually("it is gone", || hub.connections.total() == 0).await;
     let mut rest = Vec::new();
-    let _ = within(tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut rest)).await;
+    let _ = within(stream.read_to_end(&mut rest)).await;
 }
 
 #[tokio::test]
@@ -153,14 +154,65 @@ async fn an_authority_that_expires_in_force_takes_nobody_any_more() {
     let leaf = odd_leaf(&brief, |params| {
         params.not_after = time::OffsetDateTime::now_utc() + time::Duration::days(90);
     });
-    hub.assert_serves(&leaf).await;
+    let trusted = [(&hub.pki.client, long_crl(&hub.pki.client, now)), (&brief, long_crl(&brief, now))];
+    assert_eq!(hub.reload(&trusted), 0);
+    let mut calls = hub.client(&leaf);
+    check(&mut calls).await.unwrap();
     clock.forward(DAY * 2);
     assert_eq!(hub.connections.sweep(&hub.snapshot.load(), clock.now()), 1);
-    // The list ends with the authority, so either refuses.
+    hub.assert_refuses(&leaf, Refused::Expired).await;
+}
+
+#[tokio::test]
+async fn a_revocation_between_handshake_and_registration_is_found() {
+    let hub = Hub::start().await;
+    let client = hub.good_client();
+    let name = rustls::pki_types::ServerName::try_from(super::support::NAME).unwrap();
+    let mut session = rustls::ClientConnection::new(hub.pki.client_config(&client), name).unwrap();
+    let mut tcp = tokio::net::TcpStream::connect(hub.address).await.unwrap();
+    let mut flight = Vec::new();
+    session.write_tls(&mut flight).unwrap();
+    tcp.write_all(&flight).await.unwrap();
+    while session.is_handshaking() {
+        let mut answer = [0; 4096];
+        let read = within(tcp.read(&mut answer)).await.unwrap();
+        assert_ne!(read, 0, "the hub goes on");
+        session.read_tls(&mut &answer[..read]).unwrap();
+        session.process_new_packets().unwrap();
+    }
+    // The hub judges this handshake by the snapshot it began under; the
+    // certificate is revoked before the client's last flight leaves.
+    assert_eq!(hub.revoke(&client), 0, "there is nothing to sever yet");
+    let mut flight = Vec::new();
+    while session.wants_write() {
+        session.write_tls(&mut flight).unwrap();
+    }
+    tcp.write_all(&flight).await.unwrap();
     let counters = hub.connections.counters();
-    hub.alert_for(hub.pki.client_config(&leaf)).await;
-    eventually("it is refused", || {
-        counters.refused(Refused::RevocationStale) + counters.refused(Refused::Identity) == 1
-    })
-    .await;
+    eventually("it is found", || counters.ended(Cause::Revoked) == 1).await;
+    assert_eq!((counters.served(), counters.refused(Refused::Revoked)), (1, 0));
+    eventually("it is gone", || hub.connections.total() == 0).await;
+}
+
+#[tokio::test]
+async fn snapshots_that_change_all_the_time_fail_no_handshake() {
+    let hub = Hub::start().await;
+    let now = hub.clock.now();
+    let mut snapshots = Vec::new();
+    for _ in 0..2 {
+        hub.reload(&[(&hub.pki.client, crl(&hub.pki.client, None, &[], now))]);
+        snapshots.push(hub.snapshot.load_full());
+    }
+    let clients: Vec<_> = (0..30).map(|_| hub.client(&hub.good_client())).collect();
+    let calls = futures_util::future::join_all(clients.into_iter().map(|mut client| async move { check(&mut client).await }));
+    let storm = async {
+        for snapshot in snapshots.iter().cycle() {
+            hub.snapshot.store(std::sync::Arc::clone(snapshot));
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        results = calls => assert!(results.iter().all(Result::is_ok), "{results:?}"),
+        () = storm => {}
+    }
 }

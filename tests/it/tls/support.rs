@@ -147,6 +147,24 @@ pub fn crl(
     list
 }
 
+/// An empty list that outlives its authority, which `issue` would not sign.
+pub fn long_crl(authority: &Authority, now: Timestamp) -> CertificateRevocationListDer<'static> {
+    let params = rcgen::CertificateRevocationListParams {
+        this_update: now.to_offset(),
+        next_update: now.saturating_add(DAY * 900).to_offset(),
+        crl_number: SerialNumber::from_slice(&[1]),
+        issuing_distribution_point: None,
+        revoked_certs: vec![],
+        key_identifier_method: rcgen::KeyIdMethod::Sha256,
+    };
+    params.signed_by(&issuer(authority)).unwrap().into()
+}
+
+fn issuer(authority: &Authority) -> Issuer<'static, KeyPair> {
+    let signer = KeyPair::try_from(authority.key().to_der().expose()).unwrap();
+    Issuer::from_ca_cert_der(authority.certificate(), signer).unwrap()
+}
+
 /// The usual client of a test.
 pub const FEED: &str = "spiffe://hub.test/org/soc/system/feed";
 
@@ -160,9 +178,7 @@ pub fn odd_leaf(authority: &Authority, edit: impl FnOnce(&mut CertificateParams)
 }
 
 pub fn odd_leaf_with(authority: &Authority, key: KeyPair, edit: impl FnOnce(&mut CertificateParams)) -> Credential {
-    let signer = KeyPair::try_from(authority.key().to_der().expose()).unwrap();
-    let issuer = Issuer::from_ca_cert_der(authority.certificate(), signer).unwrap();
-    let certificate = odd_params(edit).signed_by(&key, &issuer).unwrap();
+    let certificate = odd_params(edit).signed_by(&key, &issuer(authority)).unwrap();
     credential(certificate.der().clone(), &key)
 }
 
