@@ -276,8 +276,14 @@ where
             key_exchange = shaken.key_exchange,
             "connection established"
         );
+        let (identity, serial) = (shaken.identity.spiffe_id.clone(), shaken.identity.serial.clone());
         self.serve(shaken, peer, &end).await;
-        tracing::debug!(peer = %peer.ip(), cause = end.cause().map(Cause::as_str), "connection closed");
+        match end.cause() {
+            Some(cause) => {
+                tracing::info!(peer = %peer.ip(), %identity, serial, cause = cause.as_str(), "connection ended by the hub");
+            }
+            None => tracing::debug!(peer = %peer.ip(), %identity, "connection closed"),
+        }
     }
 
     async fn shake_hands(&self, stream: TcpStream) -> Result<Shaken, Failure> {
@@ -379,7 +385,8 @@ where
             .adaptive_window(false)
             .initial_stream_window_size(limits.stream_window_bytes)
             .initial_connection_window_size(limits.connection_window_bytes)
-            .max_frame_size(limits.max_frame_bytes)
+            // The bounds of RFC 9113, section 4.2; beyond them the library panics.
+            .max_frame_size(limits.max_frame_bytes.clamp(16 * 1024, 16 * 1024 * 1024 - 1))
             .max_send_buf_size(limits.max_send_buffer_bytes)
             .max_concurrent_streams(limits.max_concurrent_streams)
             .max_header_list_size(limits.max_header_list_bytes)
