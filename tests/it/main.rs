@@ -23,3 +23,4 @@ mod authz_matrix;
 mod floors;
 mod proto_contract;
 mod streams;
+mod tls;
