@@ -140,6 +140,12 @@ impl Client {
         Ok(answer.subscription)
     }
 
+    /// Address of the hub, for people.
+    #[must_use]
+    pub fn hub(&self) -> &str {
+        self.connection.hub()
+    }
+
     pub(super) const fn connection(&self) -> &Connection {
         &self.connection
     }

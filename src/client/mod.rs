@@ -15,9 +15,11 @@ mod calls;
 mod connection;
 mod error;
 mod identity;
+mod ledger;
 mod lookup;
 mod pipeline;
 mod publish;
+mod subscribe;
 mod tls;
 
 pub use backoff::Backoff;
@@ -27,3 +29,4 @@ pub use error::{Advice, Broken, Error, FieldViolation, Refusal};
 pub use identity::Identity;
 pub use lookup::{Found, Lookup};
 pub use publish::{PublishOptions, PublishStream, Verdict};
+pub use subscribe::{Received, Start, Subscribe, Subscription, SubscriptionEvents};

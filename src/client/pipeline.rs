@@ -107,10 +107,11 @@ impl<C: Call> Pipeline<C> {
     /// Sends a batch. There must be room in the window.
     pub(super) fn send(&mut self, request: C::Request) {
         self.window.push(request.clone());
-        // The channel holds a whole window, so it is never full; if it is
-        // closed, the stream broke and the next receive opens a new one.
-        if self.live.as_ref().is_some_and(|live| live.requests.try_send(request).is_err()) {
-            self.live = None;
+        if let Some(live) = &self.live {
+            // The channel holds a whole window, so it is never full. If it is
+            // closed, the hub's last words say why, and the batch stays in the
+            // window for the next stream.
+            let _ = live.requests.try_send(request);
         }
     }
 
