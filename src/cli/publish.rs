@@ -1,0 +1,160 @@
+//! Decides how `luytre publish` works through its input: line by line, in
+//! bounded memory, with verdicts matched to lines.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use indicatif::ProgressBar;
+
+use crate::client::{Client, PublishOptions, PublishStream, Verdict};
+
+use super::arguments::{InputFormat, Publish};
+use super::draft::{Refused, Template};
+use super::exit::Failure;
+use super::input::{self, Line, Lines};
+use super::output::{self, count};
+use super::report::{Pending, Report};
+use super::stop::Stop;
+
+/// A slow source is not held back until a batch is full.
+const LINGER: Duration = Duration::from_millis(200);
+/// Longest wait for outstanding verdicts once the command is asked to end.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// Runs the command.
+pub(super) async fn run(client: &Client, options: &Publish, quiet: bool) -> Result<(), Failure> {
+    let lines = Lines::open(&options.input).await?;
+    let report = match &options.rejects {
+        Some(path) => Report::with_rejects(path)?,
+        None => Report::default(),
+    };
+    let stream = client.publish_stream(PublishOptions { batch: usize::from(options.batch), ..PublishOptions::default() });
+    let progress = output::progress(lines.size(), quiet);
+    let mut work = Work {
+        lines,
+        format: options.format,
+        template: Template::new(options),
+        stream,
+        pending: VecDeque::new(),
+        report,
+        progress,
+    };
+    let mut stop = Stop::listen().map_err(|error| Failure::Io(format!("cannot listen for signals: {error}")))?;
+    let ended = tokio::select! {
+        ended = work.read_all() => ended.map(|()| true),
+        () = stop.asked() => Ok(false),
+    };
+    let ended = match ended {
+        // What is on its way deserves its verdict.
+        Ok(false) => match tokio::time::timeout(FAREWELL, work.flush()).await {
+            Ok(flushed) => flushed.map(|()| false),
+            Err(_) => Ok(false),
+        },
+        other => other,
+    };
+    work.progress.finish_and_clear();
+    conclude(work, ended)
+}
+
+/// Tells what became of the lines, however the work ended.
+fn conclude(work: Work, ended: Result<bool, Failure>) -> Result<(), Failure> {
+    let unanswered = work.pending.len();
+    let refused = work.report.refused();
+    output::talk(&work.report.finish()?);
+    if unanswered > 0 {
+        output::talk(&format!(
+            "{} lines have no verdict: they may or may not be published. Run the command again; what is published already stays as it is.",
+            count(u64::try_from(unanswered).unwrap_or(u64::MAX))
+        ));
+    }
+    match ended? {
+        false => Err(Failure::Interrupted("interrupted before the end of the input; run the command again to publish the rest".to_owned())),
+        true if refused > 0 => Err(Failure::SomeRefused),
+        true => Ok(()),
+    }
+}
+
+struct Work {
+    lines: Lines,
+    format: InputFormat,
+    template: Template,
+    stream: PublishStream,
+    /// Lines sent or gathered, oldest first. Bounded by the stream's window.
+    pending: VecDeque<Pending>,
+    report: Report,
+    progress: ProgressBar,
+}
+
+impl Work {
+    async fn read_all(&mut self) -> Result<(), Failure> {
+        loop {
+            let line = match tokio::time::timeout(LINGER, self.lines.next()).await {
+                Ok(line) => line.map_err(|error| Failure::Io(format!("cannot read the input: {error}")))?,
+                Err(_) => {
+                    self.flush().await?;
+                    continue;
+                }
+            };
+            let Some(line) = line else { break };
+            self.take(line).await?;
+        }
+        self.flush().await
+    }
+
+    async fn take(&mut self, Line { number, text }: Line) -> Result<(), Failure> {
+        let keep = self.report.keeps_text();
+        let text = match text {
+            Ok(text) => text,
+            Err(problem) => {
+                return self.report.refuse(&Pending { number, text: None }, "FIELD_INVALID", problem);
+            }
+        };
+        let Some(draft) = self.draft(&text)? else { return Ok(()) };
+        let pending = Pending { number, text: keep.then_some(text) };
+        match draft {
+            Ok(draft) => {
+                self.pending.push_back(pending);
+                let verdicts = self.stream.push(draft).await?;
+                self.judge(verdicts)
+            }
+            Err(Refused { reason, problem }) => self.report.refuse(&pending, reason, &problem),
+        }
+    }
+
+    /// The draft on a line; `None` if the line holds none.
+    fn draft(
+        &mut self,
+        text: &str,
+    ) -> Result<Option<Result<crate::wire::proto::v1::IndicatorDraft, Refused>>, Failure> {
+        let Some(value) = input::value(text) else { return Ok(None) };
+        if self.format == InputFormat::Auto {
+            self.format = if value.starts_with('{') { InputFormat::Jsonl } else { InputFormat::Plain };
+        }
+        if self.format == InputFormat::Jsonl {
+            return Ok(Some(self.template.json(text)));
+        }
+        self.template.check_for_plain()?;
+        Ok(Some(self.template.plain(value)))
+    }
+
+    async fn flush(&mut self) -> Result<(), Failure> {
+        let verdicts = self.stream.flush().await?;
+        self.judge(verdicts)
+    }
+
+    fn judge(&mut self, verdicts: Vec<Verdict>) -> Result<(), Failure> {
+        for verdict in verdicts {
+            let Some(pending) = self.pending.pop_front() else {
+                return Err(Failure::Io("a verdict came for a line that was not sent; please report this".to_owned()));
+            };
+            self.report.verdict(&pending, verdict.result)?;
+        }
+        self.progress.set_position(self.lines.read());
+        self.progress.set_message(format!(
+            "{} published, {} refused",
+            count(self.report.judged() - self.report.refused()),
+            count(self.report.refused())
+        ));
+        Ok(())
+    }
+}
