@@ -20,6 +20,8 @@ mod lookup;
 mod pipeline;
 mod publish;
 mod subscribe;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 pub use backoff::Backoff;
