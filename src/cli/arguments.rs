@@ -125,11 +125,11 @@ pub(super) struct Whoami {
   luytre publish - --tlp amber --to sa-ict --to pa05 --action block < list.txt
   luytre publish report.jsonl --rejects refused.jsonl
 
-A plain list has one value a line; blank lines and lines that begin with # are skipped. Values may
-be defanged (hxxp, [.]); the hub detects their kinds. In JSON lines each line is an object:
+A plain list has one value a line; blank lines and comments (# ; //) are skipped. Values may be
+defanged (hxxp, [.]); the hub detects their kinds. In JSON lines each line is an object:
   {\"value\": \"example[.]net\", \"tlp\": \"green\", \"labels\": [\"phishing\"], \"confidence\": 80}
 with value (or md5, sha1, sha256), kind, tlp, to, labels, confidence, description, valid_from,
-valid_until, first_seen, last_seen, action, reinstate. Options fill in what a line leaves out.
+valid_until, first_seen, last_seen, action. Options fill in what a line leaves out; --label adds.
 
 Publishing the same again changes nothing, so a broken run can simply be repeated.
 Exit code 0: all accepted; 65: some refused, see the report on stderr.")]

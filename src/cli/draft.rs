@@ -1,9 +1,8 @@
 //! Decides how a line of input becomes a draft: what the line says, and the
 //! options for what it leaves out.
 
-use serde::Deserialize;
-
 use crate::base::clock::Timestamp;
+use crate::interop::jsonl::Record;
 use crate::model::indicator::{Kind, RecommendedAction};
 use crate::model::marking::Tlp;
 use crate::wire::proto::v1;
@@ -26,28 +25,6 @@ pub(super) struct Refused {
     pub(super) reason: &'static str,
     /// What is wrong, without the value.
     pub(super) problem: String,
-}
-
-/// A line of JSON.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Record {
-    value: Option<String>,
-    kind: Option<String>,
-    md5: Option<String>,
-    sha1: Option<String>,
-    sha256: Option<String>,
-    tlp: Option<String>,
-    to: Option<Vec<String>>,
-    labels: Vec<String>,
-    confidence: Option<u32>,
-    description: Option<String>,
-    valid_from: Option<String>,
-    valid_until: Option<String>,
-    first_seen: Option<String>,
-    last_seen: Option<String>,
-    action: Option<String>,
-    reinstate: Option<String>,
 }
 
 impl Template {
@@ -81,52 +58,42 @@ impl Template {
         }
     }
 
-    /// A value of a plain list.
-    pub(super) fn plain(&self, value: &str) -> Result<v1::IndicatorDraft, Refused> {
-        self.fill(text(value), self.tlp, self.to.clone())
-    }
-
-    /// A line of JSON.
-    pub(super) fn json(&self, line: &str) -> Result<v1::IndicatorDraft, Refused> {
-        let record: Record = serde_json::from_str(line).map_err(|error| explain(&error))?;
+    /// What a record and the options say together.
+    pub(super) fn draft(&self, record: &Record) -> Result<v1::IndicatorDraft, Refused> {
         let label = match &record.tlp {
-            Some(label) => Some(Tlp::parse(label).ok_or_else(|| {
-                invalid("tlp", "write clear, green, amber, amber+strict or red")
-            })?),
+            Some(label) => {
+                Some(Tlp::parse(label).ok_or_else(|| invalid("tlp", "write clear, green, amber, amber+strict or red"))?)
+            }
             None => self.tlp,
         };
-        let to = match &record.to {
-            Some(named) => named
-                .iter()
-                .map(|name| organisation(name).map_err(|problem| invalid("to", &problem)))
-                .collect::<Result<_, _>>()?,
-            None => self.to.clone(),
+        let to = if record.to.is_empty() {
+            self.to.clone()
+        } else {
+            let named = record.to.iter().map(|name| organisation(name));
+            named.collect::<Result<_, _>>().map_err(|problem| invalid("to", &problem))?
         };
-        let mut draft = self.fill(observable(&record)?, label, to)?;
-        draft.labels.extend(record.labels);
+        let mut draft = self.fill(observable(record)?, label, to)?;
+        draft.labels.extend_from_slice(&record.labels);
         if record.confidence.is_some() {
-            draft.confidence = record.confidence;
+            draft.confidence = record.confidence.map(u32::from);
         }
-        if let Some(description) = record.description {
-            draft.description = description;
+        if let Some(description) = &record.description {
+            draft.description.clone_from(description);
         }
-        if let Some(name) = record.action {
+        if let Some(name) = &record.action {
             draft.recommended_action =
-                action(&name).ok_or_else(|| invalid("action", "write monitor, block, hunt or isolate"))?;
+                action(name).ok_or_else(|| invalid("action", "write monitor, block, hunt or isolate"))?;
         }
-        if let Some(reason) = record.reinstate {
-            draft.reinstate = Some(v1::Reinstatement { reason });
-        }
-        let moment = |field: &str, text: Option<String>| match text {
-            Some(text) => time(&text).map(|at| Some(wire_time(at))).map_err(|problem| invalid(field, &problem)),
+        let moment = |field: &str, text: &Option<String>| match text {
+            Some(text) => time(text).map(|at| Some(wire_time(at))).map_err(|problem| invalid(field, &problem)),
             None => Ok(None),
         };
-        draft.valid_from = moment("valid_from", record.valid_from)?;
-        if let Some(until) = moment("valid_until", record.valid_until)? {
+        draft.valid_from = moment("valid_from", &record.valid_from)?;
+        if let Some(until) = moment("valid_until", &record.valid_until)? {
             draft.valid_until = Some(until);
         }
-        draft.first_seen = moment("first_seen", record.first_seen)?;
-        draft.last_seen = moment("last_seen", record.last_seen)?;
+        draft.first_seen = moment("first_seen", &record.first_seen)?;
+        draft.last_seen = moment("last_seen", &record.last_seen)?;
         Ok(draft)
     }
 
@@ -156,29 +123,8 @@ impl Template {
     }
 }
 
-/// The place of a mistake, without a word of the line: it may be a value.
-fn explain(error: &serde_json::Error) -> Refused {
-    let text = error.to_string();
-    let unknown = text.starts_with("unknown field") || text.starts_with("missing field");
-    let problem = if unknown {
-        text.split(" at line ").next().unwrap_or_default().to_owned()
-    } else {
-        match error.classify() {
-            serde_json::error::Category::Data => {
-                format!("a field has the wrong type, near column {}", error.column())
-            }
-            _ => format!("the line is not one JSON object; see column {}", error.column()),
-        }
-    };
-    Refused { reason: "FIELD_INVALID", problem }
-}
-
 fn invalid(field: &str, problem: &str) -> Refused {
     Refused { reason: "FIELD_INVALID", problem: format!("{field}: {problem}") }
-}
-
-fn text(value: &str) -> v1::Observable {
-    v1::Observable { value: Some(v1::observable::Value::Text(value.to_owned())) }
 }
 
 fn observable(record: &Record) -> Result<v1::Observable, Refused> {
@@ -258,11 +204,17 @@ mod tests {
         }
     }
 
+    fn record(line: &str) -> Record {
+        serde_json::from_str(line).unwrap()
+    }
+
     #[test]
     fn a_line_overrides_the_options_and_adds_to_the_labels() {
         let template = template(&["--tlp", "amber", "--to", "sa-ict", "--label", "c2", "--confidence", "10"]);
         let draft = template
-            .json(r#"{"value":"example[.]net","labels":["phishing"],"confidence":90,"valid_until":"2027-01-01"}"#)
+            .draft(&record(
+                r#"{"value":"example[.]net","labels":["phishing"],"confidence":90,"valid_until":"2027-01-01"}"#,
+            ))
             .unwrap();
         assert_eq!(draft.labels, ["c2", "phishing"]);
         assert_eq!(draft.confidence, Some(90));
@@ -273,30 +225,27 @@ mod tests {
 
     #[test]
     fn readers_named_by_option_do_not_cling_to_a_line_for_everyone() {
-        let draft = template(&["--to", "sa-ict"]).json(r#"{"value":"a.example","tlp":"GREEN"}"#).unwrap();
+        let draft = template(&["--to", "sa-ict"]).draft(&record(r#"{"value":"a.example","tlp":"GREEN"}"#)).unwrap();
         assert_eq!(draft.marking.unwrap().organisations, Vec::<String>::new());
     }
 
     #[test]
     fn a_line_without_marking_is_refused_never_open() {
-        let refused = template(&[]).json(r#"{"value":"a.example"}"#).unwrap_err();
+        let refused = template(&[]).draft(&record(r#"{"value":"a.example"}"#)).unwrap_err();
         assert_eq!(refused.reason, "MARKING_REQUIRED");
         assert!(template(&[]).check_for_plain().is_err());
         assert!(template(&["--tlp", "amber"]).check_for_plain().is_err());
     }
 
     #[test]
-    fn a_mistake_is_placed_without_repeating_the_value() {
+    fn a_mistake_is_named_without_repeating_the_value() {
         let template = template(&["--tlp", "green"]);
         for (line, says) in [
-            (r#"{"value":"secret.example","lables":[]}"#, "unknown field `lables`"),
-            (r#"{"value":"secret.example""#, "not one JSON object"),
-            (r#"{"value":"secret.example","confidence":"secret.example"}"#, "wrong type"),
             (r#"{"labels":[]}"#, "give the value"),
             (r#"{"value":"secret.example","kind":"host"}"#, "the kinds are"),
             (r#"{"value":"secret.example","tlp":"orange"}"#, "write clear"),
         ] {
-            let refused = template.json(line).unwrap_err();
+            let refused = template.draft(&record(line)).unwrap_err();
             assert!(refused.problem.contains(says), "{refused:?}");
             assert!(!refused.problem.contains("secret"), "{refused:?}");
         }
@@ -306,7 +255,7 @@ mod tests {
     fn the_hashes_of_one_file_stay_together() {
         use v1::observable::Value;
         let template = template(&["--tlp", "green"]);
-        let both = |line| match template.json(line).unwrap().observable.unwrap().value.unwrap() {
+        let both = |line| match template.draft(&record(line)).unwrap().observable.unwrap().value.unwrap() {
             Value::File(hashes) => (hashes.md5, hashes.sha256),
             other => panic!("{other:?}"),
         };

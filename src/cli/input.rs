@@ -1,178 +1,171 @@
-//! Decides how lines are read: one at a time, numbered, of bounded length,
-//! from a file or from stdin.
+//! Decides how input is read: by the readers of `interop`, on a thread of
+//! their own, a bounded number of records ahead.
 
-use std::io;
-use std::path::Path;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, BufReader};
+use tokio::sync::mpsc;
 
+use crate::base::tasks;
+use crate::interop::jsonl::{Record, Records};
+use crate::interop::{self, plain};
+
+use super::arguments::InputFormat;
 use super::exit::Failure;
 
-/// Longest line: a full JSON record with every character escaped.
-const MAX_LINE: usize = 256 * 1024;
 /// Bytes read at once.
 const BUFFER: usize = 64 * 1024;
+/// Records read ahead.
+const AHEAD: usize = 64;
 
-/// A line of the input.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Line {
-    /// Its number, from 1.
-    pub(super) number: u64,
-    /// Its text without the end of line, or why it cannot be read.
-    pub(super) text: Result<String, &'static str>,
-}
+/// A record and the number of its line, or why the line cannot be read.
+pub(super) type Item = Result<(u64, Record), interop::Error>;
 
-/// Numbered lines.
-pub(super) struct Lines {
-    reader: Box<dyn AsyncBufRead + Send + Unpin>,
-    /// What was read of the next line.
-    gathered: Vec<u8>,
-    too_long: bool,
-    number: u64,
-    /// Bytes read so far.
-    read: u64,
-    /// Bytes in all, if known.
+/// The records of a file or of stdin.
+pub(super) struct Input {
+    items: mpsc::Receiver<Item>,
+    format: InputFormat,
+    read: Arc<AtomicU64>,
     size: Option<u64>,
 }
 
-impl Lines {
-    /// Lines of a file, or of stdin for `-`.
-    pub(super) async fn open(path: &Path) -> Result<Self, Failure> {
-        if path == Path::new("-") {
-            return Ok(Self::of(BufReader::with_capacity(BUFFER, tokio::io::stdin()), None));
-        }
-        let missing = |error: io::Error| Failure::NoInput(format!("cannot read {}: {error}", path.display()));
-        let file = tokio::fs::File::open(path).await.map_err(missing)?;
-        let metadata = file.metadata().await.map_err(missing)?;
-        if metadata.is_dir() {
-            return Err(Failure::NoInput(format!("{} is a directory; name a file, or - for stdin", path.display())));
-        }
-        let size = metadata.is_file().then_some(metadata.len());
-        Ok(Self::of(BufReader::with_capacity(BUFFER, file), size))
+impl Input {
+    /// Opens a file, or stdin for `-`. Waits for the first bytes where these
+    /// tell the format.
+    pub(super) async fn open(path: &Path, format: InputFormat) -> Result<Self, Failure> {
+        let path = path.to_owned();
+        let opened = tasks::spawn_blocking(move || open(&path, format)).await;
+        let (reader, format, read, size) =
+            opened.map_err(|error| Failure::Io(format!("cannot read the input: {error}")))??;
+        let (out, items) = mpsc::channel(AHEAD);
+        // Ends with the input, or with the first record that nobody takes.
+        drop(tasks::spawn_blocking(move || match format {
+            InputFormat::Jsonl => hand_on(Records::new(reader), &out),
+            InputFormat::Auto | InputFormat::Plain => hand_on(plain::Lines::new(reader).map(value), &out),
+        }));
+        Ok(Self { items, format, read, size })
     }
 
-    fn of(reader: impl AsyncBufRead + Send + Unpin + 'static, size: Option<u64>) -> Self {
-        Self { reader: Box::new(reader), gathered: Vec::new(), too_long: false, number: 0, read: 0, size }
+    /// The next record; `None` at the end. Nothing is lost if the future is
+    /// dropped.
+    pub(super) async fn next(&mut self) -> Option<Item> {
+        self.items.recv().await
+    }
+
+    /// How it is written; never [`InputFormat::Auto`].
+    pub(super) const fn format(&self) -> InputFormat {
+        self.format
+    }
+
+    /// Bytes read so far.
+    pub(super) fn read(&self) -> u64 {
+        self.read.load(Ordering::Relaxed)
     }
 
     /// Bytes in all, if known.
     pub(super) const fn size(&self) -> Option<u64> {
         self.size
     }
+}
 
-    /// Bytes read so far.
-    pub(super) const fn read(&self) -> u64 {
-        self.read
-    }
+type Reader = BufReader<Counted<Box<dyn Read + Send>>>;
 
-    /// The next line; `None` at the end. Nothing is lost if the future is
-    /// dropped.
-    pub(super) async fn next(&mut self) -> io::Result<Option<Line>> {
-        loop {
-            let available = self.reader.fill_buf().await?;
-            if available.is_empty() {
-                let more = !self.gathered.is_empty() || self.too_long;
-                return Ok(more.then(|| self.complete()));
-            }
-            let (part, ended) = match available.iter().position(|&byte| byte == b'\n') {
-                Some(at) => (available.split_at(at).0, true),
-                None => (available, false),
-            };
-            let used = part.len() + usize::from(ended);
-            if self.gathered.len() + part.len() > MAX_LINE {
-                self.too_long = true;
-                self.gathered.clear();
-            } else if !self.too_long {
-                self.gathered.extend_from_slice(part);
-            }
-            self.reader.consume(used);
-            self.read += u64::try_from(used).unwrap_or(0);
-            if ended {
-                return Ok(Some(self.complete()));
-            }
+fn open(path: &PathBuf, format: InputFormat) -> Result<(Reader, InputFormat, Arc<AtomicU64>, Option<u64>), Failure> {
+    let missing = |error: io::Error| Failure::NoInput(format!("cannot read {}: {error}", path.display()));
+    let (source, size): (Box<dyn Read + Send>, _) = if path == Path::new("-") {
+        (Box::new(io::stdin()), None)
+    } else {
+        let file = File::open(path).map_err(missing)?;
+        let metadata = file.metadata().map_err(missing)?;
+        if metadata.is_dir() {
+            return Err(Failure::NoInput(format!("{} is a directory; name a file, or - for stdin", path.display())));
         }
-    }
+        (Box::new(file), metadata.is_file().then_some(metadata.len()))
+    };
+    let read = Arc::new(AtomicU64::new(0));
+    let mut reader = BufReader::with_capacity(BUFFER, Counted { source, read: Arc::clone(&read) });
+    let format = match format {
+        InputFormat::Auto => detect(reader.fill_buf().map_err(missing)?),
+        known => known,
+    };
+    Ok((reader, format, read, size))
+}
 
-    fn complete(&mut self) -> Line {
-        self.number += 1;
-        let mut bytes = std::mem::take(&mut self.gathered);
-        if bytes.last() == Some(&b'\r') {
-            bytes.pop();
+/// JSON lines if the first line that holds anything begins an object.
+fn detect(start: &[u8]) -> InputFormat {
+    let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start);
+    if start.trim_ascii_start().starts_with(b"{") { InputFormat::Jsonl } else { InputFormat::Plain }
+}
+
+/// A line of a plain list as a record that says nothing but its value.
+fn value(line: Result<plain::Line, interop::Error>) -> Item {
+    line.map(|line| (line.number, Record { value: Some(line.text), ..Record::default() }))
+}
+
+fn hand_on(items: impl Iterator<Item = Item>, out: &mpsc::Sender<Item>) {
+    for item in items {
+        if out.blocking_send(item).is_err() {
+            return;
         }
-        let text = if std::mem::take(&mut self.too_long) {
-            Err("the line is longer than 256 KiB")
-        } else {
-            String::from_utf8(bytes).map_err(|_| "the line is not UTF-8 text; convert the file to UTF-8")
-        };
-        // Windows tools begin a file with a byte order mark.
-        let text = match text {
-            Ok(text) if self.number == 1 => Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text)),
-            other => other,
-        };
-        Line { number: self.number, text }
     }
 }
 
-/// The value on a line of a plain list: without surrounding space and without
-/// a comment that begins with # at the start or after a space.
-pub(super) fn value(line: &str) -> Option<&str> {
-    let line = line.trim();
-    let end = line
-        .match_indices('#')
-        .map(|(at, _)| at)
-        .find(|&at| at == 0 || line.as_bytes().get(at - 1).is_some_and(u8::is_ascii_whitespace));
-    let value = end.and_then(|at| line.get(..at)).unwrap_or(line).trim_end();
-    (!value.is_empty()).then_some(value)
+/// A reader that counts what was read.
+struct Counted<R> {
+    source: R,
+    read: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let n = self.source.read(into)?;
+        self.read.fetch_add(u64::try_from(n).unwrap_or(0), Ordering::Relaxed);
+        Ok(n)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    async fn lines(input: &'static [u8]) -> Vec<Line> {
-        let mut lines = Lines::of(BufReader::with_capacity(3, input), None);
+    async fn read(content: &[u8]) -> (InputFormat, Vec<(u64, Option<String>)>) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("input");
+        std::fs::write(&path, content).unwrap();
+        let mut input = Input::open(&path, InputFormat::Auto).await.unwrap();
         let mut all = Vec::new();
-        while let Some(line) = lines.next().await.unwrap() {
-            all.push(line);
+        while let Some(item) = input.next().await {
+            let (number, record) = item.unwrap();
+            all.push((number, record.value));
         }
-        assert_eq!(lines.read(), input.len() as u64);
-        all
-    }
-
-    fn ok(number: u64, text: &str) -> Line {
-        Line { number, text: Ok(text.to_owned()) }
+        assert_eq!((input.read(), input.size()), (content.len() as u64, Some(content.len() as u64)));
+        (input.format(), all)
     }
 
     #[tokio::test]
-    async fn lines_are_numbered_whatever_ends_them() {
+    async fn the_first_line_tells_json_lines_from_a_list() {
+        let value = |number, text: &str| (number, Some(text.to_owned()));
         assert_eq!(
-            lines("\u{feff}one\r\n\nthree".as_bytes()).await,
-            [ok(1, "one"), ok(2, ""), ok(3, "three")]
+            read(b"\xef\xbb\xbf\n {\"value\":\"a.example\"}\n").await,
+            (InputFormat::Jsonl, vec![value(2, "a.example")])
         );
-        assert_eq!(lines(b"").await, []);
+        assert_eq!(
+            read(b"# list\na.example\n").await,
+            (InputFormat::Plain, vec![value(2, "a.example")])
+        );
+        assert_eq!(read(b"").await, (InputFormat::Plain, vec![]));
     }
 
     #[tokio::test]
-    async fn a_line_without_end_is_refused_in_bounded_memory_and_the_next_is_read() {
-        let mut long = vec![b'a'; MAX_LINE + 10];
-        long.extend_from_slice(b"\nnext\n");
-        let all = lines(Box::leak(long.into_boxed_slice())).await;
-        assert!(all[0].text.is_err());
-        assert_eq!(all[1], ok(2, "next"));
-    }
-
-    #[tokio::test]
-    async fn bytes_that_are_no_text_are_refused_by_line() {
-        let all = lines(b"a\n\xff\xfe\nb").await;
-        assert!(all[1].text.is_err());
-        assert_eq!(all[2], ok(3, "b"));
-    }
-
-    #[test]
-    fn comments_and_blank_lines_hold_no_value() {
-        assert_eq!(value("  example.net  # seen twice"), Some("example.net"));
-        assert_eq!(value("# a comment"), None);
-        assert_eq!(value("   "), None);
-        assert_eq!(value("http://example.net/#part"), Some("http://example.net/#part"));
+    async fn a_missing_file_and_a_directory_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        for path in [dir.path().join("none"), dir.path().to_owned()] {
+            let Err(failure) = Input::open(&path, InputFormat::Auto).await else { panic!("opened") };
+            assert_eq!(failure.code(), 66);
+            assert!(failure.text().unwrap().contains(path.to_str().unwrap()));
+        }
     }
 }

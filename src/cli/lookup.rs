@@ -1,17 +1,22 @@
 //! Decides how `luytre lookup` asks and answers: in the order of the values.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::client::{Client, Found, Refusal};
+use crate::interop;
 use crate::wire::proto::v1::IndicatorState;
 
-use super::arguments::{Lookup, PlainOrJson};
+use super::arguments::{InputFormat, Lookup, PlainOrJson};
 use super::exit::Failure;
-use super::input::{self, Lines};
+use super::input::Input;
 use super::output::{self, Data};
 use super::record;
+
+/// A slow source is looked up after this long.
+const LINGER: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Serialize)]
 struct Answer {
@@ -38,21 +43,26 @@ pub(super) async fn run(client: &Client, options: &Lookup, data: &mut Data) -> R
         if options.values.len() > 1 {
             return Err(Failure::Usage("luytre: give values, or - alone to read them from stdin".to_owned()));
         }
-        let mut lines = Lines::open(Path::new("-")).await?;
-        while let Some(line) =
-            lines.next().await.map_err(|error| Failure::Io(format!("cannot read the input: {error}")))?
-        {
-            match line.text {
-                Ok(text) => {
-                    if let Some(value) = input::value(&text) {
-                        refused += write(lookup.push_text(value).await?, options.format, data)?;
-                    }
-                }
-                Err(problem) => {
-                    output::talk(&format!("luytre: line {}: {problem}", line.number));
+        let mut input = Input::open(Path::new("-"), InputFormat::Plain).await?;
+        loop {
+            let found = match tokio::time::timeout(LINGER, input.next()).await {
+                Ok(Some(Ok((_, record)))) => lookup.push_text(record.value.as_deref().unwrap_or_default()).await?,
+                Ok(Some(Err(error @ interop::Error::Read { .. }))) => return Err(Failure::Io(error.to_string())),
+                Ok(Some(Err(error))) => {
+                    output::talk(&format!("luytre: {error}"));
                     refused += 1;
+                    continue;
                 }
-            }
+                Ok(None) => break,
+                // A slow source is not held back until a batch is full.
+                Err(_) => {
+                    let found = lookup.flush().await?;
+                    refused += write(found, options.format, data)?;
+                    data.flush()?;
+                    continue;
+                }
+            };
+            refused += write(found, options.format, data)?;
         }
     } else {
         for value in &options.values {
@@ -83,7 +93,7 @@ fn write(found: Vec<Found>, format: PlainOrJson, data: &mut Data) -> Result<u64,
                     .map(|found| Match {
                         state: record::state(found.state),
                         name: found.name,
-                        owner: found.owner.strip_prefix("organisations/").map(str::to_owned).unwrap_or(found.owner),
+                        owner: record::slug(&found.owner).to_owned(),
                     })
                     .collect(),
                 refused: problem,

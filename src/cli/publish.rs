@@ -7,11 +7,12 @@ use std::time::Duration;
 use indicatif::ProgressBar;
 
 use crate::client::{Client, PublishOptions, PublishStream, Verdict};
+use crate::interop;
 
 use super::arguments::{InputFormat, Publish};
 use super::draft::{Refused, Template};
 use super::exit::Failure;
-use super::input::{self, Line, Lines};
+use super::input::{Input, Item};
 use super::output::{self, count};
 use super::report::{Pending, Report};
 use super::stop::Stop;
@@ -23,23 +24,22 @@ const FAREWELL: Duration = Duration::from_secs(10);
 
 /// Runs the command.
 pub(super) async fn run(client: &Client, options: &Publish, quiet: bool) -> Result<(), Failure> {
-    let lines = Lines::open(&options.input).await?;
+    let mut stop = Stop::listen().map_err(|error| Failure::Io(format!("cannot listen for signals: {error}")))?;
+    let input = tokio::select! {
+        input = Input::open(&options.input, options.format) => input?,
+        () = stop.asked() => return Ok(()),
+    };
+    let template = Template::new(options);
+    if input.format() == InputFormat::Plain {
+        template.check_for_plain()?;
+    }
     let report = match &options.rejects {
         Some(path) => Report::with_rejects(path)?,
         None => Report::default(),
     };
     let stream = client.publish_stream(PublishOptions { batch: usize::from(options.batch), ..PublishOptions::default() });
-    let progress = output::progress(lines.size(), quiet);
-    let mut work = Work {
-        lines,
-        format: options.format,
-        template: Template::new(options),
-        stream,
-        pending: VecDeque::new(),
-        report,
-        progress,
-    };
-    let mut stop = Stop::listen().map_err(|error| Failure::Io(format!("cannot listen for signals: {error}")))?;
+    let progress = output::progress(input.size(), quiet);
+    let mut work = Work { input, template, stream, pending: VecDeque::new(), report, progress };
     let ended = tokio::select! {
         ended = work.read_all() => ended.map(|()| true),
         () = stop.asked() => Ok(false),
@@ -75,8 +75,7 @@ fn conclude(work: Work, ended: Result<bool, Failure>) -> Result<(), Failure> {
 }
 
 struct Work {
-    lines: Lines,
-    format: InputFormat,
+    input: Input,
     template: Template,
     stream: PublishStream,
     /// Lines sent or gathered, oldest first. Bounded by the stream's window.
@@ -88,29 +87,28 @@ struct Work {
 impl Work {
     async fn read_all(&mut self) -> Result<(), Failure> {
         loop {
-            let line = match tokio::time::timeout(LINGER, self.lines.next()).await {
-                Ok(line) => line.map_err(|error| Failure::Io(format!("cannot read the input: {error}")))?,
-                Err(_) => {
-                    self.flush().await?;
-                    continue;
-                }
-            };
-            let Some(line) = line else { break };
-            self.take(line).await?;
+            match tokio::time::timeout(LINGER, self.input.next()).await {
+                Ok(Some(item)) => self.take(item).await?,
+                Ok(None) => break,
+                Err(_) => self.flush().await?,
+            }
         }
         self.flush().await
     }
 
-    async fn take(&mut self, Line { number, text }: Line) -> Result<(), Failure> {
-        let keep = self.report.keeps_text();
-        let text = match text {
-            Ok(text) => text,
-            Err(problem) => {
-                return self.report.refuse(&Pending { number, text: None }, "FIELD_INVALID", problem);
+    async fn take(&mut self, item: Item) -> Result<(), Failure> {
+        let (number, record) = match item {
+            Ok(read) => read,
+            Err(error @ interop::Error::Read { .. }) => return Err(Failure::Io(error.to_string())),
+            Err(error) => {
+                let pending = Pending { number: error.number(), record: None };
+                let text = error.to_string();
+                let problem = text.strip_prefix(&format!("line {}: ", error.number())).unwrap_or(&text);
+                return self.report.refuse(&pending, "FIELD_INVALID", problem);
             }
         };
-        let Some(draft) = self.draft(&text)? else { return Ok(()) };
-        let pending = Pending { number, text: keep.then_some(text) };
+        let draft = self.template.draft(&record);
+        let pending = Pending { number, record: self.report.keeps_records().then_some(record) };
         match draft {
             Ok(draft) => {
                 self.pending.push_back(pending);
@@ -119,22 +117,6 @@ impl Work {
             }
             Err(Refused { reason, problem }) => self.report.refuse(&pending, reason, &problem),
         }
-    }
-
-    /// The draft on a line; `None` if the line holds none.
-    fn draft(
-        &mut self,
-        text: &str,
-    ) -> Result<Option<Result<crate::wire::proto::v1::IndicatorDraft, Refused>>, Failure> {
-        let Some(value) = input::value(text) else { return Ok(None) };
-        if self.format == InputFormat::Auto {
-            self.format = if value.starts_with('{') { InputFormat::Jsonl } else { InputFormat::Plain };
-        }
-        if self.format == InputFormat::Jsonl {
-            return Ok(Some(self.template.json(text)));
-        }
-        self.template.check_for_plain()?;
-        Ok(Some(self.template.plain(value)))
     }
 
     async fn flush(&mut self) -> Result<(), Failure> {
@@ -149,7 +131,7 @@ impl Work {
             };
             self.report.verdict(&pending, verdict.result)?;
         }
-        self.progress.set_position(self.lines.read());
+        self.progress.set_position(self.input.read());
         self.progress.set_message(format!(
             "{} published, {} refused",
             count(self.report.judged() - self.report.refused()),

@@ -5,59 +5,33 @@ use serde::Serialize;
 
 use crate::base::clock::Timestamp;
 use crate::base::digest;
+use crate::interop::jsonl;
 use crate::model::indicator::{Kind, RecommendedAction, RevocationReason, State};
 use crate::model::marking::Tlp;
 use crate::model::sighting::Outcome;
 use crate::wire::proto::v1;
 
 /// An indicator, or what an event says of one.
-#[derive(Debug, Default, Serialize)]
+#[derive(Default, Serialize)]
 pub(super) struct Record {
     #[serde(skip_serializing_if = "String::is_empty")]
     event_id: String,
     #[serde(skip_serializing_if = "str::is_empty")]
     event: &'static str,
     name: String,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    kind: &'static str,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    value: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    md5: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    sha1: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    raw: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    owner: String,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    tlp: &'static str,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    to: Vec<String>,
+    /// What `publish` reads, spelt the same.
+    #[serde(flatten)]
+    said: jsonl::Record,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     caveats: Vec<&'static str>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    labels: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    confidence: Option<u32>,
     #[serde(skip_serializing_if = "String::is_empty")]
-    description: String,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    action: &'static str,
+    owner: String,
     #[serde(skip_serializing_if = "str::is_empty")]
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     create_time: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    valid_from: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    valid_until: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    first_seen: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_seen: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     revocation: Option<Revocation>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -98,7 +72,7 @@ pub(super) struct SightingRecord {
 }
 
 /// What one event says.
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 #[serde(untagged)]
 pub(super) enum EventRecord {
     /// Of an indicator.
@@ -119,32 +93,36 @@ impl Record {
         let marking = indicator.marking;
         // Without a value there is nothing to protect; with one, silence is RED.
         let unmarked = if value.is_empty() { "" } else { tlp(0) };
-        Self {
-            event_id: String::new(),
-            event: "",
-            name: indicator.name,
-            kind,
-            value,
-            md5,
-            sha1,
-            raw: indicator.raw_value,
-            owner: slug(indicator.owner),
-            tlp: marking.as_ref().map_or(unmarked, |marking| tlp(marking.tlp)),
-            caveats: marking.as_ref().and_then(|marking| marking.caveats).map(caveats).unwrap_or_default(),
-            to: marking.into_iter().flat_map(|marking| marking.organisations).map(slug).collect(),
+        let said = jsonl::Record {
+            kind: some(kind.to_owned()),
+            value: some(value),
+            md5: some(md5),
+            sha1: some(sha1),
+            sha256: None,
+            raw: some(indicator.raw_value),
+            tlp: some(marking.as_ref().map_or(unmarked, |marking| tlp(marking.tlp)).to_owned()),
+            to: marking.iter().flat_map(|marking| &marking.organisations).map(|name| slug(name).to_owned()).collect(),
             labels: indicator.labels,
-            confidence: indicator.confidence,
-            description: indicator.description,
-            action: number(indicator.recommended_action)
-                .and_then(RecommendedAction::from_number)
-                .map_or("", RecommendedAction::as_str),
-            state: state(indicator.state),
-            version: (indicator.version > 0).then_some(indicator.version),
-            create_time: time(indicator.create_time),
+            confidence: indicator.confidence.and_then(|confidence| u8::try_from(confidence).ok()),
+            description: some(indicator.description),
             valid_from: time(indicator.valid_from),
             valid_until: time(indicator.valid_until),
             first_seen: time(indicator.first_seen),
             last_seen: time(indicator.last_seen),
+            action: number(indicator.recommended_action)
+                .and_then(RecommendedAction::from_number)
+                .map(|action| action.as_str().to_owned()),
+        };
+        Self {
+            event_id: String::new(),
+            event: "",
+            name: indicator.name,
+            said,
+            caveats: marking.and_then(|marking| marking.caveats).map(caveats).unwrap_or_default(),
+            owner: slug(&indicator.owner).to_owned(),
+            state: state(indicator.state),
+            version: (indicator.version > 0).then_some(indicator.version),
+            create_time: time(indicator.create_time),
             revocation: indicator.revocation.map(|revocation| Revocation {
                 reason: number(revocation.reason)
                     .and_then(RevocationReason::from_number)
@@ -164,20 +142,21 @@ impl Record {
 
     /// The canonical value.
     pub(super) fn value(&self) -> &str {
-        &self.value
+        self.said.value.as_deref().unwrap_or_default()
     }
 
     /// The columns of a table for people.
     pub(super) fn columns(&self) -> [String; 6] {
         let name = self.name.strip_prefix("indicators/").unwrap_or(&self.name);
+        let labels = &self.said.labels;
         [
             name.to_owned(),
-            self.kind.to_owned(),
-            self.tlp.to_owned(),
+            self.said.kind.clone().unwrap_or_default(),
+            self.said.tlp.clone().unwrap_or_default(),
             self.owner.clone(),
             self.state.to_owned(),
             // Last, since it may be long.
-            if self.labels.is_empty() { self.value.clone() } else { format!("{}  [{}]", self.value, self.labels.join(" ")) },
+            if labels.is_empty() { self.value().to_owned() } else { format!("{}  [{}]", self.value(), labels.join(" ")) },
         ]
     }
 }
@@ -195,7 +174,7 @@ impl SightingRecord {
             first_seen: time(sighting.first_seen),
             last_seen: time(sighting.last_seen),
             note: sighting.note,
-            reporter: slug(sighting.reporter),
+            reporter: slug(&sighting.reporter).to_owned(),
             create_time: time(sighting.create_time),
         }
     }
@@ -277,8 +256,7 @@ fn spelt(observable: Option<v1::Observable>) -> (&'static str, String, String, S
 
 /// A label that is not known is read as RED, and one that is absent too.
 fn tlp(value: i32) -> &'static str {
-    let label = number(value).map_or(Tlp::Red, Tlp::from_number_or_red).as_str();
-    label.strip_prefix("TLP:").unwrap_or(label)
+    number(value).map_or(Tlp::Red, Tlp::from_number_or_red).as_str()
 }
 
 fn caveats(caveats: v1::Caveats) -> Vec<&'static str> {
@@ -298,8 +276,13 @@ fn number(value: i32) -> Option<u8> {
     u8::try_from(value).ok().filter(|&number| number > 0)
 }
 
-fn slug(name: String) -> String {
-    name.strip_prefix("organisations/").map(str::to_owned).unwrap_or(name)
+/// The slug in the name of an organisation.
+pub(super) fn slug(name: &str) -> &str {
+    name.strip_prefix("organisations/").unwrap_or(name)
+}
+
+fn some(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
 }
 
 /// A moment as RFC 3339; `None` for none, or for one before 1970.
@@ -350,7 +333,7 @@ mod tests {
         );
         assert_eq!(
             serde_json::to_string(&event.unwrap()).unwrap(),
-            r#"{"event_id":"ab01","event":"revoked","name":"indicators/x","kind":"sha256","value":"e3b0","md5":"d41d8cd98f00b204e9800998ecf8427e","owner":"sa-ict","tlp":"AMBER","to":["pa05"],"confidence":0,"state":"revoked","version":5,"valid_until":"1970-01-01T00:00:01Z","revocation":{"reason":"false-positive"}}"#
+            r#"{"event_id":"ab01","event":"revoked","name":"indicators/x","value":"e3b0","kind":"sha256","md5":"d41d8cd98f00b204e9800998ecf8427e","tlp":"TLP:AMBER","to":["pa05"],"confidence":0,"valid_until":"1970-01-01T00:00:01Z","owner":"sa-ict","state":"revoked","version":5,"revocation":{"reason":"false-positive"}}"#
         );
     }
 
@@ -359,7 +342,7 @@ mod tests {
         for number in [0, 6, -1, 1_000] {
             let marking = v1::Marking { tlp: number, ..v1::Marking::default() };
             let record = Record::of(v1::Indicator { marking: Some(marking), ..indicator() });
-            assert_eq!(record.tlp, "RED", "{number}");
+            assert_eq!(record.said.tlp.as_deref(), Some("TLP:RED"), "{number}");
         }
     }
 

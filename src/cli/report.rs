@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::client::Refusal;
+use crate::interop::jsonl::Record;
 use crate::wire::proto::v1;
 
 use super::exit::Failure;
@@ -23,8 +24,8 @@ const SHOWN: usize = 20;
 pub(super) struct Pending {
     /// Its number.
     pub(super) number: u64,
-    /// Its text, kept only for `--rejects`.
-    pub(super) text: Option<String>,
+    /// What it said, kept only for `--rejects`.
+    pub(super) record: Option<Record>,
 }
 
 /// What was published and what was refused.
@@ -46,13 +47,15 @@ struct Rejects {
     file: BufWriter<std::fs::File>,
 }
 
-/// A refused line, as `--rejects` writes it.
-#[derive(Debug, Serialize)]
+/// A refused line, as `--rejects` writes it: what it said, and why that was
+/// refused, in a form that `publish` reads once it is mended.
+#[derive(Serialize)]
 struct Reject<'a> {
     line: u64,
     reason: &'a str,
     problem: &'a str,
-    text: &'a str,
+    #[serde(flatten)]
+    record: Option<&'a Record>,
 }
 
 impl Report {
@@ -70,8 +73,8 @@ impl Report {
         Ok(Self { rejects: Some(rejects), ..Self::default() })
     }
 
-    /// Whether the text of lines is needed for the verdict.
-    pub(super) const fn keeps_text(&self) -> bool {
+    /// Whether what lines said is needed beside their verdict.
+    pub(super) const fn keeps_records(&self) -> bool {
         self.rejects.is_some()
     }
 
@@ -121,8 +124,8 @@ impl Report {
             self.shown.push(format!("  line {}: {reason}: {problem}", pending.number));
         }
         let Some(rejects) = &mut self.rejects else { return Ok(()) };
-        let text = pending.text.as_deref().unwrap_or_default();
-        let written = serde_json::to_writer(&mut rejects.file, &Reject { line: pending.number, reason, problem, text })
+        let reject = Reject { line: pending.number, reason, problem, record: pending.record.as_ref() };
+        let written = serde_json::to_writer(&mut rejects.file, &reject)
             .map_err(std::io::Error::from)
             .and_then(|()| rejects.file.write_all(b"\n"));
         written.map_err(|error| Failure::Io(format!("cannot write {}: {error}", rejects.path.display())))
@@ -181,7 +184,7 @@ mod tests {
     }
 
     fn line(number: u64) -> Pending {
-        Pending { number, text: Some("secret.example".into()) }
+        Pending { number, record: Some(Record { value: Some("secret.example".into()), ..Record::default() }) }
     }
 
     #[test]
@@ -201,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn refused_lines_are_kept_whole_in_a_file_of_their_own() {
+    fn refused_lines_are_kept_in_a_file_that_only_their_owner_reads() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("rejects.jsonl");
         let mut report = Report::with_rejects(&path).unwrap();
@@ -209,7 +212,7 @@ mod tests {
         report.finish().unwrap();
         assert_eq!(
             std::fs::read_to_string(&path).unwrap(),
-            "{\"line\":7,\"reason\":\"FIELD_INVALID\",\"problem\":\"not a value\",\"text\":\"secret.example\"}\n"
+            "{\"line\":7,\"reason\":\"FIELD_INVALID\",\"problem\":\"not a value\",\"value\":\"secret.example\"}\n"
         );
         assert!(!crate::base::files::is_open_to_others(&path).unwrap());
     }
