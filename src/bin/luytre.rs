@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use luytre::cli::{self, Environment};
 
+#[expect(clippy::disallowed_methods, reason = "a binary reads its own environment")]
 fn main() -> ExitCode {
     let environment = Environment {
         profile: env::var_os("LUYTRE_PROFILE").map(PathBuf::from),

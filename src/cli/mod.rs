@@ -16,6 +16,8 @@ mod single;
 mod state;
 mod stop;
 mod subscribe;
+#[cfg(test)]
+mod tests;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

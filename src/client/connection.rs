@@ -275,6 +275,7 @@ mod tests {
 
         use super::super::*;
         use crate::base::tasks;
+        use crate::client::Backoff;
 
         struct Ca(CertifiedIssuer<'static, KeyPair>);
 
@@ -417,6 +418,17 @@ mod tests {
             assert!(error.to_string().contains("invalid peer certificate"), "{error}");
             std::fs::write(&bundle, good).unwrap();
             scene.connect().await.unwrap();
+        }
+
+        #[tokio::test]
+        async fn a_client_certificate_that_the_hub_refuses_is_said_to_be_the_probable_cause() {
+            let scene = scene(&[ALPN_H2], "hub.example").await;
+            Ca::new().enrol(scene.dir.path());
+            let connection = Connection::over(Uri::from_static("http://hub.example"), "hub:1", scene.connector.clone());
+            let backoff = Backoff { first: Duration::ZERO, ..Backoff::CALL };
+            let error = connection.client().with_backoff(backoff).whoami().await.unwrap_err();
+            assert!(matches!(&error, Error::Transport(broken) if broken.after_handshake), "{error:?}");
+            assert!(error.to_string().contains("does not accept this certificate"), "{error}");
         }
 
         #[tokio::test]

@@ -21,7 +21,7 @@ mod pipeline;
 mod publish;
 mod subscribe;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tls;
 
 pub use backoff::Backoff;

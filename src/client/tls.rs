@@ -1,7 +1,7 @@
 //! Decides how this client speaks TLS: 1.3 only, hybrid post-quantum key
 //! exchange first, HTTP/2 or nothing, no resumption, and no plaintext.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -59,7 +59,7 @@ impl Tls {
 }
 
 /// Builds a configuration unless the authorities are those of `seen`.
-fn build(authorities: &PathBuf, identity: &Identity, seen: Option<[u8; 32]>) -> Result<Option<Current>, Error> {
+fn build(authorities: &Path, identity: &Identity, seen: Option<[u8; 32]>) -> Result<Option<Current>, Error> {
     let pem = read_pem(authorities)?;
     let digest = digest::sha256(&pem);
     if seen == Some(digest) {

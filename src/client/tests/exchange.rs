@@ -18,7 +18,7 @@ use super::stub::{Hub, refuse};
 
 /// How the stub ends a stream.
 #[derive(Clone)]
-enum Cut {
+pub(crate) enum Cut {
     /// With this status, after that many answers; one more batch is applied
     /// and not answered.
     Status(usize, Status),
@@ -29,7 +29,7 @@ enum Cut {
 }
 
 #[derive(Default)]
-struct State {
+pub(crate) struct State {
     /// One for each stream or call to come; afterwards all goes well.
     cuts: Mutex<VecDeque<Cut>>,
     streams: Mutex<usize>,
@@ -40,14 +40,14 @@ struct State {
 }
 
 #[derive(Clone)]
-struct Stub(Arc<State>);
+pub(crate) struct Stub(Arc<State>);
 
 impl Stub {
-    fn with(cuts: impl IntoIterator<Item = Cut>) -> Self {
+    pub(crate) fn with(cuts: impl IntoIterator<Item = Cut>) -> Self {
         Self(Arc::new(State { cuts: Mutex::new(cuts.into_iter().collect()), ..State::default() }))
     }
 
-    async fn serve(&self) -> Hub {
+    pub(crate) async fn serve(&self) -> Hub {
         Hub::exchange(Arc::new(self.clone())).await
     }
 
@@ -58,13 +58,7 @@ impl Stub {
 
     fn apply(&self, request: v1::PublishIndicatorsRequest) -> v1::PublishIndicatorsResponse {
         let values: Vec<String> = request.indicators.into_iter().map(|d| text(d.observable)).collect();
-        let results = values.iter().map(|value| v1::PublishResult {
-            outcome: Some(v1::publish_result::Outcome::Published(v1::PublishedIndicator {
-                name: value.clone(),
-                version: 1,
-                effect: 1,
-            })),
-        });
+        let results = values.iter().map(|value| v1::PublishResult { outcome: Some(verdict(value)) });
         let results = results.collect();
         self.0.arrived.lock().push(request.request_id.clone());
         let earlier = self.0.applied.lock().insert(request.request_id, values.clone());
@@ -76,7 +70,7 @@ impl Stub {
         *self.0.streams.lock()
     }
 
-    fn published(&self) -> usize {
+    pub(crate) fn published(&self) -> usize {
         self.0.applied.lock().values().map(Vec::len).sum()
     }
 
@@ -105,6 +99,19 @@ impl Stub {
             }
         }
     }
+}
+
+/// Refuses values that begin with `bad`.
+fn verdict(value: &str) -> v1::publish_result::Outcome {
+    use prost::Message as _;
+    use tonic_types::{ErrorDetails, StatusExt as _};
+    if value.starts_with("bad") {
+        let mut details = ErrorDetails::with_error_info("FIELD_INVALID", "hub", []);
+        details.add_bad_request_violation("observable.text", "is no value");
+        let status = Status::with_error_details(Code::InvalidArgument, "no", details);
+        return v1::publish_result::Outcome::Rejected(tonic_types::Status::decode(status.details()).unwrap());
+    }
+    v1::publish_result::Outcome::Published(v1::PublishedIndicator { name: value.to_owned(), version: 1, effect: 1 })
 }
 
 fn text(observable: Option<v1::Observable>) -> String {

@@ -1,8 +1,8 @@
 //! Promises of the client against a hub that misbehaves on purpose.
 
-mod exchange;
-mod stub;
-mod subscription;
+pub(crate) mod exchange;
+pub(crate) mod stub;
+pub(crate) mod subscription;
 
 use std::time::Duration;
 

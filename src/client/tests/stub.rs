@@ -19,7 +19,7 @@ use v1::exchange_service_server::{ExchangeService, ExchangeServiceServer};
 use v1::subscription_service_server::{SubscriptionService, SubscriptionServiceServer};
 
 /// A stub hub; gone when dropped.
-pub(super) struct Hub {
+pub(crate) struct Hub {
     address: SocketAddr,
     served: JoinHandle<()>,
 }
@@ -59,7 +59,7 @@ impl Hub {
         self.address
     }
 
-    pub(super) fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         calls::Client::new(Connection::plain(self.address)).with_backoff(super::AT_ONCE)
     }
 }

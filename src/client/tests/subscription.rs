@@ -24,7 +24,7 @@ const BATCH: u64 = 3;
 
 /// How the stub ends a stream, after that many events of it.
 #[derive(Clone)]
-enum Cut {
+pub(crate) enum Cut {
     Status(u64, Status),
     Quiet(u64),
     Drain(u64),
@@ -35,7 +35,7 @@ enum Cut {
 }
 
 #[derive(Default)]
-struct State {
+pub(crate) struct State {
     cuts: Mutex<VecDeque<Cut>>,
     opens: Mutex<Vec<v1::Open>>,
     acks: Mutex<Vec<u64>>,
@@ -46,7 +46,7 @@ struct State {
 }
 
 #[derive(Clone)]
-struct Stub(Arc<State>);
+pub(crate) struct Stub(Arc<State>);
 
 fn token(position: u64) -> Bytes {
     Bytes::copy_from_slice(&position.to_be_bytes())
@@ -68,11 +68,11 @@ async fn say(out: &Out, message: Say) -> bool {
 }
 
 impl Stub {
-    fn with(events: u64, cuts: impl IntoIterator<Item = Cut>) -> Self {
+    pub(crate) fn with(events: u64, cuts: impl IntoIterator<Item = Cut>) -> Self {
         Self(Arc::new(State { cuts: Mutex::new(cuts.into_iter().collect()), events, ..State::default() }))
     }
 
-    async fn serve(&self) -> Hub {
+    pub(crate) async fn serve(&self) -> Hub {
         Hub::subscriptions(Arc::new(self.clone()), None).await
     }
 
