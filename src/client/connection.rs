@@ -270,6 +270,7 @@ mod tests {
         use rustls::pki_types::{CertificateDer, PrivateKeyDer};
         use rustls::server::WebPkiClientVerifier;
         use rustls::{NamedGroup, ProtocolVersion, RootCertStore, ServerConfig};
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
         use tokio::net::TcpListener;
         use tower::Service as _;
 
@@ -346,7 +347,11 @@ mod tests {
             let (out, seen) = tokio::sync::mpsc::channel(4);
             tasks::spawn("handshakes", async move {
                 while let Ok((tcp, _)) = listener.accept().await {
-                    let Ok(stream) = acceptor.accept(tcp).await else { continue };
+                    let Ok(mut stream) = acceptor.accept(tcp).await else { continue };
+                    // After the tickets that a client could resume with.
+                    if stream.write_all(b"!").await.is_err() || stream.flush().await.is_err() {
+                        continue;
+                    }
                     let tls = stream.get_ref().1;
                     let now = Seen {
                         certificate: tls.peer_certificates().unwrap()[0].clone(),
@@ -377,7 +382,8 @@ mod tests {
         async fn a_connection_is_tls_1_3_with_hybrid_key_exchange_and_never_resumed() {
             let mut scene = scene(&[ALPN_H2], "hub.example").await;
             for _ in 0..2 {
-                scene.connect().await.unwrap();
+                let mut stream = scene.connect().await.unwrap();
+                stream.read_exact(&mut [0]).await.unwrap();
                 let seen = scene.seen.recv().await.unwrap();
                 assert_eq!(seen.version, ProtocolVersion::TLSv1_3);
                 assert_eq!(seen.group, NamedGroup::X25519MLKEM768);
@@ -449,7 +455,6 @@ mod tests {
             let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
             Arc::get_mut(&mut scene.connector.0).unwrap().port = listener.local_addr().unwrap().port();
             tasks::spawn("plain", async move {
-                use tokio::io::AsyncWriteExt as _;
                 let (mut tcp, _) = listener.accept().await.unwrap();
                 tcp.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
             });
