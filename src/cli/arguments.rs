@@ -399,9 +399,7 @@ fn tlp(text: &str) -> Result<Tlp, String> {
 }
 
 fn kind(text: &str) -> Result<Kind, String> {
-    Kind::from_name(text).ok_or_else(|| {
-        format!("the kinds are {}", Kind::ALL.map(Kind::as_str).join(", "))
-    })
+    Kind::from_name(text).ok_or_else(|| format!("the kinds are {}", Kind::ALL.map(Kind::as_str).join(", ")))
 }
 
 fn state(text: &str) -> Result<State, String> {

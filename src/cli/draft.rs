@@ -61,9 +61,10 @@ impl Template {
     /// What a record and the options say together.
     pub(super) fn draft(&self, record: &Record) -> Result<v1::IndicatorDraft, Refused> {
         let label = match &record.tlp {
-            Some(label) => {
-                Some(Tlp::parse(label).ok_or_else(|| invalid("tlp", "write clear, green, amber, amber+strict or red"))?)
-            }
+            Some(label) => Some(
+                Tlp::parse(label)
+                    .ok_or_else(|| invalid("tlp", "write clear, green, amber, amber+strict or red"))?,
+            ),
             None => self.tlp,
         };
         let to = if record.to.is_empty() {
@@ -85,7 +86,9 @@ impl Template {
                 action(name).ok_or_else(|| invalid("action", "write monitor, block, hunt or isolate"))?;
         }
         let moment = |field: &str, text: &Option<String>| match text {
-            Some(text) => time(text).map(|at| Some(wire_time(at))).map_err(|problem| invalid(field, &problem)),
+            Some(text) => {
+                time(text).map(|at| Some(wire_time(at))).map_err(|problem| invalid(field, &problem))
+            }
             None => Ok(None),
         };
         draft.valid_from = moment("valid_from", &record.valid_from)?;
@@ -115,11 +118,7 @@ impl Template {
             Tlp::Clear | Tlp::Green | Tlp::Red => Vec::new(),
         };
         let marking = v1::Marking { tlp: i32::from(tlp.number()), organisations, ..v1::Marking::default() };
-        Ok(v1::IndicatorDraft {
-            observable: Some(observable),
-            marking: Some(marking),
-            ..self.common.clone()
-        })
+        Ok(v1::IndicatorDraft { observable: Some(observable), marking: Some(marking), ..self.common.clone() })
     }
 }
 
@@ -137,7 +136,13 @@ fn observable(record: &Record) -> Result<v1::Observable, Refused> {
     let hashed = hashes != v1::FileHashes::default();
     let kind = match &record.kind {
         Some(name) => Some(Kind::from_name(name).ok_or_else(|| {
-            invalid("kind", &format!("the kinds are {}; leave it out to have it detected", Kind::ALL.map(Kind::as_str).join(", ")))
+            invalid(
+                "kind",
+                &format!(
+                    "the kinds are {}; leave it out to have it detected",
+                    Kind::ALL.map(Kind::as_str).join(", ")
+                ),
+            )
         })?),
         None => None,
     };
@@ -158,7 +163,9 @@ fn observable(record: &Record) -> Result<v1::Observable, Refused> {
             value.clone_into(field);
             Value::File(hashes)
         }
-        (Some(_), _) if hashed => return Err(invalid("value", "give either a value or the hashes of a file")),
+        (Some(_), _) if hashed => {
+            return Err(invalid("value", "give either a value or the hashes of a file"));
+        }
         (Some(value), None) => Value::Text(value.clone()),
         (Some(value), Some(kind)) => match kind {
             Kind::Ipv4 => Value::Ipv4(value.clone()),
@@ -225,7 +232,8 @@ mod tests {
 
     #[test]
     fn readers_named_by_option_do_not_cling_to_a_line_for_everyone() {
-        let draft = template(&["--to", "sa-ict"]).draft(&record(r#"{"value":"a.example","tlp":"GREEN"}"#)).unwrap();
+        let draft =
+            template(&["--to", "sa-ict"]).draft(&record(r#"{"value":"a.example","tlp":"GREEN"}"#)).unwrap();
         assert_eq!(draft.marking.unwrap().organisations, Vec::<String>::new());
     }
 

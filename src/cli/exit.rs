@@ -81,9 +81,11 @@ const fn of_status(code: Code) -> u8 {
         Code::NotFound => NO_INPUT,
         Code::AlreadyExists => CANNOT_CREATE,
         Code::FailedPrecondition | Code::OutOfRange => DATA,
-        Code::Aborted | Code::ResourceExhausted | Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => {
-            TRY_LATER
-        }
+        Code::Aborted
+        | Code::ResourceExhausted
+        | Code::Unavailable
+        | Code::DeadlineExceeded
+        | Code::Cancelled => TRY_LATER,
         _ => SOFTWARE,
     }
 }
@@ -100,8 +102,12 @@ fn advice(error: &client::Error) -> &'static str {
         "SUBSCRIPTION_DISPLACED" => {
             "\n  Another process subscribed under the same name. Give each process its own --name."
         }
-        "ETAG_MISMATCH" => "\n  The indicator changed meanwhile. Read it again with `luytre get`, then decide again.",
-        "ROLE_INSUFFICIENT" => "\n  `luytre whoami` shows the roles of this certificate; the hub's operator gives them.",
+        "ETAG_MISMATCH" => {
+            "\n  The indicator changed meanwhile. Read it again with `luytre get`, then decide again."
+        }
+        "ROLE_INSUFFICIENT" => {
+            "\n  `luytre whoami` shows the roles of this certificate; the hub's operator gives them."
+        }
         _ => "",
     }
 }

@@ -73,7 +73,10 @@ impl Input {
 
 type Reader = BufReader<Counted<Box<dyn Read + Send>>>;
 
-fn open(path: &PathBuf, format: InputFormat) -> Result<(Reader, InputFormat, Arc<AtomicU64>, Option<u64>), Failure> {
+fn open(
+    path: &PathBuf,
+    format: InputFormat,
+) -> Result<(Reader, InputFormat, Arc<AtomicU64>, Option<u64>), Failure> {
     let missing = |error: io::Error| Failure::NoInput(format!("cannot read {}: {error}", path.display()));
     let (source, size): (Box<dyn Read + Send>, _) = if path == Path::new("-") {
         (Box::new(io::stdin()), None)
@@ -81,7 +84,10 @@ fn open(path: &PathBuf, format: InputFormat) -> Result<(Reader, InputFormat, Arc
         let file = File::open(path).map_err(missing)?;
         let metadata = file.metadata().map_err(missing)?;
         if metadata.is_dir() {
-            return Err(Failure::NoInput(format!("{} is a directory; name a file, or - for stdin", path.display())));
+            return Err(Failure::NoInput(format!(
+                "{} is a directory; name a file, or - for stdin",
+                path.display()
+            )));
         }
         (Box::new(file), metadata.is_file().then_some(metadata.len()))
     };
@@ -152,10 +158,7 @@ mod tests {
             read(b"\xef\xbb\xbf\n {\"value\":\"a.example\"}\n").await,
             (InputFormat::Jsonl, vec![value(2, "a.example")])
         );
-        assert_eq!(
-            read(b"# list\na.example\n").await,
-            (InputFormat::Plain, vec![value(2, "a.example")])
-        );
+        assert_eq!(read(b"# list\na.example\n").await, (InputFormat::Plain, vec![value(2, "a.example")]));
         assert_eq!(read(b"").await, (InputFormat::Plain, vec![]));
     }
 

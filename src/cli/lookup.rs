@@ -46,8 +46,12 @@ pub(super) async fn run(client: &Client, options: &Lookup, data: &mut Data) -> R
         let mut input = Input::open(Path::new("-"), InputFormat::Plain).await?;
         loop {
             let found = match tokio::time::timeout(LINGER, input.next()).await {
-                Ok(Some(Ok((_, record)))) => lookup.push_text(record.value.as_deref().unwrap_or_default()).await?,
-                Ok(Some(Err(error @ interop::Error::Read { .. }))) => return Err(Failure::Io(error.to_string())),
+                Ok(Some(Ok((_, record)))) => {
+                    lookup.push_text(record.value.as_deref().unwrap_or_default()).await?
+                }
+                Ok(Some(Err(error @ interop::Error::Read { .. }))) => {
+                    return Err(Failure::Io(error.to_string()));
+                }
                 Ok(Some(Err(error))) => {
                     output::talk(&format!("luytre: {error}"));
                     refused += 1;

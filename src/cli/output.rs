@@ -76,7 +76,8 @@ pub(super) fn log_to_stderr(filter: &str) {
 pub(super) fn progress(bytes: Option<u64>, quiet: bool) -> ProgressBar {
     let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr_with_hz(5) };
     let bar = ProgressBar::with_draw_target(bytes, target);
-    let template = if bytes.is_some() { "{bar:30} {percent:>3}% {msg}  {eta} left" } else { "{spinner} {msg}" };
+    let template =
+        if bytes.is_some() { "{bar:30} {percent:>3}% {msg}  {eta} left" } else { "{spinner} {msg}" };
     match ProgressStyle::with_template(template) {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,

@@ -39,7 +39,10 @@ struct Settings {
 pub(super) fn connect(options: &Hub, environment: &Environment) -> Result<Client, Failure> {
     let settings = settings(options, environment)?;
     if files::is_open_to_others(&settings.key).unwrap_or(false) {
-        output::talk(&format!("luytre: warning: others can read the key {0}; run: chmod 600 {0}", settings.key.display()));
+        output::talk(&format!(
+            "luytre: warning: others can read the key {0}; run: chmod 600 {0}",
+            settings.key.display()
+        ));
     }
     let mut endpoint = Endpoint::new(&settings.hub, settings.ca)?;
     if let Some(name) = settings.server_name {
@@ -67,15 +70,11 @@ fn settings(options: &Hub, environment: &Environment) -> Result<Settings, Failur
     let ca = options.ca.clone().or_else(|| profile.ca.map(beside));
     let cert = options.cert.clone().or_else(|| profile.cert.map(beside));
     let key = options.key.clone().or_else(|| profile.key.map(beside));
-    let missing: Vec<&str> = [
-        ("hub", hub.is_none()),
-        ("ca", ca.is_none()),
-        ("cert", cert.is_none()),
-        ("key", key.is_none()),
-    ]
-    .into_iter()
-    .filter_map(|(name, missing)| missing.then_some(name))
-    .collect();
+    let missing: Vec<&str> =
+        [("hub", hub.is_none()), ("ca", ca.is_none()), ("cert", cert.is_none()), ("key", key.is_none())]
+            .into_iter()
+            .filter_map(|(name, missing)| missing.then_some(name))
+            .collect();
     let (Some(hub), Some(ca), Some(cert), Some(key)) = (hub, ca, cert, key) else {
         let place = path.map_or_else(|| "profile.toml".to_owned(), |path| path.display().to_string());
         return Err(Failure::Configuration(format!(
@@ -88,8 +87,9 @@ fn settings(options: &Hub, environment: &Environment) -> Result<Settings, Failur
 }
 
 fn read(path: &Path) -> Result<Profile, Failure> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Failure::Configuration(format!("cannot read the profile {}: {error}", path.display())))?;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Failure::Configuration(format!("cannot read the profile {}: {error}", path.display()))
+    })?;
     toml::from_str(&text).map_err(|error| {
         Failure::Configuration(format!(
             "the profile {} is wrong: {error}\n  It holds hub, ca, cert, key and perhaps server_name.",

@@ -24,7 +24,8 @@ const FAREWELL: Duration = Duration::from_secs(10);
 
 /// Runs the command.
 pub(super) async fn run(client: &Client, options: &Publish, quiet: bool) -> Result<(), Failure> {
-    let mut stop = Stop::listen().map_err(|error| Failure::Io(format!("cannot listen for signals: {error}")))?;
+    let mut stop =
+        Stop::listen().map_err(|error| Failure::Io(format!("cannot listen for signals: {error}")))?;
     let input = tokio::select! {
         input = Input::open(&options.input, options.format) => input?,
         () = stop.asked() => return Ok(()),
@@ -37,7 +38,8 @@ pub(super) async fn run(client: &Client, options: &Publish, quiet: bool) -> Resu
         Some(path) => Report::with_rejects(path)?,
         None => Report::default(),
     };
-    let stream = client.publish_stream(PublishOptions { batch: usize::from(options.batch), ..PublishOptions::default() });
+    let stream = client
+        .publish_stream(PublishOptions { batch: usize::from(options.batch), ..PublishOptions::default() });
     let progress = output::progress(input.size(), quiet);
     let mut work = Work { input, template, stream, pending: VecDeque::new(), report, progress };
     let ended = tokio::select! {
@@ -68,7 +70,9 @@ fn conclude(work: Work, ended: Result<bool, Failure>) -> Result<(), Failure> {
         ));
     }
     match ended? {
-        false => Err(Failure::Interrupted("interrupted before the end of the input; run the command again to publish the rest".to_owned())),
+        false => Err(Failure::Interrupted(
+            "interrupted before the end of the input; run the command again to publish the rest".to_owned(),
+        )),
         true if refused > 0 => Err(Failure::SomeRefused),
         true => Ok(()),
     }
@@ -127,7 +131,9 @@ impl Work {
     fn judge(&mut self, verdicts: Vec<Verdict>) -> Result<(), Failure> {
         for verdict in verdicts {
             let Some(pending) = self.pending.pop_front() else {
-                return Err(Failure::Io("a verdict came for a line that was not sent; please report this".to_owned()));
+                return Err(Failure::Io(
+                    "a verdict came for a line that was not sent; please report this".to_owned(),
+                ));
             };
             self.report.verdict(&pending, verdict.result)?;
         }

@@ -101,7 +101,11 @@ impl Record {
             sha256: None,
             raw: some(indicator.raw_value),
             tlp: some(marking.as_ref().map_or(unmarked, |marking| tlp(marking.tlp)).to_owned()),
-            to: marking.iter().flat_map(|marking| &marking.organisations).map(|name| slug(name).to_owned()).collect(),
+            to: marking
+                .iter()
+                .flat_map(|marking| &marking.organisations)
+                .map(|name| slug(name).to_owned())
+                .collect(),
             labels: indicator.labels,
             confidence: indicator.confidence.and_then(|confidence| u8::try_from(confidence).ok()),
             description: some(indicator.description),
@@ -156,7 +160,11 @@ impl Record {
             self.owner.clone(),
             self.state.to_owned(),
             // Last, since it may be long.
-            if labels.is_empty() { self.value().to_owned() } else { format!("{}  [{}]", self.value(), labels.join(" ")) },
+            if labels.is_empty() {
+                self.value().to_owned()
+            } else {
+                format!("{}  [{}]", self.value(), labels.join(" "))
+            },
         ]
     }
 }
@@ -169,7 +177,9 @@ impl SightingRecord {
             event: "",
             name: sighting.name,
             indicator: sighting.indicator,
-            outcome: number(sighting.outcome).and_then(Outcome::from_number).map_or("unknown", Outcome::as_str),
+            outcome: number(sighting.outcome)
+                .and_then(Outcome::from_number)
+                .map_or("unknown", Outcome::as_str),
             sighted_count: sighting.sighted_count,
             first_seen: time(sighting.first_seen),
             last_seen: time(sighting.last_seen),
@@ -188,9 +198,11 @@ pub(super) fn event(kind: v1::EventKind, event: v1::Event) -> Option<EventRecord
         v1::event::Subject::Indicator(indicator) => {
             EventRecord::Indicator(Box::new(Record { event_id, event: name, ..Record::of(indicator) }))
         }
-        v1::event::Subject::Sighting(sighting) => {
-            EventRecord::Sighting(Box::new(SightingRecord { event_id, event: name, ..SightingRecord::of(sighting) }))
-        }
+        v1::event::Subject::Sighting(sighting) => EventRecord::Sighting(Box::new(SightingRecord {
+            event_id,
+            event: name,
+            ..SightingRecord::of(sighting)
+        })),
     })
 }
 
@@ -349,10 +361,8 @@ mod tests {
     #[test]
     fn a_withdrawn_indicator_brings_its_name_only() {
         let bare = v1::Indicator { name: "indicators/x".into(), ..v1::Indicator::default() };
-        let event = v1::Event {
-            event_id: vec![1].into(),
-            subject: Some(v1::event::Subject::Indicator(bare)),
-        };
+        let event =
+            v1::Event { event_id: vec![1].into(), subject: Some(v1::event::Subject::Indicator(bare)) };
         let json = serde_json::to_value(super::event(v1::EventKind::Withdrawn, event).unwrap()).unwrap();
         assert_eq!(json["event"], "withdrawn");
         assert!(json.get("tlp").is_none() && json.get("value").is_none(), "{json}");

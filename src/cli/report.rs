@@ -110,7 +110,11 @@ impl Report {
                 let fields: Vec<String> =
                     refusal.fields.iter().map(|v| format!("{}: {}", v.field, v.problem)).collect();
                 let problem = if fields.is_empty() { refusal.message } else { fields.join("; ") };
-                self.refuse(pending, if refusal.reason.is_empty() { "REFUSED" } else { &refusal.reason }, &problem)
+                self.refuse(
+                    pending,
+                    if refusal.reason.is_empty() { "REFUSED" } else { &refusal.reason },
+                    &problem,
+                )
             }
             None => self.refuse(pending, "REFUSED", "the hub gave no verdict"),
         }
@@ -197,7 +201,12 @@ mod tests {
         }
         assert_eq!(report.judged(), 32);
         let text = report.finish().unwrap();
-        assert!(text.starts_with("accepted 2: 1 new, 0 updated, 1 unchanged\nrefused 30: FIELD_INVALID 30\n  line 3:"), "{text}");
+        assert!(
+            text.starts_with(
+                "accepted 2: 1 new, 0 updated, 1 unchanged\nrefused 30: FIELD_INVALID 30\n  line 3:"
+            ),
+            "{text}"
+        );
         assert!(text.contains("line 22:") && !text.contains("line 23:"), "{text}");
         assert!(text.ends_with("and 10 more; --rejects FILE writes them all"), "{text}");
         assert!(!text.contains("secret"), "{text}");

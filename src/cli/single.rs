@@ -41,7 +41,8 @@ pub(super) async fn whoami(client: &Client, options: &Whoami, data: &mut Data) -
     if options.format == PlainOrJson::Jsonl {
         return Ok(data.json(&me)?);
     }
-    let roles = if me.roles.is_empty() { "none; ask the hub's operator".to_owned() } else { me.roles.join(", ") };
+    let roles =
+        if me.roles.is_empty() { "none; ask the hub's operator".to_owned() } else { me.roles.join(", ") };
     for (name, value) in [
         ("identity", me.identity.as_str()),
         ("organisation", me.organisation.as_str()),

@@ -57,7 +57,8 @@ impl StateFile {
             Err(error) => return Err(wrong(&format!("cannot be read ({error})"))),
         }
         let text = std::fs::read(&self.path).map_err(|error| wrong(&format!("cannot be read ({error})")))?;
-        let content: Content = serde_json::from_slice(&text).map_err(|_| wrong("is not one that luytre wrote"))?;
+        let content: Content =
+            serde_json::from_slice(&text).map_err(|_| wrong("is not one that luytre wrote"))?;
         if content.form != FORM {
             return Err(wrong("was written by another release"));
         }

@@ -16,7 +16,8 @@ use super::stop::Stop;
 
 /// Runs the command.
 pub(super) async fn run(client: &Client, options: &Subscribe, data: &mut Data) -> Result<(), Failure> {
-    let mut stop = Stop::listen().map_err(|error| Failure::Io(format!("cannot listen for signals: {error}")))?;
+    let mut stop =
+        Stop::listen().map_err(|error| Failure::Io(format!("cannot listen for signals: {error}")))?;
     let filter = options.filter.to_wire();
     let asked = digest::hex(&digest::sha256(
         format!("{}\n{}", digest::hex(&filter.encode_to_vec()), options.sightings).as_bytes(),
@@ -33,7 +34,13 @@ pub(super) async fn run(client: &Client, options: &Subscribe, data: &mut Data) -
     };
     let start = match (&state, &name) {
         (Some(state), _) => state.load()?.map_or(first, Start::Token),
-        (None, Some(name)) => if has_cursor(client, name).await? { Start::Cursor } else { first },
+        (None, Some(name)) => {
+            if has_cursor(client, name).await? {
+                Start::Cursor
+            } else {
+                first
+            }
+        }
         (None, None) => first,
     };
     let mut subscription = client.subscribe(client::Subscribe {
@@ -66,7 +73,9 @@ pub(super) async fn run(client: &Client, options: &Subscribe, data: &mut Data) -
     };
     data.flush()?;
     if let Err(error) = subscription.close().await {
-        output::talk(&format!("luytre: the hub did not confirm the last place ({error}); the next run may repeat events"));
+        output::talk(&format!(
+            "luytre: the hub did not confirm the last place ({error}); the next run may repeat events"
+        ));
     }
     ended
 }

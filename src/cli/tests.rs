@@ -42,7 +42,11 @@ impl io::Write for Gone {
     }
 }
 
-async fn run(client: &Client, arguments: &[&str], to: impl io::Write + Send + 'static) -> Result<(), Failure> {
+async fn run(
+    client: &Client,
+    arguments: &[&str],
+    to: impl io::Write + Send + 'static,
+) -> Result<(), Failure> {
     let arguments = Arguments::try_parse_from([&["luytre"], arguments].concat()).unwrap();
     let mut data = Data::to(to);
     match arguments.command {
@@ -102,7 +106,8 @@ async fn lines_that_the_hub_or_we_refuse_are_reported_by_number_and_the_rest_is_
     let lines = "{\"value\":\"one\",\"tlp\":\"green\"}\n{\"value\":\"bad-two\",\"tlp\":\"green\"}\n\n{\"value\":\"four\"}\nnot json\n{\"value\":\"six\",\"tlp\":\"clear\"}\n";
     std::fs::write(&input, lines).unwrap();
 
-    let ended = run(&hub.client(), &["publish", &input, "--rejects", &rejects], io::sink()).await.unwrap_err();
+    let ended =
+        run(&hub.client(), &["publish", &input, "--rejects", &rejects], io::sink()).await.unwrap_err();
 
     assert_eq!(ended.code(), 65);
     let told = std::fs::read_to_string(&rejects).unwrap();

@@ -36,7 +36,8 @@ impl Backoff {
     /// together.
     #[must_use]
     pub fn delay(&self, n: u32, random: u64) -> Duration {
-        let full = self.first.saturating_mul(1_u32.checked_shl(n.min(31)).unwrap_or(u32::MAX)).min(self.longest);
+        let full =
+            self.first.saturating_mul(1_u32.checked_shl(n.min(31)).unwrap_or(u32::MAX)).min(self.longest);
         let full = u64::try_from(full.as_micros()).unwrap_or(u64::MAX);
         let half = full / 2;
         let drawn = if half == 0 { 0 } else { random % (half + 1) };

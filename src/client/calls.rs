@@ -112,7 +112,8 @@ impl Client {
     pub async fn sight(&self, sightings: Vec<v1::Sighting>) -> Result<Vec<v1::SightingResult>, Error> {
         let asked = sightings.len();
         let request = v1::ReportSightingsRequest { request_id: request_id(), sightings };
-        let answer = self.call(request, |request| async { self.exchange().report_sightings(request).await }).await?;
+        let answer =
+            self.call(request, |request| async { self.exchange().report_sightings(request).await }).await?;
         check_count(asked, answer.results.len())?;
         Ok(answer.results)
     }
@@ -122,10 +123,14 @@ impl Client {
     ///
     /// # Errors
     /// See [`Error`]; a refused indicator is a verdict, not an error.
-    pub async fn publish(&self, indicators: Vec<v1::IndicatorDraft>) -> Result<Vec<v1::PublishResult>, Error> {
+    pub async fn publish(
+        &self,
+        indicators: Vec<v1::IndicatorDraft>,
+    ) -> Result<Vec<v1::PublishResult>, Error> {
         let asked = indicators.len();
         let request = v1::PublishIndicatorsRequest { request_id: request_id(), indicators };
-        let answer = self.call(request, |request| async { self.exchange().publish_indicators(request).await }).await?;
+        let answer =
+            self.call(request, |request| async { self.exchange().publish_indicators(request).await }).await?;
         check_count(asked, answer.results.len())?;
         Ok(answer.results)
     }
@@ -136,7 +141,9 @@ impl Client {
     /// `NOT_FOUND`; see [`Error`].
     pub async fn subscription(&self, name: &str) -> Result<Option<v1::Subscription>, Error> {
         let request = v1::GetSubscriptionRequest { name: name.to_owned() };
-        let answer = self.call(request, |request| async { self.subscriptions().get_subscription(request).await }).await?;
+        let answer = self
+            .call(request, |request| async { self.subscriptions().get_subscription(request).await })
+            .await?;
         Ok(answer.subscription)
     }
 

@@ -62,7 +62,12 @@ impl Endpoint {
         if host.is_empty() || port == 0 {
             return Err(wrong());
         }
-        Ok(Self { host: host.to_owned(), port, server_name: host.to_owned(), authorities: authorities.into() })
+        Ok(Self {
+            host: host.to_owned(),
+            port,
+            server_name: host.to_owned(),
+            authorities: authorities.into(),
+        })
     }
 
     /// The name that the hub's certificate must carry, where it is not the
@@ -87,7 +92,11 @@ impl Endpoint {
     /// the connector, which knows no other way to connect.
     fn uri(&self) -> Result<Uri, Error> {
         let name = &self.server_name;
-        let authority = if name.contains(':') { format!("[{name}]:{}", self.port) } else { format!("{name}:{}", self.port) };
+        let authority = if name.contains(':') {
+            format!("[{name}]:{}", self.port)
+        } else {
+            format!("{name}:{}", self.port)
+        };
         Uri::builder()
             .scheme("http")
             .authority(authority)
@@ -165,10 +174,12 @@ impl Connection {
     /// A channel over plain TCP, for tests of the protocol.
     #[cfg(test)]
     pub(super) fn plain(address: std::net::SocketAddr) -> Self {
-        let uri = Uri::builder().scheme("http").authority(address.to_string()).path_and_query("/").build().unwrap();
-        let connector = tower::service_fn(move |_: Uri| async move {
-            TcpStream::connect(address).await.map(TokioIo::new)
-        });
+        let uri =
+            Uri::builder().scheme("http").authority(address.to_string()).path_and_query("/").build().unwrap();
+        let connector =
+            tower::service_fn(
+                move |_: Uri| async move { TcpStream::connect(address).await.map(TokioIo::new) },
+            );
         Self::over(uri, &address.to_string(), connector)
     }
 
@@ -227,7 +238,8 @@ impl tower::Service<Uri> for Connector {
 impl Target {
     async fn connect(self: Arc<Self>) -> io::Result<TlsStream<TcpStream>> {
         let files = Arc::clone(&self);
-        let config = crate::base::tasks::spawn_blocking(move || files.tls.config()).await.map_err(io::Error::other)?;
+        let config =
+            crate::base::tasks::spawn_blocking(move || files.tls.config()).await.map_err(io::Error::other)?;
         let tcp = TcpStream::connect((self.host.as_str(), self.port)).await?;
         tcp.set_nodelay(true)?;
         let stream = TlsConnector::from(config).connect(self.name.clone(), tcp).await?;
@@ -251,7 +263,9 @@ mod tests {
         for good in ["hub.example:7443", "127.0.0.1:1", "[2001:db8::7]:7443"] {
             assert_eq!(Endpoint::new(good, "ca.pem").unwrap().address(), good);
         }
-        for bad in ["hub.example", "hub:0", ":7443", "2001:db8::7:7443", "https://hub:7443", "hub:70000", "u@hub:1"] {
+        for bad in
+            ["hub.example", "hub:0", ":7443", "2001:db8::7:7443", "https://hub:7443", "hub:70000", "u@hub:1"]
+        {
             assert!(Endpoint::new(bad, "ca.pem").is_err(), "{bad}");
         }
     }
@@ -266,7 +280,9 @@ mod tests {
     mod tls {
         use std::path::Path;
 
-        use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
+        use rcgen::{
+            BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+        };
         use rustls::pki_types::{CertificateDer, PrivateKeyDer};
         use rustls::server::WebPkiClientVerifier;
         use rustls::{NamedGroup, ProtocolVersion, RootCertStore, ServerConfig};
@@ -330,7 +346,9 @@ mod tests {
             roots.add(ca.0.der().clone()).unwrap();
             let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
             let verifier =
-                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build().unwrap();
+                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+                    .build()
+                    .unwrap();
             let mut config = ServerConfig::builder_with_provider(provider)
                 .with_safe_default_protocol_versions()
                 .unwrap()
@@ -362,7 +380,8 @@ mod tests {
                     out.send(now).await.unwrap();
                 }
             });
-            let identity = Identity::from_files(dir.path().join("me.pem"), dir.path().join("me.key")).unwrap();
+            let identity =
+                Identity::from_files(dir.path().join("me.pem"), dir.path().join("me.key")).unwrap();
             let connector = Connector(Arc::new(Target {
                 host: address.ip().to_string(),
                 port: address.port(),
@@ -430,7 +449,8 @@ mod tests {
         async fn a_client_certificate_that_the_hub_refuses_is_said_to_be_the_probable_cause() {
             let scene = scene(&[ALPN_H2], "hub.example").await;
             Ca::new().enrol(scene.dir.path());
-            let connection = Connection::over(Uri::from_static("http://hub.example"), "hub:1", scene.connector.clone());
+            let connection =
+                Connection::over(Uri::from_static("http://hub.example"), "hub:1", scene.connector.clone());
             let backoff = Backoff { first: Duration::ZERO, ..Backoff::CALL };
             let error = connection.client().with_backoff(backoff).whoami().await.unwrap_err();
             assert!(matches!(&error, Error::Transport(broken) if broken.after_handshake), "{error:?}");

@@ -236,7 +236,8 @@ mod tests {
 
     #[test]
     fn an_answer_of_the_hub_keeps_its_reason_fields_and_delay() {
-        let mut details = ErrorDetails::with_error_info("RATE_LIMITED", "hub", [("limit".to_owned(), "9".to_owned())]);
+        let mut details =
+            ErrorDetails::with_error_info("RATE_LIMITED", "hub", [("limit".to_owned(), "9".to_owned())]);
         details.add_bad_request_violation("filter.kinds", "too many");
         details.set_retry_info(Some(Duration::from_secs(3)));
         let status = Status::with_error_details(Code::ResourceExhausted, "slow down", details);
@@ -246,7 +247,10 @@ mod tests {
         assert_eq!(error.reason(), "RATE_LIMITED");
         assert_eq!(error.advice(), Advice::Retry(Duration::from_secs(3)));
         let refusal = error.refusal().unwrap();
-        assert_eq!(refusal.fields, [FieldViolation { field: "filter.kinds".into(), problem: "too many".into() }]);
+        assert_eq!(
+            refusal.fields,
+            [FieldViolation { field: "filter.kinds".into(), problem: "too many".into() }]
+        );
         assert_eq!(refusal.metadata["limit"], "9");
     }
 
@@ -255,7 +259,9 @@ mod tests {
         let mut status = Status::unknown("transport error");
         status.set_source(Arc::new(std::io::Error::other("reset")));
         let error = Error::from_status(&status, "hub:1");
-        assert!(matches!(&error, Error::Transport(broken) if broken.after_handshake && broken.cause == "reset"));
+        assert!(
+            matches!(&error, Error::Transport(broken) if broken.after_handshake && broken.cause == "reset")
+        );
     }
 
     #[test]

@@ -121,13 +121,23 @@ fn read(chain: &Path, key: &Path) -> Result<(CertifiedKey, [u8; 32]), Error> {
         return Err(wrong(chain, format!("holds more than {MAX_CHAIN} certificates; give the chain only")));
     }
     let private = PrivateKeyDer::from_pem_slice(&key_pem).map_err(|_| {
-        wrong(key, "holds no unencrypted private key in PEM (PKCS#8); give the key that belongs to the certificate")
+        wrong(
+            key,
+            "holds no unencrypted private key in PEM (PKCS#8); give the key that belongs to the certificate",
+        )
     })?;
-    let signer = any_supported_type(&private)
-        .map_err(|_| wrong(key, "holds a kind of key that TLS 1.3 does not use; issue an ECDSA P-256 or Ed25519 key"))?;
+    let signer = any_supported_type(&private).map_err(|_| {
+        wrong(key, "holds a kind of key that TLS 1.3 does not use; issue an ECDSA P-256 or Ed25519 key")
+    })?;
     let certified = CertifiedKey::new(certificates, signer);
     certified.keys_match().map_err(|_| {
-        wrong(key, format!("is not the key of the certificate in {}; give the two that were issued together", chain.display()))
+        wrong(
+            key,
+            format!(
+                "is not the key of the certificate in {}; give the two that were issued together",
+                chain.display()
+            ),
+        )
     })?;
     let mut seen = digest::Sha256::default();
     seen.update(&digest::sha256(&chain_pem));
@@ -150,7 +160,10 @@ pub(super) fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer
 pub(super) fn read_pem(path: &Path) -> Result<Vec<u8>, Error> {
     let size = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?.len();
     if size > MAX_PEM_BYTES {
-        return Err(wrong(path, format!("is larger than {MAX_PEM_BYTES} bytes; this is not a PEM file of certificates")));
+        return Err(wrong(
+            path,
+            format!("is larger than {MAX_PEM_BYTES} bytes; this is not a PEM file of certificates"),
+        ));
     }
     std::fs::read(path).map_err(|error| unreadable(path, &error))
 }

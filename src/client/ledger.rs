@@ -121,7 +121,10 @@ impl Ledger {
     pub(super) fn hand(&mut self, events: usize, token: &Bytes) -> Result<bool, Error> {
         let events = u64::try_from(events).unwrap_or(u64::MAX);
         if events > self.granted {
-            return Err(Error::Protocol(format!("{events} events came where {} were asked for", self.granted)));
+            return Err(Error::Protocol(format!(
+                "{events} events came where {} were asked for",
+                self.granted
+            )));
         }
         if token.is_empty() {
             return Err(Error::Protocol("a resume token is empty".to_owned()));
@@ -142,7 +145,9 @@ impl Ledger {
     /// The token was not handed out, or was confirmed before.
     pub(super) fn confirm(&mut self, token: &Bytes) -> Result<Confirmed, Error> {
         let Some(at) = self.handed.iter().position(|handed| handed.token == *token) else {
-            return Err(Error::Misuse("only a token that was handed out, and was not confirmed yet, can be confirmed"));
+            return Err(Error::Misuse(
+                "only a token that was handed out, and was not confirmed yet, can be confirmed",
+            ));
         };
         let mut confirmed = Confirmed::Earlier;
         for handed in self.handed.drain(..=at) {

@@ -235,15 +235,21 @@ impl Subscription {
         }
         let hub = self.client.connection().hub().to_owned();
         if let Some(ack) = self.ack.take() {
-            let sent = tokio::time::timeout(FAREWELL, live.outbox.send(request(Say::Ack(v1::Ack { resume_token: ack }))));
+            let sent = tokio::time::timeout(
+                FAREWELL,
+                live.outbox.send(request(Say::Ack(v1::Ack { resume_token: ack }))),
+            );
             if !matches!(sent.await, Ok(Ok(()))) {
                 return Err(Error::Timeout { hub, after: FAREWELL });
             }
         }
         drop(live.outbox);
         let stored = async {
-            while let Some(response) = live.heard.message().await.map_err(|status| Error::from_status(&status, &hub))? {
-                if matches!(&response.message, Some(Heard::Acked(acked)) if Some(&acked.resume_token) == self.unstored.as_ref()) {
+            while let Some(response) =
+                live.heard.message().await.map_err(|status| Error::from_status(&status, &hub))?
+            {
+                if matches!(&response.message, Some(Heard::Acked(acked)) if Some(&acked.resume_token) == self.unstored.as_ref())
+                {
                     return Ok(());
                 }
             }
@@ -410,7 +416,11 @@ fn pair(batch: v1::EventBatch) -> Result<Vec<Received>, Error> {
                 None => v1::EventKind::New,
                 Some(number) => match v1::EventKind::try_from(number) {
                     Ok(kind) if kind != v1::EventKind::Unspecified => kind,
-                    _ => return Err(Error::Protocol(format!("event kind {number} is not known; update this client"))),
+                    _ => {
+                        return Err(Error::Protocol(format!(
+                            "event kind {number} is not known; update this client"
+                        )));
+                    }
                 },
             };
             Ok(Received { kind, event })

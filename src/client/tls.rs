@@ -33,7 +33,8 @@ struct Current {
 
 impl Tls {
     pub(super) fn open(authorities: PathBuf, identity: Identity) -> Result<Self, Error> {
-        let current = build(&authorities, &identity, None)?.ok_or(Error::Misuse("a first configuration is built"))?;
+        let current =
+            build(&authorities, &identity, None)?.ok_or(Error::Misuse("a first configuration is built"))?;
         Ok(Self { authorities, identity, current: ArcSwap::from_pointee(current) })
     }
 
@@ -67,9 +68,9 @@ fn build(authorities: &Path, identity: &Identity, seen: Option<[u8; 32]>) -> Res
     }
     let mut roots = RootCertStore::empty();
     for certificate in certificates(authorities, &pem)? {
-        roots
-            .add(certificate)
-            .map_err(|error| wrong(authorities, format!("holds a certificate that cannot be an authority: {error}")))?;
+        roots.add(certificate).map_err(|error| {
+            wrong(authorities, format!("holds a certificate that cannot be an authority: {error}"))
+        })?;
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)

@@ -111,7 +111,11 @@ fn verdict(value: &str) -> v1::publish_result::Outcome {
         let status = Status::with_error_details(Code::InvalidArgument, "no", details);
         return v1::publish_result::Outcome::Rejected(tonic_types::Status::decode(status.details()).unwrap());
     }
-    v1::publish_result::Outcome::Published(v1::PublishedIndicator { name: value.to_owned(), version: 1, effect: 1 })
+    v1::publish_result::Outcome::Published(v1::PublishedIndicator {
+        name: value.to_owned(),
+        version: 1,
+        effect: 1,
+    })
 }
 
 fn text(observable: Option<v1::Observable>) -> String {
@@ -281,7 +285,9 @@ async fn a_call_is_tried_again_under_the_same_request_id() {
 
 #[tokio::test]
 async fn only_unavailable_is_tried_again() {
-    for code in [Code::ResourceExhausted, Code::Internal, Code::Aborted, Code::DeadlineExceeded, Code::Unknown] {
+    for code in
+        [Code::ResourceExhausted, Code::Internal, Code::Aborted, Code::DeadlineExceeded, Code::Unknown]
+    {
         let stub = Stub::with([Cut::Status(0, refuse(code, "SOME_REASON"))]);
         let hub = stub.serve().await;
         let error = hub.client().publish(vec![draft(1)]).await.unwrap_err();

@@ -35,7 +35,10 @@ impl Hub {
         Self::serve(Server::builder().add_service(ExchangeServiceServer::from_arc(service)), None).await
     }
 
-    pub(super) async fn subscriptions(service: Arc<impl SubscriptionService>, at: Option<SocketAddr>) -> Self {
+    pub(super) async fn subscriptions(
+        service: Arc<impl SubscriptionService>,
+        at: Option<SocketAddr>,
+    ) -> Self {
         Self::serve(Server::builder().add_service(SubscriptionServiceServer::from_arc(service)), at).await
     }
 

@@ -78,7 +78,9 @@ impl Stub {
 
     /// One stream: events after the start, as far as credit goes, to the cut.
     async fn pump(self, mut said: Streaming<v1::SubscribeRequest>, out: Out) {
-        let Ok(Some(v1::SubscribeRequest { message: Some(Said::Open(open)) })) = said.message().await else { return };
+        let Ok(Some(v1::SubscribeRequest { message: Some(Said::Open(open)) })) = said.message().await else {
+            return;
+        };
         let cut = self.0.cuts.lock().pop_front();
         self.0.opens.lock().push(open.clone());
         if let Some(Cut::Status(0, status)) = &cut {
