@@ -134,3 +134,54 @@ pub fn monotonic() -> std::time::Instant {
     #[expect(clippy::disallowed_methods, reason = "this is the one reading of the monotonic clock")]
     std::time::Instant::now()
 }
+
+/// The machine's clock, set off by whole days so that it reads a chosen date
+/// at first; the time of day stays, and time goes on.
+#[derive(Debug, Clone, Copy)]
+pub struct DatedClock {
+    forward: Duration,
+    back: Duration,
+}
+
+impl DatedClock {
+    /// A clock that reads `date` now.
+    #[must_use]
+    pub fn starting_on(date: time::Date) -> Self {
+        let days = (date - SystemClock.now().to_offset().date()).whole_days();
+        let span = Duration::from_secs(days.unsigned_abs() * 86_400);
+        if days >= 0 {
+            Self { forward: span, back: Duration::ZERO }
+        } else {
+            Self { forward: Duration::ZERO, back: span }
+        }
+    }
+}
+
+impl Clock for DatedClock {
+    fn now(&self) -> Timestamp {
+        SystemClock.now().saturating_add(self.forward).saturating_sub(self.back)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dated_clock_reads_its_date_and_keeps_the_time_of_day() {
+        for date in [time::macros::date!(2019 - 12 - 10), time::macros::date!(2099 - 02 - 28)] {
+            let before = SystemClock.now();
+            let dated = DatedClock::starting_on(date).now();
+            let after = SystemClock.now();
+            // Midnight may pass between the readings.
+            assert!((dated.to_offset().date() - date).whole_days() <= 1, "{dated}");
+            let day = 86_400_000_000;
+            let passed = dated.as_micros() % day;
+            assert!(
+                (before.as_micros() % day..=after.as_micros() % day).contains(&passed)
+                    || before.as_seconds() / 86_400 != after.as_seconds() / 86_400,
+                "{before} {dated} {after}"
+            );
+        }
+    }
+}

@@ -1,1 +1,3 @@
-//! Decides assembly: configuration, listener, drain, telemetry.
+//! Decides nothing new: assembles hub, faces and listeners into one server.
+
+pub mod config;
