@@ -85,16 +85,20 @@ pub enum LogFormat {
 pub struct Limits {
     /// TLS handshakes under way at once.
     pub handshakes: usize,
+    /// TLS handshakes under way at once from one address.
+    pub handshakes_per_source: usize,
     /// Time for a whole handshake.
     pub handshake_timeout: Span,
     /// Connections at once.
     pub connections: usize,
-    /// Connections at once of one organisation.
-    pub connections_per_organisation: usize,
+    /// Connections at once from one address (one /64 of IPv6).
+    pub connections_per_source: usize,
     /// Calls at once on one connection.
     pub streams_per_connection: u32,
     /// Age at which a connection is asked to come anew.
     pub connection_age: Span,
+    /// Longest that a call other than a stream may take.
+    pub call_deadline: Span,
     /// Named subscriptions of one organisation.
     pub subscriptions_per_organisation: usize,
     /// Memory for the newest events.
@@ -111,11 +115,13 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             handshakes: 256,
+            handshakes_per_source: 64,
             handshake_timeout: seconds(10),
             connections: 4096,
-            connections_per_organisation: 256,
+            connections_per_source: 1024,
             streams_per_connection: 256,
             connection_age: seconds(24 * 3600),
+            call_deadline: seconds(30),
             subscriptions_per_organisation: 64,
             ring_bytes: Size(64 << 20),
             block_cache_bytes: Size(256 << 20),
@@ -332,11 +338,17 @@ fn read_limits(mut section: Section, problems: &mut Vec<Invalid>) -> Limits {
     let usual = Limits::default();
     let limits = Limits {
         handshakes: section.bounded("handshakes", usual.handshakes, (1, 65_536), problems),
+        handshakes_per_source: section.bounded(
+            "handshakes_per_source",
+            usual.handshakes_per_source,
+            (1, 65_536),
+            problems,
+        ),
         handshake_timeout: section.bounded("handshake_timeout", usual.handshake_timeout, (seconds(1), seconds(60)), problems),
         connections: section.bounded("connections", usual.connections, (1, 1_000_000), problems),
-        connections_per_organisation: section.bounded(
-            "connections_per_organisation",
-            usual.connections_per_organisation,
+        connections_per_source: section.bounded(
+            "connections_per_source",
+            usual.connections_per_source,
             (1, 1_000_000),
             problems,
         ),
@@ -352,6 +364,7 @@ fn read_limits(mut section: Section, problems: &mut Vec<Invalid>) -> Limits {
             (seconds(60), seconds(30 * 24 * 3600)),
             problems,
         ),
+        call_deadline: section.bounded("call_deadline", usual.call_deadline, (seconds(1), seconds(600)), problems),
         subscriptions_per_organisation: section.bounded(
             "subscriptions_per_organisation",
             usual.subscriptions_per_organisation,
