@@ -20,13 +20,22 @@ const PATIENCE: Duration = Duration::from_secs(5);
 type Verdict = Result<(), Reason>;
 
 /// The last verdict, and when it was given.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Readiness(Arc<Mutex<Option<(Instant, Verdict)>>>);
+#[derive(Clone, Debug)]
+pub(super) struct Readiness {
+    last: Arc<Mutex<Option<(Instant, Verdict)>>>,
+    patience: Duration,
+}
+
+impl Default for Readiness {
+    fn default() -> Self {
+        Self { last: Arc::default(), patience: PATIENCE }
+    }
+}
 
 impl Readiness {
     /// The verdict of less than a second ago, else of `probe`.
     pub(super) async fn ask(&self, probe: impl Future<Output = Verdict> + Send + 'static) -> Verdict {
-        let mut last = Arc::clone(&self.0).lock_owned().await;
+        let mut last = Arc::clone(&self.last).lock_owned().await;
         if let Some((at, verdict)) = *last
             && clock::monotonic().duration_since(at) < STANDS_FOR
         {
@@ -34,8 +43,9 @@ impl Readiness {
         }
         // A task of its own: whoever asks and hangs up does not undo the
         // verdict, and so cannot make the next one probe at once.
+        let patience = self.patience;
         let proved = tasks::spawn("readiness probe", async move {
-            let verdict = match tokio::time::timeout(PATIENCE, probe).await {
+            let verdict = match tokio::time::timeout(patience, probe).await {
                 Ok(verdict) => verdict,
                 Err(_) => Err(Reason::DeadlineExceeded),
             };
@@ -83,9 +93,10 @@ mod tests {
         assert_eq!(readiness.ask(async { Ok(()) }).await, Err(Reason::StoreReadOnly));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_probe_that_hangs_is_red() {
-        let verdict = Readiness::default().ask(std::future::pending()).await;
+        let readiness = Readiness { patience: Duration::ZERO, ..Readiness::default() };
+        let verdict = readiness.ask(std::future::pending()).await;
         assert_eq!(verdict, Err(Reason::DeadlineExceeded));
     }
 }

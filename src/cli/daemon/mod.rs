@@ -106,10 +106,9 @@ struct Repair {
 
 /// `luytred backup`
 #[derive(Debug, Args)]
-#[group(id = "which", required = true, multiple = false, args = ["config", "data"])]
 struct Backup {
     /// The hub's configuration, TOML.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", required_unless_present = "data", conflicts_with = "data")]
     config: Option<PathBuf>,
     /// The store's directory.
     #[arg(long, value_name = "DIR")]
@@ -198,7 +197,7 @@ fn execute(command: Command, server: &impl Server, data: &mut Data) -> Result<()
             let place = match (&options.config, &options.data) {
                 (Some(config), _) => server.place(config)?,
                 (None, Some(data)) => server.usual_place(data),
-                // Refused by the parser's group before this.
+                // Refused by the parser before this.
                 (None, None) => return Err(Failure::Usage("name --config or --data".to_owned())),
             };
             backup::backup(&place, &options.to)
