@@ -21,7 +21,6 @@ use serde::{Deserialize, Serialize};
 use tokio::net::{UnixListener, UnixSocket, UnixStream};
 
 use crate::base::tasks;
-use crate::hub::error::{Kind, Reason};
 use crate::hub::{BackupReport, Hub};
 
 /// Longest request and answer, in bytes.
@@ -43,11 +42,18 @@ struct Request {
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
     /// The backup is whole and synced.
-    Done(BackupReport),
+    Done {
+        /// Where it lies.
+        path: PathBuf,
+        /// Number of the last entry in it.
+        last_entry: u64,
+        /// Its history epoch.
+        epoch: u16,
+        /// Its size, in bytes.
+        bytes: u64,
+    },
     /// There is none, and why.
     Refused {
-        /// The stable cause.
-        reason: String,
         /// What is wrong, with what to do.
         problem: String,
     },
@@ -129,31 +135,38 @@ impl OperatorSocket {
 
 async fn backup(State(hub): State<Arc<Hub>>, body: Bytes) -> Response {
     let Ok(request) = serde_json::from_slice::<Request>(&body) else {
-        return refused(Reason::FieldInvalid, "send {\"to\": \"/absolute/path\"}");
+        return refused("send {\"to\": \"/absolute/path\"}");
     };
     if !request.to.is_absolute() {
-        return refused(Reason::FieldInvalid, "the path of a backup must be absolute");
+        return refused("the path of a backup must be absolute");
     }
     tracing::info!(to = %request.to.display(), "backup asked for");
     let taken = tasks::spawn_blocking(move || hub.backup(&request.to)).await;
     match taken {
-        Ok(Ok(report)) => answer(StatusCode::OK, &Answer::Done(report)),
+        Ok(Ok(report)) => answer(StatusCode::OK, &report.into()),
         Ok(Err(error)) => {
-            tracing::warn!(reason = error.reason.as_str(), source = ?error.source, "backup failed: {}", error.public);
-            refused(error.reason, &error.public)
+            tracing::warn!(%error, "backup failed");
+            // Who can open this socket is the machine's operator, for whom
+            // nothing is hidden.
+            failed(&error.to_string())
         }
-        Err(_) => refused(Reason::InternalError, "the backup failed; see the hub's log"),
+        Err(_) => failed("the backup failed; see the hub's log"),
     }
 }
 
-fn refused(reason: Reason, problem: &str) -> Response {
-    let status = match reason.kind() {
-        Kind::Invalid => StatusCode::BAD_REQUEST,
-        Kind::Exists => StatusCode::CONFLICT,
-        Kind::ReadOnly | Kind::Draining => StatusCode::SERVICE_UNAVAILABLE,
-        _ => StatusCode::INTERNAL_SERVER_ERROR,
-    };
-    answer(status, &Answer::Refused { reason: reason.as_str().to_owned(), problem: problem.to_owned() })
+fn refused(problem: &str) -> Response {
+    answer(StatusCode::BAD_REQUEST, &Answer::Refused { problem: problem.to_owned() })
+}
+
+fn failed(problem: &str) -> Response {
+    answer(StatusCode::INTERNAL_SERVER_ERROR, &Answer::Refused { problem: problem.to_owned() })
+}
+
+impl From<BackupReport> for Answer {
+    fn from(report: BackupReport) -> Self {
+        let BackupReport { path, last_entry, epoch, bytes } = report;
+        Self::Done { path, last_entry, epoch, bytes }
+    }
 }
 
 fn answer(status: StatusCode, answer: &Answer) -> Response {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use luytre::base::clock::{Clock, DatedClock, SystemClock};
+use luytre::base::tasks;
 use luytre::cli::daemon::{self, Failure, Place, Server};
 use luytre::server::config::{self, Config};
 use luytre::server::signals::Signals;
@@ -71,7 +72,9 @@ fn run(config: Config, calendar: Arc<dyn Clock>) -> Result<(), Error> {
         let served = async {
             // Bound first: a hub that cannot listen need not open its store.
             let sockets = Sockets::bind(&config).await?;
-            let assembly = tokio::task::block_in_place(|| Assembly::open(config, calendar))?;
+            // On a thread of its own, so that signals are heard meanwhile.
+            let opened = tasks::spawn_blocking(move || Assembly::open(config, calendar));
+            let assembly = opened.await.map_err(std::io::Error::other)??;
             serve(assembly, sockets, shutdown, reloads).await
         };
         tokio::select! {
@@ -88,6 +91,7 @@ fn failure(error: Error) -> Failure {
             Failure::Configuration(text)
         }
         Error::File { .. } => Failure::NoInput(text),
+        Error::Store(error) => Failure::Store(error),
         Error::Hub(error) => Failure::Hub(error),
         Error::Listen { .. } | Error::Operator(_) | Error::Ready { .. } | Error::Start(_) => Failure::Io(text),
         Error::Log(_) => Failure::Configuration(text),

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::config;
-use crate::{admin, hub, pki};
+use crate::{admin, hub, pki, store};
 
 /// Why a hub did not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +30,9 @@ pub enum Error {
     /// The certificates are not sound.
     #[error("certificates: {0}")]
     Tls(#[from] pki::tls::Error),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] store::Error),
     /// The engine refused.
     #[error("{0}")]
     Hub(#[from] hub::Error),

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use prometheus_client::collector::Collector;
@@ -17,7 +18,7 @@ use super::connections::Connections;
 use super::handshake::Refused;
 use super::sever::Cause;
 use crate::base::clock::{Clock, Timestamp};
-use crate::hub::Hub;
+use crate::hub::{Hub, Statistics};
 use crate::pki::tls::Snapshot;
 use crate::rpc::Metrics;
 
@@ -119,8 +120,38 @@ impl Gatherer {
     }
 
     fn hub(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
-        let latched = u64::from(self.hub.latched().is_some());
-        sheet.gauge("luytre_store_read_only", "1 once a failed write made the store read-only", latched)
+        let Statistics {
+            commits,
+            commit_micros,
+            items,
+            delivered,
+            subscribers,
+            catch_ups,
+            ring_bytes,
+            waiting_requests,
+            audience_classes,
+            values_estimate,
+            table_bytes,
+            read_only,
+        } = self.hub.statistics();
+        let read_only = u64::from(read_only);
+        sheet.gauge("luytre_store_read_only", "1 once a failed write made the store read-only", read_only)?;
+        sheet.counter("luytre_store_commits", "Commits, each a group of requests with one sync", commits)?;
+        let waited = Duration::from_micros(commit_micros);
+        sheet.seconds("luytre_store_commit_seconds", "Time spent in commits", waited)?;
+        sheet.counter("luytre_items_written", "Indicators, revocations and sightings written", items)?;
+        sheet.counter("luytre_events_delivered", "Events delivered to subscribers", delivered)?;
+        sheet.gauge("luytre_subscribers", "Subscriptions open now", subscribers)?;
+        sheet.counter(
+            "luytre_subscriber_catch_ups",
+            "Times that a subscriber was too slow for the ring and read from the store",
+            catch_ups,
+        )?;
+        sheet.gauge("luytre_ring_bytes", "Memory that the newest events take", ring_bytes)?;
+        sheet.gauge("luytre_writer_waiting_requests", "Requests that wait to be written", waiting_requests)?;
+        sheet.gauge("luytre_audience_classes", "Different audiences known", audience_classes)?;
+        sheet.gauge("luytre_values_estimate", "Values known, as the store estimates", values_estimate)?;
+        sheet.gauge("luytre_store_table_bytes", "Bytes of the store's table files", table_bytes)
     }
 }
 
@@ -135,6 +166,10 @@ impl Sheet<'_> {
 
     fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
         ConstCounter::new(value).encode(self.of(name, help, MetricType::Counter)?)
+    }
+
+    fn seconds(&mut self, name: &str, help: &str, value: Duration) -> fmt::Result {
+        ConstCounter::new(value.as_secs_f64()).encode(self.of(name, help, MetricType::Counter)?)
     }
 
     fn counters(&mut self, name: &str, help: &str, label: &str, values: &[(&str, u64)]) -> fmt::Result {

@@ -30,4 +30,13 @@ impl Ready {
         text.push(b'\n');
         files::write_atomic(path, &text, 0o644)
     }
+
+    /// Removes the file, if there is one.
+    pub fn withdraw(path: &Path) {
+        match std::fs::remove_file(path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => tracing::warn!(%error, path = %path.display(), "cannot remove the ready file"),
+        }
+    }
 }

@@ -73,6 +73,10 @@ impl Assembly {
     /// What is wrong with the store or the certificates.
     pub fn open(config: Config, calendar: Arc<dyn Clock>) -> Result<Self, Error> {
         descriptors::raise();
+        if let Some(path) = &config.ready_file {
+            // Left by a hub that was killed: it would say that this one serves.
+            Ready::withdraw(path);
+        }
         let limits = &config.limits;
         let hub = Hub::open(Options {
             data_dir: config.data_dir.clone(),
@@ -170,8 +174,7 @@ pub async fn serve(
     in_time("operator", LAST_WORDS, operator).await;
     in_time("admin", LAST_WORDS, admin).await;
     if let Some(path) = &config.ready_file {
-        // Gone already, or not ours to remove: nothing depends on it now.
-        let _ = std::fs::remove_file(path);
+        Ready::withdraw(path);
     }
     tracing::info!(connections_cut = cut, "stopped");
     outcome

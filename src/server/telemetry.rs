@@ -1,6 +1,6 @@
 //! Decides how events are logged: on stderr, for eyes or for machines.
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 
 use tracing_subscriber::EnvFilter;
 
@@ -14,6 +14,7 @@ use super::config::{Log, LogFormat};
 pub fn init(log: &Log) -> Result<(), Error> {
     let filter = EnvFilter::try_new(&log.filter).map_err(|error| Error::Log(error.to_string()))?;
     let to_stderr = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let to_stderr = to_stderr.with_ansi(io::stderr().is_terminal());
     match log.format {
         LogFormat::Pretty => to_stderr.try_init(),
         LogFormat::Json => to_stderr.json().flatten_event(true).try_init(),

@@ -18,7 +18,13 @@ pub(super) fn verify(options: &Verify, data: &mut Data) -> Result<(), Failure> {
 }
 
 pub(super) fn repair(options: &Repair) -> Result<(), Failure> {
-    let report = hub::repair_tail(&options.data)?;
-    output::talk(&report.to_string());
+    match hub::repair_tail(&options.data)?.damage {
+        None => output::talk("the end of the log is whole; nothing was changed"),
+        Some(damage) => output::talk(&format!(
+            "cut {} bytes off the end of {}; a copy of the whole file is beside it, ending in .damaged",
+            damage.length.saturating_sub(damage.offset),
+            damage.path.display(),
+        )),
+    }
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::io;
 
 use crate::hub::{self, error::Kind};
 use crate::model::Invalid;
+use crate::store;
 
 /// Why a command did not do what it was asked.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub enum Failure {
     Io(String),
     /// The hub is busy elsewhere, or could not answer now.
     TryLater(String),
+    /// The store cannot be opened, or is damaged.
+    Store(store::Error),
     /// The engine refused.
     Hub(hub::Error),
 }
@@ -37,6 +40,7 @@ impl Failure {
             | Self::Configuration(text)
             | Self::Io(text)
             | Self::TryLater(text) => Some(format!("luytred: {text}")),
+            Self::Store(error) => Some(format!("luytred: {error}")),
             Self::Hub(error) => Some(tell(error)),
             Self::Damaged => None,
         }
@@ -52,6 +56,7 @@ impl Failure {
             Self::Io(_) => 74,
             Self::TryLater(_) => 75,
             Self::Configuration(_) => 78,
+            Self::Store(error) => of_store(error),
             Self::Hub(error) => of_kind(error.kind()),
         }
     }
@@ -77,6 +82,17 @@ const fn of_kind(kind: Kind) -> u8 {
     }
 }
 
+const fn of_store(error: &store::Error) -> u8 {
+    match error {
+        store::Error::Format { .. } => 65,
+        store::Error::Absent(_) => 66,
+        store::Error::DamagedTail { .. } | store::Error::Corrupt { .. } => of_kind(Kind::Corrupt),
+        store::Error::NotEmpty(_) => 73,
+        store::Error::Engine(_) | store::Error::File { .. } => 74,
+        store::Error::Locked(_) => 75,
+    }
+}
+
 /// The error with its causes: at this prompt its reader is the operator of the
 /// machine, for whom nothing is hidden.
 fn tell(error: &hub::Error) -> String {
@@ -93,6 +109,12 @@ fn tell(error: &hub::Error) -> String {
 impl From<hub::Error> for Failure {
     fn from(error: hub::Error) -> Self {
         Self::Hub(error)
+    }
+}
+
+impl From<store::Error> for Failure {
+    fn from(error: store::Error) -> Self {
+        Self::Store(error)
     }
 }
 

@@ -20,7 +20,7 @@ use crate::model::roster::{Grant, Roster};
 pub(super) fn run(options: &Init) -> Result<(), Failure> {
     let clock = clock(options.as_of);
     let mut roster = read(&options.roster)?;
-    let date = clock.now().to_offset().date();
+    let date = clock.now().day();
     grant_operator(&mut roster, &options.operator, &options.trust_domain, date)
         .map_err(|problems| Failure::problems("the request", &problems))?;
     let organisations = roster.organisations.len();

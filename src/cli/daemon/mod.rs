@@ -106,12 +106,13 @@ struct Repair {
 
 /// `luytred backup`
 #[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("store").required(true)))]
 struct Backup {
     /// The hub's configuration, TOML.
-    #[arg(long, value_name = "FILE", required_unless_present = "data", conflicts_with = "data")]
+    #[arg(long, value_name = "FILE", group = "store")]
     config: Option<PathBuf>,
     /// The store's directory.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", group = "store")]
     data: Option<PathBuf>,
     /// Directory to make; must not exist.
     #[arg(long, value_name = "DIR")]

@@ -115,17 +115,17 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             handshakes: 256,
-            handshakes_per_source: 64,
+            handshakes_per_source: 128,
             handshake_timeout: seconds(10),
             connections: 4096,
             connections_per_source: 1024,
             streams_per_connection: 256,
             connection_age: seconds(24 * 3600),
             call_deadline: seconds(30),
-            subscriptions_per_organisation: 64,
+            subscriptions_per_organisation: 256,
             ring_bytes: Size(64 << 20),
             block_cache_bytes: Size(256 << 20),
-            heartbeat: seconds(15),
+            heartbeat: seconds(10),
             drain_deadline: seconds(20),
         }
     }
