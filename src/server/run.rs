@@ -73,10 +73,6 @@ impl Assembly {
     /// What is wrong with the store or the certificates.
     pub fn open(config: Config, calendar: Arc<dyn Clock>) -> Result<Self, Error> {
         descriptors::raise();
-        if let Some(path) = &config.ready_file {
-            // Left by a hub that was killed: it would say that this one serves.
-            Ready::withdraw(path);
-        }
         let limits = &config.limits;
         let hub = Hub::open(Options {
             data_dir: config.data_dir.clone(),
@@ -87,6 +83,11 @@ impl Assembly {
             max_subscriptions_per_org: limits.subscriptions_per_organisation,
             ..Options::default()
         })?;
+        if let Some(path) = &config.ready_file {
+            // Left by a hub that was killed, for the directory is ours: it
+            // would say that this one serves already.
+            Ready::withdraw(path);
+        }
         let store = hub.trust_domain();
         if let Some(config) = config.trust_domain.as_deref().filter(|&config| config != store) {
             return Err(Error::TrustDomain { store: store.to_owned(), config: config.to_owned() });

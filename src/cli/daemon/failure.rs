@@ -16,6 +16,8 @@ pub enum Failure {
     Input(String),
     /// An input file is not there.
     NoInput(String),
+    /// What should be made is there already.
+    Exists(String),
     /// The configuration is wrong.
     Configuration(String),
     /// The check ran, and found damage; the result is printed already.
@@ -37,6 +39,7 @@ impl Failure {
             Self::Usage(text) => Some(text.trim_end().to_owned()),
             Self::Input(text)
             | Self::NoInput(text)
+            | Self::Exists(text)
             | Self::Configuration(text)
             | Self::Io(text)
             | Self::TryLater(text) => Some(format!("luytred: {text}")),
@@ -52,6 +55,7 @@ impl Failure {
             Self::Usage(_) => 64,
             Self::Input(_) => 65,
             Self::NoInput(_) => 66,
+            Self::Exists(_) => 73,
             Self::Damaged => of_kind(Kind::Corrupt),
             Self::Io(_) => 74,
             Self::TryLater(_) => 75,
@@ -107,8 +111,14 @@ fn tell(error: &hub::Error) -> String {
 }
 
 impl From<hub::Error> for Failure {
-    fn from(error: hub::Error) -> Self {
-        Self::Hub(error)
+    /// A failure of the store is told as such: the engine's text for callers
+    /// hides it, and here nothing is hidden.
+    fn from(mut error: hub::Error) -> Self {
+        match error.source.take().map(|source| source.downcast::<store::Error>()) {
+            Some(Ok(store)) => Self::Store(*store),
+            Some(Err(source)) => Self::Hub(error.with_source(source)),
+            None => Self::Hub(error),
+        }
     }
 }
 
@@ -144,6 +154,14 @@ mod tests {
         for kind in Kind::ALL {
             assert_eq!(of_kind(kind), documented(kind), "{kind:?}");
         }
+    }
+
+    #[test]
+    fn a_failure_of_the_store_is_told_by_its_own_text_and_code() {
+        let store = store::Error::NotEmpty("/srv".into());
+        let told = store.to_string();
+        let failure = Failure::from(hub::Error::internal(store));
+        assert_eq!((failure.code(), failure.text()), (73, Some(format!("luytred: {told}"))));
     }
 
     #[test]
