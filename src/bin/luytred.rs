@@ -79,9 +79,14 @@ fn run(config: Config, calendar: Arc<dyn Clock>) -> Result<(), Error> {
         };
         tokio::select! {
             outcome = served => outcome,
-            code = second => std::process::exit(i32::from(code)),
+            code = second => end_at_once(code),
         }
     })
+}
+
+#[expect(clippy::disallowed_methods, reason = "a second signal waits for nothing")]
+fn end_at_once(code: u8) -> ! {
+    std::process::exit(i32::from(code))
 }
 
 fn failure(error: Error) -> Failure {
