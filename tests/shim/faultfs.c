@@ -574,6 +574,8 @@ static int out_of_space(int fd)
     refresh();
     for (int i = 0; i < rule_count; i++)
         full |= rules[i].fault == NO_SPACE && rules[i].used >= rules[i].limit;
+    if (full)
+        tell(NO_SPACE, &place);
     pthread_mutex_unlock(&lock);
     return full;
 }

@@ -1,0 +1,23 @@
+//! The promises of the hub, tested from outside: one file per promise, the
+//! real binaries, real certificates, real disks and broken ones.
+
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_lossless,
+    clippy::disallowed_methods,
+    clippy::large_futures,
+    reason = "in a test a panic is the report, and the bans guard the hub"
+)]
+
+mod harness;
+mod shim;
