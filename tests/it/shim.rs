@@ -51,7 +51,7 @@ fn lines(output: &Output) -> Vec<String> {
 #[test]
 fn a_power_cut_loses_exactly_what_was_not_synced() {
     let bench = Bench::new(Disk::forgetful);
-    let steps = ["create a", "write kept", "pwrite 1 E", "fdatasync", "write lost", "pwrite 0 X", "writev lost lost", "kill"];
+    let steps = ["create a", "write kept", "fsync", "pwrite 1 E", "fdatasync", "write lost", "pwrite 0 X", "writev lost lost", "kill"];
     assert_eq!(bench.run(&steps).status.signal(), Some(9));
     assert_eq!(bench.read("a").as_deref(), Some("XEptlostlostlost"), "SIGKILL alone keeps the page cache");
     bench.disk.cut_power(None);
@@ -92,7 +92,7 @@ fn a_name_is_durable_once_its_directory_is_synced() {
 fn a_file_that_takes_a_removed_file_s_inode_inherits_nothing() {
     let bench = Bench::new(Disk::forgetful);
     // The file system hands the inode out again at once, most of the time.
-    let steps = ["create a", "write long-content", "fsync", "unlink a", "create b", "write b", "syncdir .", "kill"];
+    let steps = ["create a", "write long-content", "fsync", "close", "unlink a", "create b", "write b", "syncdir .", "kill"];
     bench.run(&steps);
     bench.disk.cut_power(None);
     assert_eq!((bench.read("a"), bench.read("b").as_deref()), (None, Some("")));
@@ -175,7 +175,9 @@ fn a_short_write_takes_half() {
 fn files_elsewhere_are_left_alone() {
     let bench = Bench::new(Disk::forgetful);
     bench.disk.set("fail-write * 0\nfail-sync * 0\n");
-    let outside = format!("create {}", bench.dir.path().join("outside").display());
+    let sibling = bench.dir.path().join("atad");
+    fs::create_dir(&sibling).unwrap();
+    let outside = format!("create {}", sibling.join("outside").display());
     assert_eq!(bench.answers(&[&outside, "write 12", "fsync"]), ["0", "2", "0"]);
     assert_eq!(bench.answers(&["create inside", "write 12", "fsync"]), ["0", "EIO", "EIO"]);
 }

@@ -1,7 +1,9 @@
 /* Runs the file operations named on its command line, one argument each, and
  * prints what each answered: the number returned, or the name of the error.
  *
- *   create PATH | open PATH      the file that the following words act on
+ *   create PATH | open PATH      the file that the following words act on,
+ *                                in place of the one before
+ *   close
  *   write TEXT | pwrite AT TEXT | writev A B
  *   fsync | fdatasync | truncate SIZE | reserve SIZE
  *   rename FROM TO | unlink PATH | mkdir PATH | syncdir PATH
@@ -37,10 +39,14 @@ static long run(char *word, int *fd)
 {
     char *rest = NULL, *verb = strtok_r(word, " ", &rest);
     char *a = strtok_r(NULL, " ", &rest), *b = strtok_r(NULL, " ", &rest);
+    if (*fd >= 0 && (strcmp(verb, "create") == 0 || strcmp(verb, "open") == 0))
+        close(*fd);
     if (strcmp(verb, "create") == 0)
         return *fd = open(a, O_RDWR | O_CREAT | O_TRUNC, 0600), *fd < 0 ? -1 : 0;
     if (strcmp(verb, "open") == 0)
         return *fd = open(a, O_RDWR), *fd < 0 ? -1 : lseek(*fd, 0, SEEK_END) < 0 ? -1 : 0;
+    if (strcmp(verb, "close") == 0)
+        return close(*fd), *fd = -1, 0;
     if (strcmp(verb, "write") == 0)
         return write(*fd, a, strlen(a));
     if (strcmp(verb, "fill") == 0)
