@@ -19,5 +19,8 @@
     reason = "in a test a panic is the report, and the bans guard the hub"
 )]
 
+mod crash;
+mod faults;
 mod harness;
+mod resume;
 mod shim;

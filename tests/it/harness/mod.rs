@@ -1,4 +1,21 @@
-//! What tests share.
+//! What tests share: a hub of their own in its own process, certificates,
+//! clients, a disk that fails on command.
+
 pub(crate) mod disk;
+pub(crate) mod hub;
+pub(crate) mod listener;
+pub(crate) mod patience;
+pub(crate) mod peer;
+pub(crate) mod publisher;
 pub(crate) mod seed;
-pub(crate) use self::{disk::Disk, seed::Seed};
+
+#[expect(unused_imports, reason = "each test takes what it needs")]
+pub(crate) use self::{
+    disk::Disk,
+    hub::{Builder, Credentials, Refused, TestHub},
+    listener::{Heard, Listener},
+    patience::eventually,
+    peer::{Peer, amber, batch, draft, text_value, value_of},
+    publisher::Publisher,
+    seed::Seed,
+};
