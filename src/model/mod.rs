@@ -6,6 +6,7 @@ pub mod indicator;
 pub mod invalid;
 pub mod marking;
 pub mod org;
+pub mod position;
 pub mod principal;
 pub mod query;
 pub mod roster;

@@ -1,1 +1,26 @@
-//! Decides RocksDB and the log: the only code that names RocksDB.
+//! Decides how the hub's knowledge lies on disk: the log, and the state that
+//! is a function of it. The only code that names RocksDB.
+//!
+//! * [`keys`]: the registry of key kinds, whose bytes never change;
+//! * [`chunk`]: the log's values: item headers, then bodies as they travel;
+//! * [`record`]: values and latest, the records that decide uniqueness;
+//! * [`postings`]: from a term to the records that carry it;
+//! * [`requests`]: what was answered, for idempotent retries;
+//! * [`roster`]: organisations, principals and audience classes;
+//! * [`batch`], [`db`], [`log`]: writing a commit group, opening, reading.
+
+pub mod batch;
+pub mod checkpoint;
+pub mod chunk;
+pub mod db;
+pub mod keys;
+pub mod log;
+pub mod postings;
+pub mod proto;
+pub mod record;
+pub mod repair;
+pub mod requests;
+pub mod roster;
+
+pub use batch::Batch;
+pub use db::{Error, Store, Tuning};

@@ -2,4 +2,8 @@
 //! boundary, opaque encrypted tokens, the encoded-once frame.
 
 pub mod convert;
+pub mod event;
+pub mod frame;
 pub mod proto;
+pub mod seal;
+pub mod token;

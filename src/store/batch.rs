@@ -1,0 +1,135 @@
+//! Decides what a commit group may write: typed records only, all or nothing.
+
+use rocksdb::WriteBatch;
+
+use crate::model::org::OrgNo;
+use crate::model::position::Position;
+
+use super::chunk::Chunk;
+use super::db::{Error, Store};
+use super::keys::{self, Family};
+use super::postings::Postings;
+use super::record::{self, Assertion, Latest};
+
+/// What one commit group writes.
+pub struct Batch<'a> {
+    store: &'a Store,
+    inner: WriteBatch,
+}
+
+impl std::fmt::Debug for Batch<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Batch({} records, {} bytes)", self.inner.len(), self.inner.size_in_bytes())
+    }
+}
+
+impl<'a> Batch<'a> {
+    /// An empty batch.
+    #[must_use]
+    pub fn new(store: &'a Store) -> Self {
+        Self { store, inner: WriteBatch::default() }
+    }
+
+    /// Whether nothing was written into it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.inner.is_empty()
+    }
+
+    fn put(&mut self, family: Family, key: &[u8], value: &[u8]) -> Result<(), Error> {
+        self.inner.put_cf(self.store.family(family)?, key, value);
+        Ok(())
+    }
+
+    /// A chunk of the log.
+    ///
+    /// # Errors
+    /// If the store has lost its families.
+    pub fn chunk(&mut self, chunk: &Chunk) -> Result<(), Error> {
+        self.put(Family::Log, &keys::log(chunk.first), &chunk.bytes)
+    }
+
+    /// The assertions about a value.
+    ///
+    /// # Errors
+    /// If the store has lost its families.
+    pub fn assertions(&mut self, key: &[u8], assertions: &[Assertion]) -> Result<(), Error> {
+        if assertions.is_empty() {
+            self.inner.delete_cf(self.store.family(Family::Values)?, key);
+            return Ok(());
+        }
+        self.put(Family::Values, key, &record::encode_assertions(assertions))
+    }
+
+    /// Where the newest version of a record stands.
+    ///
+    /// # Errors
+    /// If the store has lost its families.
+    pub fn latest(&mut self, handle: Position, latest: &Latest) -> Result<(), Error> {
+        self.put(Family::Latest, &keys::latest(handle), &record::encode_latest(latest))
+    }
+
+    /// The group's postings.
+    ///
+    /// # Errors
+    /// If the store has lost its families.
+    pub fn postings(&mut self, postings: &Postings) -> Result<(), Error> {
+        let family = self.store.family(Family::Postings)?;
+        for (key, block) in postings.blocks() {
+            self.inner.put_cf(family, key, block);
+        }
+        Ok(())
+    }
+
+    /// The group's answered requests.
+    ///
+    /// # Errors
+    /// If the store has lost its families.
+    pub fn requests(&mut self, group: Position, packed: &[u8]) -> Result<(), Error> {
+        self.put(Family::Meta, &keys::request(group), packed)
+    }
+
+    /// Forgets a group's answered requests.
+    ///
+    /// # Errors
+    /// If the store has lost its families.
+    pub fn forget_requests(&mut self, group: Position) -> Result<(), Error> {
+        self.inner.delete_cf(self.store.family(Family::Meta)?, keys::request(group));
+        Ok(())
+    }
+
+    /// A meta record.
+    ///
+    /// # Errors
+    /// If the store has lost its families.
+    pub fn meta(&mut self, name: &str, value: &[u8]) -> Result<(), Error> {
+        self.put(Family::Meta, &keys::meta(name), value)
+    }
+
+    /// A directory record.
+    ///
+    /// # Errors
+    /// If the store has lost its families.
+    pub fn directory(&mut self, noun: u8, key: &[u8], value: &[u8]) -> Result<(), Error> {
+        self.put(Family::Meta, &keys::directory(noun, key), value)
+    }
+
+    /// A named subscription, or its end.
+    ///
+    /// # Errors
+    /// If the store has lost its families.
+    pub fn cursor(&mut self, org: OrgNo, name: &str, record: Option<&[u8]>) -> Result<(), Error> {
+        let key = keys::cursor(org, name);
+        match record {
+            Some(record) => self.put(Family::Cursors, &key, record),
+            None => {
+                self.inner.delete_cf(self.store.family(Family::Cursors)?, key);
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn into_inner(self) -> WriteBatch {
+        self.inner
+    }
+}

@@ -1,0 +1,447 @@
+//! Decides how the log's values are laid out: a head, the entry's header
+//! block, the item headers, then the bodies back to back exactly as they
+//! travel (`repeated Event events = 1`, tags and lengths included). Replay
+//! filters by headers without decoding and sends bodies without encoding.
+//!
+//! ```text
+//! head     format u8 | flags u8 | items u8 | 0 | entry header u32 | item headers u32
+//!          | class u32 (0: mixed) | version of the first item u64
+//! entry    luytre.storage.v1.EntryHeader, in the first chunk of an entry only
+//! items    per item 76 bytes, then 8 bytes per filter term
+//! bodies
+//! ```
+
+use bytes::Bytes;
+
+use crate::model::audience::ClassNo;
+use crate::model::indicator::State;
+use crate::model::org::OrgNo;
+use crate::model::position::Position;
+
+const FORMAT: u8 = 1;
+const HEAD_BYTES: usize = 24;
+const ITEM_BYTES: usize = 76;
+const _: () = assert!(HEAD_BYTES == 4 + 4 + 4 + 4 + 8);
+
+/// Most items in one chunk.
+pub const MAX_CHUNK_ITEMS: usize = 16;
+/// A chunk is closed once its bodies reach this many bytes.
+pub const CHUNK_BYTES: usize = 8 * 1024;
+/// Most filter terms of one item.
+pub const MAX_TERMS: usize = 255;
+
+const FLAG_ENTRY: u8 = 1;
+const FLAG_LAST: u8 = 1 << 1;
+const FLAG_ALL_NEW: u8 = 1 << 2;
+
+/// What an item did. Numbers are stored: never reuse one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Op {
+    /// A record was born.
+    Create = 1,
+    /// A new version.
+    Update = 2,
+    /// Its producer took it back.
+    Revoke = 3,
+    /// It passed its validity.
+    Expire = 4,
+    /// A revoked record was brought back.
+    Reinstate = 5,
+    /// A sighting was reported.
+    Sight = 6,
+}
+
+impl Op {
+    const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::Create),
+            2 => Some(Self::Update),
+            3 => Some(Self::Revoke),
+            4 => Some(Self::Expire),
+            5 => Some(Self::Reinstate),
+            6 => Some(Self::Sight),
+            _ => None,
+        }
+    }
+}
+
+/// The fixed part of an item's header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ItemHeader {
+    /// Where the record was born; for a sighting, the sighting's own position.
+    pub handle: Position,
+    /// Position of the previous version; [`Position::ZERO`]: none. For a
+    /// sighting the handle of its indicator.
+    pub previous: Position,
+    /// Version: microseconds, strictly increasing over the hub.
+    pub version: u64,
+    /// Digest of all that the publisher supplied.
+    pub digest: u64,
+    /// Salted digest of the same; it survives a purge of the body.
+    pub salted: [u8; 16],
+    /// Audience class from here on.
+    pub class: ClassNo,
+    /// Audience class before; equal to `class` at birth.
+    pub previous_class: ClassNo,
+    /// Owner.
+    pub owner: OrgNo,
+    /// Length of the body, tag and length included.
+    pub body_len: u32,
+    /// Bytes at the end of the body that the hub, not the publisher, supplied.
+    pub tail_len: u16,
+    /// Number of the observable's kind; 0 for a sighting.
+    pub kind: u8,
+    /// What the item did.
+    pub op: Op,
+    /// Where the record stands after it.
+    pub state: State,
+    /// Number of the TLP label from here on.
+    pub tlp: u8,
+    /// Number of the TLP label before.
+    pub previous_tlp: u8,
+    /// Whether aliases of the value exist.
+    pub aliases: bool,
+    /// Filter terms from here on: how many of the terms that follow.
+    pub terms: u8,
+    /// Filter terms before: how many of the terms after those.
+    pub previous_terms: u8,
+}
+
+/// An item ready to be laid into a chunk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// Its header; `body_len`, `terms` and `previous_terms` are set by
+    /// [`Builder::push`].
+    pub header: ItemHeader,
+    /// Label terms from here on.
+    pub terms: Vec<u64>,
+    /// Label terms before; empty where they are the same.
+    pub previous_terms: Vec<u64>,
+    /// The body as it travels.
+    pub body: Vec<u8>,
+}
+
+/// Lays items into the chunks of one entry.
+#[derive(Debug)]
+pub struct Builder {
+    first: Position,
+    next: Position,
+    entry_header: Vec<u8>,
+    has_entry: bool,
+    items: Vec<u8>,
+    bodies: Vec<u8>,
+    count: u8,
+    class: Option<ClassNo>,
+    uniform: bool,
+    all_new: bool,
+    first_version: u64,
+    done: Vec<Chunk>,
+}
+
+impl Builder {
+    /// Starts an entry whose first item stands at `first`. `version` stands
+    /// for the entry where it has no items.
+    #[must_use]
+    pub fn new(first: Position, entry_header: Vec<u8>, version: u64) -> Self {
+        Self {
+            first,
+            next: first,
+            entry_header,
+            has_entry: true,
+            items: Vec::with_capacity(MAX_CHUNK_ITEMS * (ITEM_BYTES + 16)),
+            bodies: Vec::with_capacity(CHUNK_BYTES),
+            count: 0,
+            class: None,
+            uniform: true,
+            all_new: true,
+            first_version: version,
+            done: Vec::new(),
+        }
+    }
+
+    /// Adds an item and returns its position.
+    pub fn push(&mut self, item: &Item) -> Position {
+        if usize::from(self.count) == MAX_CHUNK_ITEMS
+            || (self.count > 0 && self.bodies.len() + item.body.len() > CHUNK_BYTES)
+        {
+            self.close(false);
+        }
+        let at = self.next;
+        if self.count == 0 {
+            self.first = at;
+            self.first_version = item.header.version;
+        }
+        self.uniform &= self.class.is_none_or(|class| class == item.header.class);
+        self.class = Some(item.header.class);
+        self.all_new &= item.header.op == Op::Create;
+        write_item(item, &mut self.items);
+        self.bodies.extend_from_slice(&item.body);
+        self.count += 1;
+        self.next = at.next();
+        at
+    }
+
+    fn close(&mut self, last: bool) {
+        let entry_header = std::mem::take(&mut self.entry_header);
+        let flags = (u8::from(self.has_entry) * FLAG_ENTRY)
+            | (u8::from(last) * FLAG_LAST)
+            | (u8::from(self.all_new && self.count > 0) * FLAG_ALL_NEW);
+        let class = self.class.filter(|_| self.uniform).map_or(0, |class| class.0);
+        let mut out =
+            Vec::with_capacity(HEAD_BYTES + entry_header.len() + self.items.len() + self.bodies.len());
+        out.extend_from_slice(&[FORMAT, flags, self.count, 0]);
+        out.extend_from_slice(&len_u32(entry_header.len()).to_be_bytes());
+        out.extend_from_slice(&len_u32(self.items.len()).to_be_bytes());
+        out.extend_from_slice(&class.to_be_bytes());
+        out.extend_from_slice(&self.first_version.to_be_bytes());
+        out.extend_from_slice(&entry_header);
+        out.extend_from_slice(&self.items);
+        out.extend_from_slice(&self.bodies);
+        self.done.push(Chunk { first: self.first, bytes: out.into() });
+        self.items.clear();
+        self.bodies.clear();
+        self.has_entry = false;
+        self.count = 0;
+        self.class = None;
+        self.uniform = true;
+        self.all_new = true;
+        self.first = self.next;
+    }
+
+    /// The chunks of the entry, at least one.
+    #[must_use]
+    pub fn finish(mut self) -> Vec<Chunk> {
+        self.close(true);
+        self.done
+    }
+}
+
+fn len_u32(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}
+
+fn write_item(item: &Item, out: &mut Vec<u8>) {
+    let h = &item.header;
+    let count = |terms: &[u64]| u8::try_from(terms.len()).unwrap_or(u8::MAX);
+    out.extend_from_slice(&h.handle.raw().to_be_bytes());
+    out.extend_from_slice(&h.previous.raw().to_be_bytes());
+    out.extend_from_slice(&h.version.to_be_bytes());
+    out.extend_from_slice(&h.digest.to_be_bytes());
+    out.extend_from_slice(&h.salted);
+    out.extend_from_slice(&h.class.0.to_be_bytes());
+    out.extend_from_slice(&h.previous_class.0.to_be_bytes());
+    out.extend_from_slice(&h.owner.0.to_be_bytes());
+    out.extend_from_slice(&len_u32(item.body.len()).to_be_bytes());
+    out.extend_from_slice(&h.tail_len.to_be_bytes());
+    out.extend_from_slice(&[
+        h.kind,
+        h.op as u8,
+        h.state.number(),
+        h.tlp,
+        h.previous_tlp,
+        u8::from(h.aliases),
+        count(&item.terms),
+        count(&item.previous_terms),
+        0,
+        0,
+    ]);
+    for term in item.terms.iter().take(MAX_TERMS).chain(item.previous_terms.iter().take(MAX_TERMS)) {
+        out.extend_from_slice(&term.to_be_bytes());
+    }
+}
+
+/// A chunk of the log: shared bytes, and where its first item stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chunk {
+    /// Position of the first item; of the entry, where it has no items.
+    pub first: Position,
+    /// The bytes on disk.
+    pub bytes: Bytes,
+}
+
+impl Chunk {
+    /// Reads the head; `None` if the bytes are damaged.
+    #[must_use]
+    pub fn view(&self) -> Option<View<'_>> {
+        View::parse(self.first, &self.bytes)
+    }
+}
+
+/// A chunk being read. Nothing in it is decoded beyond what is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a> {
+    /// Position of the first item.
+    pub first: Position,
+    /// Number of items.
+    pub count: u16,
+    /// The one audience class of all items, unless they differ.
+    pub class: Option<ClassNo>,
+    /// Whether every item is the birth of an indicator.
+    pub all_new: bool,
+    /// Whether this is the last chunk of its entry.
+    pub last: bool,
+    /// Version of the first item; time of the entry, where it has no items.
+    pub first_version: u64,
+    /// The entry's header, in its first chunk.
+    pub entry_header: Option<&'a [u8]>,
+    items: &'a [u8],
+    /// The bodies as they travel.
+    pub bodies: &'a [u8],
+    /// Where the bodies begin in the chunk.
+    pub bodies_at: usize,
+}
+
+impl<'a> View<'a> {
+    /// Reads the head of a chunk; `None` if the bytes are damaged.
+    #[must_use]
+    pub fn parse(first: Position, bytes: &'a [u8]) -> Option<Self> {
+        let (head, rest) = bytes.split_first_chunk::<HEAD_BYTES>()?;
+        let ([format, flags, count, _], head) = head.split_first_chunk::<4>()?;
+        let (entry_len, head) = head.split_first_chunk::<4>()?;
+        let (items_len, head) = head.split_first_chunk::<4>()?;
+        let (class, version) = head.split_first_chunk::<4>()?;
+        if *format != FORMAT {
+            return None;
+        }
+        let entry_len = usize::try_from(u32::from_be_bytes(*entry_len)).ok()?;
+        let items_len = usize::try_from(u32::from_be_bytes(*items_len)).ok()?;
+        let (entry, rest) = rest.split_at_checked(entry_len)?;
+        let (items, bodies) = rest.split_at_checked(items_len)?;
+        let class = u32::from_be_bytes(*class);
+        Some(Self {
+            first,
+            count: u16::from(*count),
+            class: (class != 0).then_some(ClassNo(class)),
+            all_new: flags & FLAG_ALL_NEW != 0,
+            last: flags & FLAG_LAST != 0,
+            first_version: u64::from_be_bytes(version.try_into().ok()?),
+            entry_header: (flags & FLAG_ENTRY != 0).then_some(entry),
+            items,
+            bodies,
+            bodies_at: HEAD_BYTES + entry_len + items_len,
+        })
+    }
+
+    /// The last position in the chunk.
+    #[must_use]
+    pub const fn last_position(&self) -> Position {
+        Position::from_raw(self.first.raw() + (self.count.saturating_sub(1)) as u64)
+    }
+
+    /// The items in order; `None` in place of one that is damaged, which ends
+    /// the walk.
+    #[must_use]
+    pub const fn items(&self) -> Items<'a> {
+        Items { at: self.first, left: self.count, headers: self.items, bodies: self.bodies, offset: 0 }
+    }
+}
+
+/// An item being read.
+#[derive(Debug, Clone, Copy)]
+pub struct ItemView<'a> {
+    /// Where it stands.
+    pub position: Position,
+    /// Its header.
+    pub header: ItemHeader,
+    terms: &'a [u8],
+    previous_terms: &'a [u8],
+    /// Its body as it travels.
+    pub body: &'a [u8],
+    /// Where the body begins among the bodies of its chunk.
+    pub offset: usize,
+}
+
+impl ItemView<'_> {
+    /// Label terms from here on.
+    #[must_use]
+    pub fn terms(&self) -> impl Iterator<Item = u64> + '_ {
+        read_terms(self.terms)
+    }
+
+    /// Label terms before; the same as [`Self::terms`] where they did not
+    /// change.
+    #[must_use]
+    pub fn previous_terms(&self) -> impl Iterator<Item = u64> + '_ {
+        read_terms(if self.previous_terms.is_empty() { self.terms } else { self.previous_terms })
+    }
+}
+
+fn read_terms(bytes: &[u8]) -> impl Iterator<Item = u64> + '_ {
+    bytes.chunks_exact(8).filter_map(|term| term.try_into().ok().map(u64::from_be_bytes))
+}
+
+/// The items of a chunk.
+#[derive(Debug, Clone)]
+pub struct Items<'a> {
+    at: Position,
+    left: u16,
+    headers: &'a [u8],
+    bodies: &'a [u8],
+    offset: usize,
+}
+
+impl<'a> Iterator for Items<'a> {
+    type Item = Option<ItemView<'a>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.left == 0 {
+            return None;
+        }
+        let item = self.read();
+        self.left = if item.is_some() { self.left - 1 } else { 0 };
+        Some(item)
+    }
+}
+
+impl<'a> Items<'a> {
+    fn read(&mut self) -> Option<ItemView<'a>> {
+        let (fixed, rest) = self.headers.split_first_chunk::<ITEM_BYTES>()?;
+        let header = read_header(fixed)?;
+        let (terms, rest) = rest.split_at_checked(usize::from(header.terms) * 8)?;
+        let (previous_terms, rest) = rest.split_at_checked(usize::from(header.previous_terms) * 8)?;
+        let (body, bodies) = self.bodies.split_at_checked(usize::try_from(header.body_len).ok()?)?;
+        let view =
+            ItemView { position: self.at, header, terms, previous_terms, body, offset: self.offset };
+        self.headers = rest;
+        self.bodies = bodies;
+        self.offset += body.len();
+        self.at = self.at.next();
+        Some(view)
+    }
+}
+
+fn read_header(bytes: &[u8; ITEM_BYTES]) -> Option<ItemHeader> {
+    let (handle, rest) = bytes.split_first_chunk::<8>()?;
+    let (previous, rest) = rest.split_first_chunk::<8>()?;
+    let (version, rest) = rest.split_first_chunk::<8>()?;
+    let (digest, rest) = rest.split_first_chunk::<8>()?;
+    let (salted, rest) = rest.split_first_chunk::<16>()?;
+    let (class, rest) = rest.split_first_chunk::<4>()?;
+    let (previous_class, rest) = rest.split_first_chunk::<4>()?;
+    let (owner, rest) = rest.split_first_chunk::<4>()?;
+    let (body_len, rest) = rest.split_first_chunk::<4>()?;
+    let (tail_len, rest) = rest.split_first_chunk::<2>()?;
+    let [kind, op, state, tlp, previous_tlp, aliases, terms, previous_terms] =
+        *rest.first_chunk::<8>()?;
+    Some(ItemHeader {
+        handle: Position::from_raw(u64::from_be_bytes(*handle)),
+        previous: Position::from_raw(u64::from_be_bytes(*previous)),
+        version: u64::from_be_bytes(*version),
+        digest: u64::from_be_bytes(*digest),
+        salted: *salted,
+        class: ClassNo(u32::from_be_bytes(*class)),
+        previous_class: ClassNo(u32::from_be_bytes(*previous_class)),
+        owner: OrgNo(u32::from_be_bytes(*owner)),
+        body_len: u32::from_be_bytes(*body_len),
+        tail_len: u16::from_be_bytes(*tail_len),
+        kind,
+        op: Op::from_number(op)?,
+        state: State::from_number(state)?,
+        tlp,
+        previous_tlp,
+        aliases: aliases != 0,
+        terms,
+        previous_terms,
+    })
+}

@@ -1,0 +1,326 @@
+//! Decides how RocksDB is opened and tuned, and reads single records.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use rocksdb::{
+    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB,
+    DBCompressionType, DBRecoveryMode, Options, SliceTransform, WriteOptions,
+};
+
+use crate::base::files;
+use crate::model::position::Position;
+
+use super::batch::Batch;
+use super::keys::{self, Family};
+use super::record::{self, Assertion, Latest};
+
+/// Version of the whole layout, in the meta record `format`.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// What the store costs in memory.
+#[derive(Debug, Clone)]
+pub struct Tuning {
+    /// Block cache, in bytes; index and filter blocks live in it.
+    pub block_cache_bytes: usize,
+    /// Memory of one write buffer, in bytes.
+    pub write_buffer_bytes: usize,
+    /// The write-ahead log is cut once it holds this many bytes.
+    pub max_wal_bytes: u64,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            block_cache_bytes: 256 << 20,
+            write_buffer_bytes: 64 << 20,
+            max_wal_bytes: 512 << 20,
+        }
+    }
+}
+
+/// Why the store could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// RocksDB, or the file system under it.
+    #[error("storage engine: {0}")]
+    Engine(#[from] rocksdb::Error),
+    /// The file system.
+    #[error("{path}: {source}")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What it answered.
+        source: std::io::Error,
+    },
+    /// Another process has the directory open.
+    #[error("{0} is in use by another luytred; stop that one first, or name another directory")]
+    Locked(PathBuf),
+    /// There is no hub in the directory.
+    #[error("{0} holds no hub; make one with `luytred init`")]
+    Absent(PathBuf),
+    /// There is something in the directory already.
+    #[error("{0} is not empty; `luytred init` wants a new or empty directory")]
+    NotEmpty(PathBuf),
+    /// The log's last bytes are not what a cut-off write leaves.
+    #[error("the end of {path} is damaged ({detail}); if nothing valid follows, `luytred repair --tail` cuts it off")]
+    DamagedTail {
+        /// Which file.
+        path: PathBuf,
+        /// What the engine says.
+        detail: String,
+    },
+    /// Stored bytes are not what was written.
+    #[error("damaged record: {what} at {at}; restore the last good backup with `luytred restore`")]
+    Corrupt {
+        /// What kind of record.
+        what: &'static str,
+        /// Where it stands.
+        at: String,
+    },
+    /// Written by another release.
+    #[error("the directory has format {found}, this release reads format {known}")]
+    Format {
+        /// What it has.
+        found: u32,
+        /// What this release reads.
+        known: u32,
+    },
+}
+
+impl Error {
+    /// A damaged record.
+    pub fn corrupt(what: &'static str, at: impl fmt::Debug) -> Self {
+        Self::Corrupt { what, at: format!("{at:?}") }
+    }
+}
+
+/// The hub's directory, open.
+pub struct Store {
+    pub(super) db: DB,
+    pub(super) path: PathBuf,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Store({})", self.path.display())
+    }
+}
+
+impl Store {
+    /// Makes a new store in a new or empty directory (mode 0700).
+    ///
+    /// # Errors
+    /// [`Error::NotEmpty`], or whatever the file system answers.
+    pub fn create(path: &Path, tuning: &Tuning) -> Result<Self, Error> {
+        let file_error = |source| Error::File { path: path.to_owned(), source };
+        files::create_private_dir(path).map_err(file_error)?;
+        if std::fs::read_dir(path).map_err(file_error)?.next().is_some() {
+            return Err(Error::NotEmpty(path.to_owned()));
+        }
+        Self::open_engine(path, tuning, true)
+    }
+
+    /// Opens the store in `path` and locks the directory.
+    ///
+    /// # Errors
+    /// [`Error::Absent`], [`Error::Locked`], [`Error::DamagedTail`],
+    /// [`Error::Format`], or whatever the engine answers.
+    pub fn open(path: &Path, tuning: &Tuning) -> Result<Self, Error> {
+        let current = path.join("CURRENT");
+        if !current.try_exists().map_err(|source| Error::File { path: current.clone(), source })? {
+            return Err(Error::Absent(path.to_owned()));
+        }
+        let store = Self::open_engine(path, tuning, false)?;
+        match store.meta("format")?.as_deref().map(<[u8; 4]>::try_from) {
+            Some(Ok(found)) if u32::from_be_bytes(found) == FORMAT_VERSION => Ok(store),
+            Some(Ok(found)) => {
+                Err(Error::Format { found: u32::from_be_bytes(found), known: FORMAT_VERSION })
+            }
+            _ => Err(Error::Absent(path.to_owned())),
+        }
+    }
+
+    fn open_engine(path: &Path, tuning: &Tuning, create: bool) -> Result<Self, Error> {
+        let cache = Cache::new_lru_cache(tuning.block_cache_bytes);
+        let mut options = Options::default();
+        options.create_if_missing(create);
+        options.create_missing_column_families(create);
+        // The default recovery, to a point in time, silently drops what was
+        // acknowledged after a damage in the middle; this one forgives only a
+        // tail that a cut-off write leaves, and it cannot recycle log files.
+        options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+        options.set_recycle_log_file_num(0);
+        options.set_max_total_wal_size(tuning.max_wal_bytes);
+        options.set_max_background_jobs(2);
+        options.set_max_open_files(512);
+        options.set_keep_log_file_num(4);
+        options.set_max_log_file_size(4 << 20);
+        options.set_bytes_per_sync(1 << 20);
+        options.set_enable_pipelined_write(false);
+        options.set_allow_concurrent_memtable_write(false);
+        options.set_stats_dump_period_sec(0);
+        options.set_paranoid_checks(true);
+        let families = Family::ALL
+            .map(|family| ColumnFamilyDescriptor::new(family.name(), family_options(family, tuning, &cache)));
+        let db = DB::open_cf_descriptors(&options, path, families).map_err(|e| open_error(path, e))?;
+        Ok(Self { db, path: path.to_owned() })
+    }
+
+    /// Where the store lies.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn family(&self, family: Family) -> Result<&ColumnFamily, Error> {
+        self.db
+            .cf_handle(family.name())
+            .ok_or_else(|| Error::corrupt("column family", family.name()))
+    }
+
+    /// Commits `batch`, and returns once it has reached the disk.
+    ///
+    /// # Errors
+    /// Whatever the engine answers; the store must then be treated as
+    /// read-only, as nobody knows what of the batch was written.
+    pub fn commit(&self, batch: Batch<'_>) -> Result<(), Error> {
+        let mut options = WriteOptions::default();
+        options.set_sync(true);
+        Ok(self.db.write_opt(batch.into_inner(), &options)?)
+    }
+
+    /// A record of [`Family::Meta`] under its full key.
+    ///
+    /// # Errors
+    /// Whatever the engine answers.
+    pub fn small(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.db.get_cf(self.family(Family::Meta)?, key)?)
+    }
+
+    /// A meta record.
+    ///
+    /// # Errors
+    /// Whatever the engine answers.
+    pub fn meta(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        self.small(&keys::meta(name))
+    }
+
+    /// The assertions about each of the values under `keys`, in their order;
+    /// empty for an unknown value.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], or whatever the engine answers.
+    pub fn assertions<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Vec<Assertion>>, Error> {
+        let family = self.family(Family::Values)?;
+        self.db
+            .batched_multi_get_cf(family, keys.iter(), false)
+            .into_iter()
+            .map(|found| match found? {
+                Some(bytes) => record::decode_assertions(&bytes)
+                    .ok_or_else(|| Error::corrupt("assertions", "values")),
+                None => Ok(Vec::new()),
+            })
+            .collect()
+    }
+
+    /// Where the newest version of each record stands; `None` where it is
+    /// still the first.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], or whatever the engine answers.
+    pub fn latest(&self, handles: &[Position]) -> Result<Vec<Option<Latest>>, Error> {
+        let family = self.family(Family::Latest)?;
+        let keys: Vec<_> = handles.iter().map(|&handle| keys::latest(handle)).collect();
+        self.db
+            .batched_multi_get_cf(family, keys.iter(), false)
+            .into_iter()
+            .zip(handles)
+            .map(|(found, handle)| match found? {
+                Some(bytes) => record::decode_latest(&bytes)
+                    .map(Some)
+                    .ok_or_else(|| Error::corrupt("latest", handle)),
+                None => Ok(None),
+            })
+            .collect()
+    }
+
+    /// A property of the engine, such as `rocksdb.estimate-num-keys`.
+    #[must_use]
+    pub fn property(&self, family: Family, name: &str) -> Option<u64> {
+        self.db.property_int_value_cf(self.family(family).ok()?, name).ok()?
+    }
+
+    /// Writes what is buffered into table files.
+    ///
+    /// # Errors
+    /// Whatever the engine answers.
+    pub fn flush(&self) -> Result<(), Error> {
+        for family in Family::ALL {
+            self.db.flush_cf(self.family(family)?)?;
+        }
+        Ok(())
+    }
+}
+
+fn family_options(family: Family, tuning: &Tuning, cache: &Cache) -> Options {
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(cache);
+    table.set_format_version(6);
+    table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    table.set_partition_filters(true);
+    table.set_metadata_block_size(4 << 10);
+    table.set_cache_index_and_filter_blocks(true);
+    table.set_cache_index_and_filter_blocks_with_high_priority(true);
+    table.set_pin_top_level_index_and_filter(true);
+    let mut options = Options::default();
+    options.set_write_buffer_size(tuning.write_buffer_bytes);
+    options.set_max_write_buffer_number(3);
+    options.set_compression_type(DBCompressionType::Lz4);
+    options.set_level_compaction_dynamic_level_bytes(true);
+    options.set_target_file_size_base(64 << 20);
+    match family {
+        Family::Log => {
+            // Read by the chunk or in long scans: large blocks, no filter.
+            table.set_block_size(32 << 10);
+            options.set_bottommost_compression_type(DBCompressionType::Lz4);
+        }
+        Family::Values | Family::Latest => {
+            table.set_bloom_filter(10.0, false);
+            table.set_whole_key_filtering(true);
+            table.set_block_size(4 << 10);
+            options.set_bottommost_compression_type(DBCompressionType::Lz4);
+        }
+        Family::Postings => {
+            table.set_bloom_filter(10.0, false);
+            table.set_whole_key_filtering(false);
+            options.set_prefix_extractor(SliceTransform::create_fixed_prefix(
+                keys::POSTING_PREFIX_BYTES,
+            ));
+            options.set_bottommost_compression_type(DBCompressionType::Zstd);
+        }
+        Family::Meta | Family::Counters | Family::Records | Family::Audit | Family::Cursors => {
+            options.set_write_buffer_size(8 << 20);
+            options.set_bottommost_compression_type(DBCompressionType::Zstd);
+        }
+    }
+    options.set_block_based_table_factory(&table);
+    options
+}
+
+/// What the engine says on opening, told by what an operator must do.
+fn open_error(path: &Path, error: rocksdb::Error) -> Error {
+    let text = error.to_string();
+    if text.contains("lock hold") || (text.contains("/LOCK") && error.kind() == rocksdb::ErrorKind::IOError) {
+        return Error::Locked(path.to_owned());
+    }
+    if error.kind() == rocksdb::ErrorKind::Corruption {
+        if let Some(tail) = super::repair::damaged_wal(path) {
+            return Error::DamagedTail {
+                path: tail.path,
+                detail: format!("at byte {} of {}: {text}", tail.offset, tail.length),
+            };
+        }
+    }
+    Error::Engine(error)
+}

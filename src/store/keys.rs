@@ -1,0 +1,288 @@
+//! Decides how keys are spelt: one registry of kinds. Bytes are never reused,
+//! numbers are big-endian, so key order is value order.
+
+use crate::base::digest;
+use crate::model::indicator::Observable;
+use crate::model::org::OrgNo;
+use crate::model::position::Position;
+
+/// First byte of a key; says what kind of record it names. Retired kinds stay
+/// reserved for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum KeyKind {
+    /// Name to format version, log identity, fences.
+    Meta = 0x01,
+    /// Position of the first item to a chunk of the log.
+    Log = 0x10,
+    /// Kind and canonical value to one element per producer.
+    Value = 0x20,
+    /// Handle to the newest position, for records changed since birth.
+    Latest = 0x21,
+    /// Dimension, term and group to the records that carry the term.
+    Posting = 0x30,
+    /// Reserved: counts per dimension, term and day.
+    Counter = 0x31,
+    /// Commit group to answered requests.
+    Request = 0x40,
+    /// Organisations, duties, principals, audience classes.
+    Directory = 0x50,
+    /// Reserved: certificates.
+    Certificate = 0x51,
+    /// Reserved: live records below a base.
+    Record = 0x60,
+    /// Reserved: audit records, node-local.
+    Audit = 0x70,
+    /// Reserved: audit tiles, node-local.
+    Tile = 0x71,
+    /// Named subscriptions and their cursors, node-local.
+    Cursor = 0x80,
+    /// Reserved: receipts, node-local.
+    Receipt = 0x81,
+}
+
+impl KeyKind {
+    /// The byte on disk.
+    #[must_use]
+    pub const fn byte(self) -> u8 {
+        self as u8
+    }
+}
+
+/// Column families. Those that grow without bound have one of their own; the
+/// small ones share [`Family::Meta`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// RocksDB's default family: meta, requests, directory, certificates.
+    Meta,
+    /// The log.
+    Log,
+    /// Values.
+    Values,
+    /// Newest positions.
+    Latest,
+    /// Postings.
+    Postings,
+    /// Counters.
+    Counters,
+    /// Records below a base.
+    Records,
+    /// Audit.
+    Audit,
+    /// Cursors and receipts.
+    Cursors,
+}
+
+impl Family {
+    /// Every family.
+    pub const ALL: [Self; 9] = [
+        Self::Meta,
+        Self::Log,
+        Self::Values,
+        Self::Latest,
+        Self::Postings,
+        Self::Counters,
+        Self::Records,
+        Self::Audit,
+        Self::Cursors,
+    ];
+
+    /// The family's name in RocksDB.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Meta => "default",
+            Self::Log => "log",
+            Self::Values => "values",
+            Self::Latest => "latest",
+            Self::Postings => "postings",
+            Self::Counters => "counters",
+            Self::Records => "records",
+            Self::Audit => "audit",
+            Self::Cursors => "cursors",
+        }
+    }
+}
+
+/// Bytes of a log key, a latest key: kind and one number.
+pub const NUMBER_KEY_BYTES: usize = 9;
+/// Bytes of a posting key.
+pub const POSTING_KEY_BYTES: usize = POSTING_PREFIX_BYTES + 8;
+/// Bytes of a posting key before the group: kind, dimension, term.
+pub const POSTING_PREFIX_BYTES: usize = 10;
+/// Longest canonical value that stands in a key as it is, in bytes.
+pub const MAX_INLINE_VALUE_BYTES: usize = 64;
+
+const _: () = assert!(NUMBER_KEY_BYTES == 1 + size_of::<u64>());
+const _: () = assert!(POSTING_KEY_BYTES == 18);
+
+/// Key of a chunk, by the position of its first item.
+#[must_use]
+pub fn log(first: Position) -> [u8; NUMBER_KEY_BYTES] {
+    number_key(KeyKind::Log, first.raw())
+}
+
+/// Key of the newest position of a record.
+#[must_use]
+pub fn latest(handle: Position) -> [u8; NUMBER_KEY_BYTES] {
+    number_key(KeyKind::Latest, handle.raw())
+}
+
+/// Key of a commit group's answered requests, by the group's first position.
+#[must_use]
+pub fn request(group: Position) -> [u8; NUMBER_KEY_BYTES] {
+    number_key(KeyKind::Request, group.raw())
+}
+
+fn number_key(kind: KeyKind, number: u64) -> [u8; NUMBER_KEY_BYTES] {
+    let mut key = [0; NUMBER_KEY_BYTES];
+    if let Some((first, rest)) = key.split_first_mut() {
+        *first = kind.byte();
+        rest.copy_from_slice(&number.to_be_bytes());
+    }
+    key
+}
+
+/// The number in a key of kind and one number.
+#[must_use]
+pub fn number_of(key: &[u8]) -> Option<u64> {
+    let (_, number) = key.split_first()?;
+    Some(u64::from_be_bytes(number.try_into().ok()?))
+}
+
+/// Key of a value: kind, then `00` and the canonical bytes, or `01` and their
+/// SHA-256 where they are longer than [`MAX_INLINE_VALUE_BYTES`].
+#[must_use]
+pub fn value(observable: &Observable) -> Vec<u8> {
+    let mut key = Vec::with_capacity(3 + MAX_INLINE_VALUE_BYTES);
+    key.extend_from_slice(&[KeyKind::Value.byte(), observable.kind().number(), 0]);
+    observable.write_key(&mut key);
+    if key.len() > 3 + MAX_INLINE_VALUE_BYTES {
+        let hash = digest::sha256(key.get(3..).unwrap_or_default());
+        key.truncate(2);
+        key.push(1);
+        key.extend_from_slice(&hash);
+    }
+    key
+}
+
+/// What postings are kept for. Numbers are stored: never reuse one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Dimension {
+    /// Owner, by number.
+    Owner = 1,
+    /// Kind of observable, by number.
+    Kind = 2,
+    /// Label, by the first eight bytes of its SHA-256.
+    Label = 3,
+    /// Audience class, by number.
+    Class = 4,
+    /// Terminal events (revoked, expired), by state.
+    Terminal = 5,
+    /// Sightings of an indicator, by its handle.
+    Sighting = 6,
+}
+
+impl Dimension {
+    /// Every dimension.
+    pub const ALL: [Self; 6] =
+        [Self::Owner, Self::Kind, Self::Label, Self::Class, Self::Terminal, Self::Sighting];
+}
+
+/// Key of a block of postings: dimension, term, first position of the group.
+#[must_use]
+pub fn posting(dimension: Dimension, term: u64, group: Position) -> [u8; POSTING_KEY_BYTES] {
+    let mut key = [0; POSTING_KEY_BYTES];
+    let (prefix, position) = key.split_at_mut(POSTING_PREFIX_BYTES);
+    prefix.copy_from_slice(&posting_prefix(dimension, term));
+    position.copy_from_slice(&group.raw().to_be_bytes());
+    key
+}
+
+/// What all blocks of one term begin with.
+#[must_use]
+pub fn posting_prefix(dimension: Dimension, term: u64) -> [u8; POSTING_PREFIX_BYTES] {
+    let mut prefix = [0; POSTING_PREFIX_BYTES];
+    let (head, rest) = prefix.split_at_mut(2);
+    head.copy_from_slice(&[KeyKind::Posting.byte(), dimension as u8]);
+    rest.copy_from_slice(&term.to_be_bytes());
+    prefix
+}
+
+/// The term of a label.
+#[must_use]
+pub fn label_term(label: &str) -> u64 {
+    digest::sha256_u64(label.as_bytes())
+}
+
+/// Key of a meta record.
+#[must_use]
+pub fn meta(name: &str) -> Vec<u8> {
+    [&[KeyKind::Meta.byte()], name.as_bytes()].concat()
+}
+
+/// Key of a directory record: a letter for the noun, then its own key.
+#[must_use]
+pub fn directory(noun: u8, key: &[u8]) -> Vec<u8> {
+    [&[KeyKind::Directory.byte(), noun], key].concat()
+}
+
+/// Key of a named subscription.
+#[must_use]
+pub fn cursor(org: OrgNo, name: &str) -> Vec<u8> {
+    [&[KeyKind::Cursor.byte()], org.0.to_be_bytes().as_slice(), name.as_bytes()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn key_order_is_position_order(a: u64, b: u64) {
+            let (pa, pb) = (Position::from_raw(a), Position::from_raw(b));
+            prop_assert_eq!(log(pa).cmp(&log(pb)), a.cmp(&b));
+            prop_assert_eq!(number_of(&log(pa)), Some(a));
+            prop_assert_eq!(
+                posting(Dimension::Kind, 5, pa).cmp(&posting(Dimension::Kind, 5, pb)),
+                a.cmp(&b)
+            );
+        }
+
+        #[test]
+        fn address_keys_sort_as_addresses(a: u32, b: u32) {
+            let key = |n: u32| value(&Observable::Ipv4(Ipv4Addr::from(n)));
+            prop_assert_eq!(key(a).cmp(&key(b)), a.cmp(&b));
+        }
+
+        #[test]
+        fn unequal_values_have_unequal_keys(a in "[a-z]{1,90}", b in "[a-z]{1,90}") {
+            let key = |text: &str| value(&Observable::Url(text.into()));
+            prop_assert_eq!(key(&a) == key(&b), a == b);
+        }
+    }
+
+    #[test]
+    fn key_kinds_keep_their_bytes() {
+        let bytes: Vec<u8> = [
+            KeyKind::Meta, KeyKind::Log, KeyKind::Value, KeyKind::Latest, KeyKind::Posting,
+            KeyKind::Counter, KeyKind::Request, KeyKind::Directory, KeyKind::Certificate,
+            KeyKind::Record, KeyKind::Audit, KeyKind::Tile, KeyKind::Cursor, KeyKind::Receipt,
+        ].map(KeyKind::byte).to_vec();
+        assert_eq!(
+            bytes,
+            [0x01, 0x10, 0x20, 0x21, 0x30, 0x31, 0x40, 0x50, 0x51, 0x60, 0x70, 0x71, 0x80, 0x81]
+        );
+    }
+
+    #[test]
+    fn a_value_of_65_bytes_stands_as_its_digest() {
+        assert_eq!(value(&Observable::Url("u".repeat(64).into())).len(), 3 + 64);
+        assert_eq!(value(&Observable::Url("u".repeat(65).into())).len(), 3 + 32);
+    }
+}

@@ -1,0 +1,283 @@
+//! Decides how the log and what hangs off it are read: forward, backward, at
+//! a position, from a time; postings newest first; small records by prefix.
+
+use bytes::Bytes;
+use rocksdb::{DBRawIterator, ReadOptions};
+
+use crate::model::org::OrgNo;
+use crate::model::position::{Position, Seq};
+
+use super::chunk::Chunk;
+use super::db::{Error, Store};
+use super::keys::{self, Dimension, Family, KeyKind};
+use super::postings::{self, Posting};
+
+impl Store {
+    /// Position of the last item of the log; `None` for an empty log.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], or whatever the engine answers.
+    pub fn last_position(&self) -> Result<Option<Position>, Error> {
+        let mut back = self.scan_back(Position::from_raw(u64::MAX))?;
+        match back.next_chunk()? {
+            Some(chunk) => {
+                let view = chunk.view().ok_or_else(|| Error::corrupt("chunk", chunk.first))?;
+                Ok(Some(view.last_position()))
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// The last entry of `epoch` that the log holds.
+    ///
+    /// # Errors
+    /// As [`Self::last_position`].
+    pub fn last_of_epoch(&self, epoch: u16) -> Result<Option<Position>, Error> {
+        let end = Seq::new(epoch, u64::MAX).end();
+        let mut back = self.scan_back(end)?;
+        match back.next_chunk()? {
+            Some(chunk) if chunk.first.seq().epoch() == epoch => {
+                Ok(Some(chunk.view().ok_or_else(|| Error::corrupt("chunk", chunk.first))?.last_position()))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The chunk that holds `position`; `None` if there is none.
+    ///
+    /// # Errors
+    /// Whatever the engine answers.
+    pub fn chunk_at(&self, position: Position) -> Result<Option<Chunk>, Error> {
+        let chunk = self.scan_back(position)?.next_chunk()?;
+        Ok(chunk.filter(|c| {
+            c.first.seq() == position.seq() && c.view().is_some_and(|v| v.last_position() >= position)
+        }))
+    }
+
+    /// The chunks of the log from the one that holds or follows `after.next()`.
+    ///
+    /// # Errors
+    /// Whatever the engine answers.
+    pub fn scan(&self, after: Position) -> Result<Scan<'_>, Error> {
+        let mut options = ReadOptions::default();
+        options.set_auto_readahead_size(true);
+        options.set_verify_checksums(true);
+        options.fill_cache(false);
+        let mut iterator = self.db.raw_iterator_cf_opt(self.family(Family::Log)?, options);
+        // The chunk that holds the position begins at or before it.
+        iterator.seek_for_prev(keys::log(after.next()));
+        if !iterator.valid() {
+            iterator.status()?;
+            iterator.seek_to_first();
+        }
+        Ok(Scan { iterator, forward: true })
+    }
+
+    /// The chunks of the log from the one that holds `from` back to the first.
+    ///
+    /// # Errors
+    /// Whatever the engine answers.
+    pub fn scan_back(&self, from: Position) -> Result<Scan<'_>, Error> {
+        let mut iterator = self.db.raw_iterator_cf(self.family(Family::Log)?);
+        iterator.seek_for_prev(keys::log(from));
+        Ok(Scan { iterator, forward: false })
+    }
+
+    /// The position after which everything was recorded at or after `micros`:
+    /// a binary search, as versions rise with positions.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], or whatever the engine answers.
+    pub fn position_before_time(&self, micros: u64) -> Result<Position, Error> {
+        let family = self.family(Family::Log)?;
+        let mut iterator = self.db.raw_iterator_cf(family);
+        let Some(last) = self.last_position()? else { return Ok(Position::ZERO) };
+        // Invariant: every chunk that begins at or before `low` is earlier.
+        let (mut low, mut high) = (0_u64, last.raw().saturating_add(1));
+        while low < high {
+            let middle = low + (high - low) / 2;
+            iterator.seek(keys::log(Position::from_raw(middle)));
+            let found = read(&iterator)?;
+            match found.as_ref().map(|chunk| (chunk.first.raw(), chunk.view().map(|v| v.first_version))) {
+                Some((_, None)) => return Err(Error::corrupt("chunk", middle)),
+                Some((first, Some(version))) if version < micros => low = first.saturating_add(1),
+                _ => high = middle,
+            }
+        }
+        // The chunk before may still hold items at or after the time.
+        let Some(chunk) = self.scan_back(Position::from_raw(low.saturating_sub(1)))?.next_chunk()? else {
+            return Ok(Position::ZERO);
+        };
+        let view = chunk.view().ok_or_else(|| Error::corrupt("chunk", chunk.first))?;
+        let mut before = chunk.first;
+        for item in view.items() {
+            let item = item.ok_or_else(|| Error::corrupt("item", chunk.first))?;
+            if item.header.version >= micros {
+                return Ok(Position::from_raw(item.position.raw().saturating_sub(1)));
+            }
+            before = item.position;
+        }
+        Ok(before)
+    }
+
+    /// The postings of a term below `before`, newest block first.
+    ///
+    /// # Errors
+    /// Whatever the engine answers.
+    pub fn postings_back(
+        &self,
+        dimension: Dimension,
+        term: u64,
+        before: Position,
+    ) -> Result<PostingsBack<'_>, Error> {
+        let prefix = keys::posting_prefix(dimension, term);
+        let mut options = ReadOptions::default();
+        // Seeking backward over a prefix needs the order of the whole family.
+        options.set_total_order_seek(true);
+        let mut iterator = self.db.raw_iterator_cf_opt(self.family(Family::Postings)?, options);
+        iterator.seek_for_prev(keys::posting(dimension, term, before));
+        Ok(PostingsBack { iterator, prefix, before })
+    }
+
+    /// All records of a family whose keys begin with `prefix`, in key order.
+    ///
+    /// # Errors
+    /// Whatever the engine answers.
+    pub fn records(&self, family: Family, prefix: &[u8]) -> Result<Records<'_>, Error> {
+        let mut options = ReadOptions::default();
+        options.set_total_order_seek(true);
+        let mut iterator = self.db.raw_iterator_cf_opt(self.family(family)?, options);
+        iterator.seek(prefix);
+        Ok(Records { iterator, prefix: prefix.to_vec() })
+    }
+
+    /// A named subscription's record.
+    ///
+    /// # Errors
+    /// Whatever the engine answers.
+    pub fn cursor(&self, org: OrgNo, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.db.get_cf(self.family(Family::Cursors)?, keys::cursor(org, name))?)
+    }
+
+    /// The named subscriptions of `org`: name and record, by name.
+    ///
+    /// # Errors
+    /// Whatever the engine answers.
+    pub fn cursors(&self, org: OrgNo) -> Result<Vec<(String, Vec<u8>)>, Error> {
+        let prefix = keys::cursor(org, "");
+        let mut out = Vec::new();
+        let mut records = self.records(Family::Cursors, &prefix)?;
+        while let Some((key, value)) = records.next_record()? {
+            let name = key.get(prefix.len()..).unwrap_or_default();
+            out.push((String::from_utf8_lossy(name).into_owned(), value));
+        }
+        Ok(out)
+    }
+}
+
+fn read(iterator: &DBRawIterator<'_>) -> Result<Option<Chunk>, Error> {
+    let Some((key, value)) = iterator.item() else {
+        iterator.status()?;
+        return Ok(None);
+    };
+    if key.first() != Some(&KeyKind::Log.byte()) {
+        return Err(Error::corrupt("log key", key));
+    }
+    let first = keys::number_of(key).ok_or_else(|| Error::corrupt("log key", key))?;
+    Ok(Some(Chunk { first: Position::from_raw(first), bytes: Bytes::copy_from_slice(value) }))
+}
+
+/// The log being read chunk by chunk.
+pub struct Scan<'a> {
+    iterator: DBRawIterator<'a>,
+    forward: bool,
+}
+
+impl std::fmt::Debug for Scan<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Scan")
+    }
+}
+
+impl Scan<'_> {
+    /// The next chunk; `None` at the end.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], or whatever the engine answers.
+    pub fn next_chunk(&mut self) -> Result<Option<Chunk>, Error> {
+        let chunk = read(&self.iterator)?;
+        if chunk.is_some() {
+            if self.forward {
+                self.iterator.next();
+            } else {
+                self.iterator.prev();
+            }
+        }
+        Ok(chunk)
+    }
+}
+
+/// The postings of a term, block by block, newest first.
+pub struct PostingsBack<'a> {
+    iterator: DBRawIterator<'a>,
+    prefix: [u8; keys::POSTING_PREFIX_BYTES],
+    before: Position,
+}
+
+impl std::fmt::Debug for PostingsBack<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PostingsBack")
+    }
+}
+
+impl PostingsBack<'_> {
+    /// The next block, in rising order of position, cut to positions below
+    /// the start; `None` at the end.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], or whatever the engine answers.
+    pub fn next_block(&mut self) -> Result<Option<Vec<Posting>>, Error> {
+        let Some((key, value)) = self.iterator.item() else {
+            self.iterator.status()?;
+            return Ok(None);
+        };
+        if !key.starts_with(&self.prefix) {
+            return Ok(None);
+        }
+        let mut block = postings::decode(value).ok_or_else(|| Error::corrupt("postings", key))?;
+        block.retain(|posting| posting.position < self.before);
+        self.iterator.prev();
+        Ok(Some(block))
+    }
+}
+
+/// Records of one family by key.
+pub struct Records<'a> {
+    iterator: DBRawIterator<'a>,
+    prefix: Vec<u8>,
+}
+
+impl std::fmt::Debug for Records<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Records")
+    }
+}
+
+impl Records<'_> {
+    /// The next record; `None` at the end.
+    ///
+    /// # Errors
+    /// Whatever the engine answers.
+    pub fn next_record(&mut self) -> Result<Option<(Vec<u8>, Vec<u8>)>, Error> {
+        let Some((key, value)) = self.iterator.item() else {
+            self.iterator.status()?;
+            return Ok(None);
+        };
+        if !key.starts_with(&self.prefix) {
+            return Ok(None);
+        }
+        let record = (key.to_vec(), value.to_vec());
+        self.iterator.next();
+        Ok(Some(record))
+    }
+}

@@ -1,0 +1,105 @@
+//! Decides how postings are packed: per term and commit group one block of
+//! (handle, position) pairs in order of position, as varint deltas.
+
+use std::collections::BTreeMap;
+
+use prost::encoding::{decode_varint, encode_varint};
+
+use crate::model::position::Position;
+
+use super::keys::{self, Dimension};
+
+const FORMAT: u8 = 1;
+
+/// A record that carries a term, and the version that does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Posting {
+    /// The version.
+    pub position: Position,
+    /// The record.
+    pub handle: Position,
+}
+
+/// The postings of one commit group.
+#[derive(Debug, Default)]
+pub struct Postings {
+    blocks: BTreeMap<(Dimension, u64), Vec<Posting>>,
+}
+
+impl Postings {
+    /// Notes that `posting` carries `term`. Calls come in order of position.
+    pub fn add(&mut self, dimension: Dimension, term: u64, posting: Posting) {
+        self.blocks.entry((dimension, term)).or_default().push(posting);
+    }
+
+    /// The group's blocks as key and value.
+    pub fn blocks(&self) -> impl Iterator<Item = ([u8; keys::POSTING_KEY_BYTES], Vec<u8>)> + '_ {
+        self.blocks.iter().filter_map(|(&(dimension, term), block)| {
+            let first = block.first()?.position;
+            Some((keys::posting(dimension, term, first), encode(block)))
+        })
+    }
+}
+
+/// Encodes a block. Positions rise; a handle is never past its position.
+#[must_use]
+pub fn encode(block: &[Posting]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(2 + block.len() * 3);
+    out.push(FORMAT);
+    encode_varint(block.len() as u64, &mut out);
+    let mut before = 0;
+    for posting in block {
+        let position = posting.position.raw();
+        encode_varint(position.wrapping_sub(before), &mut out);
+        encode_varint(position.wrapping_sub(posting.handle.raw()), &mut out);
+        before = position;
+    }
+    out
+}
+
+/// Decodes a block; `None` if the bytes are damaged.
+#[must_use]
+pub fn decode(mut bytes: &[u8]) -> Option<Vec<Posting>> {
+    let (&format, rest) = bytes.split_first()?;
+    bytes = rest;
+    if format != FORMAT {
+        return None;
+    }
+    let count = usize::try_from(decode_varint(&mut bytes).ok()?).ok()?;
+    // Two bytes at least per posting: a damaged count allocates nothing.
+    let mut out = Vec::with_capacity(count.min(bytes.len() / 2));
+    let mut position = 0_u64;
+    for _ in 0..count {
+        position = position.wrapping_add(decode_varint(&mut bytes).ok()?);
+        let handle = position.wrapping_sub(decode_varint(&mut bytes).ok()?);
+        out.push(Posting { position: Position::from_raw(position), handle: Position::from_raw(handle) });
+    }
+    bytes.is_empty().then_some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_block_decodes_to_what_was_encoded(pairs in proptest::collection::vec(any::<(u64, u64)>(), 0..40)) {
+            let mut block: Vec<_> = pairs
+                .into_iter()
+                .map(|(a, b)| Posting {
+                    position: Position::from_raw(a.max(b)),
+                    handle: Position::from_raw(a.min(b)),
+                })
+                .collect();
+            block.sort_unstable();
+            prop_assert_eq!(decode(&encode(&block)), Some(block));
+        }
+
+        #[test]
+        fn a_damaged_block_is_refused_not_misread(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let _ = decode(&bytes);
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! Decides how an event's body is made: the publisher's fields are encoded on
+//! the publisher's task, the fields that order decides are appended by the
+//! writer (protobuf allows fields in any order), and the whole is stored as it
+//! travels: one element of `EventBatch.events`, tag and length included.
+
+use prost::Message as _;
+use prost::encoding::{encode_key, encode_varint, encoded_len_varint, WireType};
+use uuid::Uuid;
+
+use crate::base::clock::Timestamp;
+use crate::model::indicator::lifecycle::Revocation;
+use crate::model::indicator::{Draft, Kind, Observable, State};
+use crate::model::marking::{Caveats, Marking};
+use crate::model::org::OrgSlug;
+use crate::model::position::Position;
+use crate::model::sighting::SightingDraft;
+
+use super::proto::v1;
+use super::seal::Sealer;
+
+const EVENTS: u32 = 1;
+const EVENT_ID: u32 = 1;
+const EVENT_INDICATOR: u32 = 2;
+const EVENT_SIGHTING: u32 = 3;
+
+/// Appends a text field unless it is empty.
+fn text(field: u32, value: &str, out: &mut Vec<u8>) {
+    if !value.is_empty() {
+        bytes(field, value.as_bytes(), out);
+    }
+}
+
+fn bytes(field: u32, value: &[u8], out: &mut Vec<u8>) {
+    encode_key(field, WireType::LengthDelimited, out);
+    encode_varint(value.len() as u64, out);
+    out.extend_from_slice(value);
+}
+
+fn number(field: u32, value: u64, out: &mut Vec<u8>) {
+    if value != 0 {
+        encode_key(field, WireType::Varint, out);
+        encode_varint(value, out);
+    }
+}
+
+fn time(field: u32, at: Timestamp, out: &mut Vec<u8>) {
+    let (seconds, nanos) = (at.as_seconds(), u64::from(at.subsec_micros()) * 1_000);
+    let part = |value: u64| if value == 0 { 0 } else { 1 + encoded_len_varint(value) };
+    encode_key(field, WireType::LengthDelimited, out);
+    encode_varint((part(seconds) + part(nanos)) as u64, out);
+    number(1, seconds, out);
+    number(2, nanos, out);
+}
+
+/// Appends a message field whose content `fill` writes; a content past 127
+/// bytes moves once to make room for its length.
+fn message(field: u32, out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {
+    encode_key(field, WireType::LengthDelimited, out);
+    let length_at = out.len();
+    out.push(0);
+    fill(out);
+    let length = out.len() - length_at - 1;
+    if let (1, Some(slot)) = (encoded_len_varint(length as u64), out.get_mut(length_at)) {
+        *slot = u8::try_from(length).unwrap_or_default();
+    } else {
+        let mut varint = Vec::with_capacity(10);
+        encode_varint(length as u64, &mut varint);
+        out.splice(length_at..=length_at, varint);
+    }
+}
+
+fn observable(value: &Observable, aliases: &[Observable], out: &mut Vec<u8>) {
+    let hash = |value: &Observable, out: &mut Vec<u8>| {
+        let field = match value.kind() {
+            Kind::Md5 => 1,
+            Kind::Sha1 => 2,
+            _ => 3,
+        };
+        text(field, &value.to_string(), out);
+    };
+    let field = match value {
+        Observable::Domain(name) => return text(10, name, out),
+        Observable::Url(url) => return text(11, url, out),
+        Observable::Ipv4(_) => 2,
+        Observable::Ipv6(_) => 3,
+        Observable::Cidr(_) => 4,
+        Observable::Endpoint(_) => 5,
+        Observable::Md5(_) | Observable::Sha1(_) | Observable::Sha256(_) => {
+            return message(20, out, |out| {
+                let mut all: Vec<_> = aliases.iter().chain([value]).collect();
+                all.sort_unstable_by_key(|hash| hash.kind());
+                for one in all {
+                    hash(one, out);
+                }
+            });
+        }
+    };
+    text(field, &value.to_string(), out);
+}
+
+fn marking(marking: &Marking, out: &mut Vec<u8>) {
+    number(1, u64::from(marking.tlp.number()), out);
+    let mut name = String::new();
+    for org in &marking.recipients.organisations {
+        name.clear();
+        name.push_str("organisations/");
+        name.push_str(org.as_str());
+        text(2, &name, out);
+    }
+    for group in &marking.recipients.groups {
+        text(3, group.as_str(), out);
+    }
+    for principal in &marking.recipients.principals {
+        text(4, principal.as_str(), out);
+    }
+    if marking.caveats != Caveats::NONE {
+        message(5, out, |out| {
+            let has = |caveat| u64::from(marking.caveats.contains(caveat));
+            number(1, has(Caveats::WATCH_DO_NOT_BLOCK), out);
+            number(2, has(Caveats::PROVIDERS_MAY_READ), out);
+            number(3, has(Caveats::MASKED_SOURCE), out);
+            number(4, has(Caveats::NO_ONWARD_FEED), out);
+        });
+    }
+}
+
+/// The publisher's fields of `luytre.v1.Indicator`, and the owner.
+#[must_use]
+pub fn encode_draft(draft: &Draft, owner: &OrgSlug) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256);
+    message(2, &mut out, |out| observable(&draft.observable, &draft.aliases, out));
+    message(3, &mut out, |out| marking(&draft.marking, out));
+    text(4, draft.raw.as_deref().unwrap_or_default(), &mut out);
+    for label in &draft.labels {
+        text(5, label, &mut out);
+    }
+    if let Some(confidence) = draft.confidence {
+        encode_key(6, WireType::Varint, &mut out);
+        encode_varint(u64::from(confidence), &mut out);
+    }
+    text(7, &draft.description, &mut out);
+    let times = [(8, draft.valid_from), (9, draft.valid_until), (10, draft.first_seen), (11, draft.last_seen)];
+    for (field, at) in times {
+        if let Some(at) = at {
+            time(field, at, &mut out);
+        }
+    }
+    number(12, draft.action.map_or(0, |action| u64::from(action.number())), &mut out);
+    organisation(20, owner, &mut out);
+    out
+}
+
+fn organisation(field: u32, slug: &OrgSlug, out: &mut Vec<u8>) {
+    const PREFIX: &[u8] = b"organisations/";
+    encode_key(field, WireType::LengthDelimited, out);
+    encode_varint((PREFIX.len() + slug.as_str().len()) as u64, out);
+    out.extend_from_slice(PREFIX);
+    out.extend_from_slice(slug.as_str().as_bytes());
+}
+
+/// The reporter's fields of `luytre.v1.Sighting`, and the reporter.
+#[must_use]
+pub fn encode_sighting(draft: &SightingDraft, reporter: &OrgSlug) -> Vec<u8> {
+    let mut out = Vec::with_capacity(160);
+    text(2, &format!("indicators/{}", draft.indicator.hyphenated()), &mut out);
+    number(3, u64::from(draft.outcome.number()), &mut out);
+    number(4, draft.count, &mut out);
+    for (field, at) in [(5, draft.first_seen), (6, draft.last_seen)] {
+        if let Some(at) = at {
+            time(field, at, &mut out);
+        }
+    }
+    text(7, &draft.note, &mut out);
+    organisation(20, reporter, &mut out);
+    out
+}
+
+/// What order decides of an indicator's version.
+#[derive(Debug, Clone, Copy)]
+pub struct Decided<'a> {
+    /// Where the event stands.
+    pub position: Position,
+    /// Where the record was born.
+    pub handle: Position,
+    /// State after the event.
+    pub state: State,
+    /// Version, in microseconds.
+    pub version: u64,
+    /// When the first version was published.
+    pub created: Timestamp,
+    /// Why it was revoked, if it was.
+    pub revocation: Option<(&'a Revocation, Timestamp)>,
+}
+
+/// The whole body of an indicator's event, and how many bytes at its end are
+/// the hub's own.
+#[must_use]
+pub fn finish_indicator(sealer: &Sealer, fields: &[u8], decided: &Decided<'_>) -> (Vec<u8>, u16) {
+    let mut tail = Vec::with_capacity(96);
+    let mut id = Uuid::encode_buffer();
+    let id = sealer.id(decided.handle).hyphenated().encode_lower(&mut id);
+    name(1, "indicators/", id, &mut tail);
+    number(21, u64::from(decided.state.number()), &mut tail);
+    number(22, decided.version, &mut tail);
+    time(23, decided.created, &mut tail);
+    if let Some((revocation, at)) = decided.revocation {
+        message(24, &mut tail, |out| {
+            number(1, u64::from(revocation.reason.number()), out);
+            text(2, &revocation.note, out);
+            time(3, at, out);
+        });
+    }
+    wrap(sealer, decided.position, EVENT_INDICATOR, fields, &tail)
+}
+
+/// The whole body of a sighting's event, and how many bytes at its end are
+/// the hub's own.
+#[must_use]
+pub fn finish_sighting(
+    sealer: &Sealer,
+    fields: &[u8],
+    position: Position,
+    indicator: Position,
+    recorded: Timestamp,
+) -> (Vec<u8>, u16) {
+    let mut tail = Vec::with_capacity(128);
+    let path = format!("{}/sightings/{}", sealer.id(indicator).hyphenated(), sealer.id(position).hyphenated());
+    name(1, "indicators/", &path, &mut tail);
+    time(21, recorded, &mut tail);
+    wrap(sealer, position, EVENT_SIGHTING, fields, &tail)
+}
+
+fn name(field: u32, prefix: &str, rest: &str, out: &mut Vec<u8>) {
+    encode_key(field, WireType::LengthDelimited, out);
+    encode_varint((prefix.len() + rest.len()) as u64, out);
+    out.extend_from_slice(prefix.as_bytes());
+    out.extend_from_slice(rest.as_bytes());
+}
+
+fn wrap(sealer: &Sealer, position: Position, subject: u32, fields: &[u8], tail: &[u8]) -> (Vec<u8>, u16) {
+    let subject_len = fields.len() + tail.len();
+    let event_len = 18 + 1 + encoded_len_varint(subject_len as u64) + subject_len;
+    let mut out = Vec::with_capacity(1 + encoded_len_varint(event_len as u64) + event_len);
+    encode_key(EVENTS, WireType::LengthDelimited, &mut out);
+    encode_varint(event_len as u64, &mut out);
+    bytes(EVENT_ID, &sealer.event_id(position), &mut out);
+    encode_key(subject, WireType::LengthDelimited, &mut out);
+    encode_varint(subject_len as u64, &mut out);
+    out.extend_from_slice(fields);
+    out.extend_from_slice(tail);
+    (out, u16::try_from(tail.len()).unwrap_or(u16::MAX))
+}
+
+/// The stub of an event: its id and the indicator's name, for a receiver who
+/// may not read the body.
+#[must_use]
+pub fn stub(sealer: &Sealer, position: Position, handle: Position) -> Vec<u8> {
+    let mut tail = Vec::with_capacity(64);
+    let mut id = Uuid::encode_buffer();
+    name(1, "indicators/", sealer.id(handle).hyphenated().encode_lower(&mut id), &mut tail);
+    wrap(sealer, position, EVENT_INDICATOR, &[], &tail).0
+}
+
+/// The encoded Indicator or Sighting inside a body; `None` if it is damaged.
+#[must_use]
+pub fn subject(body: &[u8]) -> Option<&[u8]> {
+    let mut rest = body.get(1..)?;
+    let length = usize::try_from(prost::encoding::decode_varint(&mut rest).ok()?).ok()?;
+    let mut rest = rest.get(..length)?.get(19..)?;
+    let length = usize::try_from(prost::encoding::decode_varint(&mut rest).ok()?).ok()?;
+    (rest.len() == length).then_some(rest)
+}
+
+/// The fields that the publisher supplied, without the hub's own.
+#[must_use]
+pub fn publisher_fields(body: &[u8], tail_len: u16) -> Option<&[u8]> {
+    let subject = subject(body)?;
+    subject.get(..subject.len().checked_sub(usize::from(tail_len))?)
+}
+
+/// Decodes the indicator inside a body.
+#[must_use]
+pub fn decode_indicator(body: &[u8]) -> Option<v1::Indicator> {
+    v1::Indicator::decode(subject(body)?).ok()
+}

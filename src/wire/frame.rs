@@ -1,0 +1,202 @@
+//! Decides how a response of Subscribe is laid into the transport's buffer:
+//! stored bodies are sliced or copied once, never encoded again.
+
+use bytes::{BufMut, Bytes};
+use prost::encoding::{encode_varint, encoded_len_varint};
+
+use crate::model::event::EventKind;
+
+const BATCH: u8 = 0x12;
+const HEARTBEAT: u8 = 0x1a;
+const ACKED: u8 = 0x22;
+const DRAINING: u8 = 0x2a;
+const TOKEN: u8 = 0x0a;
+const BATCH_KINDS: u8 = 0x12;
+const BATCH_TOKEN: u8 = 0x1a;
+
+/// A response of Subscribe, past `Opened`.
+#[derive(Debug, Clone)]
+pub enum Frame {
+    /// Encoded message of any other kind, such as `Opened`.
+    Message(Bytes),
+    /// Events.
+    Batch(Batch),
+    /// Progress without events.
+    Heartbeat(Bytes),
+    /// Acknowledgements up to here are durable.
+    Acked(Bytes),
+    /// The hub is going; resume from here.
+    Draining(Bytes),
+}
+
+/// Events in order, as slices of the log.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    bodies: Vec<Bytes>,
+    bodies_len: usize,
+    kinds: Vec<EventKind>,
+    all_new: bool,
+    count: usize,
+    token: Bytes,
+}
+
+impl Batch {
+    /// An empty batch.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { all_new: true, ..Self::default() }
+    }
+
+    /// Adds `count` NEW events whose bodies lie back to back in `bodies`.
+    pub fn push_new(&mut self, count: usize, bodies: Bytes) {
+        self.bodies_len += bodies.len();
+        self.bodies.push(bodies);
+        if !self.all_new {
+            self.kinds.extend(std::iter::repeat_n(EventKind::New, count));
+        }
+        self.count += count;
+    }
+
+    /// Adds one event.
+    pub fn push(&mut self, kind: EventKind, body: Bytes) {
+        if kind != EventKind::New && self.all_new {
+            self.all_new = false;
+            self.kinds = vec![EventKind::New; self.count];
+        }
+        self.push_new(0, body);
+        self.count += 1;
+        if !self.all_new {
+            self.kinds.push(kind);
+        }
+    }
+
+    /// Sets the token that resumes after the last event.
+    pub fn set_token(&mut self, token: Bytes) {
+        self.token = token;
+    }
+
+    /// Number of events.
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Bytes of the bodies.
+    #[must_use]
+    pub const fn bodies_len(&self) -> usize {
+        self.bodies_len
+    }
+
+    fn content_len(&self) -> usize {
+        let kinds = if self.all_new { 0 } else { field_len(self.kinds.len()) };
+        self.bodies_len + kinds + field_len(self.token.len())
+    }
+}
+
+/// Length of a length-delimited field with a one-byte tag.
+const fn field_len(content: usize) -> usize {
+    1 + encoded_len_varint(content as u64) + content
+}
+
+impl Frame {
+    /// Length of the encoded `SubscribeResponse`, in bytes.
+    #[must_use]
+    pub fn encoded_len(&self) -> usize {
+        match self {
+            Self::Message(message) => message.len(),
+            Self::Batch(batch) => field_len(batch.content_len()),
+            Self::Heartbeat(token) | Self::Acked(token) | Self::Draining(token) => {
+                field_len(field_len(token.len()))
+            }
+        }
+    }
+
+    /// Appends the encoded `SubscribeResponse`.
+    pub fn encode(&self, out: &mut impl BufMut) {
+        match self {
+            Self::Message(message) => out.put_slice(message),
+            Self::Batch(batch) => {
+                out.put_u8(BATCH);
+                encode_varint(batch.content_len() as u64, out);
+                for bodies in &batch.bodies {
+                    out.put_slice(bodies);
+                }
+                if !batch.all_new {
+                    out.put_u8(BATCH_KINDS);
+                    encode_varint(batch.kinds.len() as u64, out);
+                    for kind in &batch.kinds {
+                        out.put_u8(kind.number());
+                    }
+                }
+                field(BATCH_TOKEN, &batch.token, out);
+            }
+            Self::Heartbeat(token) => nested(HEARTBEAT, token, out),
+            Self::Acked(token) => nested(ACKED, token, out),
+            Self::Draining(token) => nested(DRAINING, token, out),
+        }
+    }
+}
+
+fn field(tag: u8, content: &[u8], out: &mut impl BufMut) {
+    out.put_u8(tag);
+    encode_varint(content.len() as u64, out);
+    out.put_slice(content);
+}
+
+fn nested(tag: u8, token: &[u8], out: &mut impl BufMut) {
+    out.put_u8(tag);
+    encode_varint(field_len(token.len()) as u64, out);
+    field(TOKEN, token, out);
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+
+    use super::*;
+    use crate::wire::proto::v1;
+
+    fn decode(frame: &Frame) -> v1::subscribe_response::Message {
+        let mut out = Vec::new();
+        frame.encode(&mut out);
+        assert_eq!(out.len(), frame.encoded_len());
+        v1::SubscribeResponse::decode(out.as_slice()).unwrap().message.unwrap()
+    }
+
+    fn body(id: u8) -> Bytes {
+        let event = v1::Event { event_id: vec![id; 16].into(), subject: None };
+        v1::EventBatch { events: vec![event], ..Default::default() }.encode_to_vec().into()
+    }
+
+    #[test]
+    fn a_batch_of_new_events_carries_no_kinds() {
+        let mut batch = Batch::new();
+        batch.push_new(2, [body(1), body(2)].concat().into());
+        batch.set_token(Bytes::from_static(b"token"));
+        let v1::subscribe_response::Message::Batch(read) = decode(&Frame::Batch(batch)) else { panic!() };
+        assert_eq!(read.events.iter().map(|e| e.event_id[0]).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!((read.kinds, read.resume_token.as_ref()), (vec![], b"token".as_slice()));
+    }
+
+    #[test]
+    fn a_batch_of_mixed_kinds_carries_one_kind_per_event() {
+        let mut batch = Batch::new();
+        batch.push_new(2, [body(1), body(2)].concat().into());
+        batch.push(EventKind::Revoked, body(3));
+        batch.push(EventKind::New, body(4));
+        batch.push_new(1, body(5));
+        assert_eq!(batch.count(), 5);
+        let v1::subscribe_response::Message::Batch(read) = decode(&Frame::Batch(batch)) else { panic!() };
+        assert_eq!(read.events.len(), 5);
+        assert_eq!(read.kinds, [1, 1, 4, 1, 1]);
+    }
+
+    #[test]
+    fn tokens_travel_in_heartbeats_acks_and_draining() {
+        use v1::subscribe_response::Message;
+        let token = Bytes::from(vec![7; 300]);
+        assert!(matches!(decode(&Frame::Heartbeat(token.clone())), Message::Heartbeat(m) if m.resume_token == token));
+        assert!(matches!(decode(&Frame::Acked(token.clone())), Message::Acked(m) if m.resume_token == token));
+        assert!(matches!(decode(&Frame::Draining(token.clone())), Message::Draining(m) if m.resume_token == token));
+    }
+}
