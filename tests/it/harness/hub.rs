@@ -347,8 +347,8 @@ impl TestHub {
 
 /// Reads the file that says where the hub listens.
 fn addresses(text: &str) -> (SocketAddr, SocketAddr) {
-    let table: toml::Table = toml::from_str(text).unwrap();
-    let address = |key: &str| table[key].as_str().unwrap().parse().unwrap();
+    let ready: serde_json::Value = serde_json::from_str(text).unwrap();
+    let address = |key: &str| ready[key].as_str().unwrap().parse().unwrap();
     (address("grpc"), address("http"))
 }
 
