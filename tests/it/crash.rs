@@ -2,13 +2,14 @@
 //! killed; and on a disk that drops syncs this very test fails.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::Ordering;
 
 use luytre::model::principal::Role;
 use luytre::wire::proto::v1;
 use tokio_util::sync::CancellationToken;
 
 use crate::harness::patience::patiently;
-use crate::harness::{Disk, Heard, Listener, Peer, Publisher, Seed, TestHub, amber, draft, value_of};
+use crate::harness::{Disk, Heard, Listener, Peer, Publisher, Seed, TestHub, amber, draft, eventually, value_of};
 
 const FEEDS: usize = 3;
 const LAST: &str = "last.crash.example";
@@ -82,15 +83,20 @@ async fn ordeal(kill: Kill, rounds: u64) -> Vec<String> {
     let stop = CancellationToken::new();
     let feeds: Vec<_> = (0..FEEDS)
         .map(|feed| Publisher::new(hub.peer("a", &format!("system/feed{feed}")), seed.fork(), feed, item))
-        .map(|feed| tokio::spawn(feed.publish_until(stop.clone())))
         .collect();
+    let progress: Vec<_> = feeds.iter().map(Publisher::progress).collect();
+    let answered = || progress.iter().map(|count| count.load(Ordering::Relaxed)).sum::<u64>();
+    let feeds: Vec<_> = feeds.into_iter().map(|feed| tokio::spawn(feed.publish_until(stop.clone()))).collect();
     let listeners: Vec<_> = listeners(&hub)
         .into_iter()
         .map(|listener| tokio::spawn(listener.listen_until(seed.fork(), |heard| heard.last().is_some_and(|last| last.value == LAST))))
         .collect();
 
     for round in 0..rounds {
-        tokio::time::sleep(seed.millis(20, 400)).await;
+        // A kill before anything was acknowledged would prove nothing.
+        let before = answered();
+        eventually("an acknowledgement", async || (answered() > before).then_some(())).await;
+        tokio::time::sleep(seed.millis(0, 300)).await;
         end(&mut hub, kill, &mut seed);
         if seed.one_in(4) {
             // Recovery is a moment like any other.

@@ -194,7 +194,8 @@ impl TestHub {
 
     fn toml(&self, more: &str) -> String {
         let mut text = String::new();
-        let quoted = |name: &str| toml::Value::String(self.path(name).to_str().unwrap().to_owned());
+        // A plain path is quoted alike in Rust and TOML.
+        let quoted = |name: &str| format!("{:?}", self.path(name));
         writeln!(text, "data_dir = {}", quoted("data")).unwrap();
         writeln!(text, "ready_file = {}", quoted("ready")).unwrap();
         writeln!(text, "[grpc]\nlisten = \"127.0.0.1:0\"").unwrap();
@@ -225,6 +226,41 @@ impl TestHub {
         let output = self.luytred(&["verify"]);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         assert!(output.status.success(), "verify: {}{}", text(&output.stdout), text(&output.stderr));
+    }
+
+    /// Takes a backup of the running hub into the new directory `name`.
+    pub(crate) fn backup(&self, name: &str) -> PathBuf {
+        let to = self.path(name);
+        let config = self.path("hub.toml");
+        let output = self.command(&["backup", "--config"]).arg(config).arg("--to").arg(&to).output().unwrap();
+        assert!(output.status.success(), "backup: {}", String::from_utf8_lossy(&output.stderr));
+        to
+    }
+
+    /// Puts what the backup `from` holds in the place of the store, which is
+    /// kept beside it.
+    pub(crate) fn restore(&self, from: &Path) {
+        fs::rename(self.data_dir(), self.path("data.before")).unwrap();
+        let output = self.luytred(&["restore", "--from", from.to_str().unwrap()]);
+        assert!(output.status.success(), "restore: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// The store's files with this ending that hold something, oldest first.
+    pub(crate) fn files(&self, ending: &str) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        let mut directories = vec![self.data_dir()];
+        while let Some(directory) = directories.pop() {
+            for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
+                let path = entry.path();
+                if path.is_dir() {
+                    directories.push(path);
+                } else if path.extension().is_some_and(|found| found == ending) && entry.metadata().unwrap().len() > 0 {
+                    files.push(path);
+                }
+            }
+        }
+        files.sort();
+        files
     }
 
     /// The certificate of a principal, made at its first use; the roster need
@@ -264,6 +300,15 @@ impl TestHub {
         }
     }
 
+    /// Starts a second hub on the directory, which must end by itself: how it
+    /// ended and what it said.
+    pub(crate) async fn serve_beside(&self) -> (ExitStatus, String) {
+        let before = self.log().len();
+        let mut second = self.spawn();
+        let status = eventually("the second hub ends", async || second.try_wait().unwrap()).await;
+        (status, self.log()[before..].to_owned())
+    }
+
     /// Starts the hub and kills it after `moment`, wherever it is by then.
     pub(crate) async fn serve_for(&mut self, moment: std::time::Duration) {
         let mut child = self.spawn();
@@ -273,7 +318,6 @@ impl TestHub {
     }
 
     fn spawn(&self) -> Child {
-        assert!(self.child.is_none(), "the hub runs already");
         let _ = fs::remove_file(self.path("ready"));
         let log = OpenOptions::new().create(true).append(true).open(self.path("hub.log")).unwrap();
         let mut command = self.command(&["serve", "--config"]);
@@ -286,6 +330,7 @@ impl TestHub {
 
     /// Starts the hub and waits until it serves or ends.
     pub(crate) async fn try_serve(&mut self) -> Result<(), Refused> {
+        assert!(self.child.is_none(), "the hub runs already");
         let before = self.log().len();
         let ready = self.path("ready");
         let mut child = self.spawn();

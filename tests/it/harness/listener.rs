@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use luytre::wire::proto::v1;
 use prost::bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 use tonic_types::StatusExt as _;
@@ -38,6 +38,12 @@ pub(crate) enum End {
     Broken(Status),
 }
 
+/// A moment at which a subscriber stops reading and giving credit.
+struct Stall {
+    stalled: oneshot::Sender<()>,
+    go_on: oneshot::Receiver<()>,
+}
+
 /// A subscriber that survives its own and the hub's crashes.
 pub(crate) struct Listener {
     peer: Peer,
@@ -52,6 +58,8 @@ pub(crate) struct Listener {
     acked: Option<usize>,
     ack_sent: usize,
     awaiting: Vec<(Bytes, usize)>,
+    forgetful: bool,
+    stall: Option<Stall>,
     known: HashMap<Bytes, usize>,
     /// Every event once, in the order of its first delivery.
     pub(crate) heard: Vec<Heard>,
@@ -73,6 +81,8 @@ impl Listener {
             acked: None,
             ack_sent: 0,
             awaiting: Vec::new(),
+            forgetful: true,
+            stall: None,
             known: HashMap::new(),
             heard: Vec::new(),
             repeats: 0,
@@ -90,6 +100,20 @@ impl Listener {
     pub(crate) fn filtered(mut self, filter: v1::IndicatorFilter) -> Self {
         self.filter = Some(filter);
         self
+    }
+
+    /// Stores every token, as a client does that never crashes.
+    pub(crate) fn keeping_every_token(mut self) -> Self {
+        self.forgetful = false;
+        self
+    }
+
+    /// Stops reading after its first events until the sender is used; the
+    /// receiver tells when it has stopped.
+    pub(crate) fn stalling(&mut self) -> (oneshot::Sender<()>, oneshot::Receiver<()>) {
+        let ((stalled, told), (resume, go_on)) = (oneshot::channel(), oneshot::channel());
+        self.stall = Some(Stall { stalled, go_on });
+        (resume, told)
     }
 
     /// What the reports call it.
@@ -154,7 +178,7 @@ impl Listener {
                 .await
                 .map_err(|_| Status::unavailable("the stream is gone"))
         };
-        let mut credit = seed.between(1, 200) as i64;
+        let mut credit = if self.stall.is_some() { 3 } else { seed.between(1, 200) as i64 };
         tell(Say::Open(self.open(credit as u32))).await?;
         let mut client = self.peer.subscriptions();
         let mut stream = client.subscribe(ReceiverStream::new(receiver)).await?.into_inner();
@@ -179,7 +203,7 @@ impl Listener {
                     self.take(batch.events, &batch.kinds, &mut place);
                     let at = place.unwrap_or(self.heard.len());
                     if self.subscription.is_empty() {
-                        if !seed.one_in(3) {
+                        if !self.forgetful || !seed.one_in(3) {
                             self.token = Some((batch.resume_token, at));
                         }
                     } else if seed.one_in(2) {
@@ -187,7 +211,11 @@ impl Listener {
                         self.ack_sent = self.ack_sent.max(at);
                         self.awaiting.push((batch.resume_token, at));
                     }
-                    let more = seed.between(1, 300) as i64;
+                    if let Some(stall) = self.stall.take_if(|_| credit == 0) {
+                        let _ = stall.stalled.send(());
+                        let _ = stall.go_on.await;
+                    }
+                    let more = if self.stall.is_some() { continue } else { seed.between(1, 300) as i64 };
                     credit += more;
                     tell(Say::Credit(v1::Credit { events: more })).await?;
                 }
@@ -198,8 +226,12 @@ impl Listener {
                     }
                     None => self.report("acknowledged what nobody sent".to_owned()),
                 },
-                Some(Heed::Draining(_)) => return Ok(End::Drained),
-                Some(Heed::Opened(_) | Heed::Heartbeat(_)) => {}
+                Some(Heed::Heartbeat(heartbeat)) => self.advance(heartbeat.resume_token, place),
+                Some(Heed::Draining(draining)) => {
+                    self.advance(draining.resume_token, place);
+                    return Ok(End::Drained);
+                }
+                Some(Heed::Opened(_)) => {}
                 None => self.report("an empty frame".to_owned()),
             }
             if done(&self.heard) || !self.problems.is_empty() {
@@ -210,6 +242,13 @@ impl Listener {
             }
         }
         Err(Status::unavailable("the stream ended without a word"))
+    }
+
+    /// Stores a token that came without events.
+    fn advance(&mut self, token: Bytes, place: Option<usize>) {
+        if let Some(at) = place.filter(|_| self.subscription.is_empty()) {
+            self.token = Some((token, at));
+        }
     }
 
     fn take(&mut self, events: Vec<v1::Event>, kinds: &[i32], place: &mut Option<usize>) {

@@ -2,6 +2,8 @@
 //! repeated with its `request_id` until it is answered.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use luytre::wire::proto::v1;
 use tokio::sync::mpsc;
@@ -38,6 +40,7 @@ pub(crate) struct Publisher {
     feed: usize,
     next: u64,
     unanswered: VecDeque<Sent>,
+    progress: Arc<AtomicU64>,
     /// What was acknowledged, in order.
     pub(crate) acknowledged: Vec<Acknowledged>,
     /// What the hub did that it must not do.
@@ -58,9 +61,21 @@ impl Publisher {
             feed,
             next: 0,
             unanswered: VecDeque::new(),
+            progress: Arc::default(),
             acknowledged: Vec::new(),
             problems: Vec::new(),
         }
+    }
+
+    /// Begins with item `number`.
+    pub(crate) fn starting_at(mut self, number: u64) -> Self {
+        self.next = number;
+        self
+    }
+
+    /// How many batches were answered so far, for whoever watches the feed.
+    pub(crate) fn progress(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.progress)
     }
 
     /// Publishes without pause until told to stop; returns once everything
@@ -134,6 +149,7 @@ impl Publisher {
             self.problems.push(format!("feed {}: an answer without a request", self.feed));
             return;
         };
+        self.progress.fetch_add(1, Ordering::Relaxed);
         if answer.results.len() != sent.values.len() {
             self.problems.push(format!("feed {}: {} answers to {} items", self.feed, answer.results.len(), sent.values.len()));
         }
