@@ -9,7 +9,9 @@ use luytre::wire::proto::v1;
 use tokio_util::sync::CancellationToken;
 
 use crate::harness::patience::patiently;
-use crate::harness::{Disk, Heard, Listener, Peer, Publisher, Seed, TestHub, amber, draft, eventually, value_of};
+use crate::harness::{
+    Disk, Heard, Listener, Peer, Publisher, Seed, TestHub, amber, draft, eventually, value_of,
+};
 
 const FEEDS: usize = 3;
 const LAST: &str = "last.crash.example";
@@ -51,8 +53,8 @@ async fn without_syncs_the_same_test_finds_the_loss() {
 fn item(feed: usize, number: u64) -> (String, v1::IndicatorDraft) {
     let value = format!("i{number}.feed{feed}.crash.example");
     let mut draft = draft(&value);
-    draft.labels = vec![if number % 2 == 0 { "even" } else { "odd" }.to_owned()];
-    (value, if number % 3 == 0 { amber(draft, &["b"]) } else { draft })
+    draft.labels = vec![if number.is_multiple_of(2) { "even" } else { "odd" }.to_owned()];
+    (value, if number.is_multiple_of(3) { amber(draft, &["b"]) } else { draft })
 }
 
 fn number(value: &str) -> Option<(usize, u64)> {
@@ -86,10 +88,16 @@ async fn ordeal(kill: Kill, rounds: u64) -> Vec<String> {
         .collect();
     let progress: Vec<_> = feeds.iter().map(Publisher::progress).collect();
     let answered = || progress.iter().map(|count| count.load(Ordering::Relaxed)).sum::<u64>();
-    let feeds: Vec<_> = feeds.into_iter().map(|feed| tokio::spawn(feed.publish_until(stop.clone()))).collect();
+    let feeds: Vec<_> =
+        feeds.into_iter().map(|feed| tokio::spawn(feed.publish_until(stop.clone()))).collect();
     let listeners: Vec<_> = listeners(&hub)
         .into_iter()
-        .map(|listener| tokio::spawn(listener.listen_until(seed.fork(), |heard| heard.last().is_some_and(|last| last.value == LAST))))
+        .map(|listener| {
+            tokio::spawn(
+                listener
+                    .listen_until(seed.fork(), |heard| heard.last().is_some_and(|last| last.value == LAST)),
+            )
+        })
         .collect();
 
     for round in 0..rounds {
@@ -134,7 +142,12 @@ async fn ordeal(kill: Kill, rounds: u64) -> Vec<String> {
         let wanted: Vec<_> = told.heard.iter().filter(|heard| wants(listener.who(), heard)).collect();
         if listener.problems.is_empty() && !listener.heard.iter().eq(wanted.iter().copied()) {
             let missing = wanted.iter().filter(|heard| !listener.heard.contains(heard)).count();
-            problems.push(format!("{}: heard {} of {} events, {missing} missing", listener.who(), listener.heard.len(), wanted.len()));
+            problems.push(format!(
+                "{}: heard {} of {} events, {missing} missing",
+                listener.who(),
+                listener.heard.len(),
+                wanted.len()
+            ));
         }
         println!("{}: {} events, {} repeats", listener.who(), listener.heard.len(), listener.repeats);
         problems.extend(listener.problems);
@@ -173,13 +186,15 @@ fn listeners(hub: &TestHub) -> Vec<Listener> {
 /// Whether an event is for the listener of that name.
 fn wants(who: &str, heard: &Heard) -> bool {
     let Some((_, number)) = number(&heard.value) else { return true };
-    (who.starts_with('b') || number % 3 != 0) && (!who.ends_with("even") || number % 2 == 0)
+    (who.starts_with('b') || !number.is_multiple_of(3))
+        && (!who.ends_with("even") || number.is_multiple_of(2))
 }
 
 /// Everything from the earliest event on, without a cut.
 async fn replay(peer: Peer, mut seed: Seed) -> Listener {
     let mut listener = Listener::new(peer, "replay");
-    let end = listener.session(&mut seed, u64::MAX, |heard| heard.last().is_some_and(|last| last.value == LAST));
+    let end =
+        listener.session(&mut seed, u64::MAX, |heard| heard.last().is_some_and(|last| last.value == LAST));
     let end = patiently("a replay", end).await;
     println!("replay: {} events, {end:?}", listener.heard.len());
     listener
@@ -199,13 +214,18 @@ async fn list(peer: Peer) -> Vec<v1::Indicator> {
     }
 }
 
-fn compare(acknowledged: &[crate::harness::publisher::Acknowledged], told: &[Heard], listed: &[v1::Indicator]) -> Vec<String> {
+fn compare(
+    acknowledged: &[crate::harness::publisher::Acknowledged],
+    told: &[Heard],
+    listed: &[v1::Indicator],
+) -> Vec<String> {
     let mut problems = Vec::new();
     let mut by_value: HashMap<&str, Vec<&Heard>> = HashMap::new();
     for heard in told {
         by_value.entry(&heard.value).or_default().push(heard);
     }
-    let listed_versions: BTreeMap<String, u64> = listed.iter().map(|indicator| (value_of(indicator), indicator.version)).collect();
+    let listed_versions: BTreeMap<String, u64> =
+        listed.iter().map(|indicator| (value_of(indicator), indicator.version)).collect();
     if listed_versions.len() != listed.len() {
         problems.push(format!("the list of {} names {} values", listed.len(), listed_versions.len()));
     }
@@ -220,8 +240,15 @@ fn compare(acknowledged: &[crate::harness::publisher::Acknowledged], told: &[Hea
         }
     }
     let sent: BTreeSet<&str> = acknowledged.iter().map(|item| item.value.as_str()).chain([LAST]).collect();
-    problems.extend(by_value.keys().filter(|value| !sent.contains(*value)).map(|value| format!("{value} was invented")));
-    problems.extend(listed_versions.keys().filter(|value| !sent.contains(value.as_str())).map(|value| format!("{value} is listed and was invented")));
+    problems.extend(
+        by_value.keys().filter(|value| !sent.contains(*value)).map(|value| format!("{value} was invented")),
+    );
+    problems.extend(
+        listed_versions
+            .keys()
+            .filter(|value| !sent.contains(value.as_str()))
+            .map(|value| format!("{value} is listed and was invented")),
+    );
     let mut next = [0; FEEDS];
     for (feed, number) in told.iter().filter_map(|heard| number(&heard.value)) {
         if number != next[feed] {

@@ -69,7 +69,11 @@ async fn assert_holds(hub: &TestHub, groups: &[&[String]]) {
 /// The hub takes no more, says so everywhere, and still answers questions.
 async fn assert_read_only(hub: &TestHub, kept: &[&[String]]) {
     let refused = send(hub, request(&values("refused", 1))).await.unwrap_err();
-    assert_eq!((refused.code(), reason(&refused).as_deref()), (Code::Unavailable, Some("STORE_READ_ONLY")), "{refused:?}");
+    assert_eq!(
+        (refused.code(), reason(&refused).as_deref()),
+        (Code::Unavailable, Some("STORE_READ_ONLY")),
+        "{refused:?}"
+    );
     let (status, body) = hub.get("/readyz").await;
     assert_eq!(status, 503, "{body}");
     assert!(body.contains("read-only"), "{body}");
@@ -220,7 +224,11 @@ async fn a_damaged_record_in_the_middle_of_the_log_stops_the_hub_and_points_to_t
     let _second = publish(&hub, "second").await;
     let _third = publish(&hub, "third").await;
     hub.kill9();
-    let log = hub.files("log").into_iter().find(|log| position(&fs::read(log).unwrap(), b"second-5.faults").is_some()).unwrap();
+    let log = hub
+        .files("log")
+        .into_iter()
+        .find(|log| position(&fs::read(log).unwrap(), b"second-5.faults").is_some())
+        .unwrap();
     flip(&log, b"second-5.faults");
 
     let refused = hub.try_serve().await.unwrap_err().stderr;

@@ -30,9 +30,9 @@ async fn hub() -> TestHub {
 fn item(_: usize, number: u64) -> (String, v1::IndicatorDraft) {
     let value = format!("i{number}.resume.example");
     let mut draft = draft(&value);
-    draft.labels = vec![if number % 2 == 0 { "even" } else { "odd" }.to_owned()];
+    draft.labels = vec![if number.is_multiple_of(2) { "even" } else { "odd" }.to_owned()];
     draft.description = "x".repeat(10_000);
-    (value, if number % 5 == 0 { amber(draft, &["c"]) } else { draft })
+    (value, if number.is_multiple_of(5) { amber(draft, &["c"]) } else { draft })
 }
 
 fn feed(hub: &TestHub, seed: &mut Seed) -> Publisher {
@@ -52,7 +52,12 @@ async fn publish(feed: &mut Publisher, seed: &mut Seed, count: u64) {
 
 /// Numbers of the items that a listener of this name is to hear.
 fn wanted(who: &str, items: impl Iterator<Item = u64>) -> Vec<u64> {
-    items.filter(|number| (who.starts_with('c') || number % 5 != 0) && (!who.ends_with("even") || number % 2 == 0)).collect()
+    items
+        .filter(|number| {
+            (who.starts_with('c') || !number.is_multiple_of(5))
+                && (!who.ends_with("even") || number.is_multiple_of(2))
+        })
+        .collect()
 }
 
 fn number(heard: &Heard) -> u64 {
@@ -80,7 +85,8 @@ fn listeners(hub: &TestHub) -> Vec<Listener> {
 /// Listens to the end of what is there for it.
 async fn hear(listener: Listener, seed: &mut Seed, items: u64) -> Listener {
     let last = wanted(listener.who(), 0..items).pop().unwrap();
-    let listener = listener.listen_until(seed.fork(), move |heard| heard.last().is_some_and(|heard| number(heard) >= last));
+    let listener = listener
+        .listen_until(seed.fork(), move |heard| heard.last().is_some_and(|heard| number(heard) >= last));
     let listener = patiently("a listener hears the last event", listener).await;
     assert!(listener.problems.is_empty(), "{:#?}", listener.problems);
     listener
@@ -190,7 +196,9 @@ async fn subscribers_go_on_after_a_restore_and_those_ahead_of_it_are_told() {
     }
     let backup = hub.backup("backup");
     publish(&mut feed, &mut seed, 40).await;
-    let mut ahead = hear(Listener::new(hub.peer("c", "system/fw"), "c by token").keeping_every_token(), &mut seed, 100).await;
+    let mut ahead =
+        hear(Listener::new(hub.peer("c", "system/fw"), "c by token").keeping_every_token(), &mut seed, 100)
+            .await;
     assert_exact(&ahead, 100);
 
     hub.terminate().await;
@@ -208,7 +216,10 @@ async fn subscribers_go_on_after_a_restore_and_those_ahead_of_it_are_told() {
     for listener in behind {
         let listener = hear(listener, &mut seed, 130).await;
         assert_exact(&listener, 130);
-        assert!(listener.heard.iter().all(|heard| !before.contains(&heard.event_id)), "a position was issued twice");
+        assert!(
+            listener.heard.iter().all(|heard| !before.contains(&heard.event_id)),
+            "a position was issued twice"
+        );
     }
     hub.terminate().await;
     hub.verify();

@@ -51,7 +51,17 @@ fn lines(output: &Output) -> Vec<String> {
 #[test]
 fn a_power_cut_loses_exactly_what_was_not_synced() {
     let bench = Bench::new(Disk::forgetful);
-    let steps = ["create a", "write kept", "fsync", "pwrite 1 E", "fdatasync", "write lost", "pwrite 0 X", "writev lost lost", "kill"];
+    let steps = [
+        "create a",
+        "write kept",
+        "fsync",
+        "pwrite 1 E",
+        "fdatasync",
+        "write lost",
+        "pwrite 0 X",
+        "writev lost lost",
+        "kill",
+    ];
     assert_eq!(bench.run(&steps).status.signal(), Some(9));
     assert_eq!(bench.read("a").as_deref(), Some("XEptlostlostlost"), "SIGKILL alone keeps the page cache");
     bench.disk.cut_power(None);
@@ -80,7 +90,15 @@ fn a_name_is_durable_once_its_directory_is_synced() {
     assert_eq!(bench.read("CURRENT"), None);
     assert_eq!(bench.read("old").as_deref(), Some("old"), "neither was the removal");
 
-    bench.run(&["rename new CURRENT", "unlink old", "create empty", "write lost", "mkdir sub", "syncdir .", "kill"]);
+    bench.run(&[
+        "rename new CURRENT",
+        "unlink old",
+        "create empty",
+        "write lost",
+        "mkdir sub",
+        "syncdir .",
+        "kill",
+    ]);
     bench.disk.cut_power(None);
     assert_eq!(bench.read("CURRENT").as_deref(), Some("content"));
     assert_eq!((bench.read("new"), bench.read("old")), (None, None));
@@ -92,7 +110,17 @@ fn a_name_is_durable_once_its_directory_is_synced() {
 fn a_file_that_takes_a_removed_file_s_inode_inherits_nothing() {
     let bench = Bench::new(Disk::forgetful);
     // The file system hands the inode out again at once, most of the time.
-    let steps = ["create a", "write long-content", "fsync", "close", "unlink a", "create b", "write b", "syncdir .", "kill"];
+    let steps = [
+        "create a",
+        "write long-content",
+        "fsync",
+        "close",
+        "unlink a",
+        "create b",
+        "write b",
+        "syncdir .",
+        "kill",
+    ];
     bench.run(&steps);
     bench.disk.cut_power(None);
     assert_eq!((bench.read("a"), bench.read("b").as_deref()), (None, Some("")));
@@ -120,7 +148,10 @@ fn a_torn_log_keeps_a_part_of_its_unsynced_tail() {
 fn a_dropped_sync_says_yes_and_keeps_nothing() {
     let bench = Bench::new(Disk::forgetful);
     bench.disk.set("drop-sync\n");
-    assert_eq!(bench.answers(&["create a", "write lost", "fsync", "syncdir .", "kill"]), ["0", "4", "0", "0"]);
+    assert_eq!(
+        bench.answers(&["create a", "write lost", "fsync", "syncdir .", "kill"]),
+        ["0", "4", "0", "0"]
+    );
     bench.disk.cut_power(None);
     assert_eq!(bench.read("a"), None);
     assert_eq!(bench.disk.hits(), ["drop-sync a", "drop-sync "]);
@@ -130,7 +161,15 @@ fn a_dropped_sync_says_yes_and_keeps_nothing() {
 fn a_write_fails_once_its_bytes_are_used_up_and_only_where_the_pattern_says() {
     let bench = Bench::new(Disk::faulty);
     bench.disk.set("fail-write *.log 6\n");
-    let answers = bench.answers(&["create 1.log", "write 1234", "write 567", "pwrite 0 567", "write 56", "create a", "write 1234567"]);
+    let answers = bench.answers(&[
+        "create 1.log",
+        "write 1234",
+        "write 567",
+        "pwrite 0 567",
+        "write 56",
+        "create a",
+        "write 1234567",
+    ]);
     assert_eq!(answers, ["0", "4", "EIO", "EIO", "2", "0", "7"]);
     assert_eq!(bench.disk.hits(), ["fail-write 1.log", "fail-write 1.log"]);
 }
@@ -139,7 +178,8 @@ fn a_write_fails_once_its_bytes_are_used_up_and_only_where_the_pattern_says() {
 fn a_sync_fails_after_its_calls_and_what_it_was_for_is_lost() {
     let bench = Bench::new(Disk::forgetful);
     bench.disk.set("fail-sync *.log 1\n");
-    let answers = bench.answers(&["create 1.log", "write 1", "fsync", "write 2", "fsync", "fdatasync", "kill"]);
+    let answers =
+        bench.answers(&["create 1.log", "write 1", "fsync", "write 2", "fsync", "fdatasync", "kill"]);
     assert_eq!(answers, ["0", "1", "0", "1", "EIO", "EIO"]);
     bench.disk.cut_power(None);
     assert_eq!(bench.read("1.log").as_deref(), Some("1"));
@@ -151,7 +191,8 @@ fn a_full_disk_refuses_until_there_is_room_again() {
     bench.disk.set("no-space 6\n");
     let more = bench.dir.path().join("more");
     let wait = format!("wait {}", more.display());
-    let steps = ["create a", "write 1234", "write 5678", "write 9", "reserve 100", &wait, "write 9", "reserve 100"];
+    let steps =
+        ["create a", "write 1234", "write 5678", "write 9", "reserve 100", &wait, "write 9", "reserve 100"];
     let child = bench.command(&steps).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     while bench.disk.hits().len() < 3 {
         std::thread::yield_now();

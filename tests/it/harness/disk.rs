@@ -135,7 +135,9 @@ fn tear(real: &Path, durable: &Path, seed: &mut Seed) -> io::Result<()> {
 /// The shim as a library.
 fn library() -> &'static Path {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
-    LIBRARY.get_or_init(|| compile("faultfs.c", "faultfs.so", &["-shared", "-fPIC", "-fvisibility=hidden", "-pthread"]))
+    LIBRARY.get_or_init(|| {
+        compile("faultfs.c", "faultfs.so", &["-shared", "-fPIC", "-fvisibility=hidden", "-pthread"])
+    })
 }
 
 /// The program of `tests/shim/probe.c`, through which the shim is tested.

@@ -83,7 +83,8 @@ impl Builder {
         let dir = tempfile::Builder::new().prefix("luytre-it-").tempdir().unwrap();
         let builder = self.organisation("hub");
         fs::write(dir.path().join("roster.json"), builder.roster()).unwrap();
-        let pki = Directory::init(&dir.path().join("pki"), TRUST_DOMAIN, now(), lifetime::REVOCATION_LIST).unwrap();
+        let pki =
+            Directory::init(&dir.path().join("pki"), TRUST_DOMAIN, now(), lifetime::REVOCATION_LIST).unwrap();
         let leaf = Leaf::Server { dns: vec!["localhost".to_owned()], ip: vec![Ipv4Addr::LOCALHOST.into()] };
         pki.issue(&leaf, "server", now(), lifetime::SERVER).unwrap();
         let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
@@ -99,7 +100,8 @@ impl Builder {
         fs::write(hub.path("hub.toml"), hub.toml(&builder.config)).unwrap();
         let roster = hub.path("roster.json");
         let operator = hub.spiffe("hub", "user/operator");
-        let words = ["--roster", roster.to_str().unwrap(), "--operator", &operator, "--trust-domain", TRUST_DOMAIN];
+        let words =
+            ["--roster", roster.to_str().unwrap(), "--operator", &operator, "--trust-domain", TRUST_DOMAIN];
         let done = hub.command(&["init"]).arg("--data").arg(hub.data_dir()).args(words).output().unwrap();
         assert!(done.status.success(), "luytred init: {}", String::from_utf8_lossy(&done.stderr));
         hub
@@ -241,7 +243,9 @@ impl TestHub {
     /// kept beside it.
     pub(crate) fn restore(&self, from: &Path) {
         fs::rename(self.data_dir(), self.path("data.before")).unwrap();
-        let output = self.luytred(&["restore", "--from", from.to_str().unwrap()]);
+        let output =
+            self.command(&["restore", "--from"]).arg(from).arg("--to").arg(self.data_dir()).output().unwrap();
+        self.disk.iter().for_each(Disk::settle);
         assert!(output.status.success(), "restore: {}", String::from_utf8_lossy(&output.stderr));
     }
 
@@ -254,7 +258,9 @@ impl TestHub {
                 let path = entry.path();
                 if path.is_dir() {
                     directories.push(path);
-                } else if path.extension().is_some_and(|found| found == ending) && entry.metadata().unwrap().len() > 0 {
+                } else if path.extension().is_some_and(|found| found == ending)
+                    && entry.metadata().unwrap().len() > 0
+                {
                     files.push(path);
                 }
             }

@@ -122,7 +122,11 @@ impl Listener {
     }
 
     /// Listens, reconnecting and cutting itself at random, until `done`.
-    pub(crate) async fn listen_until(mut self, mut seed: Seed, done: impl Fn(&[Heard]) -> bool + Send) -> Self {
+    pub(crate) async fn listen_until(
+        mut self,
+        mut seed: Seed,
+        done: impl Fn(&[Heard]) -> bool + Send,
+    ) -> Self {
         while self.problems.is_empty() {
             let cut = if seed.one_in(3) { u64::MAX } else { seed.between(1, 400) };
             match self.session(&mut seed, cut, &done).await {
@@ -164,14 +168,24 @@ impl Listener {
 
     /// One stream, until `done`, `cut` events, or its end. Stores only some of
     /// the tokens, as a client does that crashes before it has stored one.
-    pub(crate) async fn session(&mut self, seed: &mut Seed, cut: u64, done: impl Fn(&[Heard]) -> bool) -> End {
+    pub(crate) async fn session(
+        &mut self,
+        seed: &mut Seed,
+        cut: u64,
+        done: impl Fn(&[Heard]) -> bool,
+    ) -> End {
         match self.stream(seed, cut, done).await {
             Ok(end) => end,
             Err(status) => End::Broken(status),
         }
     }
 
-    async fn stream(&mut self, seed: &mut Seed, cut: u64, done: impl Fn(&[Heard]) -> bool) -> Result<End, Status> {
+    async fn stream(
+        &mut self,
+        seed: &mut Seed,
+        cut: u64,
+        done: impl Fn(&[Heard]) -> bool,
+    ) -> Result<End, Status> {
         let (say, receiver) = mpsc::channel(64);
         let tell = async |message| {
             say.send(v1::SubscribeRequest { message: Some(message) })
@@ -219,13 +233,15 @@ impl Listener {
                     credit += more;
                     tell(Say::Credit(v1::Credit { events: more })).await?;
                 }
-                Some(Heed::Acked(acked)) => match self.awaiting.iter().position(|(token, _)| *token == acked.resume_token) {
-                    Some(index) => {
-                        self.acked = Some(self.awaiting[index].1);
-                        self.awaiting.drain(..=index);
+                Some(Heed::Acked(acked)) => {
+                    match self.awaiting.iter().position(|(token, _)| *token == acked.resume_token) {
+                        Some(index) => {
+                            self.acked = Some(self.awaiting[index].1);
+                            self.awaiting.drain(..=index);
+                        }
+                        None => self.report("acknowledged what nobody sent".to_owned()),
                     }
-                    None => self.report("acknowledged what nobody sent".to_owned()),
-                },
+                }
                 Some(Heed::Heartbeat(heartbeat)) => self.advance(heartbeat.resume_token, place),
                 Some(Heed::Draining(draining)) => {
                     self.advance(draining.resume_token, place);
@@ -288,10 +304,16 @@ impl Listener {
         let total = self.heard.len();
         match place {
             Some(place) if place != at => {
-                self.report(format!("event {at} of {total} ({}) came in the place of event {place}", heard.value));
+                self.report(format!(
+                    "event {at} of {total} ({}) came in the place of event {place}",
+                    heard.value
+                ));
             }
             None if at < self.acked.unwrap_or(0) => {
-                self.report(format!("event {at} came again after {:?} were acknowledged for good", self.acked));
+                self.report(format!(
+                    "event {at} came again after {:?} were acknowledged for good",
+                    self.acked
+                ));
             }
             None if at > self.ack_sent => {
                 self.report(format!("went on at event {at} when only {} were acknowledged", self.ack_sent));

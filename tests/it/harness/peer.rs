@@ -41,7 +41,8 @@ impl Peer {
     ) -> Self {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(server_ca).unwrap()).unwrap();
-        let chain = CertificateDer::pem_file_iter(&credentials.certificate).unwrap().map(Result::unwrap).collect();
+        let chain =
+            CertificateDer::pem_file_iter(&credentials.certificate).unwrap().map(Result::unwrap).collect();
         let key = PrivateKeyDer::from_pem_file(&credentials.key).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = rustls::ClientConfig::builder_with_provider(provider)
@@ -142,7 +143,9 @@ pub(crate) fn value_of(indicator: &v1::Indicator) -> String {
             | Value::Domain(text)
             | Value::Url(text),
         ) => text,
-        Some(Value::File(file)) => [file.sha256, file.sha1, file.md5].into_iter().find(|hash| !hash.is_empty()).unwrap_or_default(),
+        Some(Value::File(file)) => {
+            [file.sha256, file.sha1, file.md5].into_iter().find(|hash| !hash.is_empty()).unwrap_or_default()
+        }
         None => String::new(),
     }
 }

@@ -151,14 +151,25 @@ impl Publisher {
         };
         self.progress.fetch_add(1, Ordering::Relaxed);
         if answer.results.len() != sent.values.len() {
-            self.problems.push(format!("feed {}: {} answers to {} items", self.feed, answer.results.len(), sent.values.len()));
+            self.problems.push(format!(
+                "feed {}: {} answers to {} items",
+                self.feed,
+                answer.results.len(),
+                sent.values.len()
+            ));
         }
         for (value, result) in sent.values.into_iter().zip(answer.results) {
             match result.outcome {
                 Some(Outcome::Published(published)) if published.effect() == v1::PublishEffect::Created => {
-                    self.acknowledged.push(Acknowledged { value, name: published.name, version: published.version });
+                    self.acknowledged.push(Acknowledged {
+                        value,
+                        name: published.name,
+                        version: published.version,
+                    });
                 }
-                other => self.problems.push(format!("feed {}: {value} is new and was answered {other:?}", self.feed)),
+                other => self
+                    .problems
+                    .push(format!("feed {}: {value} is new and was answered {other:?}", self.feed)),
             }
         }
     }

@@ -41,6 +41,6 @@ impl Seed {
 
     /// True once in `count`.
     pub(crate) fn one_in(&mut self, count: u64) -> bool {
-        self.next() % count == 0
+        self.next().is_multiple_of(count)
     }
 }
