@@ -136,18 +136,21 @@ fn tear(real: &Path, durable: &Path, seed: &mut Seed) -> io::Result<()> {
 fn library() -> &'static Path {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
     LIBRARY.get_or_init(|| {
-        compile("faultfs.c", "faultfs.so", &["-shared", "-fPIC", "-fvisibility=hidden", "-pthread"])
+        compile(
+            &["faultfs.c", "faults.c", "mirror.c"],
+            "faultfs.so",
+            &["-shared", "-fPIC", "-fvisibility=hidden", "-pthread"],
+        )
     })
 }
 
 /// The program of `tests/shim/probe.c`, through which the shim is tested.
 pub(crate) fn probe() -> &'static Path {
     static PROBE: OnceLock<PathBuf> = OnceLock::new();
-    PROBE.get_or_init(|| compile("probe.c", "probe", &[]))
+    PROBE.get_or_init(|| compile(&["probe.c"], "probe", &[]))
 }
 
-fn compile(source: &str, output: &str, flags: &[&str]) -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/shim").join(source);
+fn compile(sources: &[&str], output: &str, flags: &[&str]) -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let beside = target.join(format!("{output}.{}", std::process::id()));
     let done = Command::new("cc")
@@ -155,10 +158,11 @@ fn compile(source: &str, output: &str, flags: &[&str]) -> PathBuf {
         .args(flags)
         .arg("-o")
         .arg(&beside)
-        .arg(&source)
+        .args(sources)
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/shim"))
         .output()
         .expect("a C compiler `cc` is needed, as for RocksDB; see `make deps`");
-    assert!(done.status.success(), "{}: {}", source.display(), String::from_utf8_lossy(&done.stderr));
+    assert!(done.status.success(), "{sources:?}: {}", String::from_utf8_lossy(&done.stderr));
     // Another test run may be using the file of that name.
     let output = target.join(output);
     fs::rename(beside, &output).unwrap();
