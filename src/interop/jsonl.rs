@@ -1,0 +1,229 @@
+//! Decides the fields of an indicator in JSON lines: one object on a line,
+//! read by `publish` and written by `subscribe`.
+//!
+//! Fields that are not known here are ignored, so that what one version
+//! writes, another reads.
+
+use std::io::BufRead;
+
+use serde::{Deserialize, Serialize};
+
+use super::Error;
+use super::lines::ByteLines;
+
+/// Longest line, in bytes: the longest description and value, escaped.
+pub const MAX_LINE_BYTES: usize = 256 * 1024;
+
+/// One indicator as text, before anything is checked. Every field is optional;
+/// an absent one is not written.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Record {
+    /// The observable; `observable` is read too.
+    #[serde(alias = "observable", skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// Its kind, such as `domain`; detected if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// A file's MD5, instead of or beside `value`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub md5: Option<String>,
+    /// A file's SHA-1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha1: Option<String>,
+    /// A file's SHA-256.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// The text first supplied, where it differs from the canonical `value`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub raw: Option<String>,
+    /// The TLP label, such as `TLP:AMBER`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tlp: Option<String>,
+    /// Slugs of the organisations that an AMBER marking names.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    pub to: Vec<String>,
+    /// Labels.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
+    /// Confidence, 0 to 100.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<u8>,
+    /// What a reader should know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// When the assertion starts to hold, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub valid_from: Option<String>,
+    /// When it ceases to hold, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub valid_until: Option<String>,
+    /// When the observable was first seen, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_seen: Option<String>,
+    /// When it was last seen, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_seen: Option<String>,
+    /// What the producer recommends, such as `block`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
+}
+
+impl std::fmt::Debug for Record {
+    /// The marking only: values do not belong in logs.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Record").field("tlp", &self.tlp).finish_non_exhaustive()
+    }
+}
+
+/// `null` is how many tools write an empty list.
+fn or_default<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    Option::deserialize(from).map(Option::unwrap_or_default)
+}
+
+/// The records of a file of JSON lines, each with the number of its line. A
+/// line that cannot be read is an error of its own; blank lines are skipped.
+#[derive(Debug)]
+pub struct Records<R> {
+    lines: ByteLines<R>,
+}
+
+impl<R: BufRead> Records<R> {
+    /// The records in `input`, read as they are asked for.
+    pub const fn new(input: R) -> Self {
+        Self { lines: ByteLines::new(input, MAX_LINE_BYTES) }
+    }
+}
+
+impl<R: BufRead> Iterator for Records<R> {
+    type Item = Result<(u64, Record), Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let (number, line) = match self.lines.next_line()? {
+                Ok(read) => read,
+                Err(error) => return Some(Err(error)),
+            };
+            let line = line.trim_ascii();
+            if !line.is_empty() {
+                return Some(parse(number, line).map(|record| (number, record)));
+            }
+        }
+    }
+}
+
+fn parse(number: u64, line: &[u8]) -> Result<Record, Error> {
+    // Serde would read an array as the fields in order.
+    if !line.starts_with(b"{") {
+        let problem =
+            "is not a JSON object: each line is one, such as {\"value\": \"example.org\"}".to_owned();
+        return Err(Error::NotRecord { number, problem });
+    }
+    serde_json::from_slice(line).map_err(|error| Error::NotRecord { number, problem: problem(&error) })
+}
+
+/// What is wrong and where; not in serde's words, which repeat values.
+fn problem(error: &serde_json::Error) -> String {
+    let column = error.column();
+    match error.classify() {
+        serde_json::error::Category::Data => format!(
+            "has a field of the wrong type or given twice, before column {column}: confidence is a number from 0 to \
+             100, to and labels are lists of texts, all else is text"
+        ),
+        serde_json::error::Category::Eof => {
+            "is a JSON object cut short: the whole object stands on one line".to_owned()
+        }
+        _ => format!("is not valid JSON at column {column}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(input: &str) -> Vec<Result<(u64, Record), String>> {
+        Records::new(input.as_bytes()).map(|item| item.map_err(|e| e.to_string())).collect()
+    }
+
+    fn one(input: &str) -> Record {
+        read(input).pop().unwrap().unwrap().1
+    }
+
+    #[test]
+    fn unknown_fields_are_ignored_and_blank_lines_skipped() {
+        let got = read(
+            "\u{feff}{\"value\":\"example.org\",\"id\":\"x\",\"event\":{\"a\":[1]}}\r\n\n  {\"observable\":\"198.51.100.7\"}\n",
+        );
+        assert_eq!(got.len(), 2);
+        assert_eq!(got[0].as_ref().unwrap().1.value.as_deref(), Some("example.org"));
+        let (number, second) = got[1].as_ref().unwrap();
+        assert_eq!((*number, second.value.as_deref()), (3, Some("198.51.100.7")));
+    }
+
+    #[test]
+    fn null_is_the_same_as_absent() {
+        assert_eq!(
+            one("{\"value\":null,\"to\":null,\"labels\":null,\"confidence\":null}"),
+            Record::default()
+        );
+    }
+
+    #[test]
+    fn an_absent_field_is_not_written() {
+        assert_eq!(serde_json::to_string(&Record::default()).unwrap(), "{}");
+    }
+
+    #[test]
+    fn a_broken_line_is_one_error_that_shows_no_value() {
+        let got = read(
+            "{\"value\":\"a.example\"}\n{\"value\":7777}\n{\"value\":\"secret\n[\"secret\"]\nsecret\n{\"confidence\":\"secret\"}\n{\"value\":\"b.example\"}\n",
+        );
+        assert_eq!(got.len(), 7);
+        for (at, item) in got.iter().enumerate() {
+            match item {
+                Ok(_) => assert!(at == 0 || at == 6, "line {}", at + 1),
+                Err(why) => {
+                    assert!(why.starts_with(&format!("line {}: ", at + 1)), "{why}");
+                    assert!(!why.contains("secret") && !why.contains("7777"), "{why}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn deep_nesting_does_not_exhaust_the_stack() {
+        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        assert!(read(&format!("{{\"unknown\":{deep}}}"))[0].is_ok());
+        assert!(read(&format!("{{\"to\":{deep}}}"))[0].is_err());
+        assert!(read(&deep)[0].is_err());
+    }
+
+    fn text() -> impl Strategy<Value = Option<String>> {
+        proptest::option::of(".{0,12}")
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_is_written_is_read_back(
+            (value, kind, raw, tlp) in (text(), text(), text(), text()),
+            (md5, sha1, sha256, action) in (text(), text(), text(), text()),
+            (valid_from, valid_until, first_seen, last_seen) in (text(), text(), text(), text()),
+            description in text(),
+            to in proptest::collection::vec(".{0,5}", 0..3),
+            labels in proptest::collection::vec(".{0,5}", 0..3),
+            confidence in proptest::option::of(any::<u8>()),
+        ) {
+            let record = Record {
+                value, kind, md5, sha1, sha256, raw, tlp, to, labels, confidence, description,
+                valid_from, valid_until, first_seen, last_seen, action,
+            };
+            let line = serde_json::to_string(&record).unwrap();
+            prop_assert!(!line.contains('\n'));
+            prop_assert_eq!(one(&line), record);
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Decides what the values of a plain list are: one on a line, comments and
+//! blank lines skipped.
+//!
+//! A comment is a line that starts with `#`, `;` or `//`, and whatever follows
+//! white space and a `#`. Lines end in LF or CR LF; a byte-order mark and white
+//! space around a value, the no-break space of Latin-1 included, are dropped.
+
+use std::io::BufRead;
+
+use super::Error;
+use super::lines::ByteLines;
+
+/// Longest line, in bytes.
+pub const MAX_LINE_BYTES: usize = 16 * 1024;
+
+/// One value of a list, as written.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Line {
+    /// Number of its line, from 1.
+    pub number: u64,
+    /// The value, without white space around it; never empty.
+    pub text: String,
+}
+
+impl std::fmt::Debug for Line {
+    /// The number only: values do not belong in logs.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Line({})", self.number)
+    }
+}
+
+/// The values of a plain list. A line that cannot be read is an error of its
+/// own; the lines around it are read.
+#[derive(Debug)]
+pub struct Lines<R> {
+    lines: ByteLines<R>,
+}
+
+impl<R: BufRead> Lines<R> {
+    /// The values in `input`, read as they are asked for.
+    pub const fn new(input: R) -> Self {
+        Self { lines: ByteLines::new(input, MAX_LINE_BYTES) }
+    }
+}
+
+impl<R: BufRead> Iterator for Lines<R> {
+    type Item = Result<Line, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let (number, line) = match self.lines.next_line()? {
+                Ok(read) => read,
+                Err(error) => return Some(Err(error)),
+            };
+            match value(line) {
+                Ok("") => {}
+                Ok(text) => return Some(Ok(Line { number, text: text.to_owned() })),
+                Err(NotText) => return Some(Err(Error::NotText { number })),
+            }
+        }
+    }
+}
+
+struct NotText;
+
+/// The value on a line; empty for a comment. Comments are cut before the
+/// encoding is looked at, so that only the value's own matters.
+fn value(line: &[u8]) -> Result<&str, NotText> {
+    let line = trim_ascii_and_nbsp(line, false);
+    if line.starts_with(b"#") || line.starts_with(b";") || line.starts_with(b"//") {
+        return Ok("");
+    }
+    let line = line.get(..comment_start(line)).unwrap_or(line);
+    let text = match std::str::from_utf8(line) {
+        Ok(text) => text,
+        Err(_) => std::str::from_utf8(trim_ascii_and_nbsp(line, true)).map_err(|_| NotText)?,
+    };
+    Ok(text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}'))
+}
+
+/// Where white space and a `#` begin, or the end.
+fn comment_start(line: &[u8]) -> usize {
+    let blank_before = |at: usize| {
+        let before = line.get(..at).unwrap_or_default();
+        before.ends_with(b" ") || before.ends_with(b"\t") || before.ends_with(b"\xc2\xa0")
+    };
+    let mut marks = line.iter().enumerate().filter(|&(_, &byte)| byte == b'#').map(|(at, _)| at);
+    marks.find(|&at| blank_before(at)).unwrap_or(line.len())
+}
+
+/// Without white space at both ends; with `latin1`, also without the bytes
+/// that are a no-break space in Latin-1 and nothing in UTF-8.
+fn trim_ascii_and_nbsp(mut line: &[u8], latin1: bool) -> &[u8] {
+    loop {
+        let before = line.len();
+        line = line.trim_ascii();
+        for mark in [b"\xc2\xa0".as_slice(), b"\xef\xbb\xbf"] {
+            line = line.strip_prefix(mark).unwrap_or(line);
+            line = line.strip_suffix(mark).unwrap_or(line);
+        }
+        if latin1 {
+            line = line.strip_prefix(b"\xa0").unwrap_or(line);
+            line = line.strip_suffix(b"\xa0").unwrap_or(line);
+        }
+        if line.len() == before {
+            return line;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, BufReader, Read};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn values(input: &[u8]) -> Vec<(u64, Result<String, String>)> {
+        // A tiny buffer, so that lines span several reads.
+        Lines::new(BufReader::with_capacity(7, input))
+            .map(|item| match item {
+                Ok(line) => (line.number, Ok(line.text)),
+                Err(e) => (e.number(), Err(e.to_string())),
+            })
+            .collect()
+    }
+
+    fn taken(input: &[u8]) -> Vec<(u64, String)> {
+        values(input).into_iter().map(|(n, v)| (n, v.expect("a value"))).collect()
+    }
+
+    #[test]
+    fn comments_blank_lines_marks_and_line_ends_are_not_values() {
+        let list = "\u{feff}# head\r\nexample.org\r\n\r\n; note\n// note\n\t 198.51.100.7 \u{a0}# why\nhttp://example.org/#top\n\u{a0}\n\u{a0}# x\nlast.example.org";
+        assert_eq!(
+            taken(list.as_bytes()),
+            [
+                (2, "example.org".to_owned()),
+                (6, "198.51.100.7".to_owned()),
+                (7, "http://example.org/#top".to_owned()),
+                (10, "last.example.org".to_owned()),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_byte_order_mark_before_the_first_value_is_no_part_of_it() {
+        assert_eq!(taken(b"\xef\xbb\xbfexample.org\n"), [(1, "example.org".to_owned())]);
+    }
+
+    #[test]
+    fn one_bad_byte_rejects_its_own_line_only() {
+        let got = values(
+            b"a.example\n\xff\xfe.example\nb.example \xa0\r\nc.example # caf\xe9\n# \xff\nd.example\n",
+        );
+        assert_eq!(got.len(), 5);
+        assert_eq!(got[0], (1, Ok("a.example".to_owned())));
+        assert!(matches!(&got[1], (2, Err(why)) if why.contains("line 2") && why.contains("UTF-8")));
+        assert_eq!(got[2], (3, Ok("b.example".to_owned())));
+        assert_eq!(got[3], (4, Ok("c.example".to_owned())));
+        assert_eq!(got[4], (6, Ok("d.example".to_owned())));
+    }
+
+    #[test]
+    fn a_letter_that_ends_like_a_latin_1_space_is_kept() {
+        // U+00E0 is C3 A0 in UTF-8.
+        assert_eq!(taken("hà\n".as_bytes()), [(1, "hà".to_owned())]);
+    }
+
+    #[test]
+    fn an_endless_line_is_one_error_and_the_next_line_is_read() {
+        let endless = io::repeat(b'x').take(50 * 1024 * 1024).chain(&b"\nnext.example\n"[..]);
+        let mut lines = Lines::new(BufReader::new(endless));
+        assert!(matches!(lines.next(), Some(Err(Error::TooLong { number: 1, limit: MAX_LINE_BYTES }))));
+        assert!(lines.lines.line.capacity() <= 2 * MAX_LINE_BYTES + 64);
+        assert_eq!(lines.next().unwrap().unwrap().text, "next.example");
+        assert!(lines.next().is_none());
+    }
+
+    #[test]
+    fn a_line_at_the_limit_is_read_and_one_byte_more_is_not() {
+        let line = |len: usize| [vec![b'x'; len], b"\r\n".to_vec()].concat();
+        assert!(values(&line(MAX_LINE_BYTES))[0].1.is_ok());
+        assert!(values(&line(MAX_LINE_BYTES + 1))[0].1.is_err());
+    }
+
+    #[test]
+    fn a_failing_reader_is_one_error_and_the_end() {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::other("gone"))
+            }
+        }
+        let mut lines = Lines::new(BufReader::new((&b"one.example\n"[..]).chain(Broken)));
+        assert!(lines.next().unwrap().is_ok());
+        assert!(matches!(lines.next(), Some(Err(Error::Read { number: 1, .. }))));
+        assert!(lines.next().is_none());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_bytes_are_read_to_the_end_with_rising_numbers(input in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let ends = input.iter().filter(|&&b| b == b'\n').count() as u64;
+            let numbers: Vec<u64> = values(&input).into_iter().map(|(n, _)| n).collect();
+            prop_assert!(numbers.is_sorted_by(|a, b| a < b));
+            prop_assert!(numbers.last().is_none_or(|&last| last <= ends + 1));
+        }
+    }
+}
