@@ -127,6 +127,15 @@ fn a_file_that_takes_a_removed_file_s_inode_inherits_nothing() {
 }
 
 #[test]
+fn a_file_with_a_second_name_keeps_its_content_when_the_first_goes() {
+    let bench = Bench::new(Disk::forgetful);
+    let steps = ["create a", "write kept", "fsync", "link a b", "unlink a", "syncdir .", "kill"];
+    bench.run(&steps);
+    bench.disk.cut_power(None);
+    assert_eq!((bench.read("a"), bench.read("b").as_deref()), (None, Some("kept")));
+}
+
+#[test]
 fn a_truncation_is_durable_with_the_next_sync() {
     let bench = Bench::new(Disk::forgetful);
     bench.run(&["create a", "write 123456", "fsync", "truncate 3", "fsync", "truncate 1", "kill"]);

@@ -6,7 +6,7 @@
  *   close
  *   write TEXT | pwrite AT TEXT | writev A B
  *   fsync | fdatasync | truncate SIZE | reserve SIZE
- *   rename FROM TO | unlink PATH | mkdir PATH | syncdir PATH
+ *   rename FROM TO | link FROM TO | unlink PATH | mkdir PATH | syncdir PATH
  *   fill SIZE                    a write of SIZE bytes, all `f`
  *   wait PATH                    until that file is there
  *   kill                         SIGKILL, as the power cut of the tests
@@ -67,6 +67,8 @@ static long run(char *word, int *fd)
         return fallocate(*fd, FALLOC_FL_KEEP_SIZE, 0, atol(a));
     if (strcmp(verb, "rename") == 0)
         return rename(a, b);
+    if (strcmp(verb, "link") == 0)
+        return link(a, b);
     if (strcmp(verb, "unlink") == 0)
         return unlink(a);
     if (strcmp(verb, "mkdir") == 0)

@@ -1,6 +1,8 @@
 //! What tests share: a hub of their own in its own process, certificates,
 //! clients, a disk that fails on command.
 
+#![allow(dead_code, unused_imports, reason = "each promise takes of this what it needs")]
+
 pub(crate) mod disk;
 pub(crate) mod hub;
 pub(crate) mod listener;
@@ -9,7 +11,6 @@ pub(crate) mod peer;
 pub(crate) mod publisher;
 pub(crate) mod seed;
 
-#[expect(unused_imports, reason = "each test takes what it needs")]
 pub(crate) use self::{
     disk::Disk,
     hub::{Builder, Credentials, Refused, TestHub},
