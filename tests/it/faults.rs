@@ -177,6 +177,26 @@ async fn a_full_disk_makes_the_hub_read_only_and_room_and_a_restart_heal_it() {
     assert_recovers(&mut hub, &[&held]).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_fails_during_recovery_costs_nothing() {
+    let mut hub = hub_on(Disk::forgetful).await;
+    let before = publish(&hub, "before").await;
+    hub.kill9();
+    for fault in ["fail-write *.sst 0", "fail-sync *.sst 0", "fail-sync MANIFEST-* 0", "no-space 100"] {
+        hub.disk().cut_power(None);
+        hub.disk().set(fault);
+        let refused = hub.try_serve().await.unwrap_err();
+        assert!(!refused.status.success(), "{fault}");
+        assert!(
+            hub.disk().hits().iter().any(|hit| hit.starts_with(fault.split(' ').next().unwrap())),
+            "{fault}"
+        );
+    }
+    hub.disk().set("");
+    hub.disk().cut_power(None);
+    assert_recovers(&mut hub, &[&before]).await;
+}
+
 /// A hub that published two groups and was killed, so that both lie in its
 /// write-ahead log.
 async fn killed_hub() -> (TestHub, Vec<String>, Vec<String>) {
