@@ -224,3 +224,32 @@ async fn subscribers_go_on_after_a_restore_and_those_ahead_of_it_are_told() {
     hub.terminate().await;
     hub.verify();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_restored_twice_issues_no_position_twice() {
+    let mut seed = Seed::of_this_run("restore twice");
+    let mut hub = hub().await;
+    let mut feed = feed(&hub, &mut seed);
+    publish(&mut feed, &mut seed, 5).await;
+    let backup = hub.backup("backup");
+    let mut lives = Vec::new();
+    for _ in 0..2 {
+        hub.terminate().await;
+        hub.restore(&backup);
+        hub.serve().await;
+        let mut feed = Publisher::new(hub.peer("a", "system/feed"), seed.fork(), 0, item).starting_at(5);
+        publish(&mut feed, &mut seed, 5).await;
+        let listener = Listener::new(hub.peer("c", "system/fw"), "c by token").keeping_every_token();
+        let listener = hear(listener, &mut seed, 10).await;
+        assert_exact(&listener, 10);
+        lives.push(listener);
+    }
+    let ids = |listener: &Listener| listener.heard[5..].iter().map(|heard| heard.event_id.clone()).collect();
+    let (first, second): (BTreeSet<_>, BTreeSet<_>) = (ids(&lives[0]), ids(&lives[1]));
+    assert!(first.is_disjoint(&second), "event ids were issued twice");
+    let End::Broken(status) = lives[0].session(&mut seed, u64::MAX, |_| false).await else {
+        panic!("a token of the first life was taken in the second")
+    };
+    let reason = reason(&status).unwrap_or_default();
+    assert!(reason.starts_with("RESUME_TOKEN_"), "{status:?}");
+}

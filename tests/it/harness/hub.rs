@@ -242,7 +242,9 @@ impl TestHub {
     /// Puts what the backup `from` holds in the place of the store, which is
     /// kept beside it.
     pub(crate) fn restore(&self, from: &Path) {
-        fs::rename(self.data_dir(), self.path("data.before")).unwrap();
+        let before = (0..).map(|number| self.path(&format!("data.before{number}")));
+        let before = before.into_iter().find(|path| !path.try_exists().unwrap()).unwrap();
+        fs::rename(self.data_dir(), before).unwrap();
         let output =
             self.command(&["restore", "--from"]).arg(from).arg("--to").arg(self.data_dir()).output().unwrap();
         self.disk.iter().for_each(Disk::settle);
