@@ -20,7 +20,12 @@
 )]
 
 mod authz_matrix;
+mod crash;
+mod faults;
 mod floors;
+mod harness;
 mod proto_contract;
+mod resume;
+mod shim;
 mod streams;
 mod tls;

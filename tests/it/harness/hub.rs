@@ -1,0 +1,421 @@
+//! Decides how a test gets a hub: the real binary in a process of its own,
+//! with its own roster, certificates and directory.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs::{self, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::Mutex;
+
+use luytre::base::clock::{Clock as _, SystemClock, Timestamp};
+use luytre::model::principal::{Role, SpiffeId};
+use luytre::pki::directory::{CLIENT_CA, CLIENT_CRL, Directory, SERVER_CA};
+use luytre::pki::issue::{Leaf, lifetime};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::sync::watch;
+
+use super::patience::{eventually, patiently};
+use super::{Disk, Peer};
+
+/// The trust domain of every hub under test.
+pub(crate) const TRUST_DOMAIN: &str = "test.luytre.example";
+
+/// A hub to be.
+#[derive(Debug, Default)]
+pub(crate) struct Builder {
+    organisations: BTreeSet<String>,
+    principals: BTreeMap<(String, String), Vec<Role>>,
+    config: String,
+}
+
+/// A certificate and its key.
+#[derive(Debug, Clone)]
+pub(crate) struct Credentials {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
+/// The hub did not come up.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) status: ExitStatus,
+    pub(crate) stderr: String,
+}
+
+/// A hub in a process of its own.
+#[derive(Debug)]
+pub(crate) struct TestHub {
+    dir: tempfile::TempDir,
+    pki: Directory,
+    issued: Mutex<BTreeMap<String, Credentials>>,
+    disk: Option<Disk>,
+    child: Option<Child>,
+    address: watch::Sender<SocketAddr>,
+    http: SocketAddr,
+}
+
+impl Builder {
+    /// A principal with its roles, and its organisation if it is the first.
+    /// The name reads `system/feed` or `user/an`.
+    pub(crate) fn principal(mut self, organisation: &str, name: &str, roles: &[Role]) -> Self {
+        self.principals.insert((organisation.to_owned(), name.to_owned()), roles.to_vec());
+        self.organisation(organisation)
+    }
+
+    /// An organisation.
+    pub(crate) fn organisation(mut self, slug: &str) -> Self {
+        self.organisations.insert(slug.to_owned());
+        self
+    }
+
+    /// Further lines of the configuration.
+    pub(crate) fn config(mut self, toml: &str) -> Self {
+        self.config.push_str(toml);
+        self.config.push('\n');
+        self
+    }
+
+    /// A hub whose directory is initialised and that does not run yet.
+    pub(crate) fn prepare(self) -> TestHub {
+        let dir = tempfile::Builder::new().prefix("luytre-it-").tempdir().unwrap();
+        let builder = self.organisation("hub");
+        fs::write(dir.path().join("roster.json"), builder.roster()).unwrap();
+        let pki =
+            Directory::init(&dir.path().join("pki"), TRUST_DOMAIN, now(), lifetime::REVOCATION_LIST).unwrap();
+        let leaf = Leaf::Server { dns: vec!["localhost".to_owned()], ip: vec![Ipv4Addr::LOCALHOST.into()] };
+        pki.issue(&leaf, "server", now(), lifetime::SERVER).unwrap();
+        let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        let hub = TestHub {
+            pki,
+            issued: Mutex::default(),
+            disk: None,
+            child: None,
+            address: watch::Sender::new(nowhere),
+            http: nowhere,
+            dir,
+        };
+        fs::write(hub.path("hub.toml"), hub.toml(&builder.config)).unwrap();
+        let roster = hub.path("roster.json");
+        let operator = hub.spiffe("hub", "user/operator");
+        let words =
+            ["--roster", roster.to_str().unwrap(), "--operator", &operator, "--trust-domain", TRUST_DOMAIN];
+        let done = hub.command(&["init"]).arg("--data").arg(hub.data_dir()).args(words).output().unwrap();
+        assert!(done.status.success(), "luytred init: {}", String::from_utf8_lossy(&done.stderr));
+        hub
+    }
+
+    /// A hub that serves.
+    pub(crate) async fn start(self) -> TestHub {
+        let mut hub = self.prepare();
+        hub.serve().await;
+        hub
+    }
+
+    fn roster(&self) -> String {
+        let organisations: Vec<_> = self
+            .organisations
+            .iter()
+            .map(|slug| serde_json::json!({ "slug": slug, "name_vi": slug, "name_en": slug, "kind": "test" }))
+            .collect();
+        let principals: Vec<_> = self
+            .principals
+            .iter()
+            .map(|((org, name), roles)| {
+                let roles: Vec<_> = roles.iter().map(|role| role.as_str()).collect();
+                serde_json::json!({ "id": spiffe(org, name), "roles": roles })
+            })
+            .collect();
+        serde_json::json!({ "organisations": organisations, "role_assignments": [], "principals": principals }).to_string()
+    }
+}
+
+fn spiffe(organisation: &str, name: &str) -> String {
+    format!("spiffe://{TRUST_DOMAIN}/org/{organisation}/{name}")
+}
+
+fn now() -> Timestamp {
+    SystemClock.now()
+}
+
+impl TestHub {
+    pub(crate) fn builder() -> Builder {
+        Builder::default()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The directory of everything that belongs to this hub.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The store's directory.
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.path("data")
+    }
+
+    /// Where authorities and certificates lie.
+    pub(crate) fn pki(&self) -> &Directory {
+        &self.pki
+    }
+
+    /// Where agencies connect, of the present or last run.
+    pub(crate) fn grpc(&self) -> SocketAddr {
+        *self.address.borrow()
+    }
+
+    /// Where health and metrics are read.
+    pub(crate) fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// The SPIFFE identity of `name` in `organisation`.
+    pub(crate) fn spiffe(&self, organisation: &str, name: &str) -> String {
+        spiffe(organisation, name)
+    }
+
+    /// What the hub has said so far, over all its runs.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.path("hub.log")).unwrap_or_default()
+    }
+
+    /// From the next start on the hub lives on this disk.
+    pub(crate) fn put_on(&mut self, disk: fn(&Path) -> Disk) {
+        self.disk = Some(disk(&self.data_dir()));
+    }
+
+    /// The disk that the hub lives on.
+    pub(crate) fn disk(&self) -> &Disk {
+        self.disk.as_ref().expect("put_on was called")
+    }
+
+    fn toml(&self, more: &str) -> String {
+        let mut text = String::new();
+        // A plain path is quoted alike in Rust and TOML.
+        let quoted = |name: &str| format!("{:?}", self.path(name));
+        writeln!(text, "data_dir = {}", quoted("data")).unwrap();
+        writeln!(text, "ready_file = {}", quoted("ready")).unwrap();
+        writeln!(text, "[grpc]\nlisten = \"127.0.0.1:0\"").unwrap();
+        writeln!(text, "cert = {}", quoted("pki/server.pem")).unwrap();
+        writeln!(text, "key = {}", quoted("pki/server.key")).unwrap();
+        writeln!(text, "client_ca = {}", quoted(&format!("pki/{CLIENT_CA}"))).unwrap();
+        writeln!(text, "client_crl = {}", quoted(&format!("pki/{CLIENT_CRL}"))).unwrap();
+        writeln!(text, "[http]\nlisten = \"127.0.0.1:0\"\n{more}").unwrap();
+        text
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_luytred"));
+        command.args(words).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs `luytred <words> --data DIR`.
+    pub(crate) fn luytred(&self, words: &[&str]) -> Output {
+        let output = self.command(words).arg("--data").arg(self.data_dir()).output().unwrap();
+        // These commands do not run on the test's disk: what they wrote stays.
+        self.disk.iter().for_each(Disk::settle);
+        output
+    }
+
+    /// The store must agree with its log.
+    pub(crate) fn verify(&self) {
+        let output = self.luytred(&["verify"]);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert!(output.status.success(), "verify: {}{}", text(&output.stdout), text(&output.stderr));
+    }
+
+    /// Takes a backup of the running hub into the new directory `name`.
+    pub(crate) fn backup(&self, name: &str) -> PathBuf {
+        let to = self.path(name);
+        let config = self.path("hub.toml");
+        let output = self.command(&["backup", "--config"]).arg(config).arg("--to").arg(&to).output().unwrap();
+        assert!(output.status.success(), "backup: {}", String::from_utf8_lossy(&output.stderr));
+        to
+    }
+
+    /// Puts what the backup `from` holds in the place of the store, which is
+    /// kept beside it.
+    pub(crate) fn restore(&self, from: &Path) {
+        let before = (0..).map(|number| self.path(&format!("data.before{number}")));
+        let before = before.into_iter().find(|path| !path.try_exists().unwrap()).unwrap();
+        fs::rename(self.data_dir(), before).unwrap();
+        let output =
+            self.command(&["restore", "--from"]).arg(from).arg("--to").arg(self.data_dir()).output().unwrap();
+        self.disk.iter().for_each(Disk::settle);
+        assert!(output.status.success(), "restore: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// The store's files with this ending that hold something, oldest first.
+    pub(crate) fn files(&self, ending: &str) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        let mut directories = vec![self.data_dir()];
+        while let Some(directory) = directories.pop() {
+            for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
+                let path = entry.path();
+                if path.is_dir() {
+                    directories.push(path);
+                } else if path.extension().is_some_and(|found| found == ending)
+                    && entry.metadata().unwrap().len() > 0
+                {
+                    files.push(path);
+                }
+            }
+        }
+        files.sort();
+        files
+    }
+
+    /// The certificate of a principal, made at its first use; the roster need
+    /// not know it.
+    pub(crate) fn credentials(&self, organisation: &str, name: &str) -> Credentials {
+        let identity = spiffe(organisation, name);
+        let mut issued = self.issued.lock().unwrap();
+        if let Some(credentials) = issued.get(&identity) {
+            return credentials.clone();
+        }
+        let leaf = Leaf::Client(SpiffeId::parse(&identity).unwrap());
+        let file = format!("{organisation}-{}", name.replace('/', "-"));
+        let written = self.pki.issue(&leaf, &file, now(), lifetime::CLIENT).unwrap();
+        let credentials = Credentials { certificate: written.certificate, key: written.key };
+        issued.insert(identity, credentials.clone());
+        credentials
+    }
+
+    /// What agencies must trust, PEM.
+    pub(crate) fn server_ca(&self) -> PathBuf {
+        self.path("pki").join(SERVER_CA)
+    }
+
+    /// A client with this principal's certificate.
+    pub(crate) fn peer(&self, organisation: &str, name: &str) -> Peer {
+        let credentials = self.credentials(organisation, name);
+        Peer::new(spiffe(organisation, name), &credentials, &self.server_ca(), self.address.subscribe())
+    }
+
+    /// Starts the hub and waits until it serves.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub(crate) async fn serve(&mut self) {
+        if let Err(refused) = self.try_serve().await {
+            panic!("luytred serve: {}: {}", refused.status, refused.stderr);
+        }
+    }
+
+    /// Starts a second hub on the directory, which must end by itself: how it
+    /// ended and what it said.
+    pub(crate) async fn serve_beside(&self) -> (ExitStatus, String) {
+        let before = self.log().len();
+        let mut second = self.spawn();
+        let status = eventually("the second hub ends", async || second.try_wait().unwrap()).await;
+        (status, self.log()[before..].to_owned())
+    }
+
+    /// Starts the hub and kills it after `moment`, wherever it is by then.
+    pub(crate) async fn serve_for(&mut self, moment: std::time::Duration) {
+        let mut child = self.spawn();
+        tokio::time::sleep(moment).await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    fn spawn(&self) -> Child {
+        let _ = fs::remove_file(self.path("ready"));
+        let log = OpenOptions::new().create(true).append(true).open(self.path("hub.log")).unwrap();
+        let mut command = self.command(&["serve", "--config"]);
+        command.arg(self.path("hub.toml")).stdout(Stdio::null()).stderr(log);
+        if let Some(disk) = &self.disk {
+            command.envs(disk.environment());
+        }
+        command.spawn().unwrap()
+    }
+
+    /// Starts the hub and waits until it serves or ends.
+    pub(crate) async fn try_serve(&mut self) -> Result<(), Refused> {
+        assert!(self.child.is_none(), "the hub runs already");
+        let before = self.log().len();
+        let ready = self.path("ready");
+        let mut child = self.spawn();
+        let outcome = eventually("the hub serves or ends", async || {
+            if let Some(status) = child.try_wait().unwrap() {
+                return Some(Err(status));
+            }
+            fs::read_to_string(&ready).ok().filter(|text| text.ends_with('\n')).map(Ok)
+        })
+        .await;
+        match outcome {
+            Ok(text) => {
+                let (grpc, http) = addresses(&text);
+                self.http = http;
+                self.child = Some(child);
+                self.address.send_replace(grpc);
+                Ok(())
+            }
+            Err(status) => Err(Refused { status, stderr: self.log()[before..].to_owned() }),
+        }
+    }
+
+    /// Ends the hub as `kill -9` does.
+    pub(crate) fn kill9(&mut self) {
+        let mut child = self.child.take().expect("the hub runs");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Asks the hub to end, and waits until it has.
+    pub(crate) async fn terminate(&mut self) -> ExitStatus {
+        let mut child = self.child.take().expect("the hub runs");
+        let pid = Pid::from_child(&child);
+        kill_process(pid, Signal::TERM).unwrap();
+        eventually("the hub ends", async || child.try_wait().unwrap()).await
+    }
+
+    /// Ends the hub in good order and starts it again.
+    pub(crate) async fn restart(&mut self) {
+        let status = self.terminate().await;
+        assert!(status.success(), "{status}: {}", self.log());
+        self.serve().await;
+    }
+
+    /// Status and body of a page of the health listener.
+    pub(crate) async fn get(&self, path: &str) -> (u16, String) {
+        let (address, path) = (self.http, path.to_owned());
+        let fetch = tokio::task::spawn_blocking(move || {
+            let mut stream = TcpStream::connect(address)?;
+            write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+            let mut text = String::new();
+            stream.read_to_string(&mut text).map(|_| text)
+        });
+        let text = patiently("a page", fetch).await.unwrap().unwrap();
+        let status = text.split(' ').nth(1).and_then(|word| word.parse().ok()).unwrap();
+        (status, text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
+    }
+}
+
+/// Reads the file that says where the hub listens.
+fn addresses(text: &str) -> (SocketAddr, SocketAddr) {
+    let ready: serde_json::Value = serde_json::from_str(text).unwrap();
+    let address = |key: &str| ready[key].as_str().unwrap().parse().unwrap();
+    (address("grpc"), address("http"))
+}
+
+impl Drop for TestHub {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if std::thread::panicking() {
+            let log = self.log();
+            let tail: Vec<_> = log.lines().rev().take(40).collect();
+            eprintln!("--- the hub's last words ---");
+            tail.iter().rev().for_each(|line| eprintln!("{line}"));
+        }
+    }
+}

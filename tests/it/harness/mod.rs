@@ -1,0 +1,22 @@
+//! What tests share: a hub of their own in its own process, certificates,
+//! clients, a disk that fails on command.
+
+#![allow(dead_code, unused_imports, reason = "each promise takes of this what it needs")]
+
+pub(crate) mod disk;
+pub(crate) mod hub;
+pub(crate) mod listener;
+pub(crate) mod patience;
+pub(crate) mod peer;
+pub(crate) mod publisher;
+pub(crate) mod seed;
+
+pub(crate) use self::{
+    disk::Disk,
+    hub::{Builder, Credentials, Refused, TestHub},
+    listener::{Heard, Listener},
+    patience::eventually,
+    peer::{Peer, amber, batch, draft, text_value, value_of},
+    publisher::Publisher,
+    seed::Seed,
+};

@@ -1,0 +1,151 @@
+//! Decides how a test speaks to the hub: the generated clients over mutual
+//! TLS, apart from the product's own client, which is tested elsewhere.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::TokioIo;
+use luytre::wire::proto::v1;
+use luytre::wire::proto::v1::directory_service_client::DirectoryServiceClient;
+use luytre::wire::proto::v1::exchange_service_client::ExchangeServiceClient;
+use luytre::wire::proto::v1::subscription_service_client::SubscriptionServiceClient;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio_rustls::TlsConnector;
+use tonic::transport::{Channel, Endpoint};
+use uuid::Uuid;
+
+use super::Credentials;
+
+/// Largest answer that a test takes.
+const MAX_MESSAGE_BYTES: usize = 64 << 20;
+
+/// One principal with its certificate. Follows the hub to the port of its
+/// next start.
+#[derive(Debug, Clone)]
+pub(crate) struct Peer {
+    identity: String,
+    config: Arc<rustls::ClientConfig>,
+    address: watch::Receiver<SocketAddr>,
+}
+
+impl Peer {
+    pub(super) fn new(
+        identity: String,
+        credentials: &Credentials,
+        server_ca: &std::path::Path,
+        address: watch::Receiver<SocketAddr>,
+    ) -> Self {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(server_ca).unwrap()).unwrap();
+        let chain =
+            CertificateDer::pem_file_iter(&credentials.certificate).unwrap().map(Result::unwrap).collect();
+        let key = PrivateKeyDer::from_pem_file(&credentials.key).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain, key)
+            .unwrap();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        config.resumption = rustls::client::Resumption::disabled();
+        Self { identity, config: Arc::new(config), address }
+    }
+
+    /// The SPIFFE identity in the certificate.
+    pub(crate) fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    /// What this principal's TLS is configured with.
+    pub(crate) fn tls(&self) -> Arc<rustls::ClientConfig> {
+        Arc::clone(&self.config)
+    }
+
+    /// A connection that is made with the first call, and again when it broke.
+    pub(crate) fn channel(&self) -> Channel {
+        let peer = self.clone();
+        Endpoint::from_static("http://localhost")
+            .connect_timeout(Duration::from_secs(10))
+            .connect_with_connector_lazy(tower::service_fn(move |_| {
+                let peer = peer.clone();
+                async move {
+                    let address = *peer.address.borrow();
+                    let tcp = TcpStream::connect(address).await?;
+                    tcp.set_nodelay(true)?;
+                    let name = ServerName::try_from("localhost").expect("a name");
+                    let tls = TlsConnector::from(peer.config).connect(name, tcp).await?;
+                    Ok::<_, std::io::Error>(TokioIo::new(tls))
+                }
+            }))
+    }
+
+    /// Publishing and asking.
+    pub(crate) fn exchange(&self) -> ExchangeServiceClient<Channel> {
+        ExchangeServiceClient::new(self.channel()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    /// Receiving.
+    pub(crate) fn subscriptions(&self) -> SubscriptionServiceClient<Channel> {
+        SubscriptionServiceClient::new(self.channel()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    /// Who takes part.
+    pub(crate) fn directory(&self) -> DirectoryServiceClient<Channel> {
+        DirectoryServiceClient::new(self.channel())
+    }
+}
+
+/// An observable whose kind the hub detects.
+pub(crate) fn text_value(text: &str) -> v1::Observable {
+    v1::Observable { value: Some(v1::observable::Value::Text(text.to_owned())) }
+}
+
+/// What `text` asserts, for every member.
+pub(crate) fn draft(text: &str) -> v1::IndicatorDraft {
+    v1::IndicatorDraft {
+        observable: Some(text_value(text)),
+        marking: Some(v1::Marking { tlp: v1::Tlp::Green.into(), ..Default::default() }),
+        ..Default::default()
+    }
+}
+
+/// The same for the named organisations only.
+pub(crate) fn amber(mut draft: v1::IndicatorDraft, organisations: &[&str]) -> v1::IndicatorDraft {
+    draft.marking = Some(v1::Marking {
+        tlp: v1::Tlp::Amber.into(),
+        organisations: organisations.iter().map(|slug| format!("organisations/{slug}")).collect(),
+        ..Default::default()
+    });
+    draft
+}
+
+/// A request to publish.
+pub(crate) fn batch(request_id: Uuid, indicators: Vec<v1::IndicatorDraft>) -> v1::PublishIndicatorsRequest {
+    v1::PublishIndicatorsRequest { request_id: request_id.to_string(), indicators }
+}
+
+/// The value of an indicator as text.
+pub(crate) fn value_of(indicator: &v1::Indicator) -> String {
+    use v1::observable::Value;
+    let observable = indicator.observable.clone().unwrap_or_default();
+    match observable.value {
+        Some(
+            Value::Text(text)
+            | Value::Ipv4(text)
+            | Value::Ipv6(text)
+            | Value::Cidr(text)
+            | Value::Endpoint(text)
+            | Value::Domain(text)
+            | Value::Url(text),
+        ) => text,
+        Some(Value::File(file)) => {
+            [file.sha256, file.sha1, file.md5].into_iter().find(|hash| !hash.is_empty()).unwrap_or_default()
+        }
+        None => String::new(),
+    }
+}
