@@ -6,7 +6,7 @@ use crate::hub;
 
 pub(super) fn verify(options: &Verify, data: &mut Data) -> Result<(), Failure> {
     let bar = output::progress(None, false);
-    let report = hub::verify(&options.data, &mut |progress| bar.set_message(progress.to_string()));
+    let report = hub::verify(&options.data, |progress| bar.set_message(progress.to_string()));
     bar.finish_and_clear();
     let report = report?;
     if options.json {
