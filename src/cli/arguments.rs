@@ -106,6 +106,8 @@ pub(super) enum Command {
     Revoke(Revoke),
     /// Report that you met an indicator, or did not · Báo cáo đã gặp
     Sight(Sight),
+    /// Make authorities, issue and revoke certificates · Chứng thư số
+    Pki(super::pki::Args),
     /// Print completions for a shell
     Completions(Completions),
 }

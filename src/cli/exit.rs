@@ -34,6 +34,8 @@ pub(super) enum Failure {
     Interrupted(String),
     /// Reading or writing failed.
     Io(String),
+    /// A certificate could not be made, issued or revoked.
+    Pki(String),
     /// The reader of our output went away, as `head` does.
     NobodyReads,
     /// The hub, or the way to it.
@@ -46,7 +48,8 @@ impl Failure {
         match self {
             // Rendered by clap, or by us in its manner.
             Self::Usage(text) => Some(text.trim_end().to_owned()),
-            Self::Configuration(text) | Self::NoInput(text) | Self::Interrupted(text) | Self::Io(text) => {
+            Self::Configuration(text) | Self::NoInput(text) | Self::Interrupted(text) | Self::Io(text)
+            | Self::Pki(text) => {
                 Some(format!("luytre: {text}"))
             }
             Self::Client(error) => Some(format!("luytre: {error}{}", advice(error))),
@@ -59,7 +62,7 @@ impl Failure {
         match self {
             Self::NobodyReads => OK,
             Self::Usage(_) => USAGE,
-            Self::SomeRefused => DATA,
+            Self::SomeRefused | Self::Pki(_) => DATA,
             Self::NoInput(_) => NO_INPUT,
             Self::Io(_) => IO,
             Self::Interrupted(_) => TRY_LATER,

@@ -74,9 +74,13 @@ fn execute(arguments: Arguments, environment: &Environment, data: &mut Data) -> 
         (false, true) => "info,luytre=debug",
     });
     // Commands that need no hub.
-    if let Command::Completions(shell) = &arguments.command {
-        return arguments::completions(shell, data);
-    }
+    let arguments = match arguments {
+        Arguments { command: Command::Completions(shell), .. } => return arguments::completions(&shell, data),
+        Arguments { command: Command::Pki(pki), .. } => {
+            return pki::run(pki).map_err(|error| Failure::Pki(error.to_string()));
+        }
+        arguments => arguments,
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -102,6 +106,6 @@ async fn converse(arguments: Arguments, environment: &Environment, data: &mut Da
         Command::Get(options) => single::get(&client, &options, data).await,
         Command::Revoke(options) => single::revoke(&client, &options, data).await,
         Command::Sight(options) => single::sight(&client, &options, data).await,
-        Command::Completions(_) => Ok(()),
+        Command::Pki(_) | Command::Completions(_) => Ok(()),
     }
 }
