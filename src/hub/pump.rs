@@ -179,8 +179,11 @@ impl Pump {
                         return Ok(());
                     }
                 }
-                durable = written.wait_for(|w| acking.is_some_and(|n| *w >= n)), if acking.is_some() => {
-                    drop(durable.map_err(Error::internal)?);
+                durable = async {
+                    // The guard must not live across the next await.
+                    written.wait_for(|w| acking.is_some_and(|n| *w >= n)).await.map(drop)
+                }, if acking.is_some() => {
+                    durable.map_err(Error::internal)?;
                     if let Some((_, token)) = self.acking.take() {
                         if self.send(out, &displaced, Frame::Acked(token)).await?.is_err() {
                             return Ok(());
