@@ -1,11 +1,4 @@
 //! Decides assembly: configuration, listener, drain, telemetry.
-<<<<<<< HEAD
-
-pub mod connections;
-pub mod handshake;
-pub mod listener;
-pub mod sever;
-=======
 //!
 //! | module | decides |
 //! |---|---|
@@ -39,4 +32,3 @@ pub mod tls;
 pub use error::Error;
 pub use ready::Ready;
 pub use run::{Assembly, Sockets, serve};
->>>>>>> h/server
