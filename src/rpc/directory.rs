@@ -46,7 +46,7 @@ impl DirectoryService for Directory {
         let (page, next_page_token) =
             page::cut(list, all, |view| view.organisation.slug.as_str(), size, &page_token)
                 .map_err(status)?;
-        let organisations = page.into_iter().map(|view| show(view)).collect();
+        let organisations = page.into_iter().map(show).collect();
         Ok(Response::new(v1::ListOrganisationsResponse { organisations, next_page_token }))
     }
 
