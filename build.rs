@@ -1,6 +1,8 @@
 //! Compiles `proto/` with protox, a protobuf compiler in Rust, so that no
 //! `protoc` is needed.
 
+#![expect(clippy::disallowed_methods, reason = "a build script writes where Cargo's environment says")]
+
 use std::error::Error;
 use std::path::PathBuf;
 use std::{env, fs};

@@ -1,1 +1,3 @@
 //! Decides the commands of luytre and luytred.
+
+pub mod pki;

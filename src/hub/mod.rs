@@ -1,1 +1,56 @@
-//! Decides the engine: the only module that decides and writes.
+//! Decides what the hub knows and who hears of it: the engine. One file per
+//! noun; no transport type in any signature.
+//!
+//! * [`apply`] decides what an entry does, [`writer`] in what order;
+//! * [`publish`], [`revoke`], [`sighting`] bring entries to the writer;
+//! * [`fetch`], [`list`], [`lookup`] ask; [`subscribe`] and [`pump`] follow;
+//! * [`verify`] and [`backup`] look after what is stored.
+
+pub mod apply;
+pub mod backup;
+pub mod caller;
+pub mod cursors;
+pub mod directory;
+pub mod engine;
+pub mod error;
+pub mod fetch;
+pub mod genesis;
+pub mod list;
+pub mod lookup;
+pub mod proposal;
+pub mod publish;
+pub mod pump;
+pub mod revoke;
+pub mod select;
+pub mod shared;
+pub mod sighting;
+pub mod subscribe;
+pub mod tail;
+pub mod verify;
+pub mod writer;
+
+pub use backup::{BackupReport, RepairReport, RestoreReport, repair_tail, restore};
+pub use caller::{Caller, PeerCertificate};
+pub use engine::{Hub, Options, OrganisationView, Statistics};
+pub use error::Error;
+pub use fetch::Found;
+pub use list::Page;
+pub use lookup::Match;
+pub use publish::{Effect, Published, Rejection};
+pub use pump::{Command, Pump};
+pub use sighting::SightingName;
+pub use subscribe::{Open, Opened, Start, SubscriptionRecord};
+pub use verify::{VerifyReport, verify};
+
+/// What a failure of the store means for a caller.
+fn store_error(error: crate::store::Error) -> Error {
+    use crate::store::Error as Store;
+    match &error {
+        Store::Corrupt { .. } | Store::DamagedTail { .. } => Error::new(
+            error::Reason::DataCorrupt,
+            "stored data is damaged; the hub's operator must act",
+        )
+        .with_source(error),
+        _ => Error::internal(error),
+    }
+}

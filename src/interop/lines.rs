@@ -54,13 +54,19 @@ impl Error {
 }
 
 /// Lines of bytes without their ends, each at most `limit` bytes.
-#[derive(Debug)]
 pub(super) struct ByteLines<R> {
     input: R,
     limit: usize,
     number: u64,
     pub(super) line: Vec<u8>,
     ended: bool,
+}
+
+impl<R> std::fmt::Debug for ByteLines<R> {
+    /// The position only: values do not belong in logs.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ByteLines(line {})", self.number)
+    }
 }
 
 /// A byte-order mark in UTF-8.

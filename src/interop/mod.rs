@@ -6,6 +6,7 @@
 pub mod jsonl;
 mod lines;
 pub mod plain;
+pub mod roster;
 
 #[cfg(test)]
 mod tests;

@@ -1,1 +1,4 @@
-//! Decides pure decisions: may this role call this method; may this viewer see this record.
+//! Decides what needs no state: may this role call this method; may this viewer see this record.
+
+pub mod access;
+pub mod visibility;

@@ -1,1 +1,16 @@
 //! Decides the gRPC face: unpack, convert, call, wrap.
+
+mod call;
+mod directory;
+mod exchange;
+mod face;
+mod layers;
+mod page;
+pub mod status;
+mod subscribe;
+mod subscription;
+#[cfg(test)]
+mod tests;
+
+pub use face::{Face, MAX_MESSAGE_BYTES};
+pub use layers::metrics::Metrics;

@@ -85,7 +85,7 @@ impl<'a> Batch<'a> {
     ///
     /// # Errors
     /// If the store has lost its families.
-    pub fn requests(&mut self, group: Position, packed: &[u8]) -> Result<(), Error> {
+    pub fn requests(&mut self, group: u64, packed: &[u8]) -> Result<(), Error> {
         self.put(Family::Meta, &keys::request(group), packed)
     }
 
@@ -93,7 +93,7 @@ impl<'a> Batch<'a> {
     ///
     /// # Errors
     /// If the store has lost its families.
-    pub fn forget_requests(&mut self, group: Position) -> Result<(), Error> {
+    pub fn forget_requests(&mut self, group: u64) -> Result<(), Error> {
         self.inner.delete_cf(self.store.family(Family::Meta)?, keys::request(group));
         Ok(())
     }

@@ -187,7 +187,22 @@ impl Store {
     pub fn commit(&self, batch: Batch<'_>) -> Result<(), Error> {
         let mut options = WriteOptions::default();
         options.set_sync(true);
-        Ok(self.db.write_opt(batch.into_inner(), &options)?)
+        #[expect(clippy::disallowed_methods, reason = "the store writes here")]
+        let written = self.db.write_opt(batch.into_inner(), &options);
+        Ok(written?)
+    }
+
+    /// Commits `batch` without waiting for the disk: for copies that are
+    /// thrown away.
+    ///
+    /// # Errors
+    /// Whatever the engine answers.
+    pub fn commit_unsynced(&self, batch: Batch<'_>) -> Result<(), Error> {
+        let mut options = WriteOptions::default();
+        options.disable_wal(true);
+        #[expect(clippy::disallowed_methods, reason = "the store writes here, and one line up")]
+        let written = self.db.write_opt(batch.into_inner(), &options);
+        Ok(written?)
     }
 
     /// A record of [`Family::Meta`] under its full key.

@@ -128,10 +128,11 @@ pub fn latest(handle: Position) -> [u8; NUMBER_KEY_BYTES] {
     number_key(KeyKind::Latest, handle.raw())
 }
 
-/// Key of a commit group's answered requests, by the group's first position.
+/// Key of a commit group's answered requests, by a rising number of its own:
+/// a group whose items were all unchanged has requests but no position.
 #[must_use]
-pub fn request(group: Position) -> [u8; NUMBER_KEY_BYTES] {
-    number_key(KeyKind::Request, group.raw())
+pub fn request(group: u64) -> [u8; NUMBER_KEY_BYTES] {
+    number_key(KeyKind::Request, group)
 }
 
 fn number_key(kind: KeyKind, number: u64) -> [u8; NUMBER_KEY_BYTES] {

@@ -200,6 +200,26 @@ impl std::fmt::Debug for Scan<'_> {
 }
 
 impl Scan<'_> {
+    /// The chunk at hand, in place: position of its first item, and bytes.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], or whatever the engine answers.
+    pub fn peek(&self) -> Result<Option<(Position, &[u8])>, Error> {
+        let Some((key, value)) = self.iterator.item() else {
+            self.iterator.status()?;
+            return Ok(None);
+        };
+        let first = keys::number_of(key).ok_or_else(|| Error::corrupt("log key", key))?;
+        Ok(Some((Position::from_raw(first), value)))
+    }
+
+    /// Goes on to the next chunk.
+    pub fn advance(&mut self) {
+        if self.iterator.valid() {
+            self.iterator.next();
+        }
+    }
+
     /// The next chunk; `None` at the end.
     ///
     /// # Errors

@@ -6,7 +6,8 @@
 //! * [`record`]: values and latest, the records that decide uniqueness;
 //! * [`postings`]: from a term to the records that carry it;
 //! * [`requests`]: what was answered, for idempotent retries;
-//! * [`roster`]: organisations, principals and audience classes;
+//! * [`roster`], [`subscription`]: organisations, principals, audience classes; named
+//!   subscriptions and their cursors;
 //! * [`batch`], [`db`], [`log`]: writing a commit group, opening, reading.
 
 pub mod batch;
@@ -21,6 +22,7 @@ pub mod record;
 pub mod repair;
 pub mod requests;
 pub mod roster;
+pub mod subscription;
 
 pub use batch::Batch;
 pub use db::{Error, Store, Tuning};

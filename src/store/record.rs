@@ -8,7 +8,7 @@ use crate::model::position::Position;
 
 const FORMAT: u8 = 1;
 const ELEMENT_BYTES: usize = 34;
-const LATEST_BYTES: usize = 14;
+const LATEST_BYTES: usize = 15;
 
 /// One producer's assertion about a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +82,8 @@ pub struct Latest {
     pub class: ClassNo,
     /// Where the record stands in its life.
     pub state: State,
+    /// Whether the class ever changed since birth.
+    pub reclassed: bool,
 }
 
 /// Encodes a latest record.
@@ -94,7 +96,7 @@ pub fn encode_latest(latest: &Latest) -> [u8; LATEST_BYTES] {
     head.copy_from_slice(&[FORMAT]);
     newest.copy_from_slice(&latest.newest.raw().to_be_bytes());
     class.copy_from_slice(&latest.class.0.to_be_bytes());
-    state.copy_from_slice(&[latest.state.number()]);
+    state.copy_from_slice(&[latest.state.number(), u8::from(latest.reclassed)]);
     out
 }
 
@@ -104,14 +106,16 @@ pub fn decode_latest(bytes: &[u8]) -> Option<Latest> {
     let bytes: &[u8; LATEST_BYTES] = bytes.try_into().ok()?;
     let ([format], rest) = bytes.split_first_chunk::<1>()?;
     let (newest, rest) = rest.split_first_chunk::<8>()?;
-    let (class, state) = rest.split_first_chunk::<4>()?;
+    let (class, rest) = rest.split_first_chunk::<4>()?;
+    let &[state, reclassed] = rest else { return None };
     if *format != FORMAT {
         return None;
     }
     Some(Latest {
         newest: Position::from_raw(u64::from_be_bytes(*newest)),
         class: ClassNo(u32::from_be_bytes(*class)),
-        state: State::from_number(*state.first()?)?,
+        state: State::from_number(state)?,
+        reclassed: reclassed != 0,
     })
 }
 
@@ -148,8 +152,8 @@ mod tests {
         }
 
         #[test]
-        fn a_latest_record_decodes_to_what_was_encoded(newest: u64, class: u32, state in state()) {
-            let latest = Latest { newest: Position::from_raw(newest), class: ClassNo(class), state };
+        fn a_latest_record_decodes_to_what_was_encoded(newest: u64, class: u32, state in state(), reclassed: bool) {
+            let latest = Latest { newest: Position::from_raw(newest), class: ClassNo(class), state, reclassed };
             prop_assert_eq!(decode_latest(&encode_latest(&latest)), Some(latest));
         }
 

@@ -47,13 +47,14 @@ pub enum ItemOutcome {
     Written(Position),
     /// The same content stood at this position already.
     Unchanged(Position),
-    /// Refused: an encoded `google.rpc.Status`-like record of the face.
-    Rejected(Vec<u8>),
+    /// Refused by what stood in the log: a number from [`REFUSALS_FROM`] on.
+    Refused(u32),
 }
 
 const WRITTEN: u32 = 1;
 const UNCHANGED: u32 = 2;
-const REJECTED: u32 = 3;
+/// Numbers of refusals begin here; the engine gives them their meaning.
+pub const REFUSALS_FROM: u32 = 16;
 
 /// Packs outcomes run by run: consecutive positions cost one number.
 #[must_use]
@@ -63,7 +64,7 @@ pub fn pack(outcomes: &[ItemOutcome]) -> Vec<proto::OutcomeRun> {
         let effect = match outcome {
             ItemOutcome::Written(_) => WRITTEN,
             ItemOutcome::Unchanged(_) => UNCHANGED,
-            ItemOutcome::Rejected(_) => REJECTED,
+            ItemOutcome::Refused(number) => *number,
         };
         let run = match runs.last_mut() {
             Some(run) if run.effect == effect => run,
@@ -86,7 +87,7 @@ pub fn pack(outcomes: &[ItemOutcome]) -> Vec<proto::OutcomeRun> {
                 }
             }
             ItemOutcome::Written(at) | ItemOutcome::Unchanged(at) => run.positions.push(at.raw()),
-            ItemOutcome::Rejected(status) => run.rejections.push(status.clone().into()),
+            ItemOutcome::Refused(_) => {}
         }
         run.count += 1;
     }
@@ -106,7 +107,7 @@ pub fn unpack(runs: &[proto::OutcomeRun]) -> Option<Vec<ItemOutcome>> {
                 }
                 WRITTEN => ItemOutcome::Written(Position::from_raw(*run.positions.get(n)?)),
                 UNCHANGED => ItemOutcome::Unchanged(Position::from_raw(*run.positions.get(n)?)),
-                REJECTED => ItemOutcome::Rejected(run.rejections.get(n)?.to_vec()),
+                number if number >= REFUSALS_FROM => ItemOutcome::Refused(number),
                 _ => return None,
             });
         }
@@ -117,8 +118,9 @@ pub fn unpack(runs: &[proto::OutcomeRun]) -> Option<Vec<ItemOutcome>> {
 /// The index over answered requests: which group answered which request.
 #[derive(Debug, Default)]
 pub struct Index {
-    groups: FxHashMap<RequestKey, Position>,
-    order: VecDeque<(Timestamp, Position, Vec<RequestKey>)>,
+    groups: FxHashMap<RequestKey, u64>,
+    order: VecDeque<(Timestamp, u64, Vec<RequestKey>)>,
+    last: u64,
 }
 
 impl Index {
@@ -131,15 +133,22 @@ impl Index {
         let mut records = store.records(Family::Meta, &[KeyKind::Request.byte()])?;
         while let Some((key, value)) = records.next_record()? {
             let damaged = || Error::corrupt("requests", &key);
-            let group = Position::from_raw(keys::number_of(&key).ok_or_else(damaged)?);
+            let group = keys::number_of(&key).ok_or_else(damaged)?;
             let packed = proto::RequestGroup::decode(value.as_slice()).map_err(|_| damaged())?;
             index.add(group, &packed);
         }
         Ok(index)
     }
 
+    /// A number for the next group.
+    #[must_use]
+    pub const fn next_group(&self) -> u64 {
+        self.last.saturating_add(1)
+    }
+
     /// Adds a group's requests.
-    pub fn add(&mut self, group: Position, packed: &proto::RequestGroup) {
+    pub fn add(&mut self, group: u64, packed: &proto::RequestGroup) {
+        self.last = self.last.max(group);
         let keys: Vec<RequestKey> =
             packed.requests.iter().filter_map(|r| r.key.as_ref().try_into().ok()).collect();
         let time = packed.requests.last().map_or(0, |r| r.time);
@@ -151,7 +160,7 @@ impl Index {
 
     /// The group that answered a request.
     #[must_use]
-    pub fn group(&self, key: &RequestKey) -> Option<Position> {
+    pub fn group(&self, key: &RequestKey) -> Option<u64> {
         self.groups.get(key).copied()
     }
 
@@ -168,7 +177,7 @@ impl Index {
     }
 
     /// Takes the oldest group out if it is past its time or one too many.
-    pub fn forget_one(&mut self, now: Timestamp) -> Option<Position> {
+    pub fn forget_one(&mut self, now: Timestamp) -> Option<u64> {
         let (time, ..) = self.order.front()?;
         if now.since(*time) < RETENTION && self.groups.len() <= MAX_REMEMBERED {
             return None;
@@ -188,7 +197,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Corrupt`], or whatever the engine answers.
-    pub fn requests(&self, group: Position) -> Result<Option<proto::RequestGroup>, Error> {
+    pub fn requests(&self, group: u64) -> Result<Option<proto::RequestGroup>, Error> {
         self.small(&keys::request(group))?
             .map(|bytes| {
                 proto::RequestGroup::decode(bytes.as_slice())
@@ -208,7 +217,7 @@ mod tests {
         prop_oneof![
             any::<u32>().prop_map(|n| ItemOutcome::Written(Position::from_raw(n.into()))),
             any::<u32>().prop_map(|n| ItemOutcome::Unchanged(Position::from_raw(n.into()))),
-            proptest::collection::vec(any::<u8>(), 0..4).prop_map(ItemOutcome::Rejected),
+            (REFUSALS_FROM..20).prop_map(ItemOutcome::Refused),
         ]
     }
 

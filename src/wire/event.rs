@@ -9,10 +9,11 @@ use uuid::Uuid;
 
 use crate::base::clock::Timestamp;
 use crate::model::indicator::lifecycle::Revocation;
-use crate::model::indicator::{Draft, Kind, Observable, State};
-use crate::model::marking::{Caveats, Marking};
+use crate::model::indicator::{Draft, Kind, Observable, State, normalise};
+use crate::model::marking::{Caveats, Marking, Recipients, Tlp};
 use crate::model::org::OrgSlug;
 use crate::model::position::Position;
+use crate::model::principal::SpiffeId;
 use crate::model::sighting::SightingDraft;
 
 use super::proto::v1;
@@ -190,6 +191,8 @@ pub struct Decided<'a> {
     pub created: Timestamp,
     /// Why it was revoked, if it was.
     pub revocation: Option<(&'a Revocation, Timestamp)>,
+    /// Why it was brought back, if this version did so.
+    pub reinstatement: Option<&'a str>,
 }
 
 /// The whole body of an indicator's event, and how many bytes at its end are
@@ -209,6 +212,9 @@ pub fn finish_indicator(sealer: &Sealer, fields: &[u8], decided: &Decided<'_>) -
             text(2, &revocation.note, out);
             time(3, at, out);
         });
+    }
+    if let Some(reason) = decided.reinstatement {
+        message(25, &mut tail, |out| text(1, reason, out));
     }
     wrap(sealer, decided.position, EVENT_INDICATOR, fields, &tail)
 }
@@ -276,6 +282,55 @@ pub fn subject(body: &[u8]) -> Option<&[u8]> {
 pub fn publisher_fields(body: &[u8], tail_len: u16) -> Option<&[u8]> {
     let subject = subject(body)?;
     subject.get(..subject.len().checked_sub(usize::from(tail_len))?)
+}
+
+/// A moment from the wire; `None` before the epoch or past the year 9999.
+#[must_use]
+pub fn timestamp(at: &prost_types::Timestamp) -> Option<Timestamp> {
+    let micros = u64::try_from(at.seconds).ok()?.checked_mul(1_000_000)?;
+    Timestamp::from_micros(micros.checked_add(u64::try_from(at.nanos).ok()? / 1_000)?)
+}
+
+/// The marking of a stored indicator; `None` if it is damaged. An unknown
+/// label is read as RED.
+#[must_use]
+pub fn stored_marking(marking: &v1::Marking) -> Option<Marking> {
+    let caveats = marking.caveats.unwrap_or_default();
+    let caveat = |given: bool, caveat: Caveats| if given { caveat } else { Caveats::NONE };
+    let slug = |name: &String| OrgSlug::parse(name.strip_prefix("organisations/")?).ok();
+    Some(Marking {
+        tlp: Tlp::from_number_or_red(u8::try_from(marking.tlp).unwrap_or_default()),
+        recipients: Recipients {
+            organisations: marking.organisations.iter().map(slug).collect::<Option<_>>()?,
+            groups: marking.groups.iter().map(|g| OrgSlug::parse(g).ok()).collect::<Option<_>>()?,
+            principals: marking.principals.iter().map(|p| SpiffeId::parse(p).ok()).collect::<Option<_>>()?,
+        },
+        caveats: caveat(caveats.watch_do_not_block, Caveats::WATCH_DO_NOT_BLOCK)
+            .with(caveat(caveats.providers_may_read, Caveats::PROVIDERS_MAY_READ))
+            .with(caveat(caveats.masked_source, Caveats::MASKED_SOURCE))
+            .with(caveat(caveats.no_onward_feed, Caveats::NO_ONWARD_FEED)),
+    })
+}
+
+/// The value of a stored indicator and its aliases.
+#[must_use]
+pub fn observables(indicator: &v1::Indicator) -> Option<(Observable, Vec<Observable>)> {
+    use v1::observable::Value;
+    let (kind, text) = match indicator.observable.as_ref()?.value.as_ref()? {
+        Value::Text(_) => return None,
+        Value::Ipv4(text) => (Kind::Ipv4, text),
+        Value::Ipv6(text) => (Kind::Ipv6, text),
+        Value::Cidr(text) => (Kind::Cidr, text),
+        Value::Endpoint(text) => (Kind::Endpoint, text),
+        Value::Domain(text) => (Kind::Domain, text),
+        Value::Url(text) => (Kind::Url, text),
+        Value::File(hashes) => {
+            let given = |text: &'_ str| (!text.is_empty()).then(|| text.to_owned());
+            let (md5, sha1, sha256) = (given(&hashes.md5), given(&hashes.sha1), given(&hashes.sha256));
+            return normalise::file(md5.as_deref(), sha1.as_deref(), sha256.as_deref()).ok();
+        }
+    };
+    Some((normalise::observable(kind, text).ok()?.observable, Vec::new()))
 }
 
 /// Decodes the indicator inside a body.

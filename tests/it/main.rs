@@ -19,8 +19,13 @@
     reason = "in a test a panic is the report, and the bans guard the hub"
 )]
 
+mod authz_matrix;
 mod crash;
 mod faults;
+mod floors;
 mod harness;
+mod proto_contract;
 mod resume;
 mod shim;
+mod streams;
+mod tls;

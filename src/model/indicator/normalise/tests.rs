@@ -158,7 +158,7 @@ proptest! {
         if let Ok(first) = detect(&text) {
             let canonical = first.observable.to_string();
             let again = detect(&canonical).map_err(|e| TestCaseError::fail(format!("{canonical}: {e}")))?;
-            prop_assert_eq!(again.observable.to_string(), canonical.clone());
+            prop_assert_eq!(&again.observable.to_string(), &canonical);
             prop_assert_eq!(again.observable.kind(), first.observable.kind());
             prop_assert_eq!(again.raw, None);
             prop_assert_eq!(first.raw.is_some(), canonical != text);

@@ -1,0 +1,89 @@
+# What a newcomer needs is `make demo` and `make test`; `make` lists the rest.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+
+# One target directory for every clone of this project, outside of them all:
+# RocksDB takes a quarter of an hour to compile, and is compiled there once.
+CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/luytre/target
+export CARGO_TARGET_DIR
+
+RUST_NEEDED := 1.95
+BENCH ?=
+
+.PHONY: help deps build release demo run test lint doc bench clean-demo
+
+help: ## this list
+	@echo "Lũy Tre. Start with: make demo, make test"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "Built in $(CARGO_TARGET_DIR)"
+
+deps: ## install what the build needs and is missing (Debian, Ubuntu)
+	@old() { ! printf '%s\n' "$(RUST_NEEDED)" "$$1" | sort -C -V; }; \
+	have=$$(rustc --version 2>/dev/null | cut -d' ' -f2 || true); \
+	if [ -z "$$have" ]; then \
+	    echo "There is no rustc here. Install Rust from https://rustup.rs, then: make deps" >&2; exit 1; \
+	elif old "$$have"; then \
+	    echo "rustc $$have is too old, $(RUST_NEEDED) or newer is needed. Run: rustup update stable" >&2; exit 1; \
+	fi; \
+	missing=(); \
+	command -v cc >/dev/null || missing+=(gcc); \
+	command -v c++ >/dev/null || missing+=(g++); \
+	if [ -z "$${LIBCLANG_PATH:-}" ] && ! compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null \
+	    && ! ldconfig -p 2>/dev/null | grep -q 'libclang[-.0-9]*\.so'; then missing+=(libclang-dev); fi; \
+	if [ $${#missing[@]} -eq 0 ]; then echo "rustc $$have, a C++ compiler and libclang are here: nothing to install."; exit 0; fi; \
+	as_root=(); \
+	if ! command -v apt-get >/dev/null; then \
+	    echo "Missing: $${missing[*]} (Debian's names; on Fedora gcc gcc-c++ clang-devel). Install them, then: make deps" >&2; exit 1; \
+	elif [ "$$(id -u)" -ne 0 ]; then \
+	    if sudo -n true 2>/dev/null || { [ -t 0 ] && command -v sudo >/dev/null; }; then as_root=(sudo); \
+	    else echo "Missing: $${missing[*]}. Have root run: apt-get install $${missing[*]}" >&2; exit 1; fi; \
+	fi; \
+	echo "Installing $${missing[*]}"; \
+	"$${as_root[@]}" apt-get update -qq && "$${as_root[@]}" apt-get install -y --no-install-recommends "$${missing[@]}"
+
+build: deps ## build luytred and luytre as the tests and the demo use them
+	cargo build --locked --bins
+
+# The optimised build may take RocksDB from the build above, which compiles it
+# with the same flags: same release of the library, no RUSTFLAGS of your own.
+ROCKSDB = $(if $(RUSTFLAGS),,$(shell \
+	version=$$(sed -n '/^name = "librocksdb-sys"/{n;s/version = "\(.*\)"/\1/p}' Cargo.lock); \
+	for output in $(CARGO_TARGET_DIR)/debug/build/librocksdb-sys-*/output; do \
+	    archive="$${output%/output}/out"; \
+	    if [ -s "$$archive/librocksdb.a" ] && grep -q "cargo_manifest_dir=.*/librocksdb-sys-$$version$$" "$$output" 2>/dev/null; then \
+	        echo "ROCKSDB_LIB_DIR=$$archive ROCKSDB_STATIC=1"; break; \
+	    fi; \
+	done))
+
+release: deps ## build the optimised binaries for an installation
+	$(ROCKSDB) cargo build --locked --release --bins
+	@echo "Built: $(CARGO_TARGET_DIR)/release/luytred and $(CARGO_TARGET_DIR)/release/luytre"
+
+demo: deps ## show the hub at work: publish, subscribe, kill, resume, revoke
+	@demo/run.sh
+
+run: deps ## a hub with the demo's organisations, until Ctrl-C
+	@demo/run.sh serve
+
+test: deps ## every test
+	cargo test --locked
+
+lint: ## formatting, clippy, licences and bans of dependencies
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	@if cargo deny --version >/dev/null 2>&1; then cargo deny --log-level error check; \
+	elif cargo tree --locked -e normal,build -i ring 2>/dev/null | grep -q '^ring '; then \
+	    echo "ring is in the tree again; aws-lc-rs is the only crypto provider." >&2; exit 1; \
+	else echo "cargo-deny is not here: of deny.toml only the ban of ring was checked (cargo install cargo-deny --locked)."; fi
+
+doc: ## the documentation of the code, warnings denied
+	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps
+
+bench: deps ## measure the optimised hub beside the machine's limits (BENCH="P1 P7")
+	$(ROCKSDB) cargo bench --locked --bench hub -- $(BENCH)
+
+clean-demo: ## remove what the demo wrote
+	rm -rf demo/run

@@ -1,0 +1,431 @@
+#!/usr/bin/env bash
+# The hub at work, on this machine alone, with throw-away certificates:
+#
+#   demo/run.sh          publish, subscribe, kill -9, resume, revoke, and check
+#   demo/run.sh serve    a hub with the same organisations, until Ctrl-C
+#
+#   AS_OF=2019-12-10     the organisations of that day instead of today's
+#   DATA=DIR             feeds to publish instead of ../shared/data/threat/feeds
+#   CARGO_TARGET_DIR     where the binaries are built
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# Vietnamese names are counted in characters; sort and comm agree.
+export LC_ALL=C.UTF-8
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/luytre/target}"
+readonly LUYTRED="$CARGO_TARGET_DIR/debug/luytred" LUYTRE="$CARGO_TARGET_DIR/debug/luytre"
+readonly DOMAIN=luytre.example
+readonly AS_OF="${AS_OF:-}"
+readonly PATIENCE=120 # seconds that any one step may take
+as_of=()
+[ -z "$AS_OF" ] || as_of=(--as-of "$AS_OF")
+
+run="$PWD/demo/run/demo"
+hub_pid=
+started=() # processes of ours that may still run
+
+bold() { if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then printf '\033[1m%s\033[0m\n' "$*"; else printf '%s\n' "$*"; fi; }
+say() { printf '  %s\n' "$*"; }
+now() { printf '%s' "${EPOCHREALTIME/[.,]/}"; } # microseconds
+since() { awk -v us="$(($(now) - $1))" 'BEGIN { printf "%.2f", us / 1e6 }'; }
+rate() { awk -v n="$1" -v s="$2" 'BEGIN { printf "%d", (s > 0) ? n / s : n }'; }
+
+fail() {
+    printf '\nFAILED: %s\n' "$*" >&2
+    [ ! -s "$run/hub.log" ] || { echo "The hub's last words ($run/hub.log):" >&2; tail -n 15 "$run/hub.log" >&2; }
+    exit 1
+}
+
+tidy() {
+    local pid
+    [ ! -d "$run" ] || touch "$run/killed"
+    for pid in ${started[@]+"${started[@]}"} $hub_pid; do kill "$pid" 2>/dev/null || true; done
+    wait 2>/dev/null || true
+}
+trap tidy EXIT
+trap 'exit 130' INT TERM
+
+# Waits until a command succeeds; says what it waited for if it never does.
+until_true() {
+    local what=$1 deadline=$((SECONDS + PATIENCE))
+    shift
+    until "$@"; do
+        [ "$SECONDS" -lt "$deadline" ] || fail "waited $PATIENCE s for $what"
+        sleep 0.02
+    done
+}
+
+# ---- who takes part -------------------------------------------------------
+
+choose_organisations() {
+    if [ -n "$AS_OF" ] && [[ "$AS_OF" < 2025-03-01 ]]; then
+        department=so-tttt unit=ubnd-dong-da ministry=bo-tttt centre=vncert
+    elif [ -n "$AS_OF" ] && [[ "$AS_OF" < 2025-07-01 ]]; then
+        department=so-khcn-2025 unit=ubnd-dong-da ministry=bo-quoc-phong centre=ttanm-qg
+    else
+        department=so-khcn-2025 unit=ubnd-p-hoan-kiem ministry=bo-quoc-phong centre=ttanm-qg
+    fi
+    police=ca-hanoi owner_of_hub=ubnd-hanoi
+    operator="spiffe://$DOMAIN/org/$owner_of_hub/user/van-hanh"
+}
+
+# The short name of an organisation.
+short() {
+    awk -v slug="\"slug\": \"$1\"" 'index($0, slug) { found = 1 }
+        found && match($0, /"short": "[^"]*"/) { print substr($0, RSTART + 10, RLENGTH - 11); exit }' demo/roster.json
+}
+
+# ---- what is published ----------------------------------------------------
+
+# One value a line: no comments, no further columns, none twice.
+plain() { sed -e 's/#.*//' -e 's/\t.*//' -e 's/[[:space:]]*$//' -e '/^$/d' "$@" | awk '!seen[$0]++'; }
+
+choose_lists() {
+    local feeds="${DATA:-../shared/data/threat/feeds}" first second
+    first="$feeds/chongluadao-vn/urls.half.txt"
+    second="$feeds/ipsum/ipsum.head20000.txt"
+    if [ -r "$first" ] && [ -r "$second" ]; then
+        plain "$first" >"$run/department.txt"
+        plain "$second" >"$run/police.txt"
+        data="real lists: phishing hosts of chongluadao.vn, addresses of ipsum ($feeds)"
+    elif [ -n "${DATA:-}" ]; then
+        # Somebody's own directory: its first text file, and all the others.
+        local files=("$DATA"/*.txt)
+        [ -r "${files[0]}" ] || fail "there is no .txt file in DATA=$DATA"
+        plain "${files[0]}" >"$run/department.txt"
+        if [ "${#files[@]}" -gt 1 ]; then plain "${files[@]:1}" >"$run/police.txt"; else cp "$run/department.txt" "$run/police.txt"; fi
+        data="the lists in $DATA"
+        [ "$(wc -l <"$run/police.txt")" -ge 2 ] || fail "the lists in DATA=$DATA are too short to be killed in the middle"
+    else
+        plain demo/sample/department.txt >"$run/department.txt"
+        plain demo/sample/police.txt >"$run/police.txt"
+        data="DỮ LIỆU MINH HỌA · SAMPLE DATA made for this demonstration (documentation ranges)"
+    fi
+}
+
+banner() {
+    bold "LŨY TRE · trung tâm chia sẻ thông tin an ninh mạng · cyber-threat information sharing"
+    say "Dữ liệu · data: $data"
+    say "Ngày · as of:   ${AS_OF:-hôm nay, today ($(date +%F))}"
+}
+
+# ---- the hub --------------------------------------------------------------
+
+build() {
+    bold "Building"
+    if ! compgen -G "$CARGO_TARGET_DIR/debug/build/librocksdb-sys-*/out/librocksdb.a" >/dev/null; then
+        say "The first build compiles RocksDB: about 17 minutes on two cores, once. It stays in"
+        say "$CARGO_TARGET_DIR for every clone of this project."
+    fi
+    local begun
+    begun=$(now)
+    cargo build --locked --bins
+    say "built in $(since "$begun") s"
+}
+
+make_certificates() {
+    local pki="$run/pki" org id
+    "$LUYTRE" pki init --dir "$pki" --trust-domain "$DOMAIN" 2>>"$run/pki.log"
+    "$LUYTRE" pki issue --dir "$pki" server --ip 127.0.0.1 --dns localhost 2>>"$run/pki.log"
+    for org in "$department" "$police" "$unit" "$ministry" "$centre" "$owner_of_hub"; do
+        case "$org" in
+            "$centre") id="user/chuyen-vien" ;;
+            "$owner_of_hub") id="user/van-hanh" ;;
+            *) id="system/soc" ;;
+        esac
+        "$LUYTRE" pki issue --dir "$pki" client --id "spiffe://$DOMAIN/org/$org/$id" --name "$org" --days 2 2>>"$run/pki.log"
+    done
+}
+
+write_config() {
+    cat >"$run/hub.toml" <<TOML
+data_dir = "data"
+trust_domain = "$DOMAIN"
+ready_file = "ready.json"
+
+[grpc]
+listen = "$1"
+cert = "pki/server.pem"
+key = "pki/server.key"
+client_ca = "pki/client-ca.pem"
+client_crl = "pki/client-crl.pem"
+
+[http]
+listen = "127.0.0.1:0"
+TOML
+}
+
+write_profiles() {
+    local org
+    for org in "$department" "$police" "$unit" "$ministry" "$centre" "$owner_of_hub"; do
+        cat >"$run/$org.toml" <<TOML
+hub = "$address"
+ca = "pki/server-ca.pem"
+cert = "pki/$org.pem"
+key = "pki/$org.key"
+TOML
+    done
+}
+
+init_hub() {
+    "$LUYTRED" init --data "$run/data" --roster demo/roster.json ${as_of[@]+"${as_of[@]}"} \
+        --operator "$operator" --trust-domain "$DOMAIN" >>"$run/hub.log" 2>&1 || fail "luytred init"
+}
+
+is_ready_or_dead() { [ -s "$run/ready.json" ] || ! kill -0 "$hub_pid" 2>/dev/null; }
+
+# Starts the hub in the background; sets hub_pid and address.
+start_hub() {
+    rm -f "$run/ready.json"
+    "$LUYTRED" serve --config "$run/hub.toml" ${as_of[@]+"${as_of[@]}"} >>"$run/hub.log" 2>&1 &
+    hub_pid=$!
+    until_true "the hub to be ready" is_ready_or_dead
+    [ -s "$run/ready.json" ] || fail "the hub did not start"
+    address=$(sed -n 's/.*"grpc" *: *"\([^"]*\)".*/\1/p' "$run/ready.json")
+    [ -n "$address" ] || fail "$run/ready.json does not say where the hub listens"
+}
+
+as() { local org=$1; shift; "$LUYTRE" --profile "$run/$org.toml" "$@"; }
+
+# ---- who receives ---------------------------------------------------------
+
+# With --state the subscriber keeps its place, with --name the hub does.
+subscribe() {
+    local org=$1
+    "$LUYTRE" --profile "$run/$org.toml" subscribe --from earliest --format jsonl "${@:2}" \
+        >"$run/$org.jsonl" 2>"$run/$org.log" &
+    started+=($!)
+}
+
+names_in() { grep -o '"name":"indicators/[^"]*"' || true; }
+# Names that came as new to one subscriber, as often as they came.
+names_received() { { grep '"event":"new"' "$run/$1.jsonl" || true; } | names_in | sort; }
+received() { grep -c '"event":"new"' "$run/$1.jsonl" || true; }
+has_received() { [ "$(received "$1")" -ge "$2" ]; }
+receive_all() {
+    local org deadline=$((SECONDS + PATIENCE))
+    for org in "$unit" "$ministry"; do
+        until has_received "$org" "$1"; do
+            [ "$SECONDS" -lt "$deadline" ] || fail "after $PATIENCE s $org has received $(received "$org") of $1; $run/$org.log has its last words"
+            sleep 0.02
+        done
+    done
+}
+# Names that the hub holds of one producer.
+names_held() {
+    as "$centre" list --owner "$1" --limit 0 --format jsonl 2>>"$run/analyst.log" | names_in | sort -u \
+        || fail "luytre list: $(tail -n 3 "$run/analyst.log")"
+}
+
+# ---- the story ------------------------------------------------------------
+
+# All taken (0), or all but the lines that were refused each with its reason (65).
+accepted() {
+    local code=$1 list=$2
+    case "$code" in
+        0) ;;
+        65) say "$(wc -l <"$run/$list.refused") lines were refused, each with its reason, in $run/$list.refused" ;;
+        *) tail -n 5 "$run/publish-$list.log" >&2; fail "publishing ended with exit code $code" ;;
+    esac
+}
+
+publish_first() {
+    local begun code=0
+    bold "1. $(short "$department") publishes, $(short "$unit") and $(short "$ministry") receive as it happens"
+    begun=$(now)
+    as "$department" publish "$run/department.txt" --tlp green --label phishing \
+        --rejects "$run/department.refused" 2>"$run/publish-department.log" || code=$?
+    first_seconds=$(since "$begun")
+    accepted "$code" department
+    names_held "$department" >"$run/department.names"
+    first=$(wc -l <"$run/department.names")
+    receive_all "$first"
+    first_delivered=$(since "$begun")
+    say "$first indicators published in $first_seconds s, every one durable before it was acknowledged"
+    say "everyone has them after $first_delivered s"
+}
+
+ask_as_analyst() {
+    bold "2. An analyst of $(short "$centre") asks the hub"
+    local known
+    known=$(sed -n 2p "$run/department.txt")
+    say "luytre list --owner $department --limit 2"
+    as "$centre" list --owner "$department" --limit 2 2>>"$run/analyst.log" | sed 's/^/    /'
+    say "luytre lookup $known khong-co.example"
+    as "$centre" lookup "$known" khong-co.example 2>>"$run/analyst.log" | sed 's/^/    /'
+}
+
+# The first half of the list, and the rest once the hub has been killed: so the
+# kill always falls in the middle, however fast the machine is.
+feed() {
+    local half=$(($(wc -l <"$1") / 2))
+    head -n "$half" "$1"
+    until [ -e "$run/killed" ]; do sleep 0.02; done # also touched when this script ends
+    tail -n "+$((half + 1))" "$1"
+}
+
+publish_second_and_kill() {
+    local begun publisher killed batch code=0
+    # Small enough that some of the first half is on its way before the kill.
+    batch=$(awk -v n="$(wc -l <"$run/police.txt")" 'BEGIN { b = int(n / 10); print (b < 1) ? 1 : (b > 500) ? 500 : b }')
+    bold "3. $(short "$police") publishes; in the middle the hub is killed with SIGKILL"
+    begun=$(now)
+    feed "$run/police.txt" | "$LUYTRE" --profile "$run/$police.toml" publish - --tlp green --label scanner \
+        --batch "$batch" --rejects "$run/police.refused" 2>"$run/publish-police.log" &
+    publisher=$!
+    started+=("$publisher")
+    until_true "the second list to begin to arrive" has_received "$unit" "$((first + 1))"
+    kill -9 "$hub_pid"
+    wait "$hub_pid" 2>/dev/null || true
+    killed=$(now)
+    touch "$run/killed"
+    kill -0 "$publisher" 2>/dev/null || fail "the publisher gave up when the hub died"
+    before_kill=$(($(received "$unit") - first))
+    say "kill -9 after $before_kill of them had reached $(short "$unit"); publisher and subscribers wait"
+    write_config "$address"
+    start_hub
+    down=$(since "$killed")
+    say "the hub is back after $down s on what it had on disk; everyone resumes by himself"
+    wait "$publisher" || code=$?
+    second_seconds=$(since "$begun")
+    accepted "$code" police
+    names_held "$police" >"$run/police.names"
+    second=$(wc -l <"$run/police.names")
+    receive_all "$((first + second))"
+    second_delivered=$(since "$begun")
+    say "$second indicators published in $second_seconds s, the time without a hub included"
+}
+
+has_revocation() { grep '"event":"revoked"' "$run/$1.jsonl" | grep -qF "$2"; }
+
+revoke_one() {
+    local name begun org
+    name=$(sed -n '1s/.*"\(indicators\/[^"]*\)".*/\1/p' "$run/department.names")
+    bold "4. $(short "$department") revokes one: a false positive"
+    begun=$(now)
+    as "$department" revoke "$name" --reason false-positive --note "demo" >"$run/revoke.out" 2>&1 || { cat "$run/revoke.out" >&2; fail "luytre revoke"; }
+    for org in "$unit" "$ministry"; do until_true "$org to hear of the revocation" has_revocation "$org" "$name"; done
+    revoked_seconds=$(since "$begun")
+    say "$name: everyone knows after $revoked_seconds s"
+}
+
+# ---- the proof ------------------------------------------------------------
+
+check_subscriber() {
+    local org=$1 twice missing invented
+    names_received "$org" >"$run/$org.received"
+    twice=$(uniq -d "$run/$org.received" | wc -l)
+    missing=$(comm -13 "$run/$org.received" "$run/acknowledged.names" | wc -l)
+    invented=$(comm -23 <(uniq "$run/$org.received") "$run/acknowledged.names" | wc -l)
+    [ "$twice" -eq 0 ] || problems+=("$org received $twice indicators twice")
+    [ "$missing" -eq 0 ] || problems+=("$org did not receive $missing acknowledged indicators")
+    [ "$invented" -eq 0 ] || problems+=("$org received $invented indicators that the hub does not hold")
+}
+
+# What one list says letter for letter as the hub does, addresses and plain
+# names, came to a subscriber, but for what was refused.
+check_values() {
+    local org=$1 list=$2 owner=$3 missing
+    touch "$run/$list.refused"
+    { grep -xE '[0-9]{1,3}(\.[0-9]{1,3}){3}|[a-z0-9][a-z0-9-]*(\.[a-z0-9][a-z0-9-]*)*\.[a-z]+' "$run/$list.txt" || true; } \
+        | sort -u | comm -23 - <(grep -o '"[^"]*"' "$run/$list.refused" | tr -d '"' | sort -u) >"$run/$list.values"
+    { grep "\"owner\":\"$owner\"" "$run/$org.jsonl" || true; } | sed -n 's/.*"value":"\([^"]*\)".*/\1/p' \
+        | sort -u >"$run/$org.values"
+    missing=$(comm -23 "$run/$list.values" "$run/$org.values" | wc -l)
+    [ "$missing" -eq 0 ] || problems+=("$org lacks $missing values of the list that $owner published")
+}
+
+check() {
+    local org
+    bold "5. Was anything lost?"
+    sort -u "$run/department.names" "$run/police.names" >"$run/acknowledged.names"
+    problems=()
+    for org in "$unit" "$ministry"; do
+        check_subscriber "$org"
+        check_values "$org" department "$department"
+        check_values "$org" police "$police"
+    done
+    kill -TERM "$hub_pid"
+    wait "$hub_pid" || problems+=("the hub did not stop in good order")
+    hub_pid=
+    "$LUYTRED" verify --data "$run/data" >"$run/verify.out" 2>&1 \
+        || problems+=("luytred verify: $(tail -n 1 "$run/verify.out")")
+    say "luytred verify: $(tail -n 1 "$run/verify.out")"
+}
+
+# Pads by characters, not by bytes: names are Vietnamese.
+row() {
+    local text=$1 width=38
+    printf '  %s%*s %10s %10s %9s %10s\n' "$text" "$((width - ${#text}))" '' "${@:2}"
+}
+
+report() {
+    local org
+    echo
+    row "who" published received seconds "per s"
+    row "$(short "$department")" "$first" - "$first_seconds" "$(rate "$first" "$first_seconds")"
+    row "$(short "$police"), kill -9 within" "$second" - "$second_seconds" "$(rate "$second" "$second_seconds")"
+    for org in "$unit" "$ministry"; do
+        row "$(short "$org"), first list" - "$first" "$first_delivered" "$(rate "$first" "$first_delivered")"
+        row "$(short "$org"), second list" - "$(($(received "$org") - first))" "$second_delivered" "$(rate "$second" "$second_delivered")"
+    done
+    row "both, the revocation" - 2 "$revoked_seconds" -
+    echo
+    if [ "${#problems[@]}" -gt 0 ]; then
+        printf '  %s\n' "${problems[@]}" >&2
+        fail "see above; everything is kept in $run"
+    fi
+    bold "Không mất gì: nothing was lost. $((first + second)) acknowledged indicators, each once with each subscriber."
+    say "Everything is in $run; make clean-demo removes it."
+}
+
+demo() {
+    rm -rf "$run"
+    mkdir -p -m 700 "$run"
+    choose_organisations
+    choose_lists
+    banner
+    build
+    make_certificates
+    init_hub
+    write_config 127.0.0.1:0
+    start_hub
+    write_profiles
+    say "the hub listens on $address; $(as "$department" whoami 2>/dev/null | head -n 1)"
+    subscribe "$unit" --state "$run/$unit.state"
+    subscribe "$ministry" --name demo
+    publish_first
+    ask_as_analyst
+    publish_second_and_kill
+    revoke_one
+    check
+    report
+}
+
+serve() {
+    run="$PWD/demo/run/serve"
+    choose_organisations
+    build
+    if [ ! -d "$run/data" ]; then
+        rm -rf "$run"
+        mkdir -p -m 700 "$run"
+        init_hub
+    fi
+    rm -rf "$run/pki"
+    make_certificates
+    address=127.0.0.1:7443
+    write_config "$address"
+    write_profiles
+    bold "A hub on $address. In another terminal, for instance:"
+    say "$LUYTRE --profile $run/$unit.toml subscribe --from earliest"
+    say "$LUYTRE --profile $run/$department.toml publish demo/sample/department.txt --tlp GREEN"
+    say "$LUYTRE --profile $run/$centre.toml list"
+    trap - EXIT INT TERM
+    exec "$LUYTRED" serve --config "$run/hub.toml" ${as_of[@]+"${as_of[@]}"}
+}
+
+case "${1:-demo}" in
+    demo) demo ;;
+    serve) serve ;;
+    *) echo "usage: demo/run.sh [demo|serve]" >&2; exit 64 ;;
+esac

@@ -1,0 +1,446 @@
+//! Decides `luytre pki`: making authorities, issuing and revoking
+//! certificates, and showing what the hub would read in one.
+
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::base::clock::{Clock as _, SystemClock, Timestamp};
+use crate::model::Invalid;
+use crate::model::principal::SpiffeId;
+use crate::pki::directory::{self, Directory, Written};
+use crate::pki::issue::{DAY, Leaf, lifetime};
+use crate::pki::{identity, issue, pem};
+
+/// Certificates longer-lived than this are refused; renewal is the rule.
+const MAX_LEAF_DAYS: u16 = 397;
+
+/// Why the command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// In the directory of authorities.
+    #[error(transparent)]
+    Directory(#[from] directory::Error),
+    /// The identity is not one.
+    #[error("--id: {0}")]
+    Identity(Invalid),
+    /// The file cannot be read.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// What the file system answered.
+        source: io::Error,
+    },
+    /// The file holds no certificate.
+    #[error("{}: {source}", path.display())]
+    Pem {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: pem::Error,
+    },
+    /// The certificate cannot be read.
+    #[error(transparent)]
+    Certificate(#[from] identity::Error),
+    /// Nothing could be said.
+    #[error("cannot write to the terminal: {0}")]
+    Talk(#[from] io::Error),
+}
+
+/// Makes and keeps the certificates of a hub.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Makes both hierarchies of authorities in an empty directory
+    Init {
+        #[command(flatten)]
+        place: Place,
+        /// The trust domain of every identity, such as hub.example.vn
+        #[arg(long)]
+        trust_domain: String,
+        /// Days until the next revocation list is due
+        #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=365))]
+        crl_days: u16,
+    },
+    /// Issues a certificate with a new key
+    Issue {
+        #[command(flatten)]
+        place: Place,
+        #[command(subcommand)]
+        leaf: LeafCommand,
+    },
+    /// Revokes a client certificate and signs the revocation list
+    Revoke {
+        #[command(flatten)]
+        place: Place,
+        /// Serial number as `luytre pki show` and the hub's log print it
+        #[arg(long)]
+        serial: String,
+        /// Days until the next revocation list is due
+        #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=365))]
+        crl_days: u16,
+    },
+    /// Signs the revocation list afresh, before it runs out
+    Crl {
+        #[command(flatten)]
+        place: Place,
+        /// Days until the next revocation list is due
+        #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=365))]
+        crl_days: u16,
+    },
+    /// Shows what the hub would read in a certificate
+    Show {
+        /// A PEM file with certificates
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Place {
+    /// The directory of the authorities
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum LeafCommand {
+    /// A certificate for the hub
+    Server {
+        /// A DNS name of the hub; may be repeated
+        #[arg(long, value_name = "NAME", num_args = 1..)]
+        dns: Vec<String>,
+        /// An IP address of the hub; may be repeated
+        #[arg(long, value_name = "ADDRESS", num_args = 1..)]
+        ip: Vec<IpAddr>,
+        /// Days until it expires
+        #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_LEAF_DAYS)))]
+        days: u16,
+        /// Name of the files, without ending
+        #[arg(long, default_value = "server")]
+        name: String,
+    },
+    /// A certificate for a system or a person
+    Client {
+        /// `spiffe://<trust-domain>/org/<organisation>/(system|user)/<name>`
+        #[arg(long, value_name = "SPIFFE-ID")]
+        id: String,
+        /// Days until it expires
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_LEAF_DAYS)))]
+        days: u16,
+        /// Name of the files, without ending; `<organisation>-<name>` if absent
+        #[arg(long)]
+        name: Option<String>,
+    },
+}
+
+/// Runs the command and tells a person on standard error what was done.
+///
+/// # Errors
+/// With what went wrong and what to do; nothing is then half-written that a
+/// hub would take.
+pub fn run(args: Args) -> Result<(), Error> {
+    run_to(args, &mut io::stderr().lock(), SystemClock.now())
+}
+
+/// The same, telling `talk`, at the moment `now`.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_to(args: Args, talk: &mut dyn Write, now: Timestamp) -> Result<(), Error> {
+    match args.command {
+        Command::Init { place, trust_domain, crl_days } => init(&place.dir, &trust_domain, days(crl_days), talk, now),
+        Command::Issue { place, leaf } => issue_leaf(&place.dir, leaf, talk, now),
+        Command::Revoke { place, serial, crl_days } => {
+            let list = Directory::open(&place.dir)?.sign_revocation_list(Some(&serial), now, days(crl_days))?;
+            writeln!(talk, "revoked {serial}; {} certificates are revoked in all", list.revoked.len())?;
+            tell_list(&place.dir, list.next_update, talk)
+        }
+        Command::Crl { place, crl_days } => {
+            let list = Directory::open(&place.dir)?.sign_revocation_list(None, now, days(crl_days))?;
+            tell_list(&place.dir, list.next_update, talk)
+        }
+        Command::Show { file } => show(&file, talk, now),
+    }
+}
+
+fn days(count: u16) -> Duration {
+    DAY.saturating_mul(u32::from(count))
+}
+
+fn init(
+    dir: &Path,
+    trust_domain: &str,
+    list_lifetime: Duration,
+    talk: &mut dyn Write,
+    now: Timestamp,
+) -> Result<(), Error> {
+    Directory::init(dir, trust_domain, now, list_lifetime)?;
+    let at = dir.display();
+    writeln!(talk, "made the authorities of trust domain {trust_domain} in {at}")?;
+    writeln!(talk, "  {at}/{}  give this to every client", directory::SERVER_CA)?;
+    writeln!(talk, "  {at}/{}  the hub trusts this", directory::CLIENT_CA)?;
+    writeln!(talk, "  {at}/{} the hub reads this; due again {}", directory::CLIENT_CRL, now.saturating_add(list_lifetime))?;
+    writeln!(talk, "next: move {at}/private/*-root.key offline; they sign nothing from day to day")?;
+    Ok(())
+}
+
+fn issue_leaf(dir: &Path, leaf: LeafCommand, talk: &mut dyn Write, now: Timestamp) -> Result<(), Error> {
+    let directory = Directory::open(dir)?;
+    let (leaf, name, asked) = match leaf {
+        LeafCommand::Server { dns, ip, days: count, name } => (Leaf::Server { dns, ip }, name, days(count)),
+        LeafCommand::Client { id, days: count, name } => {
+            let id = SpiffeId::parse(&id).map_err(Error::Identity)?;
+            let name = name.unwrap_or_else(|| default_name(&id));
+            (Leaf::Client(id), name, days(count))
+        }
+    };
+    let written = directory.issue(&leaf, &name, now, asked)?;
+    tell_written(&written, talk)?;
+    if written.not_after < now.saturating_add(asked) {
+        writeln!(talk, "note: cut to the end of the issuing authority; make the next generation soon")?;
+    }
+    let usual = if matches!(leaf, Leaf::Server { .. }) { lifetime::SERVER } else { lifetime::CLIENT };
+    if asked > usual {
+        writeln!(talk, "note: longer than the usual {} days; renewing often is safer", usual.as_secs() / DAY.as_secs())?;
+    }
+    Ok(())
+}
+
+fn default_name(id: &SpiffeId) -> String {
+    let name = id.as_str().rsplit('/').next().unwrap_or_default();
+    format!("{}-{name}", id.org())
+}
+
+fn tell_written(written: &Written, talk: &mut dyn Write) -> io::Result<()> {
+    writeln!(talk, "certificate {}", written.certificate.display())?;
+    writeln!(talk, "key         {}", written.key.display())?;
+    writeln!(talk, "serial      {}", written.serial)?;
+    writeln!(talk, "expires     {}", written.not_after)
+}
+
+fn tell_list(dir: &Path, next_update: Timestamp, talk: &mut dyn Write) -> Result<(), Error> {
+    writeln!(talk, "signed {}/{}; due again {next_update}", dir.display(), directory::CLIENT_CRL)?;
+    writeln!(talk, "next: copy it to the hub and reload; handshakes fail once it is overdue")?;
+    Ok(())
+}
+
+fn show(path: &Path, talk: &mut dyn Write, now: Timestamp) -> Result<(), Error> {
+    let text = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let certificates = pem::certificates(&text).map_err(|source| Error::Pem { path: path.to_owned(), source })?;
+    for (index, der) in certificates.iter().enumerate() {
+        if index > 0 {
+            writeln!(talk)?;
+        }
+        show_one(der, talk, now)?;
+    }
+    Ok(())
+}
+
+fn show_one(der: &[u8], talk: &mut dyn Write, now: Timestamp) -> Result<(), Error> {
+    let certificate = identity::parse(der)?;
+    let authority = issue::check_authority(&certificate).is_ok();
+    let purpose = certificate.extended_key_usage().ok().flatten().map(|purpose| purpose.value);
+    let serves = purpose.is_some_and(|purpose| purpose.server_auth);
+    if authority {
+        writeln!(talk, "authority   {}", plain(certificate.subject()))?;
+    } else if serves {
+        writeln!(talk, "server      {}", names(&certificate).join(", "))?;
+    } else {
+        match identity::read_of_any_domain(der) {
+            Ok(read) => writeln!(talk, "identity    {}", read.spiffe_id)?,
+            Err(reason) => writeln!(talk, "identity    none: {reason}")?,
+        }
+    }
+    writeln!(talk, "serial      {}", identity::serial_hex(certificate.raw_serial()).unwrap_or_default())?;
+    writeln!(talk, "issuer      {}", plain(certificate.issuer()))?;
+    if let Ok((not_before, not_after)) = issue::validity_of(&certificate) {
+        writeln!(talk, "valid       {not_before} to {not_after}, {}", standing(not_before, not_after, now))?;
+    }
+    let uses = purpose.map_or_else(|| "none".to_owned(), |purpose| uses(purpose).join(", "));
+    writeln!(talk, "purposes    {uses}")?;
+    Ok(())
+}
+
+/// A name from a foreign certificate, fit for a terminal.
+fn plain(name: &x509_parser::x509::X509Name<'_>) -> String {
+    name.to_string().chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+fn standing(not_before: Timestamp, not_after: Timestamp, now: Timestamp) -> String {
+    if now < not_before {
+        "not valid yet; check the clocks".to_owned()
+    } else if now >= not_after {
+        "EXPIRED".to_owned()
+    } else {
+        format!("{} days left", not_after.since(now).as_secs() / DAY.as_secs())
+    }
+}
+
+fn uses(purpose: &x509_parser::extensions::ExtendedKeyUsage<'_>) -> Vec<&'static str> {
+    [
+        (purpose.client_auth, "clientAuth"),
+        (purpose.server_auth, "serverAuth"),
+        (purpose.any, "anyExtendedKeyUsage"),
+        (purpose.code_signing, "codeSigning"),
+        (purpose.email_protection, "emailProtection"),
+        (purpose.time_stamping, "timeStamping"),
+        (purpose.ocsp_signing, "OCSPSigning"),
+    ]
+    .into_iter()
+    .filter_map(|(held, name)| held.then_some(name))
+    .collect()
+}
+
+fn names(certificate: &x509_parser::certificate::X509Certificate<'_>) -> Vec<String> {
+    use x509_parser::extensions::GeneralName;
+    let names = certificate.subject_alternative_name().ok().flatten();
+    names
+        .iter()
+        .flat_map(|names| &names.value.general_names)
+        .map(|name| match name {
+            GeneralName::DNSName(name) => (*name).escape_debug().to_string(),
+            GeneralName::IPAddress(raw) => address(raw),
+            _ => "a name of another kind".to_owned(),
+        })
+        .collect()
+}
+
+fn address(raw: &[u8]) -> String {
+    let v4 = <[u8; 4]>::try_from(raw).map(IpAddr::from);
+    let either = v4.or_else(|_| <[u8; 16]>::try_from(raw).map(IpAddr::from));
+    either.map_or_else(|_| "a damaged address".to_owned(), |address| address.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::base::files;
+    use crate::pki::identity::CertificateId;
+    use crate::pki::tls::{Material, Snapshot, Standing};
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    /// Runs one line at `now`, and returns what was told.
+    fn at(line: &str, now: Timestamp) -> Result<String, Error> {
+        let words = std::iter::once("pki").chain(line.split_whitespace());
+        let line = Line::try_parse_from(words).unwrap();
+        let mut talk = Vec::new();
+        run_to(line.args, &mut talk, now)?;
+        Ok(String::from_utf8(talk).unwrap())
+    }
+
+    fn told(line: &str) -> String {
+        at(line, SystemClock.now()).unwrap()
+    }
+
+    fn place() -> (tempfile::TempDir, String) {
+        let place = tempfile::tempdir().unwrap();
+        let dir = place.path().join("pki").display().to_string();
+        told(&format!("init --dir {dir} --trust-domain hub.example"));
+        (place, dir)
+    }
+
+    fn snapshot(dir: &str) -> Snapshot {
+        build(dir).unwrap()
+    }
+
+    fn build(dir: &str) -> Result<Snapshot, crate::pki::tls::Error> {
+        let read = |name: &str| fs::read(format!("{dir}/{name}")).unwrap();
+        let material = Material::from_pem(
+            &read(directory::CLIENT_CA),
+            &read(directory::CLIENT_CRL),
+            &read("server.pem"),
+            &read("server.key"),
+        );
+        Snapshot::build(material?, "hub.example", 1, &SystemClock::shared())
+    }
+
+    #[test]
+    fn a_hub_starts_with_what_the_commands_write_and_takes_a_revocation() {
+        let (_place, dir) = place();
+        told(&format!("issue --dir {dir} server --dns hub.example www.hub.example --ip 127.0.0.1 ::1"));
+        told(&format!("issue --dir {dir} client --id spiffe://hub.example/org/soc/system/feed"));
+        let text = fs::read(format!("{dir}/soc-feed.pem")).unwrap();
+        let certificates = pem::certificates(&text).unwrap();
+        let identity = identity::read(&certificates[0], "hub.example").unwrap();
+        let standing = |snapshot: &Snapshot| {
+            let id: CertificateId = identity.certificate_id();
+            snapshot.standing(&id, identity.not_after, SystemClock.now())
+        };
+        let before = snapshot(&dir);
+        assert_eq!(standing(&before), Standing::Good);
+        told(&format!("revoke --dir {dir} --serial {}", identity.serial));
+        assert_eq!(standing(&snapshot(&dir)), Standing::Revoked);
+        told(&format!("crl --dir {dir}"));
+        assert_eq!(standing(&snapshot(&dir)), Standing::Revoked);
+    }
+
+    #[test]
+    fn a_list_that_ran_out_is_signed_again() {
+        let place = tempfile::tempdir().unwrap();
+        let dir = place.path().join("pki").display().to_string();
+        let long_ago = SystemClock.now().saturating_sub(DAY * 8);
+        at(&format!("init --dir {dir} --trust-domain hub.example"), long_ago).unwrap();
+        told(&format!("issue --dir {dir} server --dns hub.example"));
+        assert!(build(&dir).is_err());
+        told(&format!("crl --dir {dir} --crl-days 9"));
+        let next = snapshot(&dir).revocation_next_update().unwrap();
+        assert!(next > SystemClock.now().saturating_add(DAY * 8));
+    }
+
+    #[test]
+    fn show_tells_what_the_hub_would_read_or_why_it_would_refuse() {
+        let (_place, dir) = place();
+        told(&format!("issue --dir {dir} server --dns hub.example --ip 192.0.2.7"));
+        told(&format!("issue --dir {dir} client --id spiffe://hub.example/org/soc/user/an --days 3"));
+        let client = told(&format!("show {dir}/soc-an.pem"));
+        assert!(client.contains("spiffe://hub.example/org/soc/user/an"), "{client}");
+        assert!(client.contains("clientAuth") && client.contains("2 days left"), "{client}");
+        let server = told(&format!("show {dir}/server.pem"));
+        assert!(server.contains("hub.example, 192.0.2.7") && server.contains("authority"), "{server}");
+        let expired = at(&format!("show {dir}/soc-an.pem"), SystemClock.now().saturating_add(DAY * 4)).unwrap();
+        assert!(expired.contains("EXPIRED"), "{expired}");
+        assert!(at(&format!("show {dir}/soc-an.key"), SystemClock.now()).is_err());
+    }
+
+    #[test]
+    fn a_hostile_name_cannot_write_to_the_terminal() {
+        let (place, _) = place();
+        let mut params = rcgen::CertificateParams::default();
+        params.distinguished_name.push(rcgen::DnType::CommonName, "a\u{1b}[2Jb");
+        let certificate = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
+        let path = place.path().join("odd.pem");
+        files::write_new(&path, certificate.pem().as_bytes(), 0o600).unwrap();
+        let shown = told(&format!("show {}", path.display()));
+        assert!(shown.contains("[2Jb") && !shown.contains('\u{1b}'), "{shown:?}");
+    }
+
+    #[test]
+    fn an_error_says_what_to_do() {
+        let (_place, dir) = place();
+        let now = SystemClock.now();
+        let again = at(&format!("init --dir {dir} --trust-domain hub.example"), now).unwrap_err();
+        assert!(again.to_string().contains("not overwritten"), "{again}");
+        let nowhere = at("crl --dir /nonexistent/pki", now).unwrap_err();
+        assert!(nowhere.to_string().contains("luytre pki init"), "{nowhere}");
+        let name = at(&format!("issue --dir {dir} client --id spiffe://hub.example/org/SOC/user/an"), now).unwrap_err();
+        assert!(name.to_string().contains("--id"), "{name}");
+        let nameless = at(&format!("issue --dir {dir} server"), now).unwrap_err();
+        assert!(nameless.to_string().contains("DNS name"), "{nameless}");
+    }
+}

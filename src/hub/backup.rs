@@ -1,0 +1,136 @@
+//! Decides how a hub is copied while it runs, brought back from a copy, and
+//! mended where only the very end of its log is damaged.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, fcntl_lock};
+
+use crate::base::clock::Clock;
+use crate::base::files;
+use crate::model::position::Position;
+use crate::store::repair::{self, Damage};
+use crate::store::{Store, Tuning, db};
+
+use super::engine::{Hub, last_seq};
+use super::error::Error;
+use super::{genesis, store_error};
+
+/// What a backup holds.
+#[derive(Debug, Clone)]
+pub struct BackupReport {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Number of the last entry in it.
+    pub last_entry: u64,
+    /// History epoch.
+    pub epoch: u16,
+    /// Its size, in bytes.
+    pub bytes: u64,
+}
+
+/// What a restore made.
+#[derive(Debug, Clone)]
+pub struct RestoreReport {
+    /// Where the hub lies now.
+    pub path: PathBuf,
+    /// Number of the last entry that the backup held.
+    pub last_entry: u64,
+    /// The new history epoch.
+    pub epoch: u16,
+}
+
+/// What was cut off.
+#[derive(Debug, Clone)]
+pub struct RepairReport {
+    /// What was damaged; `None`: nothing.
+    pub damage: Option<Damage>,
+}
+
+impl Hub {
+    /// Copies the hub into `to`, which must not exist, while it runs. The
+    /// copy holds everything acknowledged before the call. Blocking.
+    ///
+    /// # Errors
+    /// Whatever the store answers.
+    pub fn backup(&self, to: &Path) -> Result<BackupReport, db::Error> {
+        backup(&self.shared.store, to)
+    }
+}
+
+fn backup(store: &Store, to: &Path) -> Result<BackupReport, db::Error> {
+    store.checkpoint(to)?;
+    let last = store_last(to)?;
+    Ok(BackupReport {
+        path: to.to_owned(),
+        last_entry: last.seq().counter(),
+        epoch: last.seq().epoch(),
+        bytes: size(to)?,
+    })
+}
+
+/// Copies a hub that does not run into `to`, which must not exist.
+///
+/// # Errors
+/// Whatever the store answers.
+pub fn backup_offline(data_dir: &Path, to: &Path) -> Result<BackupReport, db::Error> {
+    backup(&Store::open(data_dir, &Tuning::default())?, to)
+}
+
+fn store_last(path: &Path) -> Result<Position, db::Error> {
+    let store = Store::open(path, &Tuning::default())?;
+    store.last_position()?.ok_or_else(|| db::Error::corrupt("log", "end"))
+}
+
+fn size(path: &Path) -> Result<u64, db::Error> {
+    let failed = |source| db::Error::File { path: path.to_owned(), source };
+    let mut bytes = 0;
+    for entry in fs::read_dir(path).map_err(failed)? {
+        bytes += entry.and_then(|entry| entry.metadata()).map_err(failed)?.len();
+    }
+    Ok(bytes)
+}
+
+/// Makes a hub in `to`, a new or empty directory, from the backup in `from`,
+/// and begins a new history epoch in it.
+///
+/// # Errors
+/// If `to` is not empty, or the backup is damaged.
+pub fn restore(from: &Path, to: &Path, clock: &dyn Clock) -> Result<RestoreReport, db::Error> {
+    // A backup that cannot be opened must not leave half a hub behind.
+    let last = store_last(from)?;
+    let failed = |source| db::Error::File { path: to.to_owned(), source };
+    files::create_private_dir(to).map_err(failed)?;
+    if fs::read_dir(to).map_err(failed)?.next().is_some() {
+        return Err(db::Error::NotEmpty(to.to_owned()));
+    }
+    for entry in fs::read_dir(from).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if entry.file_type().map_err(failed)?.is_file() {
+            fs::copy(entry.path(), to.join(entry.file_name())).map_err(failed)?;
+        }
+    }
+    let store = Store::open(to, &Tuning::default())?;
+    let told = |error: Error| db::Error::Corrupt { what: "backup", at: error.to_string() };
+    let epoch = genesis::begin_epoch(&store, last_seq(&store).map_err(told)?, clock.now()).map_err(told)?;
+    Ok(RestoreReport { path: to.to_owned(), last_entry: last.seq().counter(), epoch: epoch.epoch() })
+}
+
+/// Cuts a damaged end off the write-ahead log of a hub that does not run.
+///
+/// # Errors
+/// If the hub runs, or if valid records follow the damage.
+pub fn repair_tail(data_dir: &Path) -> Result<RepairReport, db::Error> {
+    let lock = data_dir.join("LOCK");
+    let file = File::options().write(true).open(&lock).map_err(|source| db::Error::File { path: lock, source })?;
+    if fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        return Err(db::Error::Locked(data_dir.to_owned()));
+    }
+    Ok(RepairReport { damage: repair::cut_tail(data_dir)? })
+}
+
+/// A failure of looking after a hub, told as an error of the engine.
+#[must_use]
+pub fn told(error: db::Error) -> Error {
+    store_error(error)
+}

@@ -1,0 +1,375 @@
+//! Decides how the engine is opened, asked who is who, and closed.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use time::Date;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::base::clock::{Clock, SystemClock, Timestamp};
+use crate::model::audience::ClassNo;
+use crate::model::org::{OrgNo, OrgSlug, Organisation, Standing};
+use crate::model::position::{Position, Seq};
+use crate::model::roster::Roster;
+use crate::store::keys::{Family, KeyKind};
+use crate::store::{Store, Tuning, db, keys, record, requests};
+use crate::wire::seal::Sealer;
+use crate::wire::token::Tokens;
+
+use super::caller::{Caller, PeerCertificate};
+use super::cursors::Cursors;
+use super::directory::Directory;
+use super::error::{Error, Reason};
+use super::proposal::{Decision, Proposal};
+use super::shared::{Counters, Latch, Shared};
+use super::subscribe::LiveStreams;
+use super::tail::Tail;
+use super::writer::{Work, Writer};
+use super::{genesis, store_error};
+
+/// How the engine is opened.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The hub's directory.
+    pub data_dir: PathBuf,
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Block cache of the store, in bytes.
+    pub block_cache_bytes: usize,
+    /// Memory of the ring of recent chunks, in bytes.
+    pub ring_bytes: usize,
+    /// Time between heartbeats on a quiet subscription.
+    pub heartbeat: Duration,
+    /// Most named subscriptions of one organisation.
+    pub max_subscriptions_per_org: usize,
+    /// Most requests that wait for the writer; more wait at their sender.
+    pub max_waiting_requests: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("data"),
+            clock: SystemClock::shared(),
+            block_cache_bytes: 256 << 20,
+            ring_bytes: 64 << 20,
+            heartbeat: Duration::from_secs(10),
+            max_subscriptions_per_org: 256,
+            max_waiting_requests: 1_024,
+        }
+    }
+}
+
+/// The engine.
+#[derive(Debug)]
+pub struct Hub {
+    pub(super) shared: Arc<Shared>,
+    pub(super) work: mpsc::Sender<Work>,
+    pub(super) options: Options,
+    pub(super) live: LiveStreams,
+    trust_domain: String,
+}
+
+/// An organisation as it stands on the hub's date.
+#[derive(Debug, Clone)]
+pub struct OrganisationView {
+    /// The organisation.
+    pub organisation: Organisation,
+    /// Where it stands.
+    pub standing: Standing,
+    /// Duties it holds.
+    pub duties: Vec<String>,
+    /// The hub's date.
+    pub date: Date,
+}
+
+/// What the engine can tell of itself, since its start unless said.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Statistics {
+    /// Commit groups.
+    pub commits: u64,
+    /// Microseconds spent in commits.
+    pub commit_micros: u64,
+    /// Items written.
+    pub items: u64,
+    /// Events delivered.
+    pub delivered: u64,
+    /// Subscribers open now.
+    pub subscribers: u64,
+    /// Times that a subscriber fell off the ring.
+    pub catch_ups: u64,
+    /// Bytes in the ring now.
+    pub ring_bytes: u64,
+    /// Requests that wait for the writer now.
+    pub waiting_requests: u64,
+    /// Audience classes known.
+    pub audience_classes: u64,
+    /// Values known, as the engine estimates.
+    pub values_estimate: u64,
+    /// Bytes of table files.
+    pub table_bytes: u64,
+    /// Whether the store is latched read-only.
+    pub read_only: bool,
+}
+
+impl Hub {
+    /// Begins a log in a new or empty directory.
+    ///
+    /// # Errors
+    /// If the directory is not empty, the roster does not fit the trust
+    /// domain, or the store fails.
+    pub fn init(data_dir: &Path, roster: Roster, trust_domain: &str, clock: &dyn Clock) -> Result<(), Error> {
+        genesis::init(data_dir, roster, trust_domain, clock)
+    }
+
+    /// Opens the engine and locks its directory. Blocking: reads what is
+    /// needed to go on, then starts the writer on a thread of its own.
+    ///
+    /// # Errors
+    /// If the directory holds no hub, is in use, or is damaged.
+    pub fn open(options: Options) -> Result<Arc<Self>, db::Error> {
+        let tuning = Tuning { block_cache_bytes: options.block_cache_bytes, ..Tuning::default() };
+        let store = Store::open(&options.data_dir, &tuning)?;
+        let failed = |error: Error| db::Error::Corrupt { what: "beginning of the log", at: error.to_string() };
+        let genesis = genesis::read(&store).map_err(failed)?;
+        let sealer =
+            Sealer::new(genesis.seal_key.expose()).ok_or_else(|| db::Error::corrupt("key", "seal"))?;
+        let keys = genesis.token_keys.iter().map(|(id, key)| (*id, key.expose().as_slice()));
+        let tokens = Tokens::new(keys).ok_or_else(|| db::Error::corrupt("key", "token"))?;
+        let last = store.last_position()?.ok_or_else(|| db::Error::corrupt("log", "end"))?;
+        let last_version = last_version(&store, last)?;
+        let requests = requests::Index::load(&store)?;
+        let shared = Arc::new(Shared {
+            directory: ArcSwap::from_pointee(Directory::from_stored(store.directory()?)),
+            tail: Tail::new(last, options.ring_bytes),
+            reclassed: parking_lot::RwLock::new(reclassed(&store)?),
+            fences: genesis::fences(&store).map_err(failed)?,
+            sealer,
+            tokens,
+            clock: Arc::clone(&options.clock),
+            cursors: Cursors::default(),
+            latch: Latch::default(),
+            draining: CancellationToken::new(),
+            counters: Counters::default(),
+            store,
+        });
+        let (work, waiting) = mpsc::channel(options.max_waiting_requests);
+        let writer = Writer::new(Arc::clone(&shared), waiting, requests, last.seq().next(), last_version);
+        start_writer(writer)?;
+        let trust_domain = genesis.trust_domain;
+        Ok(Arc::new(Self { shared, work, options, live: LiveStreams::default(), trust_domain }))
+    }
+
+    /// Trust domain of every identity here.
+    #[must_use]
+    pub fn trust_domain(&self) -> &str {
+        &self.trust_domain
+    }
+
+    /// The hub's clock.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.shared.clock.now()
+    }
+
+    fn today(&self) -> Date {
+        self.now().to_offset().to_offset(time::macros::offset!(+7)).date()
+    }
+
+    /// Who the holder of a verified certificate is, with his roles of today.
+    ///
+    /// # Errors
+    /// `PRINCIPAL_UNKNOWN`, `ORGANISATION_INACTIVE`, `CERTIFICATE_REVOKED`.
+    pub fn authenticate(&self, peer: &PeerCertificate) -> Result<Caller, Error> {
+        if peer.severed.is_cancelled() {
+            return Err(Error::new(Reason::CertificateRevoked, "your certificate is no longer accepted"));
+        }
+        let directory = self.shared.directory.load();
+        let slug = peer.identity.org();
+        let known = directory.number(slug).filter(|_| peer.identity.trust_domain() == self.trust_domain);
+        let Some(org) = known else {
+            return Err(Error::new(
+                Reason::PrincipalUnknown,
+                "the organisation in your certificate does not take part in this hub; ask its operator",
+            ));
+        };
+        let today = self.today();
+        if !directory.roster().is_active(slug, today) {
+            return Err(Error::new(
+                Reason::OrganisationInactive,
+                "your organisation does not take part at present; ask the hub's operator",
+            ));
+        }
+        Ok(Caller {
+            identity: peer.identity.clone(),
+            org,
+            roles: directory.roster().roles(&peer.identity, today),
+            severed: peer.severed.clone(),
+        })
+    }
+
+    /// An organisation as it stands on the hub's date.
+    #[must_use]
+    pub fn organisation(&self, slug: &OrgSlug) -> Option<OrganisationView> {
+        let directory = self.shared.directory.load();
+        let organisation = directory.roster().organisations.get(slug)?;
+        Some(view(organisation, directory.roster(), self.today()))
+    }
+
+    /// All organisations, by slug.
+    #[must_use]
+    pub fn organisations(&self) -> Vec<OrganisationView> {
+        let (directory, today) = (self.shared.directory.load(), self.today());
+        let roster = directory.roster();
+        roster.organisations.values().map(|org| view(org, roster, today)).collect()
+    }
+
+    /// Slug of an organisation.
+    #[must_use]
+    pub fn organisation_slug(&self, number: OrgNo) -> Option<OrgSlug> {
+        self.shared.directory.load().slug(number).cloned()
+    }
+
+    /// Brings a request to the writer and waits until its answer is durable.
+    pub(super) async fn propose(
+        &self,
+        proposal: impl FnOnce(oneshot::Sender<Result<Vec<Decision>, Error>>) -> Proposal,
+    ) -> Result<Vec<Decision>, Error> {
+        if self.shared.draining.is_cancelled() {
+            return Err(draining());
+        }
+        let (reply, answer) = oneshot::channel();
+        let work = Work::Propose(Box::new(proposal(reply)));
+        self.work.send(work).await.map_err(|_| draining())?;
+        answer.await.map_err(|_| draining())?
+    }
+
+    /// Commits a probe record, to prove that the disk still takes writes.
+    ///
+    /// # Errors
+    /// `STORE_READ_ONLY`, `DRAINING`.
+    pub async fn probe(&self) -> Result<(), Error> {
+        let (reply, answer) = oneshot::channel();
+        self.work.send(Work::Probe(reply)).await.map_err(|_| draining())?;
+        answer.await.map_err(|_| draining())?
+    }
+
+    /// Why the store is read-only; `None`: it is not.
+    #[must_use]
+    pub fn latched(&self) -> Option<String> {
+        self.shared.latch.reason()
+    }
+
+    /// Begins to go down in good order: subscribers get a last token, new
+    /// requests are refused, what waits is still answered.
+    pub fn begin_drain(&self) {
+        self.shared.draining.cancel();
+    }
+
+    /// Writes what waits and stops the writer.
+    pub async fn close(&self) {
+        self.begin_drain();
+        let (done, stopped) = oneshot::channel();
+        if self.work.send(Work::Stop(done)).await.is_ok() {
+            // The writer is gone either way.
+            let _ = stopped.await;
+        }
+    }
+
+    /// What the engine can tell of itself.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        let shared = &self.shared;
+        let counted = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        let tables: u64 = Family::ALL
+            .into_iter()
+            .filter_map(|family| shared.store.property(family, "rocksdb.total-sst-files-size"))
+            .sum();
+        Statistics {
+            commits: counted(&shared.counters.commits),
+            commit_micros: counted(&shared.counters.commit_micros),
+            items: counted(&shared.counters.items),
+            delivered: counted(&shared.counters.delivered),
+            subscribers: counted(&shared.counters.subscribers),
+            catch_ups: counted(&shared.counters.catch_ups),
+            ring_bytes: shared.tail.bytes() as u64,
+            waiting_requests: (self.work.max_capacity() - self.work.capacity()) as u64,
+            audience_classes: shared.directory.load().class_count() as u64,
+            values_estimate: shared
+                .store
+                .property(Family::Values, "rocksdb.estimate-num-keys")
+                .unwrap_or_default(),
+            table_bytes: tables,
+            read_only: shared.latch.reason().is_some(),
+        }
+    }
+
+    /// Runs blocking `work` over the shared state on the pool for it.
+    pub(super) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shared) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let shared = Arc::clone(&self.shared);
+        crate::base::tasks::spawn_blocking(move || work(&shared)).await.map_err(Error::internal)?
+    }
+}
+
+fn draining() -> Error {
+    Error {
+        retry_after: Some(Duration::from_secs(1)),
+        ..Error::new(Reason::Draining, "the hub is going down; try again on it or its successor in a moment")
+    }
+}
+
+fn view(organisation: &Organisation, roster: &Roster, date: Date) -> OrganisationView {
+    OrganisationView {
+        organisation: organisation.clone(),
+        standing: organisation.standing(date),
+        duties: roster.duties_of(&organisation.slug, date).map(|d| d.duty.clone()).collect(),
+        date,
+    }
+}
+
+fn start_writer(writer: Writer) -> Result<(), db::Error> {
+    let failed = |source| db::Error::File { path: PathBuf::from("writer thread"), source };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(failed)?;
+    std::thread::Builder::new()
+        .name("luytre-writer".to_owned())
+        .spawn(move || runtime.block_on(writer.run()))
+        .map_err(failed)?;
+    Ok(())
+}
+
+/// Version of the last item: what the next one must be past.
+fn last_version(store: &Store, last: Position) -> Result<u64, db::Error> {
+    let damaged = || db::Error::corrupt("chunk", last);
+    let chunk = store.chunk_at(last)?.ok_or_else(damaged)?;
+    let view = chunk.view().ok_or_else(damaged)?;
+    let last = view.items().last().flatten().map(|item| item.header.version);
+    Ok(last.unwrap_or(view.first_version))
+}
+
+/// Records whose audience class changed since birth.
+fn reclassed(store: &Store) -> Result<BTreeMap<Position, ClassNo>, db::Error> {
+    let mut out = BTreeMap::new();
+    let mut records = store.records(Family::Latest, &[KeyKind::Latest.byte()])?;
+    while let Some((key, value)) = records.next_record()? {
+        let damaged = || db::Error::corrupt("latest", &key);
+        let latest = record::decode_latest(&value).ok_or_else(damaged)?;
+        if latest.reclassed {
+            out.insert(Position::from_raw(keys::number_of(&key).ok_or_else(damaged)?), latest.class);
+        }
+    }
+    Ok(out)
+}
+
+/// The last entry number of the log.
+pub(super) fn last_seq(store: &Store) -> Result<Seq, Error> {
+    let last = store.last_position().map_err(store_error)?;
+    last.map(Position::seq).ok_or_else(|| store_error(db::Error::corrupt("log", "end")))
+}

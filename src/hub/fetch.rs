@@ -1,0 +1,117 @@
+//! Decides how one indicator is got by its id: what may not be seen is as
+//! absent as what never was.
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use crate::model::position::Position;
+use crate::policy::visibility::{Purpose, Viewer};
+use crate::store::chunk::{ItemHeader, Op};
+use crate::store::db;
+use crate::store::keys::Dimension;
+use crate::wire::event;
+
+use super::caller::Caller;
+use super::engine::Hub;
+use super::error::Error;
+use super::shared::Shared;
+use super::store_error;
+
+/// Most sightings that come with an indicator.
+pub const MAX_SIGHTINGS: usize = 100;
+/// Most sightings that are read to find those the caller may see.
+const MAX_SIGHTINGS_READ: usize = 10_000;
+
+/// One indicator and its sightings, encoded `luytre.v1` messages.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// The indicator as it now stands.
+    pub indicator: Bytes,
+    /// The newest sightings that the caller may see, newest first.
+    pub sightings: Vec<Bytes>,
+}
+
+impl Hub {
+    /// One indicator by its public id.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` where it is missing or hidden.
+    pub async fn get(&self, caller: &Caller, id: Uuid) -> Result<Found, Error> {
+        let handle = self.shared.sealer.handle(id).ok_or_else(Error::absent)?;
+        let caller = caller.clone();
+        self.blocking(move |shared| {
+            let (header, body) = newest(shared, &caller, handle)?;
+            let indicator = inner(&body, header.handle)?;
+            Ok(Found { indicator, sightings: sightings(shared, &caller, handle)? })
+        })
+        .await
+    }
+}
+
+fn inner(body: &Bytes, at: Position) -> Result<Bytes, Error> {
+    event::subject(body).map(|subject| body.slice_ref(subject)).ok_or_else(|| damaged(at))
+}
+
+/// The newest version of an indicator that the caller may see.
+fn newest(shared: &Shared, caller: &Caller, handle: Position) -> Result<(ItemHeader, Bytes), Error> {
+    let latest = shared.store.latest(&[handle]).map_err(store_error)?.pop().flatten();
+    let (header, body) =
+        item(shared, latest.map_or(handle, |latest| latest.newest))?.ok_or_else(Error::absent)?;
+    let viewer = Viewer { org: caller.org(), principal: caller.identity() };
+    let visible = shared.directory.load().visible(viewer, header.class, Purpose::Get);
+    if header.op == Op::Sight || header.handle != handle || !visible {
+        return Err(Error::absent());
+    }
+    Ok((header, body))
+}
+
+/// Header of the newest version of an indicator that the caller may see.
+pub(super) fn visible_header(shared: &Shared, caller: &Caller, handle: Position) -> Result<ItemHeader, Error> {
+    newest(shared, caller, handle).map(|(header, _)| header)
+}
+
+/// The item at a position; `None` where the log has none.
+pub(super) fn item(shared: &Shared, at: Position) -> Result<Option<(ItemHeader, Bytes)>, Error> {
+    let Some(chunk) = shared.store.chunk_at(at).map_err(store_error)? else { return Ok(None) };
+    let view = chunk.view().ok_or_else(|| damaged(at))?;
+    for item in view.items() {
+        let item = item.ok_or_else(|| damaged(at))?;
+        if item.position == at {
+            return Ok(Some((item.header, chunk.bytes.slice_ref(item.body))));
+        }
+    }
+    Ok(None)
+}
+
+/// The body at a position that must be there.
+pub(super) fn body(shared: &Shared, at: Position) -> Result<Bytes, Error> {
+    item(shared, at)?.map(|(_, body)| body).ok_or_else(|| damaged(at))
+}
+
+/// A damaged item.
+pub(super) fn damaged(at: Position) -> Error {
+    store_error(db::Error::corrupt("item", at))
+}
+
+fn sightings(shared: &Shared, caller: &Caller, handle: Position) -> Result<Vec<Bytes>, Error> {
+    let directory = shared.directory.load();
+    let viewer = Viewer { org: caller.org(), principal: caller.identity() };
+    let end = Position::from_raw(u64::MAX);
+    let mut back =
+        shared.store.postings_back(Dimension::Sighting, handle.raw(), end).map_err(store_error)?;
+    let (mut out, mut read) = (Vec::new(), 0);
+    while let Some(block) = back.next_block().map_err(store_error)? {
+        for posting in block.into_iter().rev() {
+            read += 1;
+            if out.len() >= MAX_SIGHTINGS || read > MAX_SIGHTINGS_READ {
+                return Ok(out);
+            }
+            let (header, body) =
+                item(shared, posting.position)?.ok_or_else(|| damaged(posting.position))?;
+            if directory.visible(viewer, header.class, Purpose::Get) {
+                out.push(inner(&body, posting.position)?);
+            }
+        }
+    }
+    Ok(out)
+}

@@ -1,0 +1,284 @@
+//! Decides how a page of indicators is found: the newest version first, every
+//! record that stood when the walk began, once, as it stood then.
+
+use bytes::Bytes;
+
+use crate::base::digest;
+use crate::model::position::Position;
+use crate::model::query::IndicatorFilter;
+use crate::policy::visibility::{Purpose, Viewer};
+use crate::store::chunk::{Chunk, Op};
+use crate::store::keys::Dimension;
+use crate::store::log::PostingsBack;
+use crate::store::postings::Posting;
+use crate::wire::event;
+use crate::wire::token::{Place, Use};
+
+use super::caller::Caller;
+use super::directory::Directory;
+use super::engine::Hub;
+use super::error::{Error, Reason};
+use super::fetch::damaged;
+use super::select::Terms;
+use super::shared::Shared;
+use super::store_error;
+
+/// Largest page.
+pub const MAX_PAGE: usize = 1_000;
+/// Most candidates looked at for one page; a page that is cut short by it has
+/// a token and goes on where it stopped.
+const MAX_CANDIDATES: usize = 200_000;
+/// Bytes of a page after which it is closed.
+const PAGE_BYTES: usize = 3 << 20;
+const METHOD: &str = "ListIndicators";
+
+/// A page of indicators, encoded `luytre.v1.Indicator` messages.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    /// Newest version first.
+    pub indicators: Vec<Bytes>,
+    /// For the next page; empty at the end and only there.
+    pub next_page_token: String,
+}
+
+impl Hub {
+    /// A page of the indicators that match and that the caller may see.
+    ///
+    /// # Errors
+    /// `PAGE_TOKEN_INVALID`, or a failure of the store.
+    pub async fn list(
+        &self,
+        caller: &Caller,
+        filter: IndicatorFilter,
+        page_size: usize,
+        page_token: &str,
+    ) -> Result<Page, Error> {
+        let arguments = digest::sha256(format!("{filter:?}").as_bytes());
+        let purpose = Use::Page { method: METHOD, arguments: &arguments };
+        let org = caller.identity().org();
+        let committed = self.shared.tail.committed();
+        let place = if page_token.is_empty() {
+            Place { position: committed.next(), origin: committed }
+        } else {
+            self.shared.tokens.open_text(org, purpose, page_token).map_err(|_| {
+                Error::new(
+                    Reason::PageTokenInvalid,
+                    "the page_token is not from the page before of this same query; start again without one",
+                )
+            })?
+        };
+        let viewer = caller.clone();
+        let size = page_size.clamp(1, MAX_PAGE);
+        let (indicators, next) =
+            self.blocking(move |shared| Walk::new(shared, &viewer, &filter, place)?.page(size)).await?;
+        let next_page_token = match next {
+            Some(position) => {
+                let place = Place { position, origin: place.origin };
+                self.shared.tokens.seal_text(org, purpose, place).map_err(Error::internal)?
+            }
+            None => String::new(),
+        };
+        Ok(Page { indicators, next_page_token })
+    }
+}
+
+/// A walk back through the versions that might be on the page.
+struct Walk<'a> {
+    shared: &'a Shared,
+    caller: &'a Caller,
+    directory: std::sync::Arc<Directory>,
+    terms: Terms,
+    added_from: u64,
+    origin: Position,
+    source: Source<'a>,
+    chunk: Option<Chunk>,
+}
+
+/// Where candidates come from, newest first.
+enum Source<'a> {
+    Log { scan: crate::store::log::Scan<'a>, queue: Vec<Posting>, before: Position },
+    Postings(Vec<Stream<'a>>),
+}
+
+/// The postings of one term, newest first.
+struct Stream<'a> {
+    blocks: PostingsBack<'a>,
+    block: Vec<Posting>,
+}
+
+impl Stream<'_> {
+    fn peek(&mut self) -> Result<Option<Posting>, Error> {
+        while self.block.is_empty() {
+            match self.blocks.next_block().map_err(store_error)? {
+                Some(block) => self.block = block,
+                None => return Ok(None),
+            }
+        }
+        Ok(self.block.last().copied())
+    }
+}
+
+impl<'a> Walk<'a> {
+    fn new(
+        shared: &'a Shared,
+        caller: &'a Caller,
+        filter: &IndicatorFilter,
+        place: Place,
+    ) -> Result<Self, Error> {
+        let directory = shared.directory.load_full();
+        let mut wanted = filter.clone();
+        if wanted.states.is_empty() {
+            wanted.states.push(crate::model::indicator::State::Active);
+        }
+        let terms = Terms::resolve(&wanted, &directory);
+        let before = match filter.added_to {
+            Some(to) => {
+                let end = shared.store.position_before_time(to.as_micros()).map_err(store_error)?.next();
+                end.min(place.position)
+            }
+            None => place.position,
+        };
+        Ok(Self {
+            source: Source::choose(shared, &terms, before)?,
+            shared,
+            caller,
+            directory,
+            terms,
+            added_from: filter.added_from.map_or(0, crate::base::clock::Timestamp::as_micros),
+            origin: place.origin,
+            chunk: None,
+        })
+    }
+
+    /// The page, and the position before which the next one begins.
+    fn page(mut self, size: usize) -> Result<(Vec<Bytes>, Option<Position>), Error> {
+        let (mut page, mut bytes) = (Vec::new(), 0);
+        for _ in 0..MAX_CANDIDATES {
+            let Some(candidate) = self.source.next()? else { return Ok((page, None)) };
+            if page.len() == size || bytes > PAGE_BYTES {
+                return Ok((page, Some(candidate.position.next())));
+            }
+            match self.judge(candidate)? {
+                Verdict::Past => return Ok((page, None)),
+                Verdict::No => {}
+                Verdict::Yes(indicator) => {
+                    bytes += indicator.len();
+                    page.push(indicator);
+                }
+            }
+        }
+        let next = self.source.next()?.map(|candidate| candidate.position.next());
+        Ok((page, next))
+    }
+
+    fn judge(&mut self, candidate: Posting) -> Result<Verdict, Error> {
+        let at = candidate.position;
+        let chunk = self.chunk_at(at)?;
+        let view = chunk.view().ok_or_else(|| damaged(at))?;
+        let item = view.items().flatten().find(|i| i.position == at).ok_or_else(|| damaged(at))?;
+        if item.header.version < self.added_from {
+            return Ok(Verdict::Past);
+        }
+        let viewer = Viewer { org: self.caller.org(), principal: self.caller.identity() };
+        let sees = |class| self.directory.visible(viewer, class, Purpose::Search);
+        if item.header.op == Op::Sight || !sees(item.header.class) || !self.terms.matches(&item) {
+            return Ok(Verdict::No);
+        }
+        let latest = self.shared.store.latest(&[item.header.handle]).map_err(store_error)?.pop().flatten();
+        let stood = match latest {
+            None => true,
+            Some(latest) if latest.newest == at => true,
+            // Changed since the walk began: the version that stood then is
+            // the newest one at or before its origin.
+            Some(latest) if latest.newest > self.origin && sees(latest.class) => {
+                self.stood_at_origin(latest.newest)? == at
+            }
+            Some(_) => false,
+        };
+        if !stood {
+            return Ok(Verdict::No);
+        }
+        let indicator = event::subject(item.body).ok_or_else(|| damaged(at))?;
+        Ok(Verdict::Yes(chunk.bytes.slice_ref(indicator)))
+    }
+
+    fn stood_at_origin(&self, mut at: Position) -> Result<Position, Error> {
+        while at > self.origin {
+            let (header, _) = super::fetch::item(self.shared, at)?.ok_or_else(|| damaged(at))?;
+            at = header.previous;
+        }
+        Ok(at)
+    }
+
+    fn chunk_at(&mut self, at: Position) -> Result<Chunk, Error> {
+        if let Some(chunk) = &self.chunk {
+            if chunk.first <= at && chunk.view().is_some_and(|view| view.last_position() >= at) {
+                return Ok(chunk.clone());
+            }
+        }
+        let chunk = self.shared.store.chunk_at(at).map_err(store_error)?.ok_or_else(|| damaged(at))?;
+        self.chunk = Some(chunk.clone());
+        Ok(chunk)
+    }
+}
+
+enum Verdict {
+    Yes(Bytes),
+    No,
+    Past,
+}
+
+impl<'a> Source<'a> {
+    /// The narrowest index that the filter allows: labels, owners, kinds,
+    /// else the log itself.
+    fn choose(shared: &'a Shared, terms: &Terms, before: Position) -> Result<Self, Error> {
+        let chosen: Option<(Dimension, Vec<u64>)> = if let Some(labels) = terms.labels() {
+            Some((Dimension::Label, labels.to_vec()))
+        } else if let Some(owners) = terms.owners() {
+            Some((Dimension::Owner, owners.iter().map(|owner| u64::from(owner.0)).collect()))
+        } else {
+            terms.kinds().map(|kinds| (Dimension::Kind, kinds.into_iter().map(u64::from).collect()))
+        };
+        let Some((dimension, all)) = chosen else {
+            let from = Position::from_raw(before.raw().saturating_sub(1));
+            let scan = shared.store.scan_back(from).map_err(store_error)?;
+            return Ok(Self::Log { scan, queue: Vec::new(), before });
+        };
+        let open = |term| -> Result<Stream<'a>, Error> {
+            let blocks = shared.store.postings_back(dimension, term, before).map_err(store_error)?;
+            Ok(Stream { blocks, block: Vec::new() })
+        };
+        Ok(Self::Postings(all.into_iter().map(open).collect::<Result<_, _>>()?))
+    }
+
+    fn next(&mut self) -> Result<Option<Posting>, Error> {
+        match self {
+            Self::Log { scan, queue, before } => loop {
+                if let Some(posting) = queue.pop() {
+                    return Ok(Some(posting));
+                }
+                let Some(chunk) = scan.next_chunk().map_err(store_error)? else { return Ok(None) };
+                let view = chunk.view().ok_or_else(|| damaged(chunk.first))?;
+                for item in view.items() {
+                    let item = item.ok_or_else(|| damaged(chunk.first))?;
+                    if item.position < *before {
+                        queue.push(Posting { position: item.position, handle: item.header.handle });
+                    }
+                }
+            },
+            Self::Postings(streams) => {
+                let mut newest: Option<Posting> = None;
+                for stream in streams.iter_mut() {
+                    newest = newest.max(stream.peek()?);
+                }
+                // Several terms of one dimension may name the same version.
+                for stream in streams.iter_mut() {
+                    if newest.is_some() && stream.peek()? == newest {
+                        stream.block.pop();
+                    }
+                }
+                Ok(newest)
+            }
+        }
+    }
+}

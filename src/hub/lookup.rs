@@ -1,0 +1,60 @@
+//! Decides how exact values are looked up: one read per value answers, with
+//! visibility and without a body.
+
+use uuid::Uuid;
+
+use crate::model::indicator::{Observable, State};
+use crate::model::org::OrgSlug;
+use crate::model::position::MAX_ITEMS;
+use crate::policy::visibility::{Purpose, Viewer};
+use crate::store::keys;
+
+use super::caller::Caller;
+use super::engine::Hub;
+use super::error::{Error, Reason};
+use super::store_error;
+
+/// One assertion about a looked-up value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Match {
+    /// Public id of the indicator.
+    pub id: Uuid,
+    /// Its owner.
+    pub owner: OrgSlug,
+    /// Where it stands.
+    pub state: State,
+}
+
+impl Hub {
+    /// What is known of each of `values`, in their order.
+    ///
+    /// # Errors
+    /// `REQUEST_TOO_LARGE`, or a failure of the store.
+    pub async fn lookup(&self, caller: &Caller, values: Vec<Observable>) -> Result<Vec<Vec<Match>>, Error> {
+        if values.len() > MAX_ITEMS {
+            return Err(Error::new(
+                Reason::RequestTooLarge,
+                format!("a request looks up at most {MAX_ITEMS} values; split it"),
+            ));
+        }
+        let caller = caller.clone();
+        self.blocking(move |shared| {
+            let directory = shared.directory.load();
+            let viewer = Viewer { org: caller.org(), principal: caller.identity() };
+            let keys: Vec<_> = values.iter().map(keys::value).collect();
+            let found = shared.store.assertions(&keys).map_err(store_error)?;
+            let matches = found.into_iter().map(|assertions| {
+                assertions
+                    .into_iter()
+                    .filter(|a| directory.visible(viewer, a.class, Purpose::Search))
+                    .filter_map(|a| {
+                        let owner = directory.slug(a.owner)?.clone();
+                        Some(Match { id: shared.sealer.id(a.handle), owner, state: a.state })
+                    })
+                    .collect()
+            });
+            Ok(matches.collect())
+        })
+        .await
+    }
+}

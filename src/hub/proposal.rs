@@ -1,0 +1,178 @@
+//! Decides what a request asks of the writer: everything that needs a clock,
+//! randomness or much work is decided before, and carried here.
+
+use tokio::sync::oneshot;
+
+use crate::model::audience::ClassDefinition;
+use crate::model::indicator::lifecycle::Revocation;
+use crate::model::org::OrgNo;
+use crate::model::position::Position;
+use crate::store::chunk::Op;
+use crate::store::requests::RequestKey;
+
+use super::caller::Caller;
+use super::error::Error;
+
+/// A request on its way to the writer.
+#[derive(Debug)]
+pub struct Proposal {
+    /// Who asks.
+    pub caller: Caller,
+    /// What names the request.
+    pub request: RequestKey,
+    /// Digest of all that it says.
+    pub content: [u8; 16],
+    /// Salt of the item digests.
+    pub salt: [u8; 16],
+    /// What it asks.
+    pub change: Change,
+    /// Where the answer goes, once it is durable.
+    pub reply: oneshot::Sender<Result<Vec<Decision>, Error>>,
+}
+
+/// What a request asks for.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// To publish indicators.
+    Publish(Vec<ProposedIndicator>),
+    /// To take one back.
+    Revoke(ProposedRevocation),
+    /// To record sightings.
+    Sight(Vec<ProposedSighting>),
+}
+
+impl Change {
+    /// About how many bytes the change adds to a commit group.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::Publish(items) => items.iter().map(|i| i.fields.len() + 256).sum(),
+            Self::Revoke(_) => 1_024,
+            Self::Sight(items) => items.iter().map(|i| i.fields.len() + 256).sum(),
+        }
+    }
+}
+
+/// An indicator to publish: canonical, encoded but for what order decides.
+#[derive(Debug, Clone)]
+pub struct ProposedIndicator {
+    /// Key of the value in the store.
+    pub value_key: Vec<u8>,
+    /// Keys of the file's other hashes.
+    pub alias_keys: Vec<Vec<u8>>,
+    /// Number of the observable's kind.
+    pub kind: u8,
+    /// Owner.
+    pub owner: OrgNo,
+    /// Owner and marking.
+    pub class: ClassDefinition,
+    /// Label terms.
+    pub terms: Vec<u64>,
+    /// The publisher's fields, encoded.
+    pub fields: Vec<u8>,
+    /// Digest of the publisher's fields.
+    pub digest: u64,
+    /// The same with the entry's salt.
+    pub salted: [u8; 16],
+    /// Why a revoked record is to be brought back.
+    pub reinstate: Option<String>,
+}
+
+/// An indicator to take back.
+#[derive(Debug, Clone)]
+pub struct ProposedRevocation {
+    /// Which record.
+    pub handle: Position,
+    /// Who asks; must be its owner.
+    pub owner: OrgNo,
+    /// Why.
+    pub revocation: Revocation,
+    /// The version that must stand.
+    pub expected: Option<u64>,
+}
+
+/// A sighting to record.
+#[derive(Debug, Clone)]
+pub struct ProposedSighting {
+    /// Handle of the indicator.
+    pub indicator: Position,
+    /// Who reports.
+    pub reporter: OrgNo,
+    /// Reporter, and the indicator's owner as audience.
+    pub class: ClassDefinition,
+    /// The reporter's fields, encoded.
+    pub fields: Vec<u8>,
+    /// Digest of the fields.
+    pub digest: u64,
+    /// The same with the entry's salt.
+    pub salted: [u8; 16],
+}
+
+/// What became of one item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// A new version stands in the log.
+    Written {
+        /// The record.
+        handle: Position,
+        /// Where the version stands.
+        position: Position,
+        /// The version.
+        version: u64,
+        /// What it did.
+        effect: Effect,
+    },
+    /// The same content stood already.
+    Unchanged {
+        /// The record.
+        handle: Position,
+        /// Where its newest version stands.
+        position: Position,
+        /// That version.
+        version: u64,
+    },
+    /// Nothing was stored.
+    Refused(Refusal),
+}
+
+/// What a written item did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// A new record.
+    Created,
+    /// A new version.
+    Updated,
+    /// A revoked record is active again.
+    Reinstated,
+    /// An active record is revoked.
+    Revoked,
+    /// A sighting is on record.
+    Sighted,
+}
+
+impl Effect {
+    /// The effect that an item's header tells of.
+    #[must_use]
+    pub const fn from_op(op: Op) -> Self {
+        match op {
+            Op::Create => Self::Created,
+            Op::Update | Op::Expire => Self::Updated,
+            Op::Reinstate => Self::Reinstated,
+            Op::Revoke => Self::Revoked,
+            Op::Sight => Self::Sighted,
+        }
+    }
+}
+
+/// Why an item was refused by what stands in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// Its producer revoked the value.
+    Revoked,
+    /// It would join two records.
+    Conflict,
+    /// There is no such record of this owner.
+    Absent,
+    /// Another version stands.
+    Stale,
+}

@@ -1,0 +1,176 @@
+//! Decides which items a viewer gets, and as what: from (visible and matching
+//! before, visible and matching after) come nothing, NEW, UPDATE, WITHDRAWN,
+//! REVOKED or EXPIRED.
+
+use std::sync::Arc;
+
+use crate::model::audience::ClassNo;
+use crate::model::event::EventKind;
+use crate::model::indicator::State;
+use crate::model::org::OrgNo;
+use crate::model::principal::SpiffeId;
+use crate::model::query::IndicatorFilter;
+use crate::policy::visibility::{Purpose, Viewer};
+use crate::store::chunk::{ItemHeader, ItemView, Op, View};
+use crate::store::keys;
+
+use super::directory::Directory;
+
+/// A filter resolved to numbers, so that it matches headers without decoding.
+#[derive(Debug, Clone, Default)]
+pub struct Terms {
+    kinds: Option<u64>,
+    owners: Option<Vec<OrgNo>>,
+    labels: Option<Vec<u64>>,
+    tlps: Option<u8>,
+    states: Option<u8>,
+}
+
+impl Terms {
+    /// Resolves a filter. Owners that the directory does not know match
+    /// nothing.
+    #[must_use]
+    pub fn resolve(filter: &IndicatorFilter, directory: &Directory) -> Self {
+        let wanted = |any: bool| any.then_some(());
+        Self {
+            kinds: wanted(!filter.kinds.is_empty())
+                .map(|()| filter.kinds.iter().fold(0, |bits, kind| bits | 1 << kind.number())),
+            owners: wanted(!filter.owners.is_empty())
+                .map(|()| filter.owners.iter().filter_map(|slug| directory.number(slug)).collect()),
+            labels: wanted(!filter.labels.is_empty())
+                .map(|()| filter.labels.iter().map(|label| keys::label_term(label)).collect()),
+            tlps: wanted(!filter.tlps.is_empty())
+                .map(|()| filter.tlps.iter().fold(0, |bits, tlp| bits | 1 << tlp.number())),
+            states: wanted(!filter.states.is_empty())
+                .map(|()| filter.states.iter().fold(0, |bits, state| bits | 1 << state.number())),
+        }
+    }
+
+    /// Whether the filter asks nothing.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.kinds.is_none()
+            && self.owners.is_none()
+            && self.labels.is_none()
+            && self.tlps.is_none()
+            && self.states.is_none()
+    }
+
+    /// Owners asked for.
+    #[must_use]
+    pub fn owners(&self) -> Option<&[OrgNo]> {
+        self.owners.as_deref()
+    }
+
+    /// Label terms asked for.
+    #[must_use]
+    pub fn labels(&self) -> Option<&[u64]> {
+        self.labels.as_deref()
+    }
+
+    /// Kinds asked for, by number.
+    #[must_use]
+    pub fn kinds(&self) -> Option<Vec<u8>> {
+        self.kinds.map(|bits| (0..64).filter(|kind| bits & (1 << kind) != 0).collect())
+    }
+
+    fn fixed(&self, header: &ItemHeader) -> bool {
+        self.kinds.is_none_or(|bits| header.kind < 64 && bits & (1 << header.kind) != 0)
+            && self.owners.as_ref().is_none_or(|owners| owners.contains(&header.owner))
+    }
+
+    fn label(&self, mut terms: impl Iterator<Item = u64>) -> bool {
+        self.labels.as_ref().is_none_or(|wanted| terms.any(|term| wanted.contains(&term)))
+    }
+
+    fn tlp(&self, number: u8) -> bool {
+        self.tlps.is_none_or(|bits| number < 8 && bits & (1 << number) != 0)
+    }
+
+    /// Whether the version matches.
+    #[must_use]
+    pub fn matches(&self, item: &ItemView<'_>) -> bool {
+        self.fixed(&item.header)
+            && self.tlp(item.header.tlp)
+            && self.states.is_none_or(|bits| bits & (1 << item.header.state.number()) != 0)
+            && self.label(item.terms())
+    }
+
+    /// Whether the version before matched.
+    #[must_use]
+    pub fn matched(&self, item: &ItemView<'_>) -> bool {
+        self.fixed(&item.header)
+            && self.tlp(item.header.previous_tlp)
+            && self.label(item.previous_terms())
+    }
+}
+
+/// What one subscriber gets.
+#[derive(Debug)]
+pub struct Selection {
+    org: OrgNo,
+    principal: SpiffeId,
+    terms: Terms,
+    sightings: bool,
+}
+
+/// What becomes of a whole chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whole {
+    /// All of it goes out, all NEW.
+    All,
+    /// None of it.
+    Nothing,
+    /// Look at each item.
+    Each,
+}
+
+impl Selection {
+    /// A selection for one viewer.
+    #[must_use]
+    pub const fn new(org: OrgNo, principal: SpiffeId, terms: Terms, sightings: bool) -> Self {
+        Self { org, principal, terms, sightings }
+    }
+
+    const fn viewer(&self) -> Viewer<'_> {
+        Viewer { org: self.org, principal: &self.principal }
+    }
+
+    fn sees(&self, directory: &Directory, class: ClassNo) -> bool {
+        directory.visible(self.viewer(), class, Purpose::Deliver)
+    }
+
+    /// What becomes of a chunk, by its head alone. `touched` says whether the
+    /// class of a record born in it has changed since.
+    #[must_use]
+    pub fn whole(&self, view: &View<'_>, directory: &Arc<Directory>, touched: bool) -> Whole {
+        match view.class {
+            _ if view.count == 0 => Whole::Nothing,
+            Some(class) if view.all_new && !self.sees(directory, class) => Whole::Nothing,
+            Some(_) if view.all_new && !touched && self.terms.is_empty() => Whole::All,
+            _ => Whole::Each,
+        }
+    }
+
+    /// What an item is for this viewer; `None`: nothing. `class_now` is the
+    /// record's class today.
+    #[must_use]
+    pub fn event(&self, item: &ItemView<'_>, directory: &Directory, class_now: ClassNo) -> Option<EventKind> {
+        let header = &item.header;
+        let sees = |class| self.sees(directory, class);
+        if header.op == Op::Sight {
+            return (self.sightings && sees(header.class)).then_some(EventKind::Sighted);
+        }
+        let after = sees(header.class) && sees(class_now) && self.terms.matches(item);
+        let born = matches!(header.op, Op::Create | Op::Reinstate);
+        let before = !born && sees(header.previous_class) && self.terms.matched(item);
+        match (before, after, header.state) {
+            (false, false, _) => None,
+            (_, true, State::Revoked) => Some(EventKind::Revoked),
+            (_, true, State::Expired) => Some(EventKind::Expired),
+            (false, true, State::Active) => Some(EventKind::New),
+            (true, true, State::Active) => Some(EventKind::Update),
+            (true, false, _) => Some(EventKind::Withdrawn),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Decides what the engine's parts share: the store, keys, the directory of
+//! the moment, the end of the log, the latch, and the counters.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use arc_swap::ArcSwap;
+use parking_lot::{Mutex, RwLock};
+use tokio_util::sync::CancellationToken;
+
+use crate::base::clock::Clock;
+use crate::model::audience::ClassNo;
+use crate::model::position::{Position, Seq};
+use crate::store::Store;
+use crate::wire::seal::Sealer;
+use crate::wire::token::Tokens;
+
+use super::cursors::Cursors;
+use super::directory::Directory;
+use super::tail::Tail;
+
+/// What the engine's parts share.
+#[derive(Debug)]
+pub struct Shared {
+    /// The store.
+    pub store: Store,
+    /// Seals handles and events.
+    pub sealer: Sealer,
+    /// Seals tokens.
+    pub tokens: Tokens,
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Who is who now.
+    pub directory: ArcSwap<Directory>,
+    /// The end of the log.
+    pub tail: Tail,
+    /// Named subscriptions that wait for a commit.
+    pub cursors: Cursors,
+    /// Whether the store may be written.
+    pub latch: Latch,
+    /// Records whose audience class changed since birth, and their class now:
+    /// replay of what stood before must not show it to whom it is now hidden.
+    pub reclassed: RwLock<BTreeMap<Position, ClassNo>>,
+    /// Where each former history epoch ended.
+    pub fences: Vec<Seq>,
+    /// Cancelled when the hub goes down in good order.
+    pub draining: CancellationToken,
+    /// What is counted.
+    pub counters: Counters,
+}
+
+/// What the engine counts, since its start.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Commit groups.
+    pub commits: AtomicU64,
+    /// Microseconds spent in commits.
+    pub commit_micros: AtomicU64,
+    /// Items written.
+    pub items: AtomicU64,
+    /// Events delivered to subscribers.
+    pub delivered: AtomicU64,
+    /// Subscribers now open.
+    pub subscribers: AtomicU64,
+    /// Times that a subscriber fell off the ring and read the log.
+    pub catch_ups: AtomicU64,
+}
+
+/// Read-only for good after the first failure, with its reason.
+#[derive(Default)]
+pub struct Latch(Mutex<Option<String>>);
+
+impl Latch {
+    /// Latches with a reason; the first one stays.
+    pub fn set(&self, reason: &impl fmt::Display) {
+        let mut latched = self.0.lock();
+        if latched.is_none() {
+            tracing::error!(%reason, "the store failed; the hub is read-only until it is started again");
+            *latched = Some(reason.to_string());
+        }
+    }
+
+    /// Why the store is read-only; `None`: it is not.
+    #[must_use]
+    pub fn reason(&self) -> Option<String> {
+        self.0.lock().clone()
+    }
+}
+
+impl fmt::Debug for Latch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Latch({:?})", self.reason())
+    }
+}

@@ -1,0 +1,331 @@
+//! Decides how a subscription is opened: who it is for, what it wants, where
+//! it starts; and what is kept of those that have a name.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::base::clock::Timestamp;
+use crate::model::Invalid;
+use crate::model::org::{OrgNo, OrgSlug};
+use crate::model::position::Position;
+use crate::model::query::IndicatorFilter;
+use crate::store::subscription::{self, Subscription};
+use crate::wire::token::{Place, Use};
+
+use super::caller::Caller;
+use super::engine::Hub;
+use super::error::{Error, Reason};
+use super::pump::{Named, Pump};
+use super::select::{Selection, Terms};
+use super::shared::Shared;
+use super::store_error;
+
+/// What a subscriber asks for.
+#[derive(Debug, Clone, Default)]
+pub struct Open {
+    /// Name of the subscription, if it has one.
+    pub subscription: Option<String>,
+    /// Which indicators are wanted.
+    pub filter: IndicatorFilter,
+    /// Where to start; `None`: where the named subscription stands.
+    pub start: Option<Start>,
+    /// Events that may be sent at once.
+    pub credit: u64,
+    /// Whether sightings are wanted too.
+    pub include_sightings: bool,
+}
+
+/// Where a subscription starts.
+#[derive(Debug, Clone)]
+pub enum Start {
+    /// After this token.
+    Token(Bytes),
+    /// Everything that is kept, then what comes.
+    Earliest,
+    /// Only what comes.
+    Latest,
+    /// At the first event recorded at or after this time.
+    Time(Timestamp),
+}
+
+/// How a subscription was opened.
+#[derive(Debug, Clone)]
+pub struct Opened {
+    /// The filter in force.
+    pub filter: IndicatorFilter,
+    /// It starts after this token.
+    pub token: Bytes,
+    /// Seconds between heartbeats.
+    pub heartbeat_seconds: u32,
+}
+
+/// A named subscription as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubscriptionRecord {
+    /// Its name, the last segment of the resource name.
+    pub name: String,
+    /// Which indicators it wants.
+    pub filter: IndicatorFilter,
+    /// Whether it also wants sightings.
+    pub include_sightings: bool,
+    /// When it was created.
+    pub created: Timestamp,
+    /// When its cursor last moved.
+    pub acked: Option<Timestamp>,
+}
+
+/// The open streams of named subscriptions: one each.
+#[derive(Debug, Default, Clone)]
+pub struct LiveStreams(Arc<Mutex<HashMap<(OrgNo, String), CancellationToken>>>);
+
+impl LiveStreams {
+    /// Registers a stream and displaces the one before it.
+    fn enter(&self, org: OrgNo, name: &str) -> CancellationToken {
+        let token = CancellationToken::new();
+        if let Some(older) = self.0.lock().insert((org, name.to_owned()), token.clone()) {
+            older.cancel();
+        }
+        token
+    }
+
+    /// Forgets a stream that ended, unless a newer one took its place.
+    pub(super) fn leave(&self, org: OrgNo, name: &str, token: &CancellationToken) {
+        if !token.is_cancelled() {
+            self.0.lock().remove(&(org, name.to_owned()));
+        }
+    }
+
+    fn displace(&self, org: OrgNo, name: &str) {
+        if let Some(token) = self.0.lock().remove(&(org, name.to_owned())) {
+            token.cancel();
+        }
+    }
+}
+
+impl Hub {
+    /// Opens a subscription. The returned pump streams it.
+    ///
+    /// # Errors
+    /// `FIELD_INVALID`, `RESUME_TOKEN_INVALID`, `RESUME_TOKEN_EXPIRED`,
+    /// `RATE_LIMITED`, `DRAINING`.
+    pub async fn subscribe(&self, caller: &Caller, open: Open) -> Result<(Opened, Pump), Error> {
+        if self.shared.draining.is_cancelled() {
+            return Err(Error::new(Reason::Draining, "the hub is going down; try again in a moment"));
+        }
+        let (asked, max) = (caller.clone(), self.options.max_subscriptions_per_org);
+        let plan = self.blocking(move |shared| plan(shared, &asked, open, max)).await?;
+        let named = plan.name.map(|name| {
+            let displaced = self.live.enter(caller.org(), &name);
+            Named { name, record: plan.record, displaced, live: self.live.clone() }
+        });
+        let directory = self.shared.directory.load_full();
+        let terms = Terms::resolve(&plan.filter, &directory);
+        let selection = Selection::new(caller.org(), caller.identity().clone(), terms, plan.sightings);
+        let digest = subscription::filter_digest(&plan.filter, plan.sightings);
+        let pump = Pump::new(
+            Arc::clone(&self.shared),
+            caller.clone(),
+            selection,
+            digest,
+            named,
+            plan.start,
+            plan.credit,
+            self.options.heartbeat,
+        );
+        let opened = Opened {
+            filter: plan.filter,
+            token: pump.token()?,
+            heartbeat_seconds: u32::try_from(self.options.heartbeat.as_secs()).unwrap_or(u32::MAX),
+        };
+        Ok((opened, pump))
+    }
+
+    /// One named subscription of the caller's organisation.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`.
+    pub async fn subscription(&self, caller: &Caller, name: &str) -> Result<SubscriptionRecord, Error> {
+        let (org, name) = (caller.org(), name.to_owned());
+        self.blocking(move |shared| {
+            let record = load(shared, org, &name)?.ok_or_else(Error::absent)?;
+            Ok(view(name, record))
+        })
+        .await
+    }
+
+    /// The named subscriptions of the caller's organisation, by name.
+    ///
+    /// # Errors
+    /// A failure of the store.
+    pub async fn subscriptions(&self, caller: &Caller) -> Result<Vec<SubscriptionRecord>, Error> {
+        let org = caller.org();
+        self.blocking(move |shared| {
+            all(shared, org)?
+                .into_iter()
+                .map(|(name, bytes)| {
+                    let record = Subscription::decode(&name, &bytes).map_err(store_error)?;
+                    Ok(view(name, record))
+                })
+                .collect()
+        })
+        .await
+    }
+
+    /// Deletes a named subscription and its cursor, and ends its stream.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`.
+    pub async fn delete_subscription(&self, caller: &Caller, name: &str) -> Result<(), Error> {
+        self.subscription(caller, name).await?;
+        self.live.displace(caller.org(), name);
+        let number = self.shared.cursors.note(caller.org(), name, None);
+        self.cursor_durable(number).await
+    }
+
+    async fn cursor_durable(&self, number: u64) -> Result<(), Error> {
+        let mut written = self.shared.cursors.watch();
+        tokio::select! {
+            result = written.wait_for(|written| *written >= number) => {
+                result.map(|_| ()).map_err(Error::internal)
+            }
+            // The latch is set by the failed commit that should have done it.
+            error = self.latched_soon() => Err(error),
+        }
+    }
+
+    async fn latched_soon(&self) -> Error {
+        loop {
+            if let Err(error) = self.probe().await {
+                return error;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(250)).await;
+        }
+    }
+}
+
+fn view(name: String, record: Subscription) -> SubscriptionRecord {
+    SubscriptionRecord {
+        name,
+        filter: record.filter,
+        include_sightings: record.sightings,
+        created: record.created,
+        acked: record.acked,
+    }
+}
+
+/// What is stored of the subscriptions of `org`, changes that wait included.
+fn all(shared: &Shared, org: OrgNo) -> Result<Vec<(String, Vec<u8>)>, Error> {
+    let stored = shared.store.cursors(org).map_err(store_error)?;
+    let mut merged: std::collections::BTreeMap<String, Vec<u8>> = stored.into_iter().collect();
+    for (name, record) in shared.cursors.pending_of(org) {
+        match record {
+            Some(record) => merged.insert(name, record),
+            None => merged.remove(&name),
+        };
+    }
+    Ok(merged.into_iter().collect())
+}
+
+fn load(shared: &Shared, org: OrgNo, name: &str) -> Result<Option<Subscription>, Error> {
+    let bytes = match shared.cursors.pending(org, name) {
+        Some(pending) => pending,
+        None => shared.store.cursor(org, name).map_err(store_error)?,
+    };
+    bytes.map(|bytes| Subscription::decode(name, &bytes).map_err(store_error)).transpose()
+}
+
+/// What was decided of an opened subscription.
+struct Plan {
+    name: Option<String>,
+    record: Option<Subscription>,
+    filter: IndicatorFilter,
+    sightings: bool,
+    start: Position,
+    credit: u64,
+}
+
+fn plan(shared: &Shared, caller: &Caller, open: Open, max: usize) -> Result<Plan, Error> {
+    let known = match &open.subscription {
+        Some(name) => load(shared, caller.org(), name)?,
+        None => None,
+    };
+    let asks = open.filter != IndicatorFilter::default() || open.include_sightings;
+    let (filter, sightings) = match &known {
+        Some(known) if asks && (known.filter != open.filter || known.sightings != open.include_sightings) => {
+            return Err(Invalid::new(
+                "open.filter",
+                "this subscription was created with another filter; leave the filter empty, or use another name",
+            )
+            .into());
+        }
+        Some(known) => (known.filter.clone(), known.sightings),
+        None => (open.filter, open.include_sightings),
+    };
+    if open.subscription.is_some() && known.is_none() && all(shared, caller.org())?.len() >= max {
+        return Err(Error::new(
+            Reason::RateLimited,
+            format!("your organisation has {max} named subscriptions; delete one that is not used"),
+        ));
+    }
+    let digest = subscription::filter_digest(&filter, sightings);
+    let name = open.subscription.as_deref().unwrap_or_default();
+    let start = match (&open.start, known.as_ref().and_then(|known| known.cursor)) {
+        (Some(start), _) => {
+            resolve(shared, caller.identity().org(), start, Use::Resume { subscription: name, filter: &digest })?
+        }
+        (None, Some(cursor)) => check_position(shared, cursor)?,
+        (None, None) => {
+            return Err(Invalid::new(
+                "open.start",
+                "say where to start: a resume_token, EARLIEST, LATEST or a time",
+            )
+            .into());
+        }
+    };
+    let record = open.subscription.as_ref().map(|_| {
+        known.unwrap_or_else(|| Subscription {
+            filter: filter.clone(),
+            sightings,
+            created: shared.clock.now(),
+            cursor: None,
+            acked: None,
+        })
+    });
+    Ok(Plan { name: open.subscription, record, filter, sightings, start, credit: open.credit })
+}
+
+fn resolve(shared: &Shared, org: &OrgSlug, start: &Start, purpose: Use<'_>) -> Result<Position, Error> {
+    match start {
+        Start::Earliest => Ok(Position::ZERO),
+        Start::Latest => Ok(shared.tail.committed()),
+        Start::Time(at) => shared.store.position_before_time(at.as_micros()).map_err(store_error),
+        Start::Token(token) => {
+            let Place { position, .. } = shared.tokens.open(org, purpose, token).map_err(|_| {
+                Error::new(
+                    Reason::ResumeTokenInvalid,
+                    "the resume_token was not made for your organisation, this subscription and this filter; start at EARLIEST, LATEST or a time",
+                )
+            })?;
+            check_position(shared, position)
+        }
+    }
+}
+
+/// A position that this history still has: not ahead of the log, not past
+/// the end of an epoch that a restore ended earlier.
+fn check_position(shared: &Shared, position: Position) -> Result<Position, Error> {
+    let committed = shared.tail.committed();
+    let epoch = position.seq().epoch();
+    let ended = shared.fences.iter().find(|fence| fence.epoch() == epoch);
+    if position > committed || ended.is_some_and(|fence| position > fence.end()) {
+        return Err(Error::new(
+            Reason::ResumeTokenExpired,
+            "the hub was restored from a backup made before this token; start at EARLIEST or at a time before the restore, and drop what you already have by event_id",
+        ));
+    }
+    Ok(position)
+}

@@ -1,0 +1,146 @@
+//! Decides how what was just committed reaches those who follow: a bounded
+//! ring of shared chunks, and a watch that says how far the log goes. Who
+//! falls off the ring goes on from the log itself, so nothing is ever dropped.
+
+use std::collections::VecDeque;
+
+use parking_lot::RwLock;
+use tokio::sync::watch;
+
+use crate::model::position::Position;
+use crate::store::chunk::Chunk;
+
+/// The end of the log, in memory.
+#[derive(Debug)]
+pub struct Tail {
+    ring: RwLock<Ring>,
+    committed: watch::Sender<Position>,
+    capacity_bytes: usize,
+}
+
+#[derive(Debug)]
+struct Ring {
+    /// Everything after this position is in the ring.
+    floor: Position,
+    chunks: VecDeque<(Position, Chunk)>,
+    bytes: usize,
+}
+
+/// What the ring has for a reader.
+#[derive(Debug)]
+pub enum Read {
+    /// Chunks after the reader's position, oldest first; empty: nothing yet.
+    Chunks(Vec<Chunk>),
+    /// The reader is behind the ring: read the log.
+    Behind,
+}
+
+impl Tail {
+    /// An empty ring over a log that ends at `committed`.
+    #[must_use]
+    pub fn new(committed: Position, capacity_bytes: usize) -> Self {
+        let ring = Ring { floor: committed, chunks: VecDeque::new(), bytes: 0 };
+        Self { ring: RwLock::new(ring), committed: watch::Sender::new(committed), capacity_bytes }
+    }
+
+    /// Takes in the chunks of a commit group, which is durable, and tells
+    /// everyone who waits.
+    pub fn push(&self, chunks: Vec<Chunk>) {
+        let mut end = None;
+        {
+            let mut ring = self.ring.write();
+            for chunk in chunks {
+                let Some(last) = chunk.view().map(|view| view.last_position()) else { continue };
+                ring.bytes += chunk.bytes.len();
+                ring.chunks.push_back((last, chunk));
+                end = Some(last);
+            }
+            while ring.bytes > self.capacity_bytes {
+                let Some((last, chunk)) = ring.chunks.pop_front() else { break };
+                ring.bytes -= chunk.bytes.len();
+                ring.floor = last;
+            }
+        }
+        if let Some(end) = end {
+            self.committed.send_replace(end);
+        }
+    }
+
+    /// Chunks that hold positions after `after`, up to about `max_bytes`.
+    #[must_use]
+    pub fn read(&self, after: Position, max_bytes: usize) -> Read {
+        let ring = self.ring.read();
+        if after < ring.floor {
+            return Read::Behind;
+        }
+        let from = ring.chunks.partition_point(|(last, _)| *last <= after);
+        let mut bytes = 0;
+        let chunks = ring
+            .chunks
+            .range(from..)
+            .take_while(|(_, chunk)| {
+                let fits = bytes < max_bytes;
+                bytes += chunk.bytes.len();
+                fits
+            })
+            .map(|(_, chunk)| chunk.clone())
+            .collect();
+        Read::Chunks(chunks)
+    }
+
+    /// Position of the last committed item.
+    #[must_use]
+    pub fn committed(&self) -> Position {
+        *self.committed.borrow()
+    }
+
+    /// A watch on the position of the last committed item.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Position> {
+        self.committed.subscribe()
+    }
+
+    /// Bytes held in the ring.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.ring.read().bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::position::Seq;
+    use crate::store::chunk::Builder;
+
+    fn chunk(counter: u64) -> Chunk {
+        Builder::new(Seq::new(0, counter).at(0), vec![0; 100], counter).finish().remove(0)
+    }
+
+    fn read(tail: &Tail, after: Position) -> Option<Vec<u64>> {
+        match tail.read(after, usize::MAX) {
+            Read::Chunks(chunks) => Some(chunks.iter().map(|c| c.first.seq().counter()).collect()),
+            Read::Behind => None,
+        }
+    }
+
+    #[test]
+    fn a_reader_on_the_ring_gets_all_that_follows_and_one_behind_it_is_told() {
+        let size = chunk(1).bytes.len();
+        let tail = Tail::new(Seq::new(0, 9).at(0), 3 * size);
+        tail.push((10..15).map(chunk).collect());
+        assert_eq!(tail.committed(), Seq::new(0, 14).at(0));
+        assert_eq!(read(&tail, Seq::new(0, 11).at(0)), Some(vec![12, 13, 14]));
+        assert_eq!(read(&tail, Seq::new(0, 13).at(0)), Some(vec![14]));
+        assert_eq!(read(&tail, Seq::new(0, 14).at(0)), Some(vec![]));
+        assert_eq!(read(&tail, Seq::new(0, 10).at(0)), None);
+        assert!(tail.bytes() <= 3 * size);
+    }
+
+    #[test]
+    fn an_empty_ring_sends_an_old_reader_to_the_log() {
+        let tail = Tail::new(Seq::new(0, 9).at(3), 1_000);
+        assert_eq!(read(&tail, Seq::new(0, 9).at(3)), Some(vec![]));
+        assert_eq!(read(&tail, Seq::new(0, 9).at(2)), None);
+    }
+}

@@ -1,0 +1,392 @@
+//! Decides whether what is stored is what the log says: the log is applied
+//! again into an empty store beside it, and both must agree, byte for byte in
+//! log, values, latest and directory, and by content in postings.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use prost::Message as _;
+
+use crate::base::clock::Timestamp;
+use crate::base::{digest, random};
+use crate::model::indicator::lifecycle::{Revocation, RevocationReason};
+use crate::model::position::{Position, Seq};
+use crate::store::chunk::{Chunk, ItemView, Op};
+use crate::store::keys::{self, Family, KeyKind};
+use crate::store::postings;
+use crate::store::proto::{self, entry_header::Change as Stored};
+use crate::store::{Batch, Store, Tuning, db};
+use crate::wire::event;
+use crate::wire::seal::Sealer;
+
+use super::apply::{Entry, Group};
+use super::directory::Directory;
+use super::genesis;
+use super::proposal::{Change, ProposedIndicator, ProposedRevocation, ProposedSighting};
+use super::publish::digests;
+
+/// Most differences that are told.
+const MAX_TOLD: usize = 20;
+/// Entries applied with one commit.
+const GROUP_ENTRIES: usize = 256;
+
+/// What a verification found.
+#[derive(Debug, Clone, Default)]
+pub struct VerifyReport {
+    /// Entries applied.
+    pub entries: u64,
+    /// Items in them.
+    pub items: u64,
+    /// Multiset digest over values, latest and directory, hexadecimal.
+    pub digest: String,
+    /// The first differences, in words that name no value.
+    pub differences: Vec<String>,
+    /// How many there are.
+    pub difference_count: u64,
+}
+
+impl VerifyReport {
+    /// Whether state and log agree.
+    #[must_use]
+    pub const fn is_clean(&self) -> bool {
+        self.difference_count == 0
+    }
+
+    fn differ(&mut self, what: impl FnOnce() -> String) {
+        self.difference_count += 1;
+        if self.differences.len() < MAX_TOLD {
+            self.differences.push(what());
+        }
+    }
+}
+
+/// A store that is removed with its directory.
+struct Scratch {
+    store: Option<Store>,
+    path: PathBuf,
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        self.store = None;
+        // What is left behind is a copy, in a directory that says so.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Verifies a hub that does not run, or a backup. `progress` is told the
+/// number of items applied so far. Needs as much free disk beside the hub as
+/// the hub holds.
+///
+/// # Errors
+/// If the directory holds no hub, is in use, or cannot be read.
+pub fn verify(data_dir: &Path, mut progress: impl FnMut(u64)) -> Result<VerifyReport, db::Error> {
+    let store = Store::open(data_dir, &Tuning::default())?;
+    let mut report = VerifyReport::default();
+    let name = format!(".verify-{:016x}", random::u64());
+    let path = data_dir.parent().unwrap_or_else(|| Path::new(".")).join(name);
+    let scratch = Scratch { store: Some(Store::create(&path, &Tuning::default())?), path };
+    if let Some(copy) = &scratch.store {
+        replay(&store, copy, &mut report, &mut progress)?;
+        compare(&store, copy, Family::Values, KeyKind::Value, &mut report)?;
+        compare(&store, copy, Family::Latest, KeyKind::Latest, &mut report)?;
+        compare(&store, copy, Family::Meta, KeyKind::Directory, &mut report)?;
+        compare_postings(&store, copy, &mut report)?;
+    }
+    report.digest = state_digest(&store)?;
+    Ok(report)
+}
+
+/// Multiset digest over the logical records: the sum modulo 2^256 of the
+/// SHA-256 of each, so that it does not depend on their order.
+///
+/// # Errors
+/// Whatever the store answers.
+pub fn state_digest(store: &Store) -> Result<String, db::Error> {
+    let mut sum = [0_u64; 4];
+    let families = [
+        (Family::Values, KeyKind::Value),
+        (Family::Latest, KeyKind::Latest),
+        (Family::Meta, KeyKind::Directory),
+    ];
+    for (family, kind) in families {
+        let mut records = store.records(family, &[kind.byte()])?;
+        while let Some((key, value)) = records.next_record()? {
+            let mut hash = digest::Sha256::default();
+            hash.update(&(key.len() as u64).to_be_bytes());
+            hash.update(&key);
+            hash.update(&value);
+            let mut carry = false;
+            for (word, part) in sum.iter_mut().zip(hash.finish().as_chunks::<8>().0) {
+                let (added, over) = word.overflowing_add(u64::from_le_bytes(*part));
+                let (added, over_again) = added.overflowing_add(u64::from(carry));
+                *word = added;
+                carry = over || over_again;
+            }
+        }
+    }
+    Ok(digest::hex(&sum.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<_>>()))
+}
+
+fn replay(
+    store: &Store,
+    copy: &Store,
+    report: &mut VerifyReport,
+    progress: &mut impl FnMut(u64),
+) -> Result<(), db::Error> {
+    let failed = |error: super::Error| db::Error::Corrupt { what: "beginning of the log", at: error.to_string() };
+    let genesis = genesis::read(store).map_err(failed)?;
+    let sealer =
+        Sealer::new(genesis.seal_key.expose()).ok_or_else(|| db::Error::corrupt("key", "seal"))?;
+    let stored_directory = Directory::from_stored(store.directory()?);
+    let mut replay = Replay {
+        sealer: &sealer,
+        classes: &stored_directory,
+        directory: Directory::default(),
+        last_version: 0,
+        floor: Position::ZERO,
+    };
+    let mut scan = store.scan(Position::ZERO)?;
+    let mut entry: Vec<Chunk> = Vec::new();
+    let mut waiting: Vec<Vec<Chunk>> = Vec::new();
+    loop {
+        let next = scan.next_chunk()?;
+        let ends = next.as_ref().is_none_or(|c| entry.first().is_some_and(|e| e.first.seq() != c.first.seq()));
+        if ends && !entry.is_empty() {
+            waiting.push(std::mem::take(&mut entry));
+        }
+        if waiting.len() >= GROUP_ENTRIES || (next.is_none() && !waiting.is_empty()) {
+            replay.group(copy, &waiting, report)?;
+            waiting.clear();
+            progress(report.items);
+        }
+        match next {
+            Some(chunk) => entry.push(chunk),
+            None => return Ok(()),
+        }
+    }
+}
+
+/// The state of a replay between groups.
+struct Replay<'a> {
+    sealer: &'a Sealer,
+    classes: &'a Directory,
+    directory: Directory,
+    last_version: u64,
+    floor: Position,
+}
+
+impl Replay<'_> {
+    fn group(
+        &mut self,
+        copy: &Store,
+        entries: &[Vec<Chunk>],
+        report: &mut VerifyReport,
+    ) -> Result<(), db::Error> {
+        let mut group = Group::new(copy, self.sealer, self.directory.clone(), self.last_version);
+        let mut batch = Batch::new(copy);
+        for chunks in entries {
+            let Some(first) = chunks.first() else { continue };
+            report.entries += 1;
+            if first.first <= self.floor {
+                report.differ(|| format!("entry {:?} does not come after the one before", first.first));
+            }
+            let header = entry_header(chunks)?;
+            match &header.change {
+                Some(Stored::Genesis(genesis)) => {
+                    let roster = genesis.roster.clone().unwrap_or_default();
+                    group.directory = Directory::from_roster(crate::store::roster::decode_roster(&roster)?);
+                    group.directory.write_to(&mut batch)?;
+                    copy_chunks(chunks, &mut batch)?;
+                    group.last_version = header.time;
+                }
+                Some(Stored::Publish(_) | Stored::Revoke(_) | Stored::Sight(_)) => {
+                    self.entry(&mut group, chunks, &header, report)?;
+                }
+                _ => {
+                    copy_chunks(chunks, &mut batch)?;
+                    group.last_version = group.last_version.max(header.time);
+                }
+            }
+            self.floor = chunks.last().and_then(Chunk::view).map_or(first.first, |v| v.last_position());
+        }
+        group.write_to(&mut batch)?;
+        copy.commit_unsynced(batch)?;
+        self.directory = group.directory.clone();
+        self.last_version = group.last_version;
+        Ok(())
+    }
+
+    fn entry(
+        &self,
+        group: &mut Group<'_>,
+        chunks: &[Chunk],
+        header: &proto::EntryHeader,
+        report: &mut VerifyReport,
+    ) -> Result<(), db::Error> {
+        let seq = chunks.first().map(|chunk| chunk.first.seq()).unwrap_or_default();
+        let change = self.change(chunks, header)?;
+        let salt = header.salt.to_vec();
+        let entry = Entry {
+            seq,
+            time: Timestamp::from_micros_clamped(header.time),
+            author: &header.author,
+            seed: header.version_seed,
+            salt: &salt,
+            change: &change,
+        };
+        let before = group.chunks.len();
+        let decisions = group.apply(&entry)?;
+        report.items += decisions.len() as u64;
+        let again = group.chunks.get(before..).unwrap_or_default();
+        if again != chunks {
+            report.differ(|| format!("entry {seq:?} is not what applying it again gives"));
+        }
+        Ok(())
+    }
+
+    /// What the entry asked for, from what it left behind.
+    fn change(&self, chunks: &[Chunk], header: &proto::EntryHeader) -> Result<Change, db::Error> {
+        let salt: [u8; 16] = header.salt.as_ref().try_into().unwrap_or_default();
+        let (mut indicators, mut sightings) = (Vec::new(), Vec::new());
+        for chunk in chunks {
+            let view = chunk.view().ok_or_else(|| db::Error::corrupt("chunk", chunk.first))?;
+            for item in view.items() {
+                let item = item.ok_or_else(|| db::Error::corrupt("item", chunk.first))?;
+                let damaged = || db::Error::corrupt("item", item.position);
+                match item.header.op {
+                    Op::Revoke => return revocation(&item).ok_or_else(damaged),
+                    Op::Sight => sightings.push(self.sighting(&item, &salt).ok_or_else(damaged)?),
+                    _ => indicators.push(self.indicator(&item, &salt).ok_or_else(damaged)?),
+                }
+            }
+        }
+        Ok(if sightings.is_empty() { Change::Publish(indicators) } else { Change::Sight(sightings) })
+    }
+
+    fn indicator(&self, item: &ItemView<'_>, salt: &[u8; 16]) -> Option<ProposedIndicator> {
+        let fields = event::publisher_fields(item.body, item.header.tail_len)?.to_vec();
+        let indicator = event::decode_indicator(item.body)?;
+        let (value, aliases) = event::observables(&indicator)?;
+        let (digest, salted) = digests(&fields, salt);
+        let owner = self.classes.slug(item.header.owner)?.clone();
+        let marking = event::stored_marking(indicator.marking.as_ref()?)?;
+        Some(ProposedIndicator {
+            value_key: keys::value(&value),
+            alias_keys: aliases.iter().map(keys::value).collect(),
+            kind: value.kind().number(),
+            owner: item.header.owner,
+            class: crate::model::audience::ClassDefinition { owner, marking },
+            terms: indicator.labels.iter().map(|label| keys::label_term(label)).collect(),
+            fields,
+            digest,
+            salted,
+            reinstate: indicator.reinstatement.map(|r| r.reason),
+        })
+    }
+
+    fn sighting(&self, item: &ItemView<'_>, salt: &[u8; 16]) -> Option<ProposedSighting> {
+        let fields = event::publisher_fields(item.body, item.header.tail_len)?.to_vec();
+        let (digest, salted) = digests(&fields, salt);
+        Some(ProposedSighting {
+            indicator: item.header.previous,
+            reporter: item.header.owner,
+            class: Arc::clone(self.classes.class(item.header.class)?).definition.clone(),
+            fields,
+            digest,
+            salted,
+        })
+    }
+}
+
+fn revocation(item: &ItemView<'_>) -> Option<Change> {
+    let revocation = event::decode_indicator(item.body)?.revocation?;
+    Some(Change::Revoke(ProposedRevocation {
+        handle: item.header.handle,
+        owner: item.header.owner,
+        revocation: Revocation {
+            reason: RevocationReason::from_number(u8::try_from(revocation.reason).ok()?)?,
+            note: revocation.note,
+        },
+        expected: None,
+    }))
+}
+
+fn entry_header(chunks: &[Chunk]) -> Result<proto::EntryHeader, db::Error> {
+    let first = chunks.first().ok_or_else(|| db::Error::corrupt("entry", Seq::default()))?;
+    let damaged = || db::Error::corrupt("entry", first.first);
+    let header = first.view().and_then(|view| view.entry_header).ok_or_else(damaged)?;
+    proto::EntryHeader::decode(header).map_err(|_| damaged())
+}
+
+fn copy_chunks(chunks: &[Chunk], batch: &mut Batch<'_>) -> Result<(), db::Error> {
+    chunks.iter().try_for_each(|chunk| batch.chunk(chunk))
+}
+
+/// Walks two families side by side.
+fn compare(
+    store: &Store,
+    copy: &Store,
+    family: Family,
+    kind: KeyKind,
+    report: &mut VerifyReport,
+) -> Result<(), db::Error> {
+    let (mut left, mut right) = (store.records(family, &[kind.byte()])?, copy.records(family, &[kind.byte()])?);
+    let (mut a, mut b) = (left.next_record()?, right.next_record()?);
+    loop {
+        match (&a, &b) {
+            (None, None) => return Ok(()),
+            (Some(x), Some(y)) if x.0 == y.0 => {
+                if x.1 != y.1 {
+                    report.differ(|| format!("a record in {} is not what the log says", family.name()));
+                }
+                (a, b) = (left.next_record()?, right.next_record()?);
+            }
+            (Some(x), y) if y.as_ref().is_none_or(|y| x.0 < y.0) => {
+                report.differ(|| format!("a record in {} that the log does not know", family.name()));
+                a = left.next_record()?;
+            }
+            _ => {
+                report.differ(|| format!("a record is missing in {}", family.name()));
+                b = right.next_record()?;
+            }
+        }
+    }
+}
+
+/// Postings as one row, whatever the blocks they lie in.
+struct Row<'a> {
+    records: crate::store::log::Records<'a>,
+    block: std::collections::VecDeque<(Vec<u8>, postings::Posting)>,
+}
+
+impl Row<'_> {
+    fn next(&mut self) -> Result<Option<(Vec<u8>, postings::Posting)>, db::Error> {
+        while self.block.is_empty() {
+            let Some((key, value)) = self.records.next_record()? else { return Ok(None) };
+            let block = postings::decode(&value).ok_or_else(|| db::Error::corrupt("postings", &key))?;
+            let term = key.get(..keys::POSTING_PREFIX_BYTES).unwrap_or_default().to_vec();
+            self.block.extend(block.into_iter().map(|posting| (term.clone(), posting)));
+        }
+        Ok(self.block.pop_front())
+    }
+}
+
+fn compare_postings(store: &Store, copy: &Store, report: &mut VerifyReport) -> Result<(), db::Error> {
+    let row = |store| -> Result<Row<'_>, db::Error> {
+        let records = Store::records(store, Family::Postings, &[KeyKind::Posting.byte()])?;
+        Ok(Row { records, block: std::collections::VecDeque::new() })
+    };
+    let (mut left, mut right) = (row(store)?, row(copy)?);
+    loop {
+        let (a, b) = (left.next()?, right.next()?);
+        if a.is_none() && b.is_none() {
+            return Ok(());
+        }
+        if a != b {
+            report.differ(|| "the postings are not what the log says".to_owned());
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! Decides the order of everything: one writer drains what waits into a commit
+//! group, applies it, commits with one fsync, and only then answers. The first
+//! failure latches it read-only for good.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use prost::Message as _;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::base::random;
+use crate::model::position::Seq;
+use crate::store::requests::{self, ItemOutcome, RequestKey};
+use crate::store::{Batch, db, proto};
+
+use super::apply::{Entry, Group};
+use super::error::{Error, Reason};
+use super::proposal::{Decision, Effect, Proposal, Refusal};
+use super::shared::Shared;
+
+/// A commit group is closed once it weighs this much; it holds one request at
+/// least.
+const GROUP_BYTES: usize = 4 << 20;
+/// Most requests in a commit group.
+const GROUP_REQUESTS: usize = 4_096;
+/// How long a cursor waits for company.
+const CURSOR_DELAY: Duration = Duration::from_millis(100);
+/// Most groups of answered requests that are forgotten with one commit.
+const FORGET_PER_GROUP: usize = 8;
+
+/// What the writer is asked for.
+#[derive(Debug)]
+pub enum Work {
+    /// A request.
+    Propose(Box<Proposal>),
+    /// A probe: really commit something.
+    Probe(oneshot::Sender<Result<(), Error>>),
+    /// Write what waits, then stop.
+    Stop(oneshot::Sender<()>),
+}
+
+/// The writer's own state.
+pub struct Writer {
+    shared: Arc<Shared>,
+    work: mpsc::Receiver<Work>,
+    requests: requests::Index,
+    next: Seq,
+    last_version: u64,
+}
+
+impl std::fmt::Debug for Writer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Writer(next {:?})", self.next)
+    }
+}
+
+/// A request of a group: answered with its decisions once all is durable.
+struct Answer {
+    reply: oneshot::Sender<Result<Vec<Decision>, Error>>,
+    result: Result<Vec<Decision>, Error>,
+}
+
+impl Writer {
+    /// A writer that goes on after what is stored.
+    #[must_use]
+    pub fn new(
+        shared: Arc<Shared>,
+        work: mpsc::Receiver<Work>,
+        requests: requests::Index,
+        next: Seq,
+        last_version: u64,
+    ) -> Self {
+        Self { shared, work, requests, next, last_version }
+    }
+
+    /// Works until told to stop, or until nobody can ask any more.
+    pub async fn run(mut self) {
+        loop {
+            tokio::select! {
+                biased;
+                work = self.work.recv() => match work {
+                    None => break,
+                    Some(first) => {
+                        if let Some(stop) = self.group(first) {
+                            // Nobody may wait for the answer any more.
+                            let _ = stop.send(());
+                            break;
+                        }
+                    }
+                },
+                () = self.shared.cursors.changed() => {
+                    // Company may come: a commit group that is under way
+                    // takes the cursors along.
+                    if let Ok(Some(first)) = tokio::time::timeout(CURSOR_DELAY, self.work.recv()).await {
+                        if let Some(stop) = self.group(first) {
+                            let _ = stop.send(());
+                            break;
+                        }
+                    } else {
+                        self.commit_cursors();
+                    }
+                }
+            }
+        }
+    }
+
+    fn commit_cursors(&mut self) {
+        if self.shared.latch.reason().is_none() {
+            let result = self.commit(None, &proto::RequestGroup::default());
+            self.latch_on(&result);
+        }
+    }
+
+    fn latch_on(&self, result: &Result<(), db::Error>) {
+        if let Err(error) = result {
+            self.shared.latch.set(error);
+        }
+    }
+
+    /// Drains what waits into a group and commits it.
+    fn group(&mut self, first: Work) -> Option<oneshot::Sender<()>> {
+        let (mut proposals, mut probes, mut stop) = (Vec::new(), Vec::new(), None);
+        let mut weight = 0;
+        let mut next = Some(first);
+        while let Some(work) = next {
+            match work {
+                Work::Propose(proposal) => {
+                    weight += proposal.change.weight();
+                    proposals.push(*proposal);
+                }
+                Work::Probe(reply) => probes.push(reply),
+                Work::Stop(done) => {
+                    stop = Some(done);
+                    break;
+                }
+            }
+            if weight >= GROUP_BYTES || proposals.len() >= GROUP_REQUESTS {
+                break;
+            }
+            next = self.work.try_recv().ok();
+        }
+        self.work_off(proposals, probes);
+        stop
+    }
+
+    fn work_off(&mut self, proposals: Vec<Proposal>, probes: Vec<oneshot::Sender<Result<(), Error>>>) {
+        if let Some(reason) = self.shared.latch.reason() {
+            // A caller that went away needs no answer.
+            for proposal in proposals {
+                let _ = proposal.reply.send(Err(read_only(&reason)));
+            }
+            for probe in probes {
+                let _ = probe.send(Err(read_only(&reason)));
+            }
+            return;
+        }
+        let mut answers = Vec::with_capacity(proposals.len());
+        let result = self.try_group(proposals, &mut answers);
+        self.latch_on(&result);
+        let failed = result.is_err().then(|| self.shared.latch.reason().unwrap_or_default());
+        for answer in answers {
+            let result = match &failed {
+                Some(reason) => Err(read_only(reason)),
+                None => answer.result,
+            };
+            let _ = answer.reply.send(result);
+        }
+        for probe in probes {
+            let _ = probe.send(failed.as_ref().map_or(Ok(()), |reason| Err(read_only(reason))));
+        }
+    }
+
+    fn try_group(&mut self, proposals: Vec<Proposal>, answers: &mut Vec<Answer>) -> Result<(), db::Error> {
+        let shared = Arc::clone(&self.shared);
+        let directory = shared.directory.load_full();
+        let mut group =
+            Group::new(&shared.store, &shared.sealer, directory.as_ref().clone(), self.last_version);
+        let prefetched = group.prefetch(proposals.iter().map(|p| &p.change));
+        let mut answered = proto::RequestGroup::default();
+        let mut in_group: HashMap<RequestKey, proto::Request> = HashMap::new();
+        let mut failed = prefetched.err();
+        for proposal in proposals {
+            let result = match &failed {
+                // The whole group fails; the answer is made by the caller.
+                Some(_) => Ok(Vec::new()),
+                None => match self.decide(&proposal, &mut group, &in_group) {
+                    Ok((result, record)) => {
+                        if let Some(record) = record {
+                            in_group.insert(proposal.request, record.clone());
+                            answered.requests.push(record);
+                        }
+                        result
+                    }
+                    Err(error) => {
+                        failed = Some(error);
+                        Ok(Vec::new())
+                    }
+                },
+            };
+            answers.push(Answer { reply: proposal.reply, result });
+        }
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        self.commit(Some(&group), &answered)?;
+        self.last_version = group.last_version;
+        self.publish(group, &directory);
+        Ok(())
+    }
+
+    /// Decides one request: the answer, and what to remember of it.
+    #[expect(clippy::type_complexity, reason = "an answer, what to remember of it, or a failure of the store")]
+    fn decide(
+        &mut self,
+        proposal: &Proposal,
+        group: &mut Group<'_>,
+        in_group: &HashMap<RequestKey, proto::Request>,
+    ) -> Result<(Result<Vec<Decision>, Error>, Option<proto::Request>), db::Error> {
+        if proposal.caller.is_severed() {
+            let error = Error::new(Reason::CertificateRevoked, "your certificate is no longer accepted");
+            return Ok((Err(error), None));
+        }
+        if let Some(known) = self.remembered(&proposal.request, in_group)? {
+            if known.content.as_ref() != proposal.content.as_slice() {
+                let error = Error::new(
+                    Reason::DuplicateRequestId,
+                    "this request_id was used with other content; choose a new UUID for a new request",
+                );
+                return Ok((Err(error), None));
+            }
+            return Ok((Ok(self.replay(&known, group)?), None));
+        }
+        let now = self.shared.clock.now();
+        let entry = Entry {
+            seq: self.next,
+            time: now,
+            author: proposal.caller.identity().as_str(),
+            seed: random::u64(),
+            salt: &proposal.salt,
+            change: &proposal.change,
+        };
+        let chunks_before = group.chunks.len();
+        let decisions = group.apply(&entry)?;
+        if group.chunks.len() > chunks_before {
+            self.next = self.next.next();
+        }
+        let record = proto::Request {
+            key: proposal.request.to_vec().into(),
+            content: proposal.content.to_vec().into(),
+            time: now.as_micros(),
+            outcomes: requests::pack(&decisions.iter().map(outcome).collect::<Vec<_>>()),
+        };
+        Ok((Ok(decisions), Some(record)))
+    }
+
+    fn remembered(
+        &self,
+        key: &RequestKey,
+        in_group: &HashMap<RequestKey, proto::Request>,
+    ) -> Result<Option<proto::Request>, db::Error> {
+        if let Some(record) = in_group.get(key) {
+            return Ok(Some(record.clone()));
+        }
+        let Some(group) = self.requests.group(key) else { return Ok(None) };
+        let packed = self.shared.store.requests(group)?;
+        Ok(packed.and_then(|packed| packed.requests.into_iter().find(|r| r.key.as_ref() == key.as_slice())))
+    }
+
+    /// The first answer to a request, once more.
+    fn replay(&self, known: &proto::Request, group: &Group<'_>) -> Result<Vec<Decision>, db::Error> {
+        let outcomes =
+            requests::unpack(&known.outcomes).ok_or_else(|| db::Error::corrupt("requests", known.time))?;
+        outcomes
+            .into_iter()
+            .map(|outcome| match outcome {
+                ItemOutcome::Refused(number) => Ok(Decision::Refused(refusal(number))),
+                ItemOutcome::Written(position) => {
+                    let header = group.header(position)?;
+                    Ok(Decision::Written {
+                        handle: header.handle,
+                        position,
+                        version: header.version,
+                        effect: Effect::from_op(header.op),
+                    })
+                }
+                ItemOutcome::Unchanged(position) => {
+                    let header = group.header(position)?;
+                    Ok(Decision::Unchanged { handle: header.handle, position, version: header.version })
+                }
+            })
+            .collect()
+    }
+
+    fn commit(&mut self, group: Option<&Group<'_>>, answered: &proto::RequestGroup) -> Result<(), db::Error> {
+        let shared = Arc::clone(&self.shared);
+        let mut batch = Batch::new(&shared.store);
+        if let Some(group) = group {
+            group.write_to(&mut batch)?;
+        }
+        let number = self.requests.next_group();
+        if !answered.requests.is_empty() {
+            batch.requests(number, &answered.encode_to_vec())?;
+            for _ in 0..FORGET_PER_GROUP {
+                let Some(old) = self.requests.forget_one(shared.clock.now()) else { break };
+                batch.forget_requests(old)?;
+            }
+        }
+        let cursors = shared.cursors.take();
+        for ((org, name), record) in &cursors.changes {
+            batch.cursor(*org, name, record.as_deref())?;
+        }
+        if batch.is_empty() {
+            // A probe, or a group of mere repeats: still prove the disk.
+            batch.meta("probe", &shared.clock.now().as_micros().to_be_bytes())?;
+        }
+        let started = crate::base::clock::monotonic();
+        shared.store.commit(batch)?;
+        shared.counters.commits.fetch_add(1, Ordering::Relaxed);
+        let spent = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        shared.counters.commit_micros.fetch_add(spent, Ordering::Relaxed);
+        shared.cursors.committed(&cursors);
+        if !answered.requests.is_empty() {
+            self.requests.add(number, answered);
+        }
+        Ok(())
+    }
+
+    /// Shows a durable group to everyone who follows.
+    fn publish(&self, group: Group<'_>, before: &super::directory::Directory) {
+        let shared = &self.shared;
+        shared.counters.items.fetch_add(group.item_count() as u64, Ordering::Relaxed);
+        if group.directory.class_count() != before.class_count() {
+            shared.directory.store(Arc::new(group.directory.clone()));
+        }
+        for (handle, class) in group.reclassed() {
+            shared.reclassed.write().insert(handle, class);
+        }
+        if !group.chunks.is_empty() {
+            shared.tail.push(group.chunks);
+        }
+    }
+}
+
+fn read_only(reason: &str) -> Error {
+    Error::new(
+        Reason::StoreReadOnly,
+        "the hub has stopped writing after a failure of its store; nothing acknowledged is lost; its operator must act",
+    )
+    .with_source(reason.to_owned())
+}
+
+fn outcome(decision: &Decision) -> ItemOutcome {
+    match *decision {
+        Decision::Written { position, .. } => ItemOutcome::Written(position),
+        Decision::Unchanged { position, .. } => ItemOutcome::Unchanged(position),
+        Decision::Refused(refusal) => ItemOutcome::Refused(
+            requests::REFUSALS_FROM
+                + match refusal {
+                    Refusal::Revoked => 0,
+                    Refusal::Conflict => 1,
+                    Refusal::Absent => 2,
+                    Refusal::Stale => 3,
+                },
+        ),
+    }
+}
+
+const fn refusal(number: u32) -> Refusal {
+    match number.wrapping_sub(requests::REFUSALS_FROM) {
+        0 => Refusal::Revoked,
+        1 => Refusal::Conflict,
+        3 => Refusal::Stale,
+        _ => Refusal::Absent,
+    }
+}

@@ -1,0 +1,397 @@
+//! Decides which roster files are taken: JSON, every problem reported at once
+//! with its path, nothing half-read.
+//!
+//! ```json
+//! {
+//!   "title": "free text",
+//!   "organisations": [{
+//!     "slug": "so-khcn-2025", "kind": "department", "parent": "ubnd-hanoi",
+//!     "names": [{ "vi": "Sở Khoa học và Công nghệ", "en": "…", "short": "Sở KH&CN", "from": null }],
+//!     "valid_from": "2025-03-01", "valid_to": null,
+//!     "predecessors": ["so-tttt", "so-khcn"], "successors": [], "note": "free text"
+//!   }],
+//!   "duties": [{
+//!     "duty": "lead-unit-infosec", "scope": "ubnd-hanoi", "holder": "ca-hanoi",
+//!     "from": "2025-07-01", "to": null, "legal_basis": "…"
+//!   }],
+//!   "principals": [{
+//!     "id": "spiffe://luytre.example/org/ca-hanoi/system/soc",
+//!     "roles": ["publisher", "subscriber"], "from": null, "to": null
+//!   }]
+//! }
+//! ```
+//!
+//! Every `to` is the first day on which something no longer holds. Only `slug`,
+//! a name and `kind` are required of an organisation. The flat form of name
+//! registers is read as well: `name_vi`, `name_en` and `short_vi` in place of
+//! `names`, `role_assignments` (`role`, `org`, `basis`) in place of `duties`.
+//! Kinds and duties are kept in kebab-case, however they are written.
+
+mod check;
+
+use serde::Deserialize;
+use serde::de::{self, DeserializeOwned, Deserializer, MapAccess, Visitor};
+use serde_json::{Map, Value};
+use time::Date;
+use time::format_description::StaticFormatDescription;
+use time::macros::format_description;
+
+use crate::model::Invalid;
+use crate::model::org::{DatedName, OrgSlug, Organisation};
+use crate::model::principal::{Role, Roles, SpiffeId};
+use crate::model::roster::{Duty, Grant, Roster};
+
+/// Largest roster, in bytes.
+pub const MAX_BYTES: usize = 8 << 20;
+/// Most records of one sort.
+pub const MAX_RECORDS: usize = 20_000;
+/// Longest text in a roster, in bytes.
+pub const MAX_TEXT_BYTES: usize = 1_024;
+/// Most problems reported of one file.
+pub const MAX_PROBLEMS: usize = 200;
+
+const DAY: StaticFormatDescription = format_description!("[year]-[month]-[day]");
+
+/// Reads a roster.
+///
+/// # Errors
+/// Everything that is wrong with it, up to [`MAX_PROBLEMS`], by path.
+pub fn parse(text: &[u8]) -> Result<Roster, Vec<Invalid>> {
+    if text.len() > MAX_BYTES {
+        return Err(vec![Invalid::new("", format!("a roster holds at most {MAX_BYTES} bytes"))]);
+    }
+    let document: Document = serde_json::from_slice(text)
+        .map_err(|error| vec![Invalid::new("", format!("this is not a roster in JSON: {error}"))])?;
+
+    let mut problems = Problems::default();
+    let organisations = read_all("organisations", document.organisations, &mut problems, read_organisation);
+    let duties = read_all("duties", document.duties, &mut problems, read_duty);
+    let principals = read_all("principals", document.principals, &mut problems, read_principal);
+
+    let known = check::distinct("organisations", "slug", &organisations, |o| &o.slug, &mut problems);
+    check::organisations(&organisations, &known, &mut problems);
+    check::duties(&duties, &known, &mut problems);
+    check::distinct("principals", "id", &principals, |(id, _)| id, &mut problems);
+    check::principals(&principals, &known, &mut problems);
+
+    problems.finish(|| Roster {
+        organisations: organisations.into_iter().map(|(_, o)| (o.slug.clone(), o)).collect(),
+        duties: duties.into_iter().map(|(_, duty)| duty).collect(),
+        principals: principals.into_iter().map(|(_, grant)| grant).collect(),
+    })
+}
+
+/// A record with its place in the file.
+type Placed<T> = (usize, T);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    #[serde(default, rename = "title")]
+    _title: Option<Value>,
+    #[serde(default, rename = "meta")]
+    _meta: Option<Value>,
+    organisations: Vec<Record>,
+    #[serde(default, alias = "role_assignments")]
+    duties: Vec<Record>,
+    #[serde(default)]
+    principals: Vec<Record>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OrganisationRecord {
+    slug: String,
+    kind: String,
+    #[serde(default)]
+    names: Vec<NameRecord>,
+    name_vi: Option<String>,
+    name_en: Option<String>,
+    short_vi: Option<String>,
+    parent: Option<String>,
+    valid_from: Option<String>,
+    valid_to: Option<String>,
+    #[serde(default)]
+    predecessors: Vec<String>,
+    #[serde(default)]
+    successors: Vec<String>,
+    #[serde(default, rename = "note")]
+    _note: Option<Value>,
+    #[serde(default, rename = "gso_code")]
+    _gso_code: Option<Value>,
+    #[serde(default, rename = "verified")]
+    _verified: Option<Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NameRecord {
+    vi: String,
+    #[serde(default)]
+    en: String,
+    #[serde(default)]
+    short: String,
+    from: Option<String>,
+    to: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DutyRecord {
+    #[serde(alias = "role")]
+    duty: String,
+    scope: String,
+    #[serde(alias = "org")]
+    holder: String,
+    from: Option<String>,
+    to: Option<String>,
+    #[serde(alias = "basis")]
+    legal_basis: String,
+    #[serde(default, rename = "note")]
+    _note: Option<Value>,
+    #[serde(default, rename = "from_precision")]
+    _from_precision: Option<Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PrincipalRecord {
+    id: String,
+    roles: Vec<String>,
+    from: Option<String>,
+    to: Option<String>,
+    #[serde(default, rename = "note")]
+    _note: Option<Value>,
+}
+
+/// An object not yet read, so that one bad record does not hide the others.
+/// A field that stands twice is refused here: the last one would win unseen.
+struct Record(Map<String, Value>);
+
+impl<'de> Deserialize<'de> for Record {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Record;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Record, A::Error> {
+                let mut fields = Map::new();
+                while let Some((key, value)) = access.next_entry::<String, Value>()? {
+                    if fields.contains_key(&key) {
+                        return Err(de::Error::custom(format_args!("the field `{key}` stands twice")));
+                    }
+                    fields.insert(key, value);
+                }
+                Ok(Record(fields))
+            }
+        }
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+/// What is wrong so far, each under the path of the record being read.
+#[derive(Default)]
+struct Problems {
+    found: Vec<Invalid>,
+    path: String,
+}
+
+impl Problems {
+    fn report(&mut self, field: impl Into<String>, problem: impl Into<String>) {
+        self.add(Invalid::new(field, problem));
+    }
+
+    fn add(&mut self, invalid: Invalid) {
+        if self.found.len() < MAX_PROBLEMS {
+            self.found.push(if self.path.is_empty() { invalid } else { invalid.under(&self.path) });
+        }
+    }
+
+    /// The value, or a report at `field`.
+    fn take<T>(&mut self, field: &str, read: Result<T, Invalid>) -> Option<T> {
+        read.map_err(|invalid| self.add(invalid.under(field))).ok()
+    }
+
+    fn finish<T>(self, sound: impl FnOnce() -> T) -> Result<T, Vec<Invalid>> {
+        if self.found.is_empty() { Ok(sound()) } else { Err(self.found) }
+    }
+}
+
+/// Reads each record by itself; what cannot be read is reported and left out.
+fn read_all<R: DeserializeOwned, T>(
+    field: &str,
+    records: Vec<Record>,
+    problems: &mut Problems,
+    read: fn(R, &mut Problems) -> Option<T>,
+) -> Vec<Placed<T>> {
+    if records.len() > MAX_RECORDS {
+        problems.report(field, format!("at most {MAX_RECORDS} records"));
+        return Vec::new();
+    }
+    let mut sound = Vec::with_capacity(records.len());
+    for (at, Record(fields)) in records.into_iter().enumerate() {
+        problems.path = format!("{field}[{at}]");
+        match serde_json::from_value(Value::Object(fields)) {
+            Ok(record) => sound.extend(read(record, problems).map(|value| (at, value))),
+            Err(error) => problems.report("", error.to_string()),
+        }
+    }
+    problems.path.clear();
+    sound
+}
+
+fn read_organisation(record: OrganisationRecord, problems: &mut Problems) -> Option<Organisation> {
+    let slug = problems.take("slug", OrgSlug::parse(&record.slug));
+    let kind = problems.take("kind", kebab(&record.kind));
+    let flat = record.name_vi.map(|vi| NameRecord {
+        vi,
+        en: record.name_en.unwrap_or_default(),
+        short: record.short_vi.unwrap_or_default(),
+        from: None,
+        to: None,
+    });
+    if flat.is_some() != record.names.is_empty() {
+        problems.report("names", "give at least one name, either in `names` or as `name_vi`");
+    }
+    let names = read_names(record.names.into_iter().chain(flat).collect(), problems);
+    let parent = record.parent.map(|parent| problems.take("parent", OrgSlug::parse(&parent)));
+    let (valid_from, valid_to) = span("valid_from", record.valid_from, "valid_to", record.valid_to, problems);
+    let predecessors = read_slugs("predecessors", &record.predecessors, problems);
+    let successors = read_slugs("successors", &record.successors, problems);
+    Some(Organisation {
+        slug: slug?,
+        names,
+        kind: kind?,
+        parent: parent.flatten(),
+        valid_from,
+        valid_to,
+        suspended: false,
+        predecessors,
+        successors,
+    })
+}
+
+fn read_names(records: Vec<NameRecord>, problems: &mut Problems) -> Vec<DatedName> {
+    let mut names: Vec<DatedName> = Vec::with_capacity(records.len());
+    let outer = problems.path.clone();
+    for (at, record) in records.into_iter().enumerate() {
+        problems.path = format!("{outer}.names[{at}]");
+        if record.vi.is_empty() {
+            problems.report("vi", "the name in Vietnamese is required");
+        }
+        for (field, text) in [("vi", &record.vi), ("en", &record.en), ("short", &record.short)] {
+            problems.take(field, check_text(text));
+        }
+        let (from, to) = span("from", record.from, "to", record.to, problems);
+        if names.last().is_some_and(|before| before.to.is_none() || from.is_none() || before.to > from) {
+            problems.report("from", "names follow one another, oldest first, without overlap");
+        }
+        names.push(DatedName { vi: record.vi, en: record.en, short: record.short, from, to });
+    }
+    problems.path = outer;
+    names
+}
+
+fn read_duty(record: DutyRecord, problems: &mut Problems) -> Option<Duty> {
+    let duty = problems.take("duty", kebab(&record.duty));
+    let scope = problems.take("scope", kebab(&record.scope));
+    let holder = problems.take("holder", OrgSlug::parse(&record.holder));
+    let (from, to) = span("from", record.from, "to", record.to, problems);
+    if record.legal_basis.is_empty() {
+        problems.report("legal_basis", "say where the duty is laid down");
+    }
+    problems.take("legal_basis", check_text(&record.legal_basis));
+    Some(Duty { duty: duty?, scope: scope?, holder: holder?, from, to, legal_basis: record.legal_basis })
+}
+
+fn read_principal(record: PrincipalRecord, problems: &mut Problems) -> Option<(SpiffeId, Grant)> {
+    let id = problems.take("id", SpiffeId::parse(&record.id));
+    if record.roles.is_empty() {
+        problems.report("roles", "give at least one role, or leave the principal out");
+    }
+    let mut roles = Roles::NONE;
+    for (at, name) in record.roles.iter().enumerate() {
+        match Role::from_name(name) {
+            Some(role) => roles = roles.with(role),
+            None => problems.report(format!("roles[{at}]"), unknown_role()),
+        }
+    }
+    let (from, to) = span("from", record.from, "to", record.to, problems);
+    Some((id?, Grant { roles, from, to }))
+}
+
+fn unknown_role() -> String {
+    let names: Vec<_> = Role::ALL.into_iter().map(Role::as_str).collect();
+    format!("no such role; there are {}", names.join(", "))
+}
+
+fn read_slugs(field: &str, slugs: &[String], problems: &mut Problems) -> Vec<OrgSlug> {
+    let mut read = Vec::with_capacity(slugs.len());
+    for (at, slug) in slugs.iter().enumerate() {
+        let path = format!("{field}[{at}]");
+        if let Some(slug) = problems.take(&path, OrgSlug::parse(slug)) {
+            if read.contains(&slug) {
+                problems.report(path, "stands twice");
+            } else {
+                read.push(slug);
+            }
+        }
+    }
+    read
+}
+
+fn span(
+    from_field: &str,
+    from: Option<String>,
+    to_field: &str,
+    to: Option<String>,
+    problems: &mut Problems,
+) -> (Option<Date>, Option<Date>) {
+    let from = from.and_then(|text| problems.take(from_field, day(&text)));
+    let to = to.and_then(|text| problems.take(to_field, day(&text)));
+    if let (Some(first), Some(end)) = (from, to)
+        && end <= first
+    {
+        problems.report(to_field, format!("must be later than `{from_field}`: it is the first day after"));
+    }
+    (from, to)
+}
+
+fn day(text: &str) -> Result<Date, Invalid> {
+    Date::parse(text, DAY)
+        .ok()
+        .filter(|_| text.len() == "2019-12-10".len())
+        .ok_or_else(|| Invalid::new("", "a day is written YYYY-MM-DD"))
+}
+
+/// `lead-unit` of `lead-unit` and `lead_unit`.
+fn kebab(text: &str) -> Result<String, Invalid> {
+    let kebab = text.replace('_', "-");
+    let holds = kebab.len() <= 64
+        && kebab.starts_with(|c: char| c.is_ascii_lowercase())
+        && kebab.split('-').all(|part| {
+            !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        });
+    if holds {
+        Ok(kebab)
+    } else {
+        Err(Invalid::new("", "a term holds a-z, 0-9 and single hyphens, such as lead-unit, at most 64 bytes"))
+    }
+}
+
+fn check_text(text: &str) -> Result<(), Invalid> {
+    if text.len() > MAX_TEXT_BYTES {
+        Err(Invalid::new("", format!("at most {MAX_TEXT_BYTES} bytes")))
+    } else if text.chars().any(char::is_control) {
+        Err(Invalid::new("", "control characters are not text"))
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,223 @@
+//! Decides nothing: the tests of [`super`].
+
+use std::path::Path;
+
+use serde_json::json;
+use time::macros::date;
+
+use super::*;
+use crate::model::org::Standing;
+
+fn problems(roster: &Value) -> Vec<String> {
+    parse(roster.to_string().as_bytes())
+        .expect_err("the roster is refused")
+        .iter()
+        .map(ToString::to_string)
+        .collect()
+}
+
+fn org(slug: &str) -> Value {
+    json!({ "slug": slug, "kind": "department", "names": [{ "vi": "Sở" }] })
+}
+
+fn with(mut record: Value, field: &str, value: Value) -> Value {
+    record[field] = value;
+    record
+}
+
+#[test]
+fn a_sound_roster_is_read_whole() {
+    let roster = parse(
+        json!({
+            "organisations": [
+                with(org("so-cu"), "successors", json!(["so-moi"])),
+                with(org("so-moi"), "predecessors", json!(["so-cu"])),
+            ],
+            "duties": [{ "duty": "lead_unit", "scope": "vn", "holder": "so-moi", "from": "2025-03-01", "legal_basis": "QĐ 1" }],
+            "principals": [{ "id": "spiffe://a.example/org/so-moi/system/soc", "roles": ["publisher", "analyst"] }],
+        })
+        .to_string()
+        .as_bytes(),
+    )
+    .expect("the roster is sound");
+    let id = SpiffeId::parse("spiffe://a.example/org/so-moi/system/soc").expect("an identity");
+    assert_eq!(roster.organisations.len(), 2);
+    assert_eq!(roster.duties[0].duty, "lead-unit");
+    assert_eq!(roster.duties[0].from, Some(date!(2025 - 03 - 01)));
+    assert_eq!(
+        roster.roles(&id, date!(2026 - 01 - 01)),
+        Roles::NONE.with(Role::Publisher).with(Role::Analyst)
+    );
+}
+
+#[test]
+fn every_problem_is_reported_at_once_with_its_path() {
+    let found = problems(&json!({
+        "organisations": [
+            org("Sở"),
+            with(org("a"), "parent", json!("nobody")),
+            with(with(org("b"), "valid_from", json!("2025-03-01")), "valid_to", json!("2025-03-01")),
+            with(org("c"), "valid_from", json!("01/03/2025")),
+            with(org("d"), "colour", json!("red")),
+            org("a"),
+        ],
+        "principals": [
+            { "id": "spiffe://a.example/org/a/robot/x", "roles": ["publisher"] },
+            { "id": "spiffe://a.example/org/z/system/x", "roles": ["king"] },
+        ],
+    }));
+    let starts = [
+        "organisations[0].slug: ",
+        "organisations[2].valid_to: ",
+        "organisations[3].valid_from: ",
+        "organisations[4]: unknown field `colour`",
+        "principals[0].id: ",
+        "principals[1].roles[0]: no such role",
+        "organisations[5].slug: stands already at organisations[1]",
+        "organisations[1].parent: ",
+        "principals[1].id: no organisation has the slug z",
+    ];
+    assert_eq!(found.len(), starts.len(), "{found:#?}");
+    for (found, start) in found.iter().zip(starts) {
+        assert!(found.starts_with(start), "{found} starts with {start}");
+    }
+}
+
+#[test]
+fn a_succession_is_named_from_both_ends() {
+    let found = problems(&json!({
+        "organisations": [with(org("a"), "successors", json!(["b"])), org("b"), with(org("c"), "predecessors", json!(["c"]))],
+    }));
+    assert_eq!(
+        found,
+        [
+            "organisations[0].successors[0]: b does not name a among its predecessors",
+            "organisations[2].predecessors[0]: a body does not follow itself",
+        ]
+    );
+}
+
+#[test]
+fn superiors_that_go_round_in_a_circle_are_refused() {
+    let found = problems(&json!({
+        "organisations": [
+            with(org("a"), "parent", json!("b")),
+            with(org("b"), "parent", json!("a")),
+            with(org("c"), "parent", json!("a")),
+        ],
+    }));
+    assert_eq!(
+        found,
+        [
+            "organisations[0].parent: the superior bodies go round in a circle",
+            "organisations[1].parent: the superior bodies go round in a circle",
+        ]
+    );
+}
+
+#[test]
+fn names_follow_one_another_without_overlap() {
+    let names = json!([{ "vi": "Cũ", "to": "2019-11-01" }, { "vi": "Mới", "from": "2019-10-01" }]);
+    let found = problems(&json!({ "organisations": [with(org("a"), "names", names)] }));
+    assert_eq!(
+        found,
+        ["organisations[0].names[1].from: names follow one another, oldest first, without overlap"]
+    );
+}
+
+#[test]
+fn a_field_that_stands_twice_is_refused() {
+    let text = br#"{"organisations":[{"slug":"a","slug":"b","kind":"x","names":[{"vi":"A"}]}]}"#;
+    let found = parse(text).expect_err("one of the two would win unseen");
+    assert!(found[0].problem.contains("the field `slug` stands twice"), "{found:?}");
+}
+
+#[test]
+fn principals_are_of_one_trust_domain() {
+    let found = problems(&json!({
+        "organisations": [org("a")],
+        "principals": [
+            { "id": "spiffe://a.example/org/a/system/x", "roles": ["publisher"] },
+            { "id": "spiffe://b.example/org/a/system/x", "roles": ["publisher"] },
+        ],
+    }));
+    assert_eq!(found, ["principals[1].id: every principal is of one trust domain, here a.example"]);
+}
+
+#[test]
+fn the_flat_form_of_a_name_register_is_read() {
+    let roster = parse(
+        json!({
+            "meta": { "title": "any" },
+            "role_assignments": [{ "role": "lead_unit", "scope": "vn", "org": "a", "from": null, "to": null, "basis": "QĐ" }],
+            "organisations": [{
+                "slug": "a", "name_vi": "Sở", "name_en": "Department", "short_vi": "S", "kind": "lead_department",
+                "parent": null, "valid_from": null, "valid_to": "2025-03-01", "predecessors": [], "successors": [],
+                "gso_code": null, "verified": "memory", "note": "any",
+            }],
+        })
+        .to_string()
+        .as_bytes(),
+    )
+    .expect("the flat form is read");
+    let a = &roster.organisations[&OrgSlug::parse("a").expect("a slug")];
+    assert_eq!((a.names[0].short.as_str(), a.kind.as_str()), ("S", "lead-department"));
+    assert_eq!(a.standing(date!(2025 - 03 - 01)), Standing::Ended);
+}
+
+#[test]
+fn a_file_full_of_faults_gets_a_bounded_answer() {
+    let found = problems(&json!({ "organisations": vec![org("Không"); 2 * MAX_PROBLEMS] }));
+    assert_eq!(found.len(), MAX_PROBLEMS);
+}
+
+#[test]
+fn no_bytes_make_the_reader_panic() {
+    proptest::proptest!(|(bytes: Vec<u8>)| { let _: Result<_, _> = parse(&bytes); });
+    for text in ["", "[]", "{}", "{\"organisations\":[1]}", "{\"organisations\":{}}"] {
+        assert!(parse(text.as_bytes()).is_err(), "{text}");
+    }
+}
+
+fn demo_roster() -> Roster {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/roster.json");
+    parse(&std::fs::read(path).expect("the demo has a roster")).expect("the demo's roster is sound")
+}
+
+fn roles_on(roster: &Roster, id: &str, date: Date) -> Roles {
+    roster.roles(&SpiffeId::parse(&format!("spiffe://luytre.example/org/{id}")).expect("an identity"), date)
+}
+
+#[test]
+fn the_demo_roster_tells_the_story_of_2019_and_that_of_today() {
+    let (roster, then, now) = (demo_roster(), date!(2019 - 12 - 10), date!(2026 - 11 - 21));
+    for id in ["so-tttt/system/soc", "ca-hanoi/system/soc"] {
+        assert!(roles_on(&roster, id, then).contains(Role::Publisher), "{id}");
+    }
+    for id in ["so-khcn-2025/system/soc", "ca-hanoi/system/soc"] {
+        assert!(roles_on(&roster, id, now).contains(Role::Publisher), "{id}");
+    }
+    for id in ["ubnd-dong-da/system/soc", "bo-tttt/system/soc"] {
+        assert!(roles_on(&roster, id, then).contains(Role::Subscriber), "{id}");
+        assert_eq!(roles_on(&roster, id, now), Roles::NONE, "{id}");
+    }
+    let leads = |date| {
+        let duties = roster.duties.iter().filter(|d| d.duty == "lead-unit-infosec");
+        let held = duties.filter(|d| roster.duties_of(&d.holder, date).any(|held| held == *d));
+        held.map(|d| d.holder.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!((leads(then), leads(now)), (vec!["so-tttt".to_owned()], vec!["ca-hanoi".to_owned()]));
+    let districts = roster.organisations.values().filter(|o| o.kind == "district");
+    assert_eq!(districts.filter(|o| o.standing(then) == Standing::Active).count(), 30);
+}
+
+#[test]
+fn the_shared_roster_is_read_where_it_is_present() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/roster.json");
+    let Ok(text) = std::fs::read(&path) else {
+        println!("skipped: {} is not here", path.display());
+        return;
+    };
+    let roster = parse(&text).expect("the shared roster is sound");
+    assert!(roster.organisations.len() > 80);
+}

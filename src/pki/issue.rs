@@ -1,0 +1,441 @@
+//! Decides what our own authorities sign: two hierarchies, each an offline
+//! root over an issuing authority, and leaves with exactly one purpose.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+    PKCS_ECDSA_P384_SHA384, PublicKeyData, RevokedCertParams, SanType, SerialNumber,
+};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use x509_parser::extensions::ParsedExtension;
+use zeroize::Zeroizing;
+
+use super::identity;
+use super::revocation::List;
+use crate::base::clock::Timestamp;
+use crate::base::secret::Secret;
+use crate::base::{digest, random};
+use crate::model::principal::SpiffeId;
+
+/// A day.
+pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long things live that we sign.
+pub mod lifetime {
+    use std::time::Duration;
+
+    use super::DAY;
+
+    /// An offline root.
+    pub const ROOT: Duration = DAY.saturating_mul(10 * 365);
+    /// An issuing authority.
+    pub const ISSUING: Duration = DAY.saturating_mul(2 * 365);
+    /// A server certificate.
+    pub const SERVER: Duration = DAY.saturating_mul(90);
+    /// A client certificate.
+    pub const CLIENT: Duration = DAY.saturating_mul(30);
+    /// A revocation list, until the next is due.
+    pub const REVOCATION_LIST: Duration = DAY.saturating_mul(7);
+}
+
+/// How far back everything is dated, for the machines whose clock is slow.
+pub const BACKDATE: Duration = Duration::from_secs(5 * 60);
+
+/// Why nothing was signed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The cryptography library refused.
+    #[error("signing failed: {0}")]
+    Signing(#[from] rcgen::Error),
+    /// The authority's own certificate is not usable.
+    #[error("the authority's certificate: {0}")]
+    Authority(#[from] identity::Error),
+    /// The key is not the certificate's.
+    #[error("the authority's key does not belong to its certificate")]
+    KeyMismatch,
+    /// The certificate is no authority's.
+    #[error("the certificate is not an authority's, with the right to sign certificates and revocation lists")]
+    NotAuthority,
+    /// The authority expired or is not valid yet.
+    #[error("the authority is valid from {not_before} to {not_after}, and not now")]
+    AuthorityLifetime {
+        /// Start of its validity.
+        not_before: Timestamp,
+        /// End of its validity.
+        not_after: Timestamp,
+    },
+    /// A lifetime of nothing.
+    #[error("the lifetime must be longer than a second")]
+    Lifetime,
+    /// A name that cannot stand in a certificate.
+    #[error("{name:?} is not a DNS name")]
+    DnsName {
+        /// The name.
+        name: String,
+    },
+    /// A server certificate without names.
+    #[error("a server certificate needs at least one DNS name or IP address")]
+    Nameless,
+}
+
+/// The two hierarchies, kept apart so that either can be rotated alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hierarchy {
+    /// What agencies must trust: signs the hub's certificate.
+    Server,
+    /// What only the hub trusts: signs the agencies' certificates.
+    Client,
+}
+
+impl Hierarchy {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Server => "Server",
+            Self::Client => "Client",
+        }
+    }
+}
+
+/// What a leaf is for.
+#[derive(Debug, Clone)]
+pub enum Leaf {
+    /// The hub, under these names.
+    Server {
+        /// DNS names.
+        dns: Vec<String>,
+        /// IP addresses.
+        ip: Vec<IpAddr>,
+    },
+    /// A system or person.
+    Client(SpiffeId),
+}
+
+/// A certificate just signed, with the key that was made for it.
+#[derive(Debug)]
+pub struct Issued {
+    /// The certificate.
+    pub certificate: CertificateDer<'static>,
+    /// Its key.
+    pub key: Key,
+    /// Serial number, as [`identity::serial_hex`] writes it.
+    pub serial: String,
+    /// When it expires.
+    pub not_after: Timestamp,
+}
+
+/// A private key, wiped on drop.
+pub struct Key(Secret<KeyPair>);
+
+impl Key {
+    /// A new key for an authority: P-384.
+    ///
+    /// # Errors
+    /// If the library has none to give.
+    pub fn for_authority() -> Result<Self, Error> {
+        Ok(Self(Secret::new(KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384)?)))
+    }
+
+    /// A new key for a leaf: P-256.
+    ///
+    /// # Errors
+    /// If the library has none to give.
+    pub fn for_leaf() -> Result<Self, Error> {
+        Ok(Self(Secret::new(KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?)))
+    }
+
+    /// From a PKCS #8 key as read from a file.
+    ///
+    /// # Errors
+    /// If the key is not PKCS #8 or of no kind that signs here.
+    pub fn from_der(der: &Secret<PrivateKeyDer<'static>>) -> Result<Self, Error> {
+        Ok(Self(Secret::new(KeyPair::try_from(der.expose())?)))
+    }
+
+    /// The key as PKCS #8 in PEM, for the file that keeps it.
+    #[must_use]
+    pub fn to_pem(&self) -> Zeroizing<String> {
+        Zeroizing::new(self.0.expose().serialize_pem())
+    }
+
+    /// The key as PKCS #8 in DER, for the TLS library.
+    #[must_use]
+    pub fn to_der(&self) -> Secret<PrivateKeyDer<'static>> {
+        Secret::new(PrivatePkcs8KeyDer::from(self.0.expose().serialize_der()).into())
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<private key>")
+    }
+}
+
+/// An authority: a certificate and the key behind it.
+#[derive(Debug)]
+pub struct Authority {
+    certificate: CertificateDer<'static>,
+    key: Key,
+    not_before: Timestamp,
+    not_after: Timestamp,
+    key_identifier: Vec<u8>,
+}
+
+impl Authority {
+    /// A new root, to be kept offline.
+    ///
+    /// # Errors
+    /// If the library refuses.
+    pub fn root(hierarchy: Hierarchy, owner: &str, now: Timestamp, lifetime: Duration) -> Result<Self, Error> {
+        let key = Key::for_authority()?;
+        let name = format!("Luytre {} Root {}", hierarchy.as_str(), digest::hex(&random::bytes::<4>()));
+        let params = authority_params(&name, owner, 1, validity(now, lifetime, None)?);
+        let certificate = params.self_signed(key.0.expose())?;
+        Self::load(certificate.der().clone(), key)
+    }
+
+    /// A new issuing authority under this root. Its name is unique, because a
+    /// second generation under the same name would break one of the two.
+    ///
+    /// # Errors
+    /// If this root is not valid now, or the library refuses.
+    pub fn issuing(
+        &self,
+        hierarchy: Hierarchy,
+        owner: &str,
+        generation: u32,
+        now: Timestamp,
+        lifetime: Duration,
+    ) -> Result<Self, Error> {
+        let key = Key::for_authority()?;
+        let random = digest::hex(&random::bytes::<4>());
+        let name = format!("Luytre {} CA G{generation} {random}", hierarchy.as_str());
+        let params = authority_params(&name, owner, 0, validity(now, lifetime, Some(self))?);
+        let certificate = params.signed_by(key.0.expose(), &self.issuer()?)?;
+        Self::load(certificate.der().clone(), key)
+    }
+
+    /// An authority from its certificate and key.
+    ///
+    /// # Errors
+    /// If the two do not belong together or are no authority's.
+    pub fn load(certificate: CertificateDer<'static>, key: Key) -> Result<Self, Error> {
+        let parsed = identity::parse(&certificate)?;
+        if parsed.public_key().raw != key.0.expose().subject_public_key_info() {
+            return Err(Error::KeyMismatch);
+        }
+        check_authority(&parsed)?;
+        let key_identifier = parsed
+            .extensions()
+            .iter()
+            .find_map(|extension| match extension.parsed_extension() {
+                ParsedExtension::SubjectKeyIdentifier(identifier) => Some(identifier.0.to_vec()),
+                _ => None,
+            })
+            .ok_or(Error::NotAuthority)?;
+        let (not_before, not_after) = validity_of(&parsed)?;
+        Ok(Self { certificate, key, not_before, not_after, key_identifier })
+    }
+
+    /// The authority's certificate.
+    #[must_use]
+    pub const fn certificate(&self) -> &CertificateDer<'static> {
+        &self.certificate
+    }
+
+    /// The authority's key, for the file that keeps it.
+    #[must_use]
+    pub const fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// When the authority expires.
+    #[must_use]
+    pub const fn not_after(&self) -> Timestamp {
+        self.not_after
+    }
+
+    /// Makes a key and signs a leaf for it. The leaf ends with the authority at
+    /// the latest.
+    ///
+    /// # Errors
+    /// If a name is not one, the authority is not valid now, or the library
+    /// refuses.
+    pub fn issue(&self, leaf: &Leaf, now: Timestamp, lifetime: Duration) -> Result<Issued, Error> {
+        let key = Key::for_leaf()?;
+        let (not_before, not_after) = validity(now, lifetime, Some(self))?;
+        let serial = random_serial();
+        let mut params = CertificateParams::default();
+        params.not_before = not_before.to_offset();
+        params.not_after = not_after.to_offset();
+        params.serial_number = Some(SerialNumber::from_slice(&serial));
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.use_authority_key_identifier_extension = true;
+        params.distinguished_name = DistinguishedName::new();
+        (params.subject_alt_names, params.extended_key_usages) = match leaf {
+            Leaf::Server { dns, ip } => (server_names(dns, ip)?, vec![ExtendedKeyUsagePurpose::ServerAuth]),
+            Leaf::Client(id) => (vec![SanType::URI(id.as_str().try_into()?)], vec![ExtendedKeyUsagePurpose::ClientAuth]),
+        };
+        let certificate = params.signed_by(key.0.expose(), &self.issuer()?)?;
+        Ok(Issued { certificate: certificate.der().clone(), key, serial: digest::hex(&serial), not_after })
+    }
+
+    /// Signs the revocation list that follows `previous` and also revokes
+    /// `serial`, if one is given.
+    ///
+    /// # Errors
+    /// If the authority is not valid now, or the library refuses.
+    pub fn sign_revocation_list(
+        &self,
+        previous: Option<&List>,
+        serial: Option<&[u8]>,
+        now: Timestamp,
+        lifetime: Duration,
+    ) -> Result<CertificateRevocationListDer<'static>, Error> {
+        let (this_update, next_update) = validity(now, lifetime, Some(self))?;
+        let mut revoked = previous.map(|list| list.revoked.clone()).unwrap_or_default();
+        if let Some(serial) = serial.and_then(identity::serial_hex) {
+            // A second revocation leaves the date of the first.
+            revoked.entry(serial).or_insert(now);
+        }
+        let params = CertificateRevocationListParams {
+            this_update: this_update.to_offset(),
+            next_update: next_update.to_offset(),
+            crl_number: SerialNumber::from_slice(&next_number(previous)),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.iter().filter_map(revoked_params).collect(),
+            key_identifier_method: KeyIdMethod::PreSpecified(self.key_identifier.clone()),
+        };
+        Ok(params.signed_by(&self.issuer()?)?.into())
+    }
+
+    fn issuer(&self) -> Result<Issuer<'static, &KeyPair>, Error> {
+        Ok(Issuer::from_ca_cert_der(&self.certificate, self.key.0.expose())?)
+    }
+}
+
+/// Checks that a certificate is an authority's that may sign certificates and
+/// revocation lists.
+///
+/// # Errors
+/// [`Error::NotAuthority`].
+pub fn check_authority(certificate: &x509_parser::certificate::X509Certificate<'_>) -> Result<(), Error> {
+    let usage = certificate.key_usage().ok().flatten();
+    let signs = usage.is_some_and(|usage| usage.value.key_cert_sign() && usage.value.crl_sign());
+    if certificate.is_ca() && signs { Ok(()) } else { Err(Error::NotAuthority) }
+}
+
+/// Bytes of a serial number written as [`identity::serial_hex`] writes it,
+/// with or without colons; `None` if it is none.
+#[must_use]
+pub fn serial_from_hex(text: &str) -> Option<Vec<u8>> {
+    let digits: Vec<u8> = text.bytes().filter(|&byte| byte != b':').collect();
+    if digits.is_empty() || digits.len() > 42 || !digits.len().is_multiple_of(2) {
+        return None;
+    }
+    let raw = digits
+        .chunks_exact(2)
+        .map(|pair| std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok()))
+        .collect::<Option<Vec<_>>>()?;
+    identity::serial_hex(&raw).map(|_| raw)
+}
+
+fn authority_params(
+    name: &str,
+    owner: &str,
+    below: u8,
+    (not_before, not_after): (Timestamp, Timestamp),
+) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::OrganizationName, owner);
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(below));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.serial_number = Some(SerialNumber::from_slice(&random_serial()));
+    params.use_authority_key_identifier_extension = true;
+    params.not_before = not_before.to_offset();
+    params.not_after = not_after.to_offset();
+    params
+}
+
+fn server_names(dns: &[String], ip: &[IpAddr]) -> Result<Vec<SanType>, Error> {
+    if dns.is_empty() && ip.is_empty() {
+        return Err(Error::Nameless);
+    }
+    let mut names = Vec::with_capacity(dns.len() + ip.len());
+    for name in dns {
+        let wrong = || Error::DnsName { name: name.clone() };
+        rustls::pki_types::DnsName::try_from(name.as_str()).map_err(|_| wrong())?;
+        names.push(SanType::DnsName(name.as_str().try_into().map_err(|_| wrong())?));
+    }
+    names.extend(ip.iter().copied().map(SanType::IpAddress));
+    Ok(names)
+}
+
+/// Start and end of what is signed now: backdated, on whole seconds, and never
+/// beyond the authority's own end.
+fn validity(now: Timestamp, lifetime: Duration, by: Option<&Authority>) -> Result<(Timestamp, Timestamp), Error> {
+    if lifetime < Duration::from_secs(1) {
+        return Err(Error::Lifetime);
+    }
+    let mut not_after = now.saturating_add(lifetime);
+    if let Some(authority) = by {
+        if now < authority.not_before || now >= authority.not_after {
+            return Err(Error::AuthorityLifetime {
+                not_before: authority.not_before,
+                not_after: authority.not_after,
+            });
+        }
+        not_after = not_after.min(authority.not_after);
+    }
+    Ok((now.saturating_sub(BACKDATE), not_after))
+}
+
+/// Start and end of a certificate.
+///
+/// # Errors
+/// If either lies before 1970 or past the year 9999.
+pub fn validity_of(certificate: &x509_parser::certificate::X509Certificate<'_>) -> Result<(Timestamp, Timestamp), Error> {
+    let validity = certificate.validity();
+    let not_before = Timestamp::from_offset(validity.not_before.to_datetime());
+    let not_after = Timestamp::from_offset(validity.not_after.to_datetime());
+    not_before.zip(not_after).ok_or(Error::Authority(identity::Error::Malformed))
+}
+
+/// Twenty random bytes, the most that RFC 5280 allows, made positive and
+/// without a leading zero so that every tool writes the same digits.
+fn random_serial() -> [u8; 20] {
+    let mut serial = random::bytes::<20>();
+    if let Some(first) = serial.first_mut() {
+        *first = (*first & 0x3f) | 0x40;
+    }
+    serial
+}
+
+/// The number after that of `previous`; numbers start at 1.
+fn next_number(previous: Option<&List>) -> Vec<u8> {
+    let mut number = previous.map(|list| list.number.clone()).unwrap_or_default();
+    for byte in number.iter_mut().rev() {
+        let (next, overflowed) = byte.overflowing_add(1);
+        *byte = next;
+        if !overflowed {
+            return number;
+        }
+    }
+    number.insert(0, 1);
+    number
+}
+
+fn revoked_params((serial, at): (&String, &Timestamp)) -> Option<RevokedCertParams> {
+    Some(RevokedCertParams {
+        serial_number: SerialNumber::from_slice(&serial_from_hex(serial)?),
+        revocation_time: at.to_offset(),
+        reason_code: None,
+        invalidity_date: None,
+    })
+}

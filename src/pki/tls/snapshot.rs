@@ -1,0 +1,229 @@
+//! Decides whom the hub trusts and what it shows: one immutable whole for each
+//! epoch, built afresh and swapped in one step, or not at all.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::sign::SingleCertAndKey;
+use rustls::{RootCertStore, ServerConfig};
+use x509_parser::certificate::X509Certificate;
+
+use super::verifier::Verifier;
+use super::{ALPN, ClockTime, Error, certified, provider};
+use crate::base::clock::{Clock, Timestamp};
+use crate::base::secret::Secret;
+use crate::pki::identity::{self, CertificateId, Identity, IssuerDigest};
+use crate::pki::revocation::Revocations;
+use crate::pki::{issue, pem};
+
+/// What a snapshot is built from.
+#[derive(Debug)]
+pub struct Material {
+    /// The issuing authorities whose clients are taken.
+    pub anchors: Vec<CertificateDer<'static>>,
+    /// A revocation list for each of them.
+    pub revocation_lists: Vec<CertificateRevocationListDer<'static>>,
+    /// The hub's own certificate, then the authorities between it and the root.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The key of the hub's own certificate.
+    pub key: Secret<PrivateKeyDer<'static>>,
+}
+
+impl Material {
+    /// From the PEM texts of `client-ca.pem`, `client-crl.pem`, the server's
+    /// chain and its key.
+    ///
+    /// # Errors
+    /// If any of them is damaged, empty, or holds another kind of thing.
+    pub fn from_pem(anchors: &[u8], revocation_lists: &[u8], chain: &[u8], key: &[u8]) -> Result<Self, Error> {
+        Ok(Self {
+            anchors: pem::certificates(anchors)?,
+            revocation_lists: pem::revocation_lists(revocation_lists)?,
+            chain: pem::certificates(chain)?,
+            key: pem::private_key(key)?,
+        })
+    }
+}
+
+/// How a client certificate stands under a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It is taken.
+    Good,
+    /// It is on a revocation list, or its authority is no longer trusted.
+    Revoked,
+    /// It, or the authority that signed it, has expired.
+    Expired,
+}
+
+/// Whom the hub trusts and what it shows, for one epoch.
+#[derive(Debug)]
+pub struct Snapshot {
+    server: Arc<ServerConfig>,
+    epoch: u64,
+    trust_domain: String,
+    anchors: BTreeMap<IssuerDigest, Timestamp>,
+    revocations: Revocations,
+    server_not_after: Timestamp,
+}
+
+impl Snapshot {
+    /// Checks `material` and makes a configuration of it that shares nothing
+    /// with any other.
+    ///
+    /// # Errors
+    /// The first rule that the material breaks; whatever is in force stays.
+    pub fn build(material: Material, trust_domain: &str, epoch: u64, clock: &Arc<dyn Clock>) -> Result<Self, Error> {
+        let now = clock.now();
+        let provider = provider()?;
+        let parsed = material.anchors.iter().map(|der| identity::parse(der)).collect::<Result<Vec<_>, _>>()?;
+        let anchors = check_anchors(&parsed, now)?;
+        let revocations = Revocations::build(&parsed, &material.revocation_lists, now)?;
+        let server_not_after = check_server(&material.chain, now)?;
+
+        let mut roots = RootCertStore::empty();
+        for anchor in &material.anchors {
+            roots.add(anchor.clone())?;
+        }
+        // A list past its next update is taken by default, hence `enforce`.
+        let inner = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+            .with_crls(material.revocation_lists)
+            .enforce_revocation_expiration()
+            .build()
+            .map_err(|error| rustls::Error::General(error.to_string()))?;
+        let verifier = Verifier { inner, trust_domain: trust_domain.to_owned(), anchors: anchors.clone() };
+        let certified = certified(material.chain, &material.key, &provider)?;
+
+        let time = Arc::new(ClockTime(Arc::clone(clock)));
+        let mut server = ServerConfig::builder_with_details(provider, time)
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_client_cert_verifier(Arc::new(verifier))
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+        server.alpn_protocols = vec![ALPN.to_vec()];
+        // A resumed session would skip every check above, so there are none.
+        server.send_tls13_tickets = 0;
+        server.max_tls13_tickets = 0;
+        server.session_storage = Arc::new(NoServerSessionStorage {});
+        server.max_early_data_size = 0;
+        server.send_half_rtt_data = false;
+
+        Ok(Self {
+            server: Arc::new(server),
+            epoch,
+            trust_domain: trust_domain.to_owned(),
+            anchors,
+            revocations,
+            server_not_after,
+        })
+    }
+
+    /// Refuses to follow `current`: the epoch must rise, and no revocation list
+    /// may be older.
+    ///
+    /// # Errors
+    /// [`Error::Epoch`] or [`Error::Revocation`].
+    pub fn check_follows(&self, current: &Self) -> Result<(), Error> {
+        if self.epoch <= current.epoch {
+            return Err(Error::Epoch { epoch: self.epoch, current: current.epoch });
+        }
+        Ok(self.revocations.check_follows(&current.revocations)?)
+    }
+
+    /// The configuration for handshakes.
+    #[must_use]
+    pub const fn server(&self) -> &Arc<ServerConfig> {
+        &self.server
+    }
+
+    /// Number of this snapshot, rising.
+    #[must_use]
+    pub const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The trust domain of every identity.
+    #[must_use]
+    pub fn trust_domain(&self) -> &str {
+        &self.trust_domain
+    }
+
+    /// When the hub's own certificate expires.
+    #[must_use]
+    pub const fn server_not_after(&self) -> Timestamp {
+        self.server_not_after
+    }
+
+    /// When the first revocation list runs out; handshakes fail from then on.
+    #[must_use]
+    pub fn revocation_next_update(&self) -> Option<Timestamp> {
+        self.revocations.next_update()
+    }
+
+    /// How many certificates are revoked.
+    #[must_use]
+    pub fn revoked(&self) -> usize {
+        self.revocations.len()
+    }
+
+    /// How a certificate that was taken before stands now.
+    #[must_use]
+    pub fn standing(&self, certificate: &CertificateId, not_after: Timestamp, now: Timestamp) -> Standing {
+        match self.anchors.get(&certificate.issuer) {
+            None => Standing::Revoked,
+            Some(_) if self.revocations.contains(certificate) => Standing::Revoked,
+            // The second that a certificate names is the last in which it holds.
+            Some(&authority) if now.as_seconds() > authority.min(not_after).as_seconds() => Standing::Expired,
+            Some(_) => Standing::Good,
+        }
+    }
+
+    /// The last second of a connection under `identity`: that of its
+    /// certificate, or of the authority behind it if that is sooner.
+    #[must_use]
+    pub fn ends(&self, identity: &Identity) -> Timestamp {
+        self.anchors.get(&identity.issuer).map_or(identity.not_after, |&authority| authority.min(identity.not_after))
+    }
+}
+
+fn check_anchors(
+    anchors: &[X509Certificate<'_>],
+    now: Timestamp,
+) -> Result<BTreeMap<IssuerDigest, Timestamp>, Error> {
+    if anchors.is_empty() {
+        return Err(Error::NoAnchor);
+    }
+    let mut checked = BTreeMap::new();
+    for anchor in anchors {
+        issue::check_authority(anchor).map_err(Error::Anchor)?;
+        let name = || anchor.subject().to_string();
+        let (not_before, not_after) = issue::validity_of(anchor).map_err(Error::Anchor)?;
+        if now < not_before || now >= not_after {
+            return Err(Error::AnchorLifetime { name: name(), not_before, not_after });
+        }
+        if checked.insert(IssuerDigest::of(anchor.subject().as_raw()), not_after).is_some() {
+            return Err(Error::AnchorTwice { name: name() });
+        }
+    }
+    Ok(checked)
+}
+
+fn check_server(chain: &[CertificateDer<'_>], now: Timestamp) -> Result<Timestamp, Error> {
+    let wrong = |problem: &str| Error::ServerCertificate { problem: problem.to_owned() };
+    let leaf = chain.first().ok_or_else(|| wrong("there is none"))?;
+    let leaf = identity::parse(leaf).map_err(|error| wrong(&error.to_string()))?;
+    if leaf.is_ca() {
+        return Err(wrong("the first certificate of the chain is an authority's; the hub's own comes first"));
+    }
+    identity::check_key(leaf.public_key()).map_err(|error| wrong(&error.to_string()))?;
+    let purpose = leaf.extended_key_usage().ok().flatten();
+    if !purpose.is_some_and(|purpose| purpose.value.server_auth) {
+        return Err(wrong("its extended key usage lacks serverAuth"));
+    }
+    let (not_before, not_after) = issue::validity_of(&leaf).map_err(|error| wrong(&error.to_string()))?;
+    if now < not_before || now >= not_after {
+        return Err(wrong(&format!("it is valid from {not_before} to {not_after}, and not now")));
+    }
+    Ok(not_after)
+}

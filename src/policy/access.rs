@@ -1,0 +1,242 @@
+//! Decides which roles may call which method: a method that is not in this
+//! table cannot be called at all.
+
+use crate::model::principal::{Role, Roles};
+
+/// Every method that the hub serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Method {
+    /// Publishes a batch.
+    PublishIndicators,
+    /// Publishes batches without pause.
+    PublishStream,
+    /// Takes an indicator back.
+    RevokeIndicator,
+    /// Records sightings.
+    ReportSightings,
+    /// Reads one indicator.
+    GetIndicator,
+    /// Reads pages of indicators.
+    ListIndicators,
+    /// Looks values up in bulk.
+    LookupObservables,
+    /// Receives events.
+    Subscribe,
+    /// Reads one subscription.
+    GetSubscription,
+    /// Reads the organisation's subscriptions.
+    ListSubscriptions,
+    /// Deletes a subscription.
+    DeleteSubscription,
+    /// Reads one organisation.
+    GetOrganisation,
+    /// Reads all organisations.
+    ListOrganisations,
+    /// Reads what the hub makes of a certificate.
+    WhoAmI,
+    /// Asks for health once.
+    HealthCheck,
+    /// Asks for health as it changes.
+    HealthWatch,
+    /// Reads the public contract.
+    Reflection,
+    /// Reads the public contract in reflection's first form.
+    ReflectionAlpha,
+}
+
+/// What a method asks of its caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Requirement {
+    /// A certificate that the hub accepts, roles or none.
+    AnyCertificate,
+    /// One role, whichever.
+    AnyRole,
+    /// One of these roles.
+    OneOf(Roles),
+}
+
+impl Method {
+    /// Every method.
+    pub const ALL: [Self; 18] = [
+        Self::PublishIndicators,
+        Self::PublishStream,
+        Self::RevokeIndicator,
+        Self::ReportSightings,
+        Self::GetIndicator,
+        Self::ListIndicators,
+        Self::LookupObservables,
+        Self::Subscribe,
+        Self::GetSubscription,
+        Self::ListSubscriptions,
+        Self::DeleteSubscription,
+        Self::GetOrganisation,
+        Self::ListOrganisations,
+        Self::WhoAmI,
+        Self::HealthCheck,
+        Self::HealthWatch,
+        Self::Reflection,
+        Self::ReflectionAlpha,
+    ];
+
+    /// The path under which gRPC calls the method.
+    #[must_use]
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::PublishIndicators => "/luytre.v1.ExchangeService/PublishIndicators",
+            Self::PublishStream => "/luytre.v1.ExchangeService/PublishStream",
+            Self::RevokeIndicator => "/luytre.v1.ExchangeService/RevokeIndicator",
+            Self::ReportSightings => "/luytre.v1.ExchangeService/ReportSightings",
+            Self::GetIndicator => "/luytre.v1.ExchangeService/GetIndicator",
+            Self::ListIndicators => "/luytre.v1.ExchangeService/ListIndicators",
+            Self::LookupObservables => "/luytre.v1.ExchangeService/LookupObservables",
+            Self::Subscribe => "/luytre.v1.SubscriptionService/Subscribe",
+            Self::GetSubscription => "/luytre.v1.SubscriptionService/GetSubscription",
+            Self::ListSubscriptions => "/luytre.v1.SubscriptionService/ListSubscriptions",
+            Self::DeleteSubscription => "/luytre.v1.SubscriptionService/DeleteSubscription",
+            Self::GetOrganisation => "/luytre.v1.DirectoryService/GetOrganisation",
+            Self::ListOrganisations => "/luytre.v1.DirectoryService/ListOrganisations",
+            Self::WhoAmI => "/luytre.v1.DirectoryService/WhoAmI",
+            Self::HealthCheck => "/grpc.health.v1.Health/Check",
+            Self::HealthWatch => "/grpc.health.v1.Health/Watch",
+            Self::Reflection => "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+            Self::ReflectionAlpha => "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+        }
+    }
+
+    /// The method of this path.
+    #[must_use]
+    pub fn from_path(path: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|method| method.path() == path)
+    }
+
+    /// The method's name, for logs and metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.path().rsplit('/').next().unwrap_or_default()
+    }
+
+    /// Whether one request makes one response, so that a deadline bounds it.
+    #[must_use]
+    pub const fn is_unary(self) -> bool {
+        match self {
+            Self::PublishIndicators
+            | Self::RevokeIndicator
+            | Self::ReportSightings
+            | Self::GetIndicator
+            | Self::ListIndicators
+            | Self::GetSubscription
+            | Self::ListSubscriptions
+            | Self::DeleteSubscription
+            | Self::GetOrganisation
+            | Self::ListOrganisations
+            | Self::WhoAmI
+            | Self::HealthCheck => true,
+            Self::PublishStream
+            | Self::LookupObservables
+            | Self::Subscribe
+            | Self::HealthWatch
+            | Self::Reflection
+            | Self::ReflectionAlpha => false,
+        }
+    }
+
+    /// What the method asks of its caller. The operator runs the hub and the
+    /// auditor reads its audit: neither reads content.
+    #[must_use]
+    pub const fn requirement(self) -> Requirement {
+        const PUBLISHER: Roles = Roles::NONE.with(Role::Publisher);
+        const SUBSCRIBER: Roles = Roles::NONE.with(Role::Subscriber);
+        const ANALYST: Roles = Roles::NONE.with(Role::Analyst);
+        match self {
+            Self::PublishIndicators | Self::PublishStream | Self::RevokeIndicator | Self::ReportSightings => {
+                Requirement::OneOf(PUBLISHER)
+            }
+            Self::GetIndicator | Self::LookupObservables => {
+                Requirement::OneOf(ANALYST.with(Role::Subscriber))
+            }
+            Self::ListIndicators => Requirement::OneOf(ANALYST),
+            Self::Subscribe | Self::GetSubscription | Self::ListSubscriptions | Self::DeleteSubscription => {
+                Requirement::OneOf(SUBSCRIBER)
+            }
+            Self::GetOrganisation | Self::ListOrganisations => Requirement::AnyRole,
+            Self::WhoAmI
+            | Self::HealthCheck
+            | Self::HealthWatch
+            | Self::Reflection
+            | Self::ReflectionAlpha => Requirement::AnyCertificate,
+        }
+    }
+}
+
+/// Whether a caller with `roles` may call `method`.
+#[must_use]
+pub fn allowed(method: Method, roles: Roles) -> bool {
+    match method.requirement() {
+        Requirement::AnyCertificate => true,
+        Requirement::AnyRole => roles != Roles::NONE,
+        Requirement::OneOf(any) => roles.intersects(any),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_method_has_one_path_of_its_own() {
+        for (i, method) in Method::ALL.into_iter().enumerate() {
+            assert_eq!(Method::from_path(method.path()), Some(method));
+            assert_eq!(method as usize, i, "ALL lists every method in order");
+        }
+        assert_eq!(Method::from_path("/luytre.v1.ExchangeService/Purge"), None);
+        assert_eq!(Method::from_path(""), None);
+    }
+
+    #[test]
+    fn operator_and_auditor_reach_no_content() {
+        let roles = Roles::NONE.with(Role::Operator).with(Role::Auditor);
+        let open: Vec<_> = Method::ALL.into_iter().filter(|&m| allowed(m, roles)).map(Method::name).collect();
+        assert_eq!(
+            open,
+            [
+                "GetOrganisation",
+                "ListOrganisations",
+                "WhoAmI",
+                "Check",
+                "Watch",
+                "ServerReflectionInfo",
+                "ServerReflectionInfo"
+            ]
+        );
+    }
+
+    #[test]
+    fn without_a_role_only_who_am_i_health_and_the_contract_are_open() {
+        let open: Vec<_> = Method::ALL.into_iter().filter(|&m| allowed(m, Roles::NONE)).collect();
+        assert_eq!(
+            open,
+            [
+                Method::WhoAmI,
+                Method::HealthCheck,
+                Method::HealthWatch,
+                Method::Reflection,
+                Method::ReflectionAlpha
+            ]
+        );
+    }
+
+    #[test]
+    fn a_further_role_never_closes_a_method() {
+        for method in Method::ALL {
+            for bits in 0..64 {
+                let roles = Roles::from_bits(bits);
+                for role in Role::ALL {
+                    assert!(
+                        !allowed(method, roles) || allowed(method, roles.with(role)),
+                        "{method:?} {roles:?} {role:?}"
+                    );
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Decides what a handler knows of its caller: what the layers established
+//! before anything was decoded.
+
+use tonic::{Request, Status};
+
+use crate::hub::error::{Error, Reason};
+use crate::hub::{Caller, Hub, PeerCertificate};
+use crate::policy::access::{self, Method};
+
+use super::status;
+
+/// One call, authenticated and allowed.
+#[derive(Debug, Clone)]
+pub(super) struct Call {
+    /// Who calls.
+    pub(super) caller: Caller,
+    /// The certificate that says so.
+    pub(super) peer: PeerCertificate,
+    /// What is called.
+    pub(super) method: Method,
+}
+
+impl Call {
+    /// Admits a call: a certificate that the hub accepts, and a role that may
+    /// call `method`.
+    pub(super) fn admit(hub: &Hub, peer: PeerCertificate, method: Method) -> Result<Self, Error> {
+        let caller = hub.authenticate(&peer)?;
+        if access::allowed(method, caller.roles()) {
+            Ok(Self { caller, peer, method })
+        } else {
+            Err(Error::new(
+                Reason::RoleInsufficient,
+                "your certificate holds no role that may call this method; WhoAmI shows its roles",
+            ))
+        }
+    }
+
+    /// Takes the call that the layers put beside a request.
+    pub(super) fn take<T>(request: &mut Request<T>) -> Result<Self, Status> {
+        request
+            .extensions_mut()
+            .remove::<Self>()
+            .ok_or_else(|| status::status(Error::internal("a request reached its handler around the layers")))
+    }
+
+    /// Admits the caller once more: on a long stream, certificate and roles
+    /// may have changed since the last message.
+    pub(super) fn again(&self, hub: &Hub) -> Result<Caller, Error> {
+        Self::admit(hub, self.peer.clone(), self.method).map(|call| call.caller)
+    }
+
+    /// Resolves to the reason once the caller's certificate is no longer good.
+    pub(super) async fn severed(&self, hub: &Hub) -> Error {
+        self.caller.severed().await;
+        self.again(hub).err().unwrap_or_else(|| {
+            Error::new(
+                Reason::CertificateExpired,
+                "your certificate expired or was revoked; connect again with a new one",
+            )
+        })
+    }
+}

@@ -1,0 +1,353 @@
+//! Decides nothing: unpacks the calls of `ExchangeService`, hands them to the
+//! hub, and wraps what it answers.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_util::{Stream, StreamExt as _, stream};
+use prost::Message as _;
+use tokio::sync::Semaphore;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::hub::error::{Error, Reason};
+use crate::hub::{self, Caller, Hub, Rejection};
+use crate::model::Invalid;
+use crate::model::indicator::Observable;
+use crate::wire::convert::{batch, draft, filter, name, observable, revocation, sighting};
+use crate::wire::proto::v1;
+use crate::wire::proto::v1::exchange_service_server::ExchangeService;
+
+use super::call::Call;
+use super::status::{self, invalid, status};
+
+/// Requests of one stream that may be in flight at once.
+const PUBLISH_WINDOW: usize = 32;
+/// The same in KiB, so that large requests do not add up.
+const PUBLISH_WINDOW_KIB: u32 = 16 * 1024;
+/// Look-ups of one stream that may be in flight at once.
+const LOOKUP_WINDOW: usize = 8;
+
+/// The answers of a stream.
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// The calls of `ExchangeService`.
+#[derive(Debug, Clone)]
+pub(super) struct Exchange(pub(super) Arc<Hub>);
+
+#[tonic::async_trait]
+impl ExchangeService for Exchange {
+    async fn publish_indicators(
+        &self,
+        mut request: Request<v1::PublishIndicatorsRequest>,
+    ) -> Result<Response<v1::PublishIndicatorsResponse>, Status> {
+        let call = Call::take(&mut request)?;
+        publish(&self.0, &call.caller, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    type PublishStreamStream = Answers<v1::PublishIndicatorsResponse>;
+
+    async fn publish_stream(
+        &self,
+        mut request: Request<Streaming<v1::PublishIndicatorsRequest>>,
+    ) -> Result<Response<Self::PublishStreamStream>, Status> {
+        let call = Call::take(&mut request)?;
+        let hub = Arc::clone(&self.0);
+        let room = Arc::new(Semaphore::new(PUBLISH_WINDOW_KIB as usize));
+        // Each request is begun in order of arrival; `buffered` answers in the
+        // same order. Nothing more is read while the window is full.
+        let answers = until_severed(Arc::clone(&hub), call.clone(), request.into_inner())
+            .then(move |request| {
+                let room = Arc::clone(&room);
+                async move {
+                    let held = room.acquire_many_owned(kib(&request)).await;
+                    (request, held)
+                }
+            })
+            .map(move |(request, held)| {
+                let (hub, call) = (Arc::clone(&hub), call.clone());
+                async move {
+                    let _held = held;
+                    publish(&hub, &call.again(&hub).map_err(status)?, request?).await.map_err(status)
+                }
+            })
+            .buffered(PUBLISH_WINDOW);
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn revoke_indicator(
+        &self,
+        mut request: Request<v1::RevokeIndicatorRequest>,
+    ) -> Result<Response<v1::RevokeIndicatorResponse>, Status> {
+        let call = Call::take(&mut request)?;
+        let v1::RevokeIndicatorRequest { request_id, name, revocation, etag } = request.into_inner();
+        let request_id = name::read_request_id(&request_id).map_err(invalid)?;
+        let id = name::read_indicator("name", &name).map_err(invalid)?;
+        let revocation =
+            revocation::read(revocation).map_err(|refused| invalid(refused.under("revocation")))?;
+        let etag = name::read_etag(&etag).map_err(invalid)?;
+        let stored = self.0.revoke(&call.caller, request_id, id, revocation, etag).await.map_err(status)?;
+        Ok(Response::new(v1::RevokeIndicatorResponse { indicator: Some(decode(stored)?) }))
+    }
+
+    async fn report_sightings(
+        &self,
+        mut request: Request<v1::ReportSightingsRequest>,
+    ) -> Result<Response<v1::ReportSightingsResponse>, Status> {
+        let call = Call::take(&mut request)?;
+        let request = request.into_inner();
+        let size = request.encoded_len();
+        let v1::ReportSightingsRequest { request_id, sightings } = request;
+        let request_id = name::read_request_id(&request_id).map_err(invalid)?;
+        check_batch("sightings", sightings.len(), size).map_err(status)?;
+        let items = sightings.into_iter().map(sighting::read).collect();
+        let recorded = self.0.report_sightings(&call.caller, request_id, items).await.map_err(status)?;
+        let results = recorded.into_iter().enumerate().map(sighting_result).collect();
+        Ok(Response::new(v1::ReportSightingsResponse { results }))
+    }
+
+    async fn get_indicator(
+        &self,
+        mut request: Request<v1::GetIndicatorRequest>,
+    ) -> Result<Response<v1::GetIndicatorResponse>, Status> {
+        let call = Call::take(&mut request)?;
+        let v1::GetIndicatorRequest { name } = request.into_inner();
+        let id = name::read_indicator("name", &name).map_err(invalid)?;
+        let found = self.0.get(&call.caller, id).await.map_err(status)?;
+        let sightings = found.sightings.into_iter().map(decode).collect::<Result<_, _>>()?;
+        Ok(Response::new(v1::GetIndicatorResponse { indicator: Some(decode(found.indicator)?), sightings }))
+    }
+
+    async fn list_indicators(
+        &self,
+        mut request: Request<v1::ListIndicatorsRequest>,
+    ) -> Result<Response<v1::ListIndicatorsResponse>, Status> {
+        let call = Call::take(&mut request)?;
+        let v1::ListIndicatorsRequest { filter, page_size, page_token } = request.into_inner();
+        let filter = filter::read(filter).map_err(|refused| invalid(refused.under("filter")))?;
+        let size = batch::read_page_size(page_size).map_err(invalid)?;
+        let page = self.0.list(&call.caller, filter, size, &page_token).await.map_err(status)?;
+        let indicators = page.indicators.into_iter().map(decode).collect::<Result<_, _>>()?;
+        Ok(Response::new(v1::ListIndicatorsResponse { indicators, next_page_token: page.next_page_token }))
+    }
+
+    type LookupObservablesStream = Answers<v1::LookupObservablesResponse>;
+
+    async fn lookup_observables(
+        &self,
+        mut request: Request<Streaming<v1::LookupObservablesRequest>>,
+    ) -> Result<Response<Self::LookupObservablesStream>, Status> {
+        let call = Call::take(&mut request)?;
+        let hub = Arc::clone(&self.0);
+        let answers = until_severed(Arc::clone(&hub), call.clone(), request.into_inner())
+            .map(move |request| {
+                let (hub, call) = (Arc::clone(&hub), call.clone());
+                async move { lookup(&hub, &call.again(&hub).map_err(status)?, request?).await.map_err(status) }
+            })
+            .buffered(LOOKUP_WINDOW);
+        Ok(Response::new(Box::pin(answers)))
+    }
+}
+
+async fn publish(
+    hub: &Hub,
+    caller: &Caller,
+    request: v1::PublishIndicatorsRequest,
+) -> Result<v1::PublishIndicatorsResponse, Error> {
+    let size = request.encoded_len();
+    let v1::PublishIndicatorsRequest { request_id, indicators } = request;
+    let request_id = name::read_request_id(&request_id)?;
+    check_batch("indicators", indicators.len(), size)?;
+    let items = indicators.into_iter().map(draft::read).collect();
+    let verdicts = hub.publish(caller, request_id, items).await?;
+    Ok(v1::PublishIndicatorsResponse {
+        results: verdicts.into_iter().enumerate().map(publish_result).collect(),
+    })
+}
+
+async fn lookup(
+    hub: &Hub,
+    caller: &Caller,
+    request: v1::LookupObservablesRequest,
+) -> Result<v1::LookupObservablesResponse, Error> {
+    let size = request.encoded_len();
+    let v1::LookupObservablesRequest { observables } = request;
+    check_batch("observables", observables.len(), size)?;
+    // A file is asked for under each of its hashes: one item, several values.
+    let mut values = Vec::with_capacity(observables.len());
+    let read: Vec<_> = observables
+        .into_iter()
+        .map(|pb| {
+            let observable::Read { observable, aliases, raw: _ } = observable::read(Some(pb))?;
+            let before = values.len();
+            values.push(observable);
+            values.extend(aliases);
+            Ok(values.len() - before)
+        })
+        .collect();
+    let mut found = lookup_values(hub, caller, values).await?.into_iter();
+    let results = read
+        .into_iter()
+        .enumerate()
+        .map(|(i, item): (usize, Result<usize, Invalid>)| match item {
+            Ok(values) => lookup_result(found.by_ref().take(values).flatten().collect()),
+            Err(refused) => {
+                let rejected = status::rejection(format_args!("observables[{i}]"), refused.into());
+                v1::LookupResult { matches: Vec::new(), rejected: Some(rejected) }
+            }
+        })
+        .collect();
+    Ok(v1::LookupObservablesResponse { results })
+}
+
+/// Looks values up, in several steps if the hashes of files made them many.
+async fn lookup_values(
+    hub: &Hub,
+    caller: &Caller,
+    mut values: Vec<Observable>,
+) -> Result<Vec<Vec<hub::Match>>, Error> {
+    let mut rest = values.split_off(values.len().min(batch::MAX_ITEMS));
+    let mut found = hub.lookup(caller, values).await?;
+    while !rest.is_empty() {
+        let further = rest.split_off(rest.len().min(batch::MAX_ITEMS));
+        found.extend(hub.lookup(caller, std::mem::replace(&mut rest, further)).await?);
+    }
+    Ok(found)
+}
+
+/// What a request takes up of a stream's window.
+fn kib(request: &Result<v1::PublishIndicatorsRequest, Status>) -> u32 {
+    let bytes = request.as_ref().map_or(0, prost::Message::encoded_len);
+    u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX).min(PUBLISH_WINDOW_KIB)
+}
+
+fn check_batch(field: &str, items: usize, encoded: usize) -> Result<(), Error> {
+    batch::check_some(field, items)?;
+    if batch::is_too_large(items, encoded) {
+        return Err(Error::new(
+            Reason::RequestTooLarge,
+            "a request holds at most 1,000 items and 4 MiB; send several",
+        ));
+    }
+    Ok(())
+}
+
+fn publish_result((i, verdict): (usize, Result<hub::Published, Rejection>)) -> v1::PublishResult {
+    use v1::publish_result::Outcome;
+    let outcome = match verdict {
+        Ok(hub::Published { id, version, effect }) => Outcome::Published(v1::PublishedIndicator {
+            name: name::indicator(id),
+            version,
+            effect: published_effect(effect).into(),
+        }),
+        Err(refused) => Outcome::Rejected(status::rejection(format_args!("indicators[{i}]"), refused)),
+    };
+    v1::PublishResult { outcome: Some(outcome) }
+}
+
+const fn published_effect(effect: hub::Effect) -> v1::PublishEffect {
+    match effect {
+        hub::Effect::Created => v1::PublishEffect::Created,
+        hub::Effect::Updated => v1::PublishEffect::Updated,
+        hub::Effect::Unchanged => v1::PublishEffect::Unchanged,
+        hub::Effect::Reinstated => v1::PublishEffect::Reinstated,
+    }
+}
+
+fn sighting_result((i, verdict): (usize, Result<hub::SightingName, Rejection>)) -> v1::SightingResult {
+    use v1::sighting_result::Outcome;
+    let outcome = match verdict {
+        Ok(hub::SightingName { indicator, sighting }) => {
+            Outcome::Recorded(name::sighting(indicator, sighting))
+        }
+        Err(refused) => Outcome::Rejected(status::rejection(format_args!("sightings[{i}]"), refused)),
+    };
+    v1::SightingResult { outcome: Some(outcome) }
+}
+
+fn lookup_result(mut matches: Vec<hub::Match>) -> v1::LookupResult {
+    // Several hashes of one file meet the same indicator.
+    if matches.len() > 1 {
+        let mut seen = Vec::with_capacity(matches.len());
+        matches.retain(|found| {
+            let new = !seen.contains(&found.id);
+            seen.push(found.id);
+            new
+        });
+    }
+    let matches = matches
+        .into_iter()
+        .map(|hub::Match { id, owner, state }| v1::LookupMatch {
+            name: name::indicator(id),
+            owner: name::organisation(&owner),
+            state: i32::from(state.number()),
+        })
+        .collect();
+    v1::LookupResult { matches, rejected: None }
+}
+
+/// The requests of a stream, ended with the reason once the caller's
+/// certificate is no longer good.
+fn until_severed<T: Send + 'static>(
+    hub: Arc<Hub>,
+    call: Call,
+    requests: Streaming<T>,
+) -> impl Stream<Item = Result<T, Status>> + Send {
+    let caller = call.caller.clone();
+    let watched = call.caller.clone();
+    requests.take_until(async move { watched.severed().await }).chain(
+        stream::once(async move {
+            if caller.is_severed() { Some(Err(status(call.severed(&hub).await))) } else { None }
+        })
+        .filter_map(std::future::ready),
+    )
+}
+
+/// Reads a message that the hub itself encoded.
+fn decode<M: prost::Message + Default>(encoded: bytes::Bytes) -> Result<M, Status> {
+    M::decode(encoded).map_err(|error| status(Error::internal(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic_types::RpcStatusExt as _;
+
+    use super::*;
+    use crate::model::indicator::State;
+    use crate::model::org::OrgSlug;
+
+    #[test]
+    fn an_indicator_that_two_hashes_of_a_file_meet_is_shown_once() {
+        let found = |id| hub::Match {
+            id: uuid::Uuid::from_u128(id),
+            owner: OrgSlug::parse("a").unwrap(),
+            state: State::Revoked,
+        };
+        let result = lookup_result(vec![found(1), found(2), found(1)]);
+        let names: Vec<_> = result.matches.iter().map(|m| m.name.as_str()).collect();
+        assert_eq!(
+            names,
+            [name::indicator(uuid::Uuid::from_u128(1)), name::indicator(uuid::Uuid::from_u128(2))]
+        );
+        assert!(result.matches.iter().all(|m| m.owner == "organisations/a" && m.state == 2));
+    }
+
+    #[test]
+    fn a_refused_item_names_its_place_in_the_batch() {
+        let refused = Rejection::from(Invalid::new("marking.tlp", "no"));
+        let Some(v1::publish_result::Outcome::Rejected(status)) = publish_result((3, Err(refused))).outcome
+        else {
+            panic!("rejected");
+        };
+        let violations = status.get_error_details().bad_request().unwrap().field_violations.clone();
+        assert_eq!(violations[0].field, "indicators[3].marking.tlp");
+    }
+
+    #[test]
+    fn a_batch_is_neither_empty_nor_larger_than_the_limits() {
+        let reason = |items, encoded| check_batch("indicators", items, encoded).err().map(|e| e.reason);
+        assert_eq!(reason(0, 0), Some(Reason::FieldInvalid));
+        assert_eq!(reason(1_001, 0), Some(Reason::RequestTooLarge));
+        assert_eq!(reason(1, batch::MAX_BATCH_BYTES + 1), Some(Reason::RequestTooLarge));
+        assert_eq!(reason(1_000, batch::MAX_BATCH_BYTES), None);
+    }
+}

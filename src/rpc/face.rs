@@ -1,0 +1,212 @@
+//! Decides what reaches a handler: calls by an accepted certificate, to a
+//! method of the table, by a role that may call it. All else ends here, before
+//! a byte of it is decoded.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use tokio_util::task::TaskTracker;
+use tonic::body::Body;
+use tonic::service::Routes;
+use tonic_health::ServingStatus;
+use tonic_health::server::{HealthReporter, HealthService};
+use tower::Service;
+use tracing::{Instrument as _, Span, field};
+use uuid::Uuid;
+
+use crate::hub::error::{Error, Reason};
+use crate::hub::{Hub, PeerCertificate};
+use crate::policy::access::Method;
+use crate::wire::proto;
+use crate::wire::proto::v1::directory_service_server::DirectoryServiceServer;
+use crate::wire::proto::v1::exchange_service_server::ExchangeServiceServer;
+use crate::wire::proto::v1::subscription_service_server::SubscriptionServiceServer;
+
+use super::call::Call;
+use super::directory::Directory;
+use super::exchange::Exchange;
+use super::layers::deadline;
+use super::layers::metrics::Metrics;
+use super::layers::watch::Record;
+use super::status::status;
+use super::subscribe::Subscribe;
+use super::subscription::Subscriptions;
+
+/// Largest message that is decoded, in bytes.
+pub const MAX_MESSAGE_BYTES: usize = 5 * 1024 * 1024;
+
+/// The gRPC face of a hub: a service that every connection clones.
+#[derive(Clone)]
+pub struct Face {
+    hub: Arc<Hub>,
+    exchange: ExchangeServiceServer<Exchange>,
+    subscriptions: SubscriptionServiceServer<Subscriptions>,
+    subscribe: Subscribe,
+    directory: DirectoryServiceServer<Directory>,
+    common: Routes,
+    health: HealthReporter,
+    metrics: Metrics,
+    longest: Duration,
+    streams: TaskTracker,
+}
+
+impl std::fmt::Debug for Face {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Face").field("longest", &self.longest).finish_non_exhaustive()
+    }
+}
+
+impl Face {
+    /// A face of `hub` whose unary calls take at most `longest`.
+    ///
+    /// # Errors
+    /// The published contract cannot be read, which is a fault of the build.
+    pub fn new(hub: Arc<Hub>, metrics: Metrics, longest: Duration) -> Result<Self, Error> {
+        let health = HealthReporter::new();
+        let streams = TaskTracker::new();
+        Ok(Self {
+            exchange: ExchangeServiceServer::new(Exchange(Arc::clone(&hub)))
+                .max_decoding_message_size(MAX_MESSAGE_BYTES),
+            subscriptions: SubscriptionServiceServer::new(Subscriptions(Arc::clone(&hub))),
+            subscribe: Subscribe { hub: Arc::clone(&hub), streams: streams.clone() },
+            directory: DirectoryServiceServer::new(Directory(Arc::clone(&hub))),
+            common: common(health.clone()).map_err(Error::internal)?,
+            hub,
+            health,
+            metrics,
+            longest,
+            streams,
+        })
+    }
+
+    /// Says over `grpc.health.v1` whether the hub serves.
+    pub async fn set_serving(&self, serving: bool) {
+        let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
+        self.health.set_service_status("", status).await;
+        for service in SERVICES {
+            self.health.set_service_status(service, status).await;
+        }
+    }
+
+    /// Resolves once no subscription runs any more; call it after the hub
+    /// began to drain.
+    pub async fn drained(&self) {
+        self.streams.close();
+        self.streams.wait().await;
+    }
+
+    /// Admits a call and sends it to its handler.
+    async fn answer(mut self, mut request: Request<Body>) -> Response<Body> {
+        let method = Method::from_path(request.uri().path());
+        let admitted = request
+            .extensions_mut()
+            .remove::<PeerCertificate>()
+            .ok_or_else(|| Error::internal("a connection without a certificate reached the gRPC face"))
+            .and_then(|peer| self.admit(peer, method));
+        let call = match admitted {
+            Ok(call) => call,
+            Err(error) => return status(error).into_http(),
+        };
+        let method = call.method;
+        request.extensions_mut().insert(call);
+        if !method.is_unary() {
+            return self.route(method, request).await;
+        }
+        let time = deadline::of(request.headers(), self.longest);
+        match tokio::time::timeout(time, self.route(method, request)).await {
+            Ok(response) => response,
+            Err(_) => status(Error::new(
+                Reason::DeadlineExceeded,
+                "the call took longer than its deadline; a write may still have been stored, so repeat it with the same request_id",
+            ))
+            .into_http(),
+        }
+    }
+
+    fn admit(&self, peer: PeerCertificate, method: Option<Method>) -> Result<Call, Error> {
+        Span::current().record("principal", peer.identity.as_str());
+        match method {
+            Some(method) => Call::admit(&self.hub, peer, method),
+            None => {
+                self.hub.authenticate(&peer)?;
+                Err(Error::new(
+                    Reason::MethodUnknown,
+                    "this hub has no such method; see its contract by reflection",
+                ))
+            }
+        }
+    }
+
+    async fn route(&mut self, method: Method, request: Request<Body>) -> Response<Body> {
+        let answered = match method {
+            Method::PublishIndicators
+            | Method::PublishStream
+            | Method::RevokeIndicator
+            | Method::ReportSightings
+            | Method::GetIndicator
+            | Method::ListIndicators
+            | Method::LookupObservables => self.exchange.call(request).await,
+            Method::Subscribe => Ok(self.subscribe.clone().serve(request).await),
+            Method::GetSubscription | Method::ListSubscriptions | Method::DeleteSubscription => {
+                self.subscriptions.call(request).await
+            }
+            Method::GetOrganisation | Method::ListOrganisations | Method::WhoAmI => {
+                self.directory.call(request).await
+            }
+            Method::HealthCheck | Method::HealthWatch | Method::Reflection | Method::ReflectionAlpha => {
+                self.common.call(request).await
+            }
+        };
+        match answered {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+}
+
+/// Our services, for health.
+const SERVICES: [&str; 3] =
+    ["luytre.v1.ExchangeService", "luytre.v1.SubscriptionService", "luytre.v1.DirectoryService"];
+
+/// Health and reflection.
+fn common(health: HealthReporter) -> Result<Routes, tonic_reflection::server::Error> {
+    use tonic_health::pb::health_server::HealthServer;
+    let contract = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    Ok(Routes::new(HealthServer::new(HealthService::from_health_reporter(health)))
+        .add_service(contract().build_v1()?)
+        .add_service(contract().build_v1alpha()?)
+        .prepare())
+}
+
+impl<B> Service<Request<B>> for Face
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let id = Uuid::new_v4();
+        let method = Method::from_path(request.uri().path()).map_or("unknown", Method::name);
+        let span = tracing::info_span!("call", method, call = %id, principal = field::Empty);
+        let record = Record::begin(id, method, self.metrics.clone(), span.clone());
+        let answer = self.clone().answer(request.map(Body::new));
+        Box::pin(async move { Ok(record.finish(answer.await)) }.instrument(span))
+    }
+}

@@ -1,0 +1,201 @@
+//! The face over a real hub, without a network: what the layers promise.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http_body::Frame;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use prometheus_client::registry::Registry;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+use tower::ServiceExt as _;
+use tower::util::BoxCloneSyncService;
+use uuid::Uuid;
+
+use crate::base::clock::{SystemClock, Timestamp};
+use crate::hub::{Hub, Options, PeerCertificate};
+use crate::model::org::{DatedName, OrgSlug, Organisation};
+use crate::model::principal::{Role, Roles, SpiffeId};
+use crate::model::roster::{Grant, Roster};
+use crate::wire::proto::v1;
+use crate::wire::proto::v1::directory_service_client::DirectoryServiceClient;
+use crate::wire::proto::v1::exchange_service_client::ExchangeServiceClient;
+
+use super::{Face, Metrics};
+
+const IDENTITY: &str = "spiffe://test.example/org/a/system/feed";
+const LONG: Duration = Duration::from_secs(60);
+
+type Service = BoxCloneSyncService<http::Request<Body>, http::Response<Body>, Infallible>;
+
+struct Trial {
+    hub: Arc<Hub>,
+    peer: PeerCertificate,
+    metrics: Metrics,
+    _dir: tempfile::TempDir,
+}
+
+impl Trial {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let data_dir = dir.path().join("data");
+        let identity = SpiffeId::parse(IDENTITY).unwrap();
+        let name =
+            DatedName { vi: "A".into(), en: String::new(), short: String::new(), from: None, to: None };
+        let slug = OrgSlug::parse("a").unwrap();
+        let organisation = Organisation {
+            slug: slug.clone(),
+            names: vec![name],
+            kind: "department".into(),
+            parent: None,
+            valid_from: None,
+            valid_to: None,
+            suspended: false,
+            predecessors: vec![],
+            successors: vec![],
+        };
+        let grant = Grant { roles: Roles::NONE.with(Role::Publisher), from: None, to: None };
+        let roster = Roster {
+            organisations: [(slug, organisation)].into(),
+            duties: vec![],
+            principals: [(identity.clone(), grant)].into(),
+        };
+        Hub::init(&data_dir, roster, "test.example", &SystemClock).unwrap();
+        let hub = Hub::open(Options { data_dir, ..Options::default() }).unwrap();
+        let not_after = Timestamp::from_micros(4_000_000_000_000_000).unwrap();
+        let peer =
+            PeerCertificate { identity, serial: "2a".into(), not_after, severed: CancellationToken::new() };
+        Self { hub, peer, metrics: Metrics::default(), _dir: dir }
+    }
+
+    /// The face as a connection of the peer sees it.
+    fn serve(&self, longest: Duration) -> Service {
+        let peer = self.peer.clone();
+        BoxCloneSyncService::new(self.bare(longest).map_request(move |mut request: http::Request<Body>| {
+            request.extensions_mut().insert(peer.clone());
+            request
+        }))
+    }
+
+    /// The face without a certificate in sight.
+    fn bare(&self, longest: Duration) -> Face {
+        Face::new(Arc::clone(&self.hub), self.metrics.clone(), longest).unwrap()
+    }
+}
+
+fn batch(value: &str) -> v1::PublishIndicatorsRequest {
+    let draft = v1::IndicatorDraft {
+        observable: Some(v1::Observable { value: Some(v1::observable::Value::Text(value.to_owned())) }),
+        marking: Some(v1::Marking { tlp: v1::Tlp::Green.into(), ..Default::default() }),
+        ..Default::default()
+    };
+    v1::PublishIndicatorsRequest { request_id: Uuid::new_v4().to_string(), indicators: vec![draft] }
+}
+
+fn request(path: &str, body: Body) -> http::Request<Body> {
+    http::Request::post(format!("http://hub{path}"))
+        .header("content-type", "application/grpc")
+        .body(body)
+        .unwrap()
+}
+
+/// The status with which a response ends, wherever it stands.
+async fn ended(response: http::Response<Body>) -> Status {
+    let mut headers = response.headers().clone();
+    headers.extend(response.into_body().collect().await.unwrap().trailers().cloned().unwrap_or_default());
+    Status::from_header_map(&headers).unwrap()
+}
+
+fn told(status: &Status) -> (Code, String) {
+    (status.code(), status.get_details_error_info().map(|info| info.reason).unwrap_or_default())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_am_i_tells_what_the_certificate_says() {
+    let trial = Trial::start();
+    let mut client = DirectoryServiceClient::new(trial.serve(LONG));
+    let me = client.who_am_i(v1::WhoAmIRequest {}).await.unwrap().into_inner();
+    assert_eq!((me.spiffe_id.as_str(), me.organisation.as_str()), (IDENTITY, "organisations/a"));
+    assert_eq!((me.roles, me.certificate_serial.as_str()), (vec!["publisher".to_owned()], "2a"));
+    assert_eq!(me.certificate_expire_time.unwrap().seconds, 4_000_000_000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_certificate_nothing_is_answered() {
+    let trial = Trial::start();
+    let mut client = DirectoryServiceClient::new(trial.bare(LONG));
+    let status = client.who_am_i(v1::WhoAmIRequest {}).await.unwrap_err();
+    assert_eq!(told(&status), (Code::Internal, "INTERNAL_ERROR".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_unary_call_ends_at_its_deadline() {
+    let trial = Trial::start();
+    for (longest, asked) in [(Duration::from_millis(1), None), (LONG, Some("1m"))] {
+        // A request that never comes to its end.
+        let body = StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>());
+        let mut request = request("/luytre.v1.ExchangeService/PublishIndicators", Body::new(body));
+        if let Some(asked) = asked {
+            request.headers_mut().insert("grpc-timeout", asked.parse().unwrap());
+        }
+        let status = ended(trial.serve(longest).oneshot(request).await.unwrap()).await;
+        assert_eq!(told(&status), (Code::DeadlineExceeded, "DEADLINE_EXCEEDED".to_owned()), "{asked:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_open_stream_ends_when_its_certificate_does() {
+    let trial = Trial::start();
+    let mut client = ExchangeServiceClient::new(trial.serve(LONG));
+    let (requests, taken) = mpsc::channel(4);
+    let mut answers = client.publish_stream(ReceiverStream::new(taken)).await.unwrap().into_inner();
+    requests.send(batch("a.example")).await.unwrap();
+    assert_eq!(answers.message().await.unwrap().unwrap().results.len(), 1);
+
+    trial.peer.severed.cancel();
+    let status = answers.message().await.unwrap_err();
+    assert_eq!(told(&status), (Code::Unauthenticated, "CERTIFICATE_REVOKED".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_malformed_message_is_told_as_such_however_it_is_malformed() {
+    let trial = Trial::start();
+    for body in
+        [&[0, 0, 0, 0, 2, 0xff, 0xff][..], &[0, 0, 0, 0, 9, 1], &[], &[7, 0, 0, 0, 0], &[1, 0, 0, 0, 0]]
+    {
+        let request =
+            request("/luytre.v1.DirectoryService/WhoAmI", Body::new(Full::new(Bytes::copy_from_slice(body))));
+        let status = ended(trial.serve(LONG).oneshot(request).await.unwrap()).await;
+        assert_eq!(told(&status), (Code::InvalidArgument, "FIELD_INVALID".to_owned()), "{body:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_call_is_counted_once_by_method_and_outcome() {
+    let trial = Trial::start();
+    let mut client = ExchangeServiceClient::new(trial.serve(LONG));
+    client.publish_indicators(batch("a.example")).await.unwrap();
+    client.list_indicators(v1::ListIndicatorsRequest::default()).await.unwrap_err();
+    let (_requests, taken) = mpsc::channel(4);
+    drop(client.publish_stream(ReceiverStream::new(taken)).await.unwrap());
+
+    let mut registry = Registry::default();
+    trial.metrics.register(&mut registry);
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    for line in [
+        r#"luytre_rpc_calls_total{method="PublishIndicators",outcome="OK"} 1"#,
+        r#"luytre_rpc_calls_total{method="ListIndicators",outcome="ROLE_INSUFFICIENT"} 1"#,
+        r#"luytre_rpc_calls_total{method="PublishStream",outcome="ABANDONED"} 1"#,
+        "luytre_rpc_calls_running 0",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+}

@@ -1,0 +1,468 @@
+//! Decides how connections are taken and served: an accept loop of our own,
+//! because every connection must be bounded, known by its certificate, and
+//! ended one by one.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::body::Body;
+use tonic::transport::server::TcpConnectInfo;
+use tower::{Service, ServiceExt as _};
+
+use super::connections::{Connections, Place};
+use super::handshake::{Failure, Shaken, shake_hands};
+use super::sever::{Cause, End};
+use crate::base::clock::{Clock, Timestamp};
+use crate::base::{random, tasks};
+use crate::hub::PeerCertificate;
+use crate::pki::tls::{Snapshot, Standing};
+
+/// How much of everything one listener allows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest handshake, from the accepted socket to the client's proof.
+    pub handshake_deadline: Duration,
+    /// Most handshakes at once.
+    pub max_handshakes: usize,
+    /// Longest wait for one of those.
+    pub handshake_queue: Duration,
+    /// Most connections at once, those at the handshake included.
+    pub max_connections: usize,
+    /// Most connections at once from one address, or /64 of IPv6.
+    pub max_connections_per_source: usize,
+    /// Most handshakes at once from one of those.
+    pub max_handshakes_per_source: usize,
+    /// Most calls at once on a connection.
+    pub max_concurrent_streams: u32,
+    /// How often an idle connection is probed.
+    pub keepalive_interval: Duration,
+    /// How long the answer to a probe may take.
+    pub keepalive_timeout: Duration,
+    /// Most bytes of headers in a call.
+    pub max_header_list_bytes: u32,
+    /// Bytes in flight to the hub on one call.
+    pub stream_window_bytes: u32,
+    /// Bytes in flight to the hub on one connection.
+    pub connection_window_bytes: u32,
+    /// Largest HTTP/2 frame that the hub takes.
+    pub max_frame_bytes: u32,
+    /// Most bytes buffered for one call to the client.
+    pub max_send_buffer_bytes: usize,
+    /// Most calls that were reset before they were seen (rapid reset).
+    pub max_pending_accept_reset_streams: usize,
+    /// Most calls that the hub itself reset over the peer's errors.
+    pub max_local_error_reset_streams: usize,
+    /// Longest time from the handshake to the first call.
+    pub first_call: Duration,
+    /// Greatest age of a connection, give or take a tenth; none if absent.
+    pub max_age: Option<Duration>,
+    /// How long open calls may go on past the greatest age.
+    pub age_grace: Duration,
+    /// How long a client may take to close a connection that was ended.
+    pub sever_grace: Duration,
+    /// How long open calls may go on once the hub drains.
+    pub drain_deadline: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            handshake_deadline: Duration::from_secs(10),
+            max_handshakes: 256,
+            handshake_queue: Duration::from_secs(2),
+            max_connections: 4096,
+            max_connections_per_source: 1024,
+            max_handshakes_per_source: 128,
+            max_concurrent_streams: 256,
+            keepalive_interval: Duration::from_secs(20),
+            keepalive_timeout: Duration::from_secs(10),
+            max_header_list_bytes: 16 * 1024,
+            stream_window_bytes: 1024 * 1024,
+            connection_window_bytes: 4 * 1024 * 1024,
+            max_frame_bytes: 128 * 1024,
+            max_send_buffer_bytes: 1024 * 1024,
+            max_pending_accept_reset_streams: 20,
+            max_local_error_reset_streams: 256,
+            first_call: Duration::from_secs(30),
+            max_age: None,
+            age_grace: Duration::from_secs(60),
+            sever_grace: Duration::from_secs(2),
+            drain_deadline: Duration::from_secs(20),
+        }
+    }
+}
+
+/// Shortest and longest pause after a failure to accept.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+/// How often the wall clock is read against a certificate's end, for it may
+/// jump while a timer runs.
+const CLOCK_CHECK: Duration = Duration::from_secs(30);
+
+/// An accept loop and all that it serves.
+#[derive(Debug)]
+pub struct Listener<S> {
+    shared: Arc<Shared<S>>,
+    tcp: TcpListener,
+}
+
+#[derive(Debug)]
+struct Shared<S> {
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    service: S,
+    limits: Limits,
+    clock: Arc<dyn Clock>,
+    connections: Arc<Connections>,
+    handshakes: Semaphore,
+    drain: CancellationToken,
+    cut: CancellationToken,
+}
+
+/// How a drained listener ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drained {
+    /// Connections that had not ended by the deadline.
+    pub cut: usize,
+}
+
+impl<S> Listener<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
+{
+    /// A listener on a bound socket. `service` is `tonic::service::Routes` or
+    /// layers around it; each of its requests carries a [`PeerCertificate`].
+    pub fn new(
+        tcp: TcpListener,
+        snapshot: Arc<ArcSwap<Snapshot>>,
+        service: S,
+        limits: Limits,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let shared = Shared {
+            handshakes: Semaphore::new(limits.max_handshakes),
+            connections: Arc::default(),
+            drain: CancellationToken::new(),
+            cut: CancellationToken::new(),
+            snapshot,
+            service,
+            limits,
+            clock,
+        };
+        Self { shared: Arc::new(shared), tcp }
+    }
+
+    /// The connections, to sever, sweep and count.
+    #[must_use]
+    pub fn connections(&self) -> Arc<Connections> {
+        Arc::clone(&self.shared.connections)
+    }
+
+    /// Accepts and serves until `drain` is cancelled; then says GOAWAY on every
+    /// connection and returns once all have ended, by force at the deadline.
+    pub async fn run(self, drain: CancellationToken) -> Drained {
+        let Self { shared, tcp } = self;
+        let tracker = TaskTracker::new();
+        drain.run_until_cancelled(accept_all(&tcp, &shared, &tracker)).await;
+        // Later connects are refused by the system, not left in its queue.
+        drop(tcp);
+        shared.drain.cancel();
+        tracker.close();
+        if timeout(shared.limits.drain_deadline, tracker.wait()).await.is_ok() {
+            return Drained { cut: 0 };
+        }
+        let cut = shared.connections.total();
+        tracing::warn!(connections = cut, "drain deadline passed, ending the connections that remain");
+        shared.connections.end_all(Cause::Draining);
+        // Whoever does not take the last status within the grace is cut off.
+        let _ = timeout(shared.limits.sever_grace, tracker.wait()).await;
+        shared.cut.cancel();
+        tracker.wait().await;
+        Drained { cut }
+    }
+}
+
+async fn accept_all<S>(tcp: &TcpListener, shared: &Arc<Shared<S>>, tracker: &TaskTracker)
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
+{
+    let mut pause = BACK_OFF.0;
+    loop {
+        match tcp.accept().await {
+            Ok((stream, peer)) => {
+                pause = BACK_OFF.0;
+                let counters = shared.connections.counters();
+                counters.count_accepted();
+                match shared.connections.admit(peer.ip(), &shared.limits) {
+                    Ok(place) => {
+                        let work = Arc::clone(shared).take(stream, peer, place);
+                        tasks::spawn("connection", tracker.track_future(work));
+                    }
+                    Err(refused) => {
+                        counters.count_refused(refused);
+                        tracing::debug!(peer = %peer.ip(), reason = refused.as_str(), "connection refused");
+                    }
+                }
+            }
+            // The peer went before it was accepted: no fault of ours.
+            Err(error) if is_of_peer(&error) => shared.connections.counters().count_accept_error(),
+            Err(error) => {
+                shared.connections.counters().count_accept_error();
+                tracing::error!(%error, pause_ms = pause.as_millis(), "cannot accept connections, pausing");
+                sleep(pause).await;
+                pause = BACK_OFF.1.min(pause * 2);
+            }
+        }
+    }
+}
+
+fn is_of_peer(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
+    )
+}
+
+impl<S> Shared<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
+{
+    /// One connection from its accepted socket to its close.
+    async fn take(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, mut place: Place) {
+        let shaken = tokio::select! {
+            () = self.drain.cancelled() => return,
+            shaken = self.shake_hands(stream) => shaken,
+        };
+        let shaken = match shaken {
+            Ok(shaken) => shaken,
+            Err(failure) => return self.refuse(peer, &failure),
+        };
+        let end = End::default();
+        place.register(&shaken.identity, shaken.ends, &end);
+        // Registered first, checked second: a revocation that lands between
+        // the handshake and here is found by one of the two.
+        let standing = self.snapshot.load().standing(
+            &shaken.identity.certificate_id(),
+            shaken.ends,
+            self.clock.now(),
+        );
+        match standing {
+            Standing::Good => {}
+            Standing::Revoked => drop(self.connections.end(&end, Cause::Revoked)),
+            Standing::Expired => drop(self.connections.end(&end, Cause::Expired)),
+        }
+        tracing::debug!(
+            peer = %peer.ip(),
+            identity = %shaken.identity.spiffe_id,
+            serial = shaken.identity.serial,
+            key_exchange = shaken.key_exchange,
+            "connection established"
+        );
+        let (identity, serial) = (shaken.identity.spiffe_id.clone(), shaken.identity.serial.clone());
+        self.serve(shaken, peer, &end).await;
+        match end.cause() {
+            Some(cause) => {
+                tracing::info!(peer = %peer.ip(), %identity, serial, cause = cause.as_str(), "connection ended by the hub");
+            }
+            None => tracing::debug!(peer = %peer.ip(), %identity, "connection closed"),
+        }
+    }
+
+    async fn shake_hands(&self, stream: TcpStream) -> Result<Shaken, Failure> {
+        let Ok(Ok(_permit)) = timeout(self.limits.handshake_queue, self.handshakes.acquire()).await else {
+            return Err(Failure::saturated());
+        };
+        match timeout(self.limits.handshake_deadline, shake_hands(stream, &self.snapshot)).await {
+            Ok(shaken) => shaken,
+            Err(_) => Err(Failure::timeout()),
+        }
+    }
+
+    fn refuse(&self, peer: SocketAddr, failure: &Failure) {
+        self.connections.counters().count_refused(failure.refused);
+        tracing::info!(
+            peer = %peer.ip(),
+            reason = failure.refused.as_str(),
+            detail = failure.detail,
+            skew_seconds = failure.skew_seconds,
+            "handshake refused"
+        );
+    }
+
+    async fn serve(&self, shaken: Shaken, peer: SocketAddr, end: &End) {
+        let called = Arc::new(AtomicBool::new(false));
+        let calls = Calls {
+            service: self.service.clone(),
+            certificate: PeerCertificate {
+                identity: shaken.identity.spiffe_id,
+                serial: shaken.identity.serial,
+                not_after: shaken.identity.not_after,
+                severed: end.severed(),
+            },
+            info: TcpConnectInfo {
+                local_addr: shaken.stream.get_ref().0.local_addr().ok(),
+                remote_addr: Some(peer),
+            },
+            end: end.clone(),
+            called: Arc::clone(&called),
+        };
+        let mut connection = pin!(self.http().serve_connection(TokioIo::new(shaken.stream), calls));
+
+        let limits = &self.limits;
+        let mut expiry = pin!(expired(self.clock.as_ref(), shaken.ends));
+        let mut first_call = pin!(sleep(limits.first_call));
+        let mut age = pin!(maybe(limits.max_age.map(jittered)));
+        let mut close = pin!(maybe(None));
+        let (mut draining, mut aged, mut ended, mut first_checked, mut expiry_seen) = (false, false, false, false, false);
+        loop {
+            tokio::select! {
+                biased;
+                () = self.cut.cancelled() => break,
+                () = close.as_mut() => break,
+                () = end.ended(), if !ended => {
+                    ended = true;
+                    connection.as_mut().graceful_shutdown();
+                    close.set(maybe(Some(limits.sever_grace)));
+                }
+                () = expiry.as_mut(), if !expiry_seen => {
+                    expiry_seen = true;
+                    self.connections.end(end, Cause::Expired);
+                }
+                () = self.drain.cancelled(), if !draining => {
+                    draining = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                () = age.as_mut() => {
+                    if aged {
+                        self.connections.end(end, Cause::Aged);
+                        age.set(maybe(None));
+                    } else {
+                        aged = true;
+                        connection.as_mut().graceful_shutdown();
+                        age.set(maybe(Some(limits.age_grace)));
+                    }
+                }
+                () = first_call.as_mut(), if !first_checked => {
+                    first_checked = true;
+                    if !called.load(Ordering::Relaxed) {
+                        tracing::info!(peer = %peer.ip(), "no call after the handshake, closing");
+                        connection.as_mut().graceful_shutdown();
+                        close.set(maybe(Some(limits.sever_grace)));
+                    }
+                }
+                closed = connection.as_mut() => {
+                    if let Err(error) = closed {
+                        tracing::debug!(peer = %peer.ip(), %error, "connection failed");
+                    }
+                    break;
+                }
+            }
+        }
+    }
+
+    fn http(&self) -> http2::Builder<Executor> {
+        let limits = &self.limits;
+        let mut http = http2::Builder::new(Executor);
+        http.timer(TokioTimer::new())
+            .adaptive_window(false)
+            .initial_stream_window_size(limits.stream_window_bytes)
+            .initial_connection_window_size(limits.connection_window_bytes)
+            // The bounds of RFC 9113, section 4.2; beyond them the library panics.
+            .max_frame_size(limits.max_frame_bytes.clamp(16 * 1024, 16 * 1024 * 1024 - 1))
+            .max_send_buf_size(limits.max_send_buffer_bytes)
+            .max_concurrent_streams(limits.max_concurrent_streams)
+            .max_header_list_size(limits.max_header_list_bytes)
+            .max_pending_accept_reset_streams(limits.max_pending_accept_reset_streams)
+            .max_local_error_reset_streams(limits.max_local_error_reset_streams)
+            .keep_alive_interval(limits.keepalive_interval)
+            .keep_alive_timeout(limits.keepalive_timeout);
+        http
+    }
+}
+
+/// Everything that is called on one connection.
+struct Calls<S> {
+    service: S,
+    certificate: PeerCertificate,
+    info: TcpConnectInfo,
+    end: End,
+    called: Arc<AtomicBool>,
+}
+
+impl<S> hyper::service::Service<Request<Incoming>> for Calls<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        self.called.store(true, Ordering::Relaxed);
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(self.certificate.clone());
+        request.extensions_mut().insert(self.info.clone());
+        let call = self.service.clone().oneshot(request);
+        let answer = self.end.clone().guard(async { call.await.unwrap_or_else(|never| match never {}) });
+        Box::pin(async { Ok(answer.await) })
+    }
+}
+
+/// Starts the tasks of calls by the one door that starts tasks.
+#[derive(Debug, Clone, Copy)]
+struct Executor;
+
+impl<F> hyper::rt::Executor<F> for Executor
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, call: F) {
+        tasks::spawn("call", call);
+    }
+}
+
+/// Resolves after `span`; never without one.
+async fn maybe(span: Option<Duration>) {
+    match span {
+        Some(span) => sleep(span).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Resolves once `clock` is past the second `last`.
+async fn expired(clock: &dyn Clock, last: Timestamp) {
+    let end = last.saturating_add(Duration::from_secs(1));
+    loop {
+        let left = end.since(clock.now());
+        if left.is_zero() {
+            return;
+        }
+        sleep(left.min(CLOCK_CHECK)).await;
+    }
+}
+
+/// `age` give or take a tenth, so that clients do not all come back at once.
+fn jittered(age: Duration) -> Duration {
+    let tenth = u64::try_from(age.as_millis() / 10).unwrap_or(u64::MAX / 2);
+    let offset = random::u64() % tenth.saturating_mul(2).max(1);
+    age.saturating_sub(Duration::from_millis(tenth)).saturating_add(Duration::from_millis(offset))
+}

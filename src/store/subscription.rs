@@ -1,0 +1,119 @@
+//! Decides how a named subscription and its cursor are stored.
+
+use prost::Message as _;
+
+use crate::base::clock::Timestamp;
+use crate::base::digest;
+use crate::model::indicator::Kind;
+use crate::model::marking::Tlp;
+use crate::model::org::OrgSlug;
+use crate::model::position::Position;
+use crate::model::query::IndicatorFilter;
+
+use super::db::Error;
+use super::proto;
+
+/// A named subscription.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscription {
+    /// Which indicators it wants.
+    pub filter: IndicatorFilter,
+    /// Whether it also wants sightings.
+    pub sightings: bool,
+    /// When it was created.
+    pub created: Timestamp,
+    /// Everything at or before it is the subscriber's; `None` before the
+    /// first acknowledgement.
+    pub cursor: Option<Position>,
+    /// When the cursor last moved.
+    pub acked: Option<Timestamp>,
+}
+
+impl Subscription {
+    /// Encodes the record.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        proto::Subscription {
+            filter: Some(encode_filter(&self.filter)),
+            include_sightings: self.sightings,
+            create_time: self.created.as_micros(),
+            cursor: self.cursor.map_or(0, Position::raw),
+            ack_time: self.acked.map_or(0, Timestamp::as_micros),
+        }
+        .encode_to_vec()
+    }
+
+    /// Decodes the record.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`].
+    pub fn decode(name: &str, bytes: &[u8]) -> Result<Self, Error> {
+        let damaged = || Error::corrupt("subscription", name);
+        let stored = proto::Subscription::decode(bytes).map_err(|_| damaged())?;
+        let time = |micros| (micros != 0).then(|| Timestamp::from_micros_clamped(micros));
+        Ok(Self {
+            filter: decode_filter(&stored.filter.unwrap_or_default()).ok_or_else(damaged)?,
+            sightings: stored.include_sightings,
+            created: Timestamp::from_micros_clamped(stored.create_time),
+            cursor: time(stored.ack_time).map(|_| Position::from_raw(stored.cursor)),
+            acked: time(stored.ack_time),
+        })
+    }
+}
+
+fn encode_filter(filter: &IndicatorFilter) -> proto::Filter {
+    proto::Filter {
+        kinds: filter.kinds.iter().map(|kind| u32::from(kind.number())).collect(),
+        owners: filter.owners.iter().map(ToString::to_string).collect(),
+        labels: filter.labels.clone(),
+        tlps: filter.tlps.iter().map(|tlp| u32::from(tlp.number())).collect(),
+    }
+}
+
+fn decode_filter(stored: &proto::Filter) -> Option<IndicatorFilter> {
+    Some(IndicatorFilter {
+        kinds: stored
+            .kinds
+            .iter()
+            .map(|&kind| Kind::from_number(u8::try_from(kind).ok()?))
+            .collect::<Option<_>>()?,
+        owners: stored.owners.iter().map(|slug| OrgSlug::parse(slug).ok()).collect::<Option<_>>()?,
+        labels: stored.labels.clone(),
+        tlps: stored
+            .tlps
+            .iter()
+            .map(|&tlp| u8::try_from(tlp).ok().map(Tlp::from_number_or_red))
+            .collect::<Option<_>>()?,
+        ..IndicatorFilter::default()
+    })
+}
+
+/// Digest of what a subscription asks for, which its tokens are bound to.
+#[must_use]
+pub fn filter_digest(filter: &IndicatorFilter, sightings: bool) -> [u8; 32] {
+    let mut encoded = encode_filter(filter).encode_to_vec();
+    encoded.push(u8::from(sightings));
+    digest::sha256(&encoded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subscription_decodes_to_what_was_encoded() {
+        let filter = IndicatorFilter {
+            kinds: vec![Kind::Domain, Kind::Sha256],
+            owners: vec![OrgSlug::parse("ca-hanoi").unwrap()],
+            labels: vec!["phishing".into()],
+            tlps: vec![Tlp::Green],
+            ..IndicatorFilter::default()
+        };
+        let at = Timestamp::from_micros_clamped(1_700_000_000_000_000);
+        for (cursor, acked) in [(None, None), (Some(Position::ZERO), Some(at)), (Some(Position::from_raw(9)), Some(at))] {
+            let record = Subscription { filter: filter.clone(), sightings: true, created: at, cursor, acked };
+            assert_eq!(Subscription::decode("s", &record.encode()).unwrap(), record);
+        }
+        assert_ne!(filter_digest(&filter, true), filter_digest(&filter, false));
+    }
+}

@@ -1,0 +1,94 @@
+//! Decides how an organisation is shown.
+
+use ::time::Date;
+
+use crate::model::org::{Organisation, Standing};
+use crate::wire::proto::v1;
+
+use super::name;
+
+/// Writes an organisation as it stands on `date`.
+#[must_use]
+pub fn organisation(
+    organisation: &Organisation,
+    standing: Standing,
+    duties: Vec<String>,
+    date: Date,
+) -> v1::Organisation {
+    let Organisation {
+        slug,
+        names: _,
+        kind,
+        parent,
+        valid_from,
+        valid_to,
+        suspended: _,
+        predecessors,
+        successors,
+    } = organisation;
+    let names = organisation.name_on(date);
+    v1::Organisation {
+        name: name::organisation(slug),
+        display_name: names.map(|n| n.vi.clone()).unwrap_or_default(),
+        display_name_en: names.map(|n| n.en.clone()).unwrap_or_default(),
+        short_name: names.map(|n| n.short.clone()).unwrap_or_default(),
+        kind: kind.clone(),
+        parent: parent.as_ref().map(name::organisation).unwrap_or_default(),
+        state: state(standing).into(),
+        valid_from: valid_from.map(|date| date.to_string()).unwrap_or_default(),
+        valid_to: valid_to.map(|date| date.to_string()).unwrap_or_default(),
+        predecessors: predecessors.iter().map(name::organisation).collect(),
+        successors: successors.iter().map(name::organisation).collect(),
+        duties,
+    }
+}
+
+const fn state(standing: Standing) -> v1::OrganisationState {
+    match standing {
+        Standing::Active => v1::OrganisationState::Active,
+        Standing::Suspended => v1::OrganisationState::Suspended,
+        Standing::Ended => v1::OrganisationState::Ended,
+        Standing::Planned => v1::OrganisationState::Planned,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::org::{DatedName, OrgSlug};
+    use ::time::macros::date;
+
+    #[test]
+    fn an_organisation_is_shown_under_its_name_of_the_day() {
+        let slug = |text| OrgSlug::parse(text).unwrap();
+        let named = |vi: &str, from, to| DatedName {
+            vi: vi.into(),
+            en: format!("{vi} en"),
+            short: String::new(),
+            from,
+            to,
+        };
+        let change = date!(2025 - 03 - 01);
+        let model = Organisation {
+            slug: slug("so-khcn"),
+            names: vec![named("cũ", None, Some(change)), named("mới", Some(change), None)],
+            kind: "lead-department".into(),
+            parent: Some(slug("ubnd")),
+            valid_from: Some(change),
+            valid_to: None,
+            suspended: false,
+            predecessors: vec![slug("so-tttt")],
+            successors: vec![],
+        };
+        let shown = organisation(&model, Standing::Active, vec!["lead-unit".into()], date!(2026 - 01 - 01));
+        assert_eq!((shown.display_name.as_str(), shown.display_name_en.as_str()), ("mới", "mới en"));
+        assert_eq!((shown.valid_from.as_str(), shown.valid_to.as_str()), ("2025-03-01", ""));
+        assert_eq!(
+            (shown.name.as_str(), shown.parent.as_str()),
+            ("organisations/so-khcn", "organisations/ubnd")
+        );
+        assert_eq!((shown.predecessors, shown.state), (vec!["organisations/so-tttt".to_owned()], 1));
+        let before = organisation(&model, Standing::Planned, vec![], date!(2025 - 02 - 28));
+        assert_eq!((before.display_name.as_str(), before.state), ("cũ", 4));
+    }
+}

@@ -1,0 +1,10 @@
+//! What the listener promises about certificates and TLS, each promise shown
+//! against the real listener on loopback.
+
+mod abuse;
+mod handshake;
+mod identity;
+mod limits;
+mod revocation;
+mod snapshot;
+mod support;
