@@ -78,6 +78,13 @@ impl Timestamp {
             .unwrap_or(OffsetDateTime::UNIX_EPOCH)
     }
 
+    /// The day at the hub's place, UTC+7: the day on which dated roles, duties
+    /// and organisations begin and end.
+    #[must_use]
+    pub fn day(self) -> time::Date {
+        self.to_offset().to_offset(time::macros::offset!(+7)).date()
+    }
+
     /// From the `time` crate; `None` before the Unix epoch.
     #[must_use]
     pub fn from_offset(at: OffsetDateTime) -> Option<Self> {
@@ -133,4 +140,63 @@ impl Clock for SystemClock {
 pub fn monotonic() -> std::time::Instant {
     #[expect(clippy::disallowed_methods, reason = "this is the one reading of the monotonic clock")]
     std::time::Instant::now()
+}
+
+/// The machine's clock, set off by whole days so that it reads a chosen date
+/// at first; the time of day stays, and time goes on.
+#[derive(Debug, Clone, Copy)]
+pub struct DatedClock {
+    forward: Duration,
+    back: Duration,
+}
+
+impl DatedClock {
+    /// A clock that reads `date` now, at the hub's place.
+    #[must_use]
+    pub fn starting_on(date: time::Date) -> Self {
+        let days = (date - SystemClock.now().day()).whole_days();
+        let span = Duration::from_secs(days.unsigned_abs() * 86_400);
+        if days >= 0 {
+            Self { forward: span, back: Duration::ZERO }
+        } else {
+            Self { forward: Duration::ZERO, back: span }
+        }
+    }
+}
+
+impl Clock for DatedClock {
+    fn now(&self) -> Timestamp {
+        SystemClock.now().saturating_add(self.forward).saturating_sub(self.back)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_day_begins_when_it_begins_at_the_hubs_place() {
+        let at = time::macros::datetime!(2025-02-28 17:00 UTC);
+        let begins = Timestamp::from_offset(at).unwrap();
+        assert_eq!(begins.day(), time::macros::date!(2025 - 03 - 01));
+        assert_eq!(begins.saturating_sub(Duration::from_micros(1)).day(), time::macros::date!(2025 - 02 - 28));
+    }
+
+    #[test]
+    fn a_dated_clock_reads_its_date_and_keeps_the_time_of_day() {
+        for date in [time::macros::date!(2019 - 12 - 10), time::macros::date!(2099 - 02 - 28)] {
+            let before = SystemClock.now();
+            let dated = DatedClock::starting_on(date).now();
+            let after = SystemClock.now();
+            // Midnight may pass between the readings.
+            assert!((0..=1).contains(&(dated.day() - date).whole_days()), "{dated}");
+            let day = 86_400_000_000;
+            let passed = dated.as_micros() % day;
+            assert!(
+                (before.as_micros() % day..=after.as_micros() % day).contains(&passed)
+                    || before.as_seconds() / 86_400 != after.as_seconds() / 86_400,
+                "{before} {dated} {after}"
+            );
+        }
+    }
 }

@@ -1,1 +1,105 @@
-fn main(){}
+//! The hub: arguments and exit codes.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use luytre::base::clock::{Clock, DatedClock, SystemClock};
+use luytre::base::tasks;
+use luytre::cli::daemon::{self, Failure, Place, Server};
+use luytre::server::config::{self, Config};
+use luytre::server::signals::Signals;
+use luytre::server::{Assembly, Error, Sockets, serve, telemetry, tls};
+use time::Date;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+fn main() -> ExitCode {
+    ExitCode::from(daemon::run(std::env::args_os(), &Hub))
+}
+
+/// Brings the commands and the server together.
+struct Hub;
+
+impl Server for Hub {
+    fn serve(&self, path: &Path, as_of: Option<Date>) -> Result<(), Failure> {
+        let config = Config::load(path).map_err(|error| failure(error.into()))?;
+        telemetry::init(&config.log).map_err(failure)?;
+        let calendar: Arc<dyn Clock> = match as_of {
+            Some(date) => {
+                tracing::warn!(%date, "the hub's calendar does not show today's date: for demonstrations only");
+                Arc::new(DatedClock::starting_on(date))
+            }
+            None => SystemClock::shared(),
+        };
+        run(config, calendar).map_err(failure)
+    }
+
+    fn check(&self, path: &Path) -> Result<String, Failure> {
+        let config = Config::load(path).map_err(|error| failure(error.into()))?;
+        let problems = config.file_problems();
+        if !problems.is_empty() {
+            let path = path.to_owned();
+            return Err(failure(config::Error::Problems { path, problems }.into()));
+        }
+        // Without one, identities are not compared: only the store knows.
+        let domain = config.trust_domain.as_deref().unwrap_or_default();
+        let snapshot = tls::load(&config.grpc, domain, 1, &SystemClock::shared()).map_err(failure)?;
+        Ok(format!(
+            "{} is sound; the hub's certificate is good until {}, {} certificates are revoked",
+            path.display(),
+            snapshot.server_not_after(),
+            snapshot.revoked(),
+        ))
+    }
+
+    fn place(&self, path: &Path) -> Result<Place, Failure> {
+        let config = Config::load(path).map_err(|error| failure(error.into()))?;
+        Ok(Place { data_dir: config.data_dir, admin_socket: config.admin_socket })
+    }
+
+    fn usual_place(&self, data_dir: &Path) -> Place {
+        Place { data_dir: data_dir.to_owned(), admin_socket: config::admin_socket(data_dir) }
+    }
+}
+
+fn run(config: Config, calendar: Arc<dyn Clock>) -> Result<(), Error> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let shutdown = CancellationToken::new();
+        let (reload, reloads) = watch::channel(0);
+        let second = Signals::listen()?.watch(shutdown.clone(), reload);
+        let served = async {
+            // Bound first: a hub that cannot listen need not open its store.
+            let sockets = Sockets::bind(&config).await?;
+            // On a thread of its own, so that signals are heard meanwhile.
+            let opened = tasks::spawn_blocking(move || Assembly::open(config, calendar));
+            let assembly = opened.await.map_err(std::io::Error::other)??;
+            serve(assembly, sockets, shutdown, reloads).await
+        };
+        tokio::select! {
+            outcome = served => outcome,
+            code = second => end_at_once(code),
+        }
+    })
+}
+
+#[expect(clippy::disallowed_methods, reason = "a second signal waits for nothing")]
+fn end_at_once(code: u8) -> ! {
+    std::process::exit(i32::from(code))
+}
+
+fn failure(error: Error) -> Failure {
+    let text = error.to_string();
+    match error {
+        Error::Config(_) | Error::KeyOpen { .. } | Error::Tls(_) | Error::TrustDomain { .. } => {
+            Failure::Configuration(text)
+        }
+        Error::File { .. } => Failure::NoInput(text),
+        Error::Store(error) => Failure::Store(error),
+        Error::Hub(error) => Failure::Hub(error),
+        Error::Listen { .. } | Error::Operator(_) | Error::Ready { .. } | Error::Start(_) => Failure::Io(text),
+        Error::Log(_) => Failure::Configuration(text),
+        Error::ListenerFailed => Failure::TryLater(text),
+    }
+}

@@ -1,3 +1,107 @@
-//! Decides the commands of luytre and luytred.
+//! Decides the commands of `luytre`: what they read, what they print, and how
+//! they end. stdout is data, stderr is talk.
 
+mod arguments;
+pub mod daemon;
+mod draft;
+mod exit;
+mod input;
+mod list;
+mod lookup;
+mod output;
 pub mod pki;
+mod profile;
+mod publish;
+mod record;
+mod report;
+mod single;
+mod state;
+mod stop;
+mod subscribe;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::Parser as _;
+
+use arguments::{Arguments, Command, Talk};
+use exit::Failure;
+use output::Data;
+
+/// What the commands read from the environment.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    /// `LUYTRE_PROFILE`.
+    pub profile: Option<PathBuf>,
+    /// The user's directory of configuration files, such as `~/.config`.
+    pub configuration: Option<PathBuf>,
+}
+
+/// Runs one command; returns the exit code.
+pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: &Environment) -> u8 {
+    let mut data = Data::stdout();
+    let ended = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => execute(arguments, environment, &mut data),
+        Err(error) => usage(&error, &mut data),
+    };
+    let ended = ended.and_then(|()| data.flush().map_err(Failure::from));
+    match ended {
+        Ok(()) => exit::OK,
+        Err(failure) => {
+            if let Some(text) = failure.text() {
+                output::talk(&text);
+            }
+            failure.code()
+        }
+    }
+}
+
+/// Prints help where it was asked for, and usage errors where they belong.
+fn usage(error: &clap::Error, data: &mut Data) -> Result<(), Failure> {
+    if error.use_stderr() {
+        Err(Failure::Usage(error.render().to_string()))
+    } else {
+        data.line(error.render().to_string().trim_end()).map_err(Failure::from)
+    }
+}
+
+fn execute(arguments: Arguments, environment: &Environment, data: &mut Data) -> Result<(), Failure> {
+    output::log_to_stderr(match (arguments.talk.quiet, arguments.talk.verbose) {
+        (true, _) => "error",
+        (false, false) => "warn,luytre::client=info",
+        (false, true) => "info,luytre=debug",
+    });
+    // Commands that need no hub.
+    if let Command::Completions(shell) = &arguments.command {
+        return arguments::completions(shell, data);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Io(format!("cannot start: {error}")))?;
+    let ended = runtime.block_on(converse(arguments, environment, data));
+    // A blocked read of stdin must not hold up the end.
+    runtime.shutdown_background();
+    ended
+}
+
+/// The commands that speak with the hub.
+async fn converse(arguments: Arguments, environment: &Environment, data: &mut Data) -> Result<(), Failure> {
+    let Arguments { hub, talk, command } = arguments;
+    let Talk { quiet, .. } = talk;
+    let client = profile::connect(&hub, environment)?;
+    match command {
+        Command::Whoami(options) => single::whoami(&client, &options, data).await,
+        Command::Publish(options) => publish::run(&client, &options, quiet).await,
+        Command::Subscribe(options) => subscribe::run(&client, &options, data).await,
+        Command::Lookup(options) => lookup::run(&client, &options, data).await,
+        Command::List(options) => list::run(&client, &options, data).await,
+        Command::Get(options) => single::get(&client, &options, data).await,
+        Command::Revoke(options) => single::revoke(&client, &options, data).await,
+        Command::Sight(options) => single::sight(&client, &options, data).await,
+        Command::Completions(_) => Ok(()),
+    }
+}

@@ -1,1 +1,34 @@
-//! Decides our own client for agencies: a rotatable identity, exact resume.
+//! Decides our own client for agencies: a rotatable identity, safe retries,
+//! publishing without pause, and subscriptions that resume exactly.
+//!
+//! | type | what it is |
+//! |---|---|
+//! | [`Identity`] | certificate and key, replaced while in use |
+//! | [`Endpoint`], [`Connection`] | where the hub is; one channel to it over mutual TLS |
+//! | [`Client`] | the single calls |
+//! | [`PublishStream`], [`Lookup`] | bulk work over one stream |
+//! | [`Subscription`] | events, now and after any absence |
+//! | [`Error`] | why a call failed, and what to do |
+
+mod backoff;
+mod calls;
+mod connection;
+mod error;
+mod identity;
+mod ledger;
+mod lookup;
+mod pipeline;
+mod publish;
+mod subscribe;
+#[cfg(test)]
+pub(crate) mod tests;
+mod tls;
+
+pub use backoff::Backoff;
+pub use calls::{Client, Listing, MAX_ITEMS};
+pub use connection::{Connection, Endpoint};
+pub use error::{Advice, Broken, Error, FieldViolation, Refusal};
+pub use identity::Identity;
+pub use lookup::{Found, Lookup};
+pub use publish::{PublishOptions, PublishStream, Verdict};
+pub use subscribe::{Received, Start, Subscribe, Subscription, SubscriptionEvents};

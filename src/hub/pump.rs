@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -179,8 +179,8 @@ impl Pump {
                         return Ok(());
                     }
                 }
-                durable = written.wait_for(|w| acking.is_some_and(|n| *w >= n)), if acking.is_some() => {
-                    drop(durable.map_err(Error::internal)?);
+                durable = reached(&mut written, acking), if acking.is_some() => {
+                    durable?;
                     if let Some((_, token)) = self.acking.take() {
                         if self.send(out, &displaced, Frame::Acked(token)).await?.is_err() {
                             return Ok(());
@@ -309,6 +309,12 @@ impl Drop for Pump {
             named.live.leave(self.caller.org(), &named.name, &named.displaced);
         }
     }
+}
+
+/// Resolves once the cursor change of this number is durable.
+async fn reached(written: &mut watch::Receiver<u64>, number: Option<u64>) -> Result<(), Error> {
+    let reached = written.wait_for(|written| number.is_some_and(|number| *written >= number)).await;
+    reached.map(|_| ()).map_err(Error::internal)
 }
 
 fn displaced_error() -> Error {

@@ -1,6 +1,34 @@
 //! Decides assembly: configuration, listener, drain, telemetry.
+//!
+//! | module | decides |
+//! |---|---|
+//! | [`config`] | what an operator may say, and what holds when nothing is said |
+//! | [`telemetry`] | how events are logged |
+//! | [`metrics`] | what is counted and where it is read |
+//! | [`tls`] | which certificates are in force |
+//! | [`listener`] | how connections are taken and served |
+//! | [`connections`] | which connections may exist |
+//! | [`handshake`] | which of them are let in |
+//! | [`sever`] | how one ends that the hub ends |
+//! | [`signals`] | what signals mean |
+//!
+//! [`Assembly`] and [`serve`] put them together, and take them down again.
 
+pub mod config;
 pub mod connections;
+mod descriptors;
+mod error;
 pub mod handshake;
+mod health;
 pub mod listener;
+pub mod metrics;
+mod ready;
+mod run;
 pub mod sever;
+pub mod signals;
+pub mod telemetry;
+pub mod tls;
+
+pub use error::Error;
+pub use ready::Ready;
+pub use run::{Assembly, Sockets, serve};

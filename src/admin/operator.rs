@@ -1,0 +1,203 @@
+//! Decides how the machine's operator asks a running hub for a backup: over a
+//! Unix socket that only the hub's own user can open, in HTTP and JSON.
+
+use std::fmt;
+use std::fs;
+use std::future::Future;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_util::rt::TokioIo;
+use serde::{Deserialize, Serialize};
+use tokio::net::{UnixListener, UnixSocket, UnixStream};
+
+use crate::base::tasks;
+use crate::hub::{BackupReport, Hub};
+
+/// Longest request and answer, in bytes.
+const MAX_BYTES: usize = 64 * 1024;
+
+/// Connections that may wait.
+const BACKLOG: u32 = 8;
+
+/// What goes over the socket to ask for a backup.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Request {
+    /// Absolute path of the directory to make.
+    to: PathBuf,
+}
+
+/// What comes back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// The backup is whole and synced.
+    Done {
+        /// Where it lies.
+        path: PathBuf,
+        /// Number of the last entry in it.
+        last_entry: u64,
+        /// Its history epoch.
+        epoch: u16,
+        /// Its size, in bytes.
+        bytes: u64,
+    },
+    /// There is none, and why.
+    Refused {
+        /// What is wrong, with what to do.
+        problem: String,
+    },
+}
+
+/// Why the running hub could not be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No hub listens there.
+    #[error("no hub listens on {}", path.display())]
+    Nobody {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// The socket cannot be opened.
+    #[error("cannot open {}: {source}; run this as the hub's own user", path.display())]
+    Socket {
+        /// The socket.
+        path: PathBuf,
+        /// What the system answered.
+        source: io::Error,
+    },
+    /// The hub went away, or what answered is no hub.
+    #[error("the hub did not answer; see its log")]
+    Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// The socket of the machine's operator, bound.
+pub struct OperatorSocket {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl fmt::Debug for OperatorSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OperatorSocket({})", self.path.display())
+    }
+}
+
+impl OperatorSocket {
+    /// Binds `path`, mode 0600. Call it only while holding the lock of the
+    /// hub's directory: a socket that a killed hub left there is removed.
+    ///
+    /// # Errors
+    /// [`Error::Socket`].
+    pub fn bind(path: &Path) -> Result<Self, Error> {
+        let bound = || -> io::Result<UnixListener> {
+            match fs::remove_file(path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+            let socket = UnixSocket::new_stream()?;
+            socket.bind(path)?;
+            // Nobody can connect before `listen`, so never with another mode.
+            fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+            socket.listen(BACKLOG)
+        };
+        match bound() {
+            Ok(listener) => Ok(Self { listener, path: path.to_owned() }),
+            Err(source) => Err(Error::Socket { path: path.to_owned(), source }),
+        }
+    }
+
+    /// Answers until `stop`, then removes the socket.
+    ///
+    /// # Errors
+    /// Whatever accepting answers.
+    pub async fn serve(self, hub: Arc<Hub>, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
+        let router = Router::new()
+            .route("/backup", post(backup))
+            .layer(DefaultBodyLimit::max(MAX_BYTES))
+            .with_state(hub);
+        let served = axum::serve(self.listener, router).with_graceful_shutdown(stop).await;
+        let _ = fs::remove_file(&self.path);
+        served
+    }
+}
+
+async fn backup(State(hub): State<Arc<Hub>>, body: Bytes) -> Response {
+    let Ok(request) = serde_json::from_slice::<Request>(&body) else {
+        return refused("send {\"to\": \"/absolute/path\"}");
+    };
+    if !request.to.is_absolute() {
+        return refused("the path of a backup must be absolute");
+    }
+    tracing::info!(to = %request.to.display(), "backup asked for");
+    let taken = tasks::spawn_blocking(move || hub.backup(&request.to)).await;
+    match taken {
+        Ok(Ok(report)) => answer(StatusCode::OK, &report.into()),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "backup failed");
+            // Who can open this socket is the machine's operator, for whom
+            // nothing is hidden.
+            failed(&error.to_string())
+        }
+        Err(_) => failed("the backup failed; see the hub's log"),
+    }
+}
+
+fn refused(problem: &str) -> Response {
+    answer(StatusCode::BAD_REQUEST, &Answer::Refused { problem: problem.to_owned() })
+}
+
+fn failed(problem: &str) -> Response {
+    answer(StatusCode::INTERNAL_SERVER_ERROR, &Answer::Refused { problem: problem.to_owned() })
+}
+
+impl From<BackupReport> for Answer {
+    fn from(report: BackupReport) -> Self {
+        let BackupReport { path, last_entry, epoch, bytes } = report;
+        Self::Done { path, last_entry, epoch, bytes }
+    }
+}
+
+fn answer(status: StatusCode, answer: &Answer) -> Response {
+    match serde_json::to_vec(answer) {
+        Ok(body) => (status, body).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// Asks the hub that listens on `socket` for a backup to `to`.
+///
+/// # Errors
+/// [`Error::Nobody`] if none listens there; else what went wrong on the way.
+pub async fn ask_backup(socket: &Path, to: &Path) -> Result<Answer, Error> {
+    let stream = UnixStream::connect(socket).await.map_err(|source| {
+        let path = socket.to_owned();
+        match source.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Error::Nobody { path },
+            _ => Error::Socket { path, source },
+        }
+    })?;
+    let body = serde_json::to_vec(&Request { to: to.to_owned() }).map_err(broken)?;
+    let request = http::Request::post("/backup").header("host", "hub").body(Full::new(Bytes::from(body))).map_err(broken)?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    let connection = tasks::spawn("operator socket", connection);
+    let response = sender.send_request(request).await.map_err(broken)?;
+    let body = Limited::new(response.into_body(), MAX_BYTES).collect().await.map_err(Error::Broken)?.to_bytes();
+    connection.abort();
+    serde_json::from_slice(&body).map_err(broken)
+}
+
+fn broken(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::Broken(error.into())
+}

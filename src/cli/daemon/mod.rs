@@ -1,0 +1,243 @@
+//! Decides the commands of `luytred`: what they read, what they print, and how
+//! they end. stdout is data, stderr is talk.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+use time::Date;
+
+use super::output::{self, Data};
+
+mod backup;
+mod check;
+mod failure;
+mod init;
+
+pub use failure::Failure;
+
+/// The hub of Lũy Tre.
+#[derive(Debug, Parser)]
+#[command(name = "luytred", version, about = "Runs and looks after a Lũy Tre hub", max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make the store of a new hub.
+    Init(Init),
+    /// Run the hub until SIGTERM or SIGINT.
+    Serve(Serve),
+    /// Check a configuration and the files it names.
+    CheckConfig(CheckConfig),
+    /// Check the log, and the state against it.
+    Verify(Verify),
+    /// Mend what a crash or a failing disk left, as far as that is safe.
+    Repair(Repair),
+    /// Copy the store, whether the hub runs or not.
+    Backup(Backup),
+    /// Make a store from a backup; it begins a new epoch.
+    Restore(Restore),
+}
+
+/// `luytred init`
+#[derive(Debug, Args)]
+struct Init {
+    /// Directory to make the store in; must not exist, or be empty.
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Who takes part, JSON.
+    #[arg(long, value_name = "FILE")]
+    roster: PathBuf,
+    /// Identity that is given the operator's role.
+    #[arg(long, value_name = "SPIFFE-ID")]
+    operator: String,
+    /// Trust domain of every identity.
+    #[arg(long, value_name = "DOMAIN")]
+    trust_domain: String,
+    /// Date on which the hub begins, YYYY-MM-DD [default: today].
+    #[arg(long, value_name = "DATE", value_parser = date)]
+    as_of: Option<Date>,
+}
+
+/// `luytred serve`
+#[derive(Debug, Args)]
+struct Serve {
+    /// The hub's configuration, TOML.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// For demonstrations: the hub's calendar begins on this date, YYYY-MM-DD,
+    /// and goes on from there. Certificates keep the machine's time.
+    #[arg(long, value_name = "DATE", value_parser = date)]
+    as_of: Option<Date>,
+}
+
+/// `luytred check-config`
+#[derive(Debug, Args)]
+struct CheckConfig {
+    /// The hub's configuration, TOML.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+/// `luytred verify`
+#[derive(Debug, Args)]
+struct Verify {
+    /// The store's directory; no hub may be running on it.
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Print the result as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// `luytred repair`
+#[derive(Debug, Args)]
+struct Repair {
+    /// Cut a torn tail off the log: what was never acknowledged.
+    #[arg(long, required = true)]
+    tail: bool,
+    /// The store's directory; no hub may be running on it.
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+}
+
+/// `luytred backup`
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("store").required(true)))]
+struct Backup {
+    /// The hub's configuration, TOML.
+    #[arg(long, value_name = "FILE", group = "store")]
+    config: Option<PathBuf>,
+    /// The store's directory.
+    #[arg(long, value_name = "DIR", group = "store")]
+    data: Option<PathBuf>,
+    /// Directory to make; must not exist.
+    #[arg(long, value_name = "DIR")]
+    to: PathBuf,
+}
+
+/// `luytred restore`
+#[derive(Debug, Args)]
+struct Restore {
+    /// A backup that `luytred backup` made.
+    #[arg(long, value_name = "DIR")]
+    from: PathBuf,
+    /// Directory to make the store in; must not exist, or be empty.
+    #[arg(long, value_name = "DIR")]
+    to: PathBuf,
+}
+
+/// Where a hub keeps its store, and where it answers the machine's operator.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The store's directory.
+    pub data_dir: PathBuf,
+    /// The operator's socket.
+    pub admin_socket: PathBuf,
+}
+
+/// What the server does for these commands; it stands on the same floor, so
+/// the binary brings the two together.
+pub trait Server {
+    /// Runs the hub of this configuration until it is told to stop.
+    ///
+    /// # Errors
+    /// Why it could not start, or stopped by itself.
+    fn serve(&self, config: &Path, as_of: Option<Date>) -> Result<(), Failure>;
+
+    /// Checks a configuration and what it names; says what it found good.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    fn check(&self, config: &Path) -> Result<String, Failure>;
+
+    /// Where the hub of this configuration is.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration.
+    fn place(&self, config: &Path) -> Result<Place, Failure>;
+
+    /// Where the hub of this store answers unless its configuration says
+    /// otherwise.
+    fn usual_place(&self, data_dir: &Path) -> Place;
+}
+
+/// Runs one command; returns the exit code.
+pub fn run(arguments: impl IntoIterator<Item = OsString>, server: &impl Server) -> u8 {
+    let mut data = Data::stdout();
+    let ended = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => execute(arguments.command, server, &mut data),
+        Err(error) if error.use_stderr() => Err(Failure::Usage(error.render().to_string())),
+        Err(error) => data.line(error.render().to_string().trim_end()).map_err(Failure::from),
+    };
+    match ended.and_then(|()| data.flush().map_err(Failure::from)) {
+        Ok(()) => 0,
+        Err(failure) => {
+            if let Some(text) = failure.text() {
+                output::talk(&text);
+            }
+            failure.code()
+        }
+    }
+}
+
+fn execute(command: Command, server: &impl Server, data: &mut Data) -> Result<(), Failure> {
+    match command {
+        Command::Init(options) => init::run(&options),
+        Command::Serve(options) => server.serve(&options.config, options.as_of),
+        Command::CheckConfig(options) => {
+            output::talk(&server.check(&options.config)?);
+            Ok(())
+        }
+        Command::Verify(options) => check::verify(&options, data),
+        Command::Repair(options) => check::repair(&options),
+        Command::Backup(options) => {
+            let place = match (&options.config, &options.data) {
+                (Some(config), _) => server.place(config)?,
+                (None, Some(data)) => server.usual_place(data),
+                // Refused by the parser before this.
+                (None, None) => return Err(Failure::Usage("name --config or --data".to_owned())),
+            };
+            backup::backup(&place, &options.to)
+        }
+        Command::Restore(options) => backup::restore(&options),
+    }
+}
+
+/// Reads `YYYY-MM-DD`.
+fn date(text: &str) -> Result<Date, String> {
+    let form = time::macros::format_description!("[year]-[month]-[day]");
+    Date::parse(text, form).map_err(|_| "write a date of the calendar as YYYY-MM-DD, such as 2019-12-10".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_commands_are_well_formed() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_date_that_is_not_in_the_calendar_is_refused_with_the_form() {
+        assert_eq!(date("2019-12-10"), Ok(time::macros::date!(2019 - 12 - 10)));
+        for text in ["2019-02-29", "10/12/2019", "2019-12-10T00:00", ""] {
+            assert!(date(text).is_err_and(|problem| problem.contains("YYYY-MM-DD")), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_backup_is_of_a_configuration_or_of_a_directory_not_of_both() {
+        let parse = |line: &str| Arguments::try_parse_from(line.split(' '));
+        assert!(parse("luytred backup --data d --to t").is_ok());
+        assert!(parse("luytred backup --config c --to t").is_ok());
+        assert!(parse("luytred backup --to t").is_err());
+        assert!(parse("luytred backup --config c --data d --to t").is_err());
+    }
+}

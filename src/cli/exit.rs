@@ -1,0 +1,162 @@
+//! Decides how a command ends: one exit code for each class of failure, as
+//! `sysexits.h` numbers them.
+
+use std::io;
+
+use tonic::Code;
+
+use crate::client;
+
+/// All is well.
+pub(super) const OK: u8 = 0;
+const USAGE: u8 = 64;
+const DATA: u8 = 65;
+const NO_INPUT: u8 = 66;
+const SOFTWARE: u8 = 70;
+const CANNOT_CREATE: u8 = 73;
+const IO: u8 = 74;
+const TRY_LATER: u8 = 75;
+const NO_PERMISSION: u8 = 77;
+const CONFIGURATION: u8 = 78;
+
+/// Why a command did not do all that it was asked.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The arguments are wrong.
+    Usage(String),
+    /// The profile is wrong.
+    Configuration(String),
+    /// An input file is not there, or a resource is not.
+    NoInput(String),
+    /// Some items were refused; the report is printed already.
+    SomeRefused,
+    /// The command was interrupted before it was done.
+    Interrupted(String),
+    /// Reading or writing failed.
+    Io(String),
+    /// The reader of our output went away, as `head` does.
+    NobodyReads,
+    /// The hub, or the way to it.
+    Client(client::Error),
+}
+
+impl Failure {
+    /// What to tell; `None`: nothing is left to say.
+    pub(super) fn text(&self) -> Option<String> {
+        match self {
+            // Rendered by clap, or by us in its manner.
+            Self::Usage(text) => Some(text.trim_end().to_owned()),
+            Self::Configuration(text) | Self::NoInput(text) | Self::Interrupted(text) | Self::Io(text) => {
+                Some(format!("luytre: {text}"))
+            }
+            Self::Client(error) => Some(format!("luytre: {error}{}", advice(error))),
+            Self::SomeRefused | Self::NobodyReads => None,
+        }
+    }
+
+    /// The exit code.
+    pub(super) const fn code(&self) -> u8 {
+        match self {
+            Self::NobodyReads => OK,
+            Self::Usage(_) => USAGE,
+            Self::SomeRefused => DATA,
+            Self::NoInput(_) => NO_INPUT,
+            Self::Io(_) => IO,
+            Self::Interrupted(_) => TRY_LATER,
+            Self::Configuration(_) => CONFIGURATION,
+            Self::Client(error) => match error {
+                client::Error::File { .. } | client::Error::Settings(_) => CONFIGURATION,
+                client::Error::Transport(_) | client::Error::Timeout { .. } => TRY_LATER,
+                client::Error::Protocol(_) | client::Error::Misuse(_) => SOFTWARE,
+                client::Error::Refused(refusal) => of_status(refusal.code),
+            },
+        }
+    }
+}
+
+const fn of_status(code: Code) -> u8 {
+    match code {
+        Code::InvalidArgument => USAGE,
+        Code::Unauthenticated | Code::PermissionDenied => NO_PERMISSION,
+        Code::NotFound => NO_INPUT,
+        Code::AlreadyExists => CANNOT_CREATE,
+        Code::FailedPrecondition | Code::OutOfRange => DATA,
+        Code::Aborted
+        | Code::ResourceExhausted
+        | Code::Unavailable
+        | Code::DeadlineExceeded
+        | Code::Cancelled => TRY_LATER,
+        _ => SOFTWARE,
+    }
+}
+
+/// What helps, where the hub's text alone does not say it at this prompt.
+fn advice(error: &client::Error) -> &'static str {
+    match error.reason() {
+        "RESUME_TOKEN_EXPIRED" => {
+            "\n  The place in the state file or token is no longer kept by the hub. Remove the state file and start again with --from earliest."
+        }
+        "RESUME_TOKEN_INVALID" => {
+            "\n  A token is good only for the organisation, the name and the filters it was made with. Use those again, or another --state file."
+        }
+        "SUBSCRIPTION_DISPLACED" => {
+            "\n  Another process subscribed under the same name. Give each process its own --name."
+        }
+        "ETAG_MISMATCH" => {
+            "\n  The indicator changed meanwhile. Read it again with `luytre get`, then decide again."
+        }
+        "ROLE_INSUFFICIENT" => {
+            "\n  `luytre whoami` shows the roles of this certificate; the hub's operator gives them."
+        }
+        _ => "",
+    }
+}
+
+impl From<client::Error> for Failure {
+    fn from(error: client::Error) -> Self {
+        Self::Client(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    /// Of writing to stdout.
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            Self::NobodyReads
+        } else {
+            Self::Io(format!("cannot write the output: {error}"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_that_went_away_ends_the_command_quietly() {
+        let failure = Failure::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert_eq!((failure.code(), failure.text()), (0, None));
+    }
+
+    #[test]
+    fn every_class_of_refusal_has_its_code() {
+        for (code, exit) in [
+            (Code::InvalidArgument, 64),
+            (Code::FailedPrecondition, 65),
+            (Code::OutOfRange, 65),
+            (Code::NotFound, 66),
+            (Code::Internal, 70),
+            (Code::DataLoss, 70),
+            (Code::AlreadyExists, 73),
+            (Code::Aborted, 75),
+            (Code::ResourceExhausted, 75),
+            (Code::Unavailable, 75),
+            (Code::DeadlineExceeded, 75),
+            (Code::Unauthenticated, 77),
+            (Code::PermissionDenied, 77),
+        ] {
+            assert_eq!(of_status(code), exit, "{code:?}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Decides how `luytre lookup` asks and answers: in the order of the values.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::client::{Client, Found, Refusal};
+use crate::interop;
+use crate::wire::proto::v1::IndicatorState;
+
+use super::arguments::{InputFormat, Lookup, PlainOrJson};
+use super::exit::Failure;
+use super::input::Input;
+use super::output::{self, Data};
+use super::record;
+
+/// A slow source is looked up after this long.
+const LINGER: Duration = Duration::from_millis(200);
+
+#[derive(Debug, Serialize)]
+struct Answer {
+    value: String,
+    known: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    matches: Vec<Match>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Match {
+    name: String,
+    owner: String,
+    state: &'static str,
+}
+
+/// Runs the command.
+pub(super) async fn run(client: &Client, options: &Lookup, data: &mut Data) -> Result<(), Failure> {
+    let mut lookup = client.lookup();
+    let mut refused = 0;
+    if options.values.iter().any(|value| value == "-") {
+        if options.values.len() > 1 {
+            return Err(Failure::Usage("luytre: give values, or - alone to read them from stdin".to_owned()));
+        }
+        let mut input = Input::open(Path::new("-"), InputFormat::Plain).await?;
+        loop {
+            let found = match tokio::time::timeout(LINGER, input.next()).await {
+                Ok(Some(Ok((_, record)))) => {
+                    lookup.push_text(record.value.as_deref().unwrap_or_default()).await?
+                }
+                Ok(Some(Err(error @ interop::Error::Read { .. }))) => {
+                    return Err(Failure::Io(error.to_string()));
+                }
+                Ok(Some(Err(error))) => {
+                    output::talk(&format!("luytre: {error}"));
+                    refused += 1;
+                    continue;
+                }
+                Ok(None) => break,
+                // A slow source is not held back until a batch is full.
+                Err(_) => {
+                    let found = lookup.flush().await?;
+                    refused += write(found, options.format, data)?;
+                    data.flush()?;
+                    continue;
+                }
+            };
+            refused += write(found, options.format, data)?;
+        }
+    } else {
+        for value in &options.values {
+            refused += write(lookup.push_text(value).await?, options.format, data)?;
+        }
+    }
+    refused += write(lookup.flush().await?, options.format, data)?;
+    data.flush()?;
+    if refused == 0 { Ok(()) } else { Err(Failure::SomeRefused) }
+}
+
+/// Writes results; returns how many values the hub could not read.
+fn write(found: Vec<Found>, format: PlainOrJson, data: &mut Data) -> Result<u64, Failure> {
+    let mut refused = 0;
+    for Found { observable, result } in found {
+        let value = record::text(observable);
+        let problem = result.rejected.as_ref().map(|status| {
+            refused += 1;
+            Refusal::from_item(status).to_string()
+        });
+        match format {
+            PlainOrJson::Jsonl => data.json(&Answer {
+                value,
+                known: !result.matches.is_empty(),
+                matches: result
+                    .matches
+                    .into_iter()
+                    .map(|found| Match {
+                        state: record::state(found.state),
+                        name: found.name,
+                        owner: record::slug(&found.owner).to_owned(),
+                    })
+                    .collect(),
+                refused: problem,
+            })?,
+            PlainOrJson::Plain => {
+                if result.matches.iter().any(|found| found.state() == IndicatorState::Active) {
+                    data.line(&value)?;
+                }
+                if let Some(problem) = problem {
+                    output::talk(&format!("luytre: one value cannot be read: {problem}"));
+                }
+            }
+        }
+    }
+    Ok(refused)
+}

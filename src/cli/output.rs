@@ -1,0 +1,110 @@
+//! Decides where output goes: data to stdout, whole and flushed on demand;
+//! everything else to stderr. The only printer of the commands.
+
+use std::fmt;
+use std::io::{self, BufWriter, Write};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+use tracing_subscriber::EnvFilter;
+
+/// Bytes gathered before they are written.
+const BUFFER: usize = 64 * 1024;
+
+/// The data that a command gives.
+pub(super) struct Data(Box<dyn Write + Send>);
+
+impl fmt::Debug for Data {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Data")
+    }
+}
+
+impl Data {
+    /// To stdout.
+    pub(super) fn stdout() -> Self {
+        Self::to(io::stdout())
+    }
+
+    /// To a writer.
+    pub(super) fn to(writer: impl Write + Send + 'static) -> Self {
+        Self(Box::new(BufWriter::with_capacity(BUFFER, writer)))
+    }
+
+    /// One line of text.
+    pub(super) fn line(&mut self, text: &str) -> io::Result<()> {
+        self.0.write_all(text.as_bytes())?;
+        self.0.write_all(b"\n")
+    }
+
+    /// One line of JSON.
+    pub(super) fn json(&mut self, record: &impl Serialize) -> io::Result<()> {
+        serde_json::to_writer(&mut self.0, record).map_err(io::Error::from)?;
+        self.0.write_all(b"\n")
+    }
+
+    /// Bytes as they are.
+    pub(super) fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all(bytes)
+    }
+
+    /// Hands everything to the reader.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// Tells the person at the prompt.
+pub(super) fn talk(text: &str) {
+    // Where stderr is gone there is nobody to tell.
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Sends the log to stderr, at the levels of `filter`.
+pub(super) fn log_to_stderr(filter: &str) {
+    // A second run in one process keeps the first one's log.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(filter))
+        .with_writer(io::stderr)
+        .without_time()
+        .with_target(false)
+        .try_init();
+}
+
+/// Progress on stderr, where that is a terminal: over `bytes`, or, where the
+/// end is not known, as a count.
+pub(super) fn progress(bytes: Option<u64>, quiet: bool) -> ProgressBar {
+    let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr_with_hz(5) };
+    let bar = ProgressBar::with_draw_target(bytes, target);
+    let template =
+        if bytes.is_some() { "{bar:30} {percent:>3}% {msg}  {eta} left" } else { "{spinner} {msg}" };
+    match ProgressStyle::with_template(template) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+/// A count as people read it: `1,234,567`.
+pub(super) fn count(n: u64) -> String {
+    let digits = n.to_string();
+    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_grouped_by_thousands() {
+        for (n, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(count(n), text);
+        }
+    }
+}

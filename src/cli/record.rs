@@ -1,0 +1,370 @@
+//! Decides how indicators and events read as JSON: one flat object a line, the
+//! same in every command.
+
+use serde::Serialize;
+
+use crate::base::clock::Timestamp;
+use crate::base::digest;
+use crate::interop::jsonl;
+use crate::model::indicator::{Kind, RecommendedAction, RevocationReason, State};
+use crate::model::marking::Tlp;
+use crate::model::sighting::Outcome;
+use crate::wire::proto::v1;
+
+/// An indicator, or what an event says of one.
+#[derive(Default, Serialize)]
+pub(super) struct Record {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    event_id: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    event: &'static str,
+    name: String,
+    /// What `publish` reads, spelt the same.
+    #[serde(flatten)]
+    said: jsonl::Record,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    caveats: Vec<&'static str>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    owner: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    create_time: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revocation: Option<Revocation>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sightings: Vec<SightingRecord>,
+}
+
+#[derive(Debug, Serialize)]
+struct Revocation {
+    reason: &'static str,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    note: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<String>,
+}
+
+/// A sighting, or an event that brings one.
+#[derive(Debug, Serialize)]
+pub(super) struct SightingRecord {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    event_id: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    event: &'static str,
+    name: String,
+    indicator: String,
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "is_zero")]
+    sighted_count: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_seen: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_seen: Option<String>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    note: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    reporter: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    create_time: Option<String>,
+}
+
+/// What one event says.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum EventRecord {
+    /// Of an indicator.
+    Indicator(Box<Record>),
+    /// Of a sighting.
+    Sighting(Box<SightingRecord>),
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
+impl Record {
+    /// An indicator as it stands.
+    pub(super) fn of(indicator: v1::Indicator) -> Self {
+        let (kind, value, md5, sha1) = spelt(indicator.observable);
+        let marking = indicator.marking;
+        // Without a value there is nothing to protect; with one, silence is RED.
+        let unmarked = if value.is_empty() { "" } else { tlp(0) };
+        let said = jsonl::Record {
+            kind: some(kind.to_owned()),
+            value: some(value),
+            md5: some(md5),
+            sha1: some(sha1),
+            sha256: None,
+            raw: some(indicator.raw_value),
+            tlp: some(marking.as_ref().map_or(unmarked, |marking| tlp(marking.tlp)).to_owned()),
+            to: marking
+                .iter()
+                .flat_map(|marking| &marking.organisations)
+                .map(|name| slug(name).to_owned())
+                .collect(),
+            labels: indicator.labels,
+            confidence: indicator.confidence.and_then(|confidence| u8::try_from(confidence).ok()),
+            description: some(indicator.description),
+            valid_from: time(indicator.valid_from),
+            valid_until: time(indicator.valid_until),
+            first_seen: time(indicator.first_seen),
+            last_seen: time(indicator.last_seen),
+            action: number(indicator.recommended_action)
+                .and_then(RecommendedAction::from_number)
+                .map(|action| action.as_str().to_owned()),
+        };
+        Self {
+            event_id: String::new(),
+            event: "",
+            name: indicator.name,
+            said,
+            caveats: marking.and_then(|marking| marking.caveats).map(caveats).unwrap_or_default(),
+            owner: slug(&indicator.owner).to_owned(),
+            state: state(indicator.state),
+            version: (indicator.version > 0).then_some(indicator.version),
+            create_time: time(indicator.create_time),
+            revocation: indicator.revocation.map(|revocation| Revocation {
+                reason: number(revocation.reason)
+                    .and_then(RevocationReason::from_number)
+                    .map_or("unknown", RevocationReason::as_str),
+                note: revocation.note,
+                time: time(revocation.revoke_time),
+            }),
+            sightings: Vec::new(),
+        }
+    }
+
+    /// The same with its sightings.
+    pub(super) fn with_sightings(mut self, sightings: Vec<v1::Sighting>) -> Self {
+        self.sightings = sightings.into_iter().map(SightingRecord::of).collect();
+        self
+    }
+
+    /// The canonical value.
+    pub(super) fn value(&self) -> &str {
+        self.said.value.as_deref().unwrap_or_default()
+    }
+
+    /// The columns of a table for people.
+    pub(super) fn columns(&self) -> [String; 6] {
+        let name = self.name.strip_prefix("indicators/").unwrap_or(&self.name);
+        let labels = &self.said.labels;
+        [
+            name.to_owned(),
+            self.said.kind.clone().unwrap_or_default(),
+            self.said.tlp.clone().unwrap_or_default(),
+            self.owner.clone(),
+            self.state.to_owned(),
+            // Last, since it may be long.
+            if labels.is_empty() {
+                self.value().to_owned()
+            } else {
+                format!("{}  [{}]", self.value(), labels.join(" "))
+            },
+        ]
+    }
+}
+
+impl SightingRecord {
+    /// A sighting as it stands.
+    pub(super) fn of(sighting: v1::Sighting) -> Self {
+        Self {
+            event_id: String::new(),
+            event: "",
+            name: sighting.name,
+            indicator: sighting.indicator,
+            outcome: number(sighting.outcome)
+                .and_then(Outcome::from_number)
+                .map_or("unknown", Outcome::as_str),
+            sighted_count: sighting.sighted_count,
+            first_seen: time(sighting.first_seen),
+            last_seen: time(sighting.last_seen),
+            note: sighting.note,
+            reporter: slug(&sighting.reporter).to_owned(),
+            create_time: time(sighting.create_time),
+        }
+    }
+}
+
+/// An event as its receiver reads it; `None` if it is of a later release.
+pub(super) fn event(kind: v1::EventKind, event: v1::Event) -> Option<EventRecord> {
+    let event_id = digest::hex(&event.event_id);
+    let name = event_name(kind);
+    Some(match event.subject? {
+        v1::event::Subject::Indicator(indicator) => {
+            EventRecord::Indicator(Box::new(Record { event_id, event: name, ..Record::of(indicator) }))
+        }
+        v1::event::Subject::Sighting(sighting) => EventRecord::Sighting(Box::new(SightingRecord {
+            event_id,
+            event: name,
+            ..SightingRecord::of(sighting)
+        })),
+    })
+}
+
+/// The canonical value that an event brings.
+pub(super) fn event_value(event: v1::Event) -> Option<String> {
+    match event.subject? {
+        v1::event::Subject::Indicator(indicator) => {
+            Some(spelt(indicator.observable).1).filter(|value| !value.is_empty())
+        }
+        v1::event::Subject::Sighting(_) => None,
+    }
+}
+
+/// The text of an observable as it was given or as the hub spells it.
+pub(super) fn text(observable: v1::Observable) -> String {
+    match observable.value {
+        Some(v1::observable::Value::Text(text)) => text,
+        _ => spelt(Some(observable)).1,
+    }
+}
+
+/// The name of a state; empty for none.
+pub(super) fn state(value: i32) -> &'static str {
+    if value == 0 { "" } else { number(value).and_then(State::from_number).map_or("unknown", State::as_str) }
+}
+
+const fn event_name(kind: v1::EventKind) -> &'static str {
+    match kind {
+        v1::EventKind::Unspecified => "unknown",
+        v1::EventKind::New => "new",
+        v1::EventKind::Update => "update",
+        v1::EventKind::Withdrawn => "withdrawn",
+        v1::EventKind::Revoked => "revoked",
+        v1::EventKind::Expired => "expired",
+        v1::EventKind::Sighted => "sighted",
+    }
+}
+
+/// Kind and value, and the weaker hashes of the same file.
+fn spelt(observable: Option<v1::Observable>) -> (&'static str, String, String, String) {
+    use v1::observable::Value;
+    let plain = |kind: Kind, value: String| (kind.as_str(), value, String::new(), String::new());
+    match observable.and_then(|observable| observable.value) {
+        None => ("", String::new(), String::new(), String::new()),
+        Some(Value::Text(text)) => ("", text, String::new(), String::new()),
+        Some(Value::Ipv4(value)) => plain(Kind::Ipv4, value),
+        Some(Value::Ipv6(value)) => plain(Kind::Ipv6, value),
+        Some(Value::Cidr(value)) => plain(Kind::Cidr, value),
+        Some(Value::Endpoint(value)) => plain(Kind::Endpoint, value),
+        Some(Value::Domain(value)) => plain(Kind::Domain, value),
+        Some(Value::Url(value)) => plain(Kind::Url, value),
+        Some(Value::File(v1::FileHashes { md5, sha1, sha256 })) => {
+            if !sha256.is_empty() {
+                (Kind::Sha256.as_str(), sha256, md5, sha1)
+            } else if !sha1.is_empty() {
+                (Kind::Sha1.as_str(), sha1, md5, String::new())
+            } else {
+                plain(Kind::Md5, md5)
+            }
+        }
+    }
+}
+
+/// A label that is not known is read as RED, and one that is absent too.
+fn tlp(value: i32) -> &'static str {
+    number(value).map_or(Tlp::Red, Tlp::from_number_or_red).as_str()
+}
+
+fn caveats(caveats: v1::Caveats) -> Vec<&'static str> {
+    let v1::Caveats { watch_do_not_block, providers_may_read, masked_source, no_onward_feed } = caveats;
+    [
+        (watch_do_not_block, "watch-do-not-block"),
+        (providers_may_read, "providers-may-read"),
+        (masked_source, "masked-source"),
+        (no_onward_feed, "no-onward-feed"),
+    ]
+    .into_iter()
+    .filter_map(|(set, name)| set.then_some(name))
+    .collect()
+}
+
+fn number(value: i32) -> Option<u8> {
+    u8::try_from(value).ok().filter(|&number| number > 0)
+}
+
+/// The slug in the name of an organisation.
+pub(super) fn slug(name: &str) -> &str {
+    name.strip_prefix("organisations/").unwrap_or(name)
+}
+
+fn some(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
+}
+
+/// A moment as RFC 3339; `None` for none, or for one before 1970.
+pub(super) fn time(at: Option<prost_types::Timestamp>) -> Option<String> {
+    let at = at?;
+    let seconds = u64::try_from(at.seconds).ok()?;
+    let micros = u64::try_from(at.nanos).ok()? / 1_000;
+    Timestamp::from_micros(seconds.checked_mul(1_000_000)?.checked_add(micros)?).map(|at| at.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn indicator() -> v1::Indicator {
+        v1::Indicator {
+            name: "indicators/x".into(),
+            observable: Some(v1::Observable {
+                value: Some(v1::observable::Value::File(v1::FileHashes {
+                    md5: "d41d8cd98f00b204e9800998ecf8427e".into(),
+                    sha1: String::new(),
+                    sha256: "e3b0".into(),
+                })),
+            }),
+            marking: Some(v1::Marking {
+                tlp: 3,
+                organisations: vec!["organisations/pa05".into()],
+                ..v1::Marking::default()
+            }),
+            owner: "organisations/sa-ict".into(),
+            confidence: Some(0),
+            state: 2,
+            version: 5,
+            revocation: Some(v1::Revocation { reason: 1, note: String::new(), revoke_time: None }),
+            valid_until: Some(prost_types::Timestamp { seconds: 1, nanos: 0 }),
+            ..v1::Indicator::default()
+        }
+    }
+
+    #[test]
+    fn an_event_reads_as_one_flat_object() {
+        let event = event(
+            v1::EventKind::Revoked,
+            v1::Event {
+                event_id: vec![0xab, 0x01].into(),
+                subject: Some(v1::event::Subject::Indicator(indicator())),
+            },
+        );
+        assert_eq!(
+            serde_json::to_string(&event.unwrap()).unwrap(),
+            r#"{"event_id":"ab01","event":"revoked","name":"indicators/x","value":"e3b0","kind":"sha256","md5":"d41d8cd98f00b204e9800998ecf8427e","tlp":"TLP:AMBER","to":["pa05"],"confidence":0,"valid_until":"1970-01-01T00:00:01Z","owner":"sa-ict","state":"revoked","version":5,"revocation":{"reason":"false-positive"}}"#
+        );
+    }
+
+    #[test]
+    fn a_label_that_is_not_known_is_read_as_red() {
+        for number in [0, 6, -1, 1_000] {
+            let marking = v1::Marking { tlp: number, ..v1::Marking::default() };
+            let record = Record::of(v1::Indicator { marking: Some(marking), ..indicator() });
+            assert_eq!(record.said.tlp.as_deref(), Some("TLP:RED"), "{number}");
+        }
+    }
+
+    #[test]
+    fn a_withdrawn_indicator_brings_its_name_only() {
+        let bare = v1::Indicator { name: "indicators/x".into(), ..v1::Indicator::default() };
+        let event =
+            v1::Event { event_id: vec![1].into(), subject: Some(v1::event::Subject::Indicator(bare)) };
+        let json = serde_json::to_value(super::event(v1::EventKind::Withdrawn, event).unwrap()).unwrap();
+        assert_eq!(json["event"], "withdrawn");
+        assert!(json.get("tlp").is_none() && json.get("value").is_none(), "{json}");
+    }
+}

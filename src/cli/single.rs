@@ -1,0 +1,105 @@
+//! Decides how the commands about one thing print it: `whoami`, `get`,
+//! `revoke`, `sight`.
+
+use serde::Serialize;
+
+use crate::client::{Client, Refusal};
+use crate::model::indicator::RevocationReason;
+use crate::model::sighting::Outcome;
+use crate::wire::proto::v1;
+
+use super::arguments::{Get, PlainOrJson, Revoke, Sight, Whoami};
+use super::exit::Failure;
+use super::output::{self, Data};
+use super::record::{self, Record};
+
+#[derive(Debug, Serialize)]
+struct Me {
+    identity: String,
+    organisation: String,
+    roles: Vec<String>,
+    certificate_serial: String,
+    certificate_expires: Option<String>,
+    hub: String,
+    hub_time: Option<String>,
+    hub_version: String,
+}
+
+/// Runs `whoami`.
+pub(super) async fn whoami(client: &Client, options: &Whoami, data: &mut Data) -> Result<(), Failure> {
+    let answer = client.whoami().await?;
+    let me = Me {
+        identity: answer.spiffe_id,
+        organisation: answer.organisation,
+        roles: answer.roles,
+        certificate_serial: answer.certificate_serial,
+        certificate_expires: record::time(answer.certificate_expire_time),
+        hub: client.hub().to_owned(),
+        hub_time: record::time(answer.server_time),
+        hub_version: answer.server_version,
+    };
+    if options.format == PlainOrJson::Jsonl {
+        return Ok(data.json(&me)?);
+    }
+    let roles =
+        if me.roles.is_empty() { "none; ask the hub's operator".to_owned() } else { me.roles.join(", ") };
+    for (name, value) in [
+        ("identity", me.identity.as_str()),
+        ("organisation", me.organisation.as_str()),
+        ("roles", roles.as_str()),
+        ("certificate", me.certificate_serial.as_str()),
+        ("expires", me.certificate_expires.as_deref().unwrap_or_default()),
+        ("hub", me.hub.as_str()),
+        ("hub time", me.hub_time.as_deref().unwrap_or_default()),
+        ("hub version", me.hub_version.as_str()),
+    ] {
+        data.line(&format!("{:14}{value}", format!("{name}:")))?;
+    }
+    Ok(())
+}
+
+/// Runs `get`.
+pub(super) async fn get(client: &Client, options: &Get, data: &mut Data) -> Result<(), Failure> {
+    let answer = client.get(&options.name).await?;
+    let indicator = answer.indicator.unwrap_or_default();
+    Ok(data.json(&Record::of(indicator).with_sightings(answer.sightings))?)
+}
+
+/// Runs `revoke`.
+pub(super) async fn revoke(client: &Client, options: &Revoke, data: &mut Data) -> Result<(), Failure> {
+    use RevocationReason::{FalsePositive, Superseded, Withdrawn};
+    let reason = [FalsePositive, Withdrawn, Superseded]
+        .into_iter()
+        .find(|reason| reason.as_str() == options.reason)
+        .map_or(0, |reason| i32::from(reason.number()));
+    let revocation = v1::Revocation { reason, note: options.note.clone(), revoke_time: None };
+    let answer = client.revoke(&options.name, revocation, &options.etag).await?;
+    Ok(data.json(&Record::of(answer.indicator.unwrap_or_default()))?)
+}
+
+/// Runs `sight`.
+pub(super) async fn sight(client: &Client, options: &Sight, data: &mut Data) -> Result<(), Failure> {
+    use Outcome::{FalsePositive, SearchedNotFound, SeenBlocked, SeenNotBlocked};
+    let outcome = [SeenBlocked, SeenNotBlocked, SearchedNotFound, FalsePositive]
+        .into_iter()
+        .find(|outcome| outcome.as_str() == options.outcome)
+        .map_or(0, |outcome| i32::from(outcome.number()));
+    let sighting = v1::Sighting {
+        indicator: options.name.clone(),
+        outcome,
+        sighted_count: options.count,
+        note: options.note.clone(),
+        ..v1::Sighting::default()
+    };
+    for result in client.sight(vec![sighting]).await? {
+        match result.outcome {
+            Some(v1::sighting_result::Outcome::Recorded(name)) => data.line(&name)?,
+            Some(v1::sighting_result::Outcome::Rejected(status)) => {
+                output::talk(&format!("luytre: {}", Refusal::from_item(&status)));
+                return Err(Failure::SomeRefused);
+            }
+            None => return Err(Failure::Io("the hub gave no verdict".to_owned())),
+        }
+    }
+    Ok(())
+}

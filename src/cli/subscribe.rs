@@ -1,0 +1,117 @@
+//! Decides how `luytre subscribe` hands events on: written, flushed, then
+//! remembered, in this order.
+
+use prost::Message as _;
+
+use crate::base::digest;
+use crate::client::{self, Client, Start, SubscriptionEvents};
+use crate::wire::proto::v1::EventKind;
+
+use super::arguments::{From, PlainOrJson, Subscribe};
+use super::exit::Failure;
+use super::output::{self, Data};
+use super::record;
+use super::state::StateFile;
+use super::stop::Stop;
+
+/// Runs the command.
+pub(super) async fn run(client: &Client, options: &Subscribe, data: &mut Data) -> Result<(), Failure> {
+    let mut stop =
+        Stop::listen().map_err(|error| Failure::Io(format!("cannot listen for signals: {error}")))?;
+    let filter = options.filter.to_wire();
+    let asked = digest::hex(&digest::sha256(
+        format!("{}\n{}", digest::hex(&filter.encode_to_vec()), options.sightings).as_bytes(),
+    ));
+    let state = options.state.as_ref().map(|path| StateFile::new(path, client.hub(), asked));
+    let first = match options.from {
+        From::Earliest => Start::Earliest,
+        From::Latest => Start::Latest,
+        From::Time(at) => Start::Time(at),
+    };
+    let name = match &options.name {
+        Some(name) => Some(full_name(client, name).await?),
+        None => None,
+    };
+    let start = match (&state, &name) {
+        (Some(state), _) => state.load()?.map_or(first, Start::Token),
+        (None, Some(name)) => {
+            if has_cursor(client, name).await? {
+                Start::Cursor
+            } else {
+                first
+            }
+        }
+        (None, None) => first,
+    };
+    let mut subscription = client.subscribe(client::Subscribe {
+        name,
+        filter,
+        include_sightings: options.sightings,
+        limit: options.count,
+        ..client::Subscribe::from(start)
+    });
+    let ended = loop {
+        let delivery = tokio::select! {
+            biased;
+            () = stop.asked() => break Ok(()),
+            delivery = subscription.next() => delivery,
+        };
+        match delivery {
+            Ok(Some(SubscriptionEvents { events, token })) => {
+                for received in events {
+                    write(received, options.format, data)?;
+                }
+                data.flush()?;
+                if let Some(state) = &state {
+                    state.store(&token)?;
+                }
+                subscription.confirm(&token).await?;
+            }
+            Ok(None) => break Ok(()),
+            Err(error) => break Err(Failure::from(error)),
+        }
+    };
+    data.flush()?;
+    if let Err(error) = subscription.close().await {
+        output::talk(&format!(
+            "luytre: the hub did not confirm the last place ({error}); the next run may repeat events"
+        ));
+    }
+    ended
+}
+
+fn write(received: client::Received, format: PlainOrJson, data: &mut Data) -> Result<(), Failure> {
+    match format {
+        PlainOrJson::Jsonl => {
+            if let Some(record) = record::event(received.kind, received.event) {
+                data.json(&record)?;
+            }
+        }
+        PlainOrJson::Plain => {
+            if matches!(received.kind, EventKind::New | EventKind::Update)
+                && let Some(value) = record::event_value(received.event)
+            {
+                data.line(&value)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The full name of a subscription of the caller's organisation.
+async fn full_name(client: &Client, name: &str) -> Result<String, Failure> {
+    if name.starts_with("organisations/") {
+        return Ok(name.to_owned());
+    }
+    let organisation = client.whoami().await?.organisation;
+    Ok(format!("{organisation}/subscriptions/{name}"))
+}
+
+/// Whether the hub keeps a place for this name already.
+async fn has_cursor(client: &Client, name: &str) -> Result<bool, Failure> {
+    match client.subscription(name).await {
+        Ok(subscription) => Ok(subscription.is_some_and(|subscription| subscription.ack_time.is_some())),
+        Err(error) if error.reason() == "NOT_FOUND" => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}

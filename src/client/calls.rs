@@ -1,0 +1,239 @@
+//! Decides how single calls are made: within a deadline, tried again only
+//! where that is safe, and under one request id however often they are tried.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tonic::{Request, Response, Status};
+
+use crate::base::random;
+use crate::wire::proto::v1;
+use v1::directory_service_client::DirectoryServiceClient;
+use v1::exchange_service_client::ExchangeServiceClient;
+use v1::subscription_service_client::SubscriptionServiceClient;
+
+use super::backoff::{Backoff, Tries};
+use super::connection::Connection;
+use super::error::Error;
+
+/// Most items in one request, as the public contract says.
+pub const MAX_ITEMS: usize = 1_000;
+/// Largest message taken from the hub: a page of a thousand full indicators.
+pub(super) const MAX_MESSAGE: usize = 32 * 1024 * 1024;
+
+/// The calls of the hub. Cheap to clone; clones share one channel.
+#[derive(Debug, Clone)]
+pub struct Client {
+    connection: Connection,
+    deadline: Duration,
+    backoff: Backoff,
+}
+
+impl Client {
+    pub(super) const fn new(connection: Connection) -> Self {
+        Self { connection, deadline: Duration::from_secs(30), backoff: Backoff::CALL }
+    }
+
+    /// The same client with another deadline for a whole call, retries
+    /// included; 30 seconds otherwise.
+    #[must_use]
+    pub const fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// The same client with another patience between tries.
+    #[must_use]
+    pub const fn with_backoff(mut self, backoff: Backoff) -> Self {
+        self.backoff = backoff;
+        self
+    }
+
+    /// What the hub makes of this client's certificate.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn whoami(&self) -> Result<v1::WhoAmIResponse, Error> {
+        self.call(v1::WhoAmIRequest {}, |request| async { self.directory().who_am_i(request).await }).await
+    }
+
+    /// One indicator and the newest sightings of it.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` if there is none or it is hidden; see [`Error`].
+    pub async fn get(&self, name: &str) -> Result<v1::GetIndicatorResponse, Error> {
+        let request = v1::GetIndicatorRequest { name: name.to_owned() };
+        self.call(request, |request| async { self.exchange().get_indicator(request).await }).await
+    }
+
+    /// A walk over the indicators that `filter` wants, newest version first,
+    /// page by page.
+    ///
+    /// ```no_run
+    /// # async fn example(client: luytre::client::Client) -> Result<(), luytre::client::Error> {
+    /// let mut walk = client.list(Default::default(), 500);
+    /// while let Some(page) = walk.next_page().await? {
+    ///     println!("{} more", page.len());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn list(&self, filter: v1::IndicatorFilter, page_size: i32) -> Listing {
+        let request =
+            v1::ListIndicatorsRequest { filter: Some(filter), page_size, page_token: String::new() };
+        Listing { client: self.clone(), request, ended: false }
+    }
+
+    /// Takes back an indicator of the caller's organisation. `etag` is the
+    /// decimal text of the version last seen; empty: whichever stands.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`, `ETAG_MISMATCH`; see [`Error`].
+    pub async fn revoke(
+        &self,
+        name: &str,
+        revocation: v1::Revocation,
+        etag: &str,
+    ) -> Result<v1::RevokeIndicatorResponse, Error> {
+        let request = v1::RevokeIndicatorRequest {
+            request_id: request_id(),
+            name: name.to_owned(),
+            revocation: Some(revocation),
+            etag: etag.to_owned(),
+        };
+        self.call(request, |request| async { self.exchange().revoke_indicator(request).await }).await
+    }
+
+    /// Records up to [`MAX_ITEMS`] sightings: one verdict each, in order.
+    ///
+    /// # Errors
+    /// See [`Error`]; a refused sighting is a verdict, not an error.
+    pub async fn sight(&self, sightings: Vec<v1::Sighting>) -> Result<Vec<v1::SightingResult>, Error> {
+        let asked = sightings.len();
+        let request = v1::ReportSightingsRequest { request_id: request_id(), sightings };
+        let answer =
+            self.call(request, |request| async { self.exchange().report_sightings(request).await }).await?;
+        check_count(asked, answer.results.len())?;
+        Ok(answer.results)
+    }
+
+    /// Publishes up to [`MAX_ITEMS`] indicators: one verdict each, in order,
+    /// sent after they are durable.
+    ///
+    /// # Errors
+    /// See [`Error`]; a refused indicator is a verdict, not an error.
+    pub async fn publish(
+        &self,
+        indicators: Vec<v1::IndicatorDraft>,
+    ) -> Result<Vec<v1::PublishResult>, Error> {
+        let asked = indicators.len();
+        let request = v1::PublishIndicatorsRequest { request_id: request_id(), indicators };
+        let answer =
+            self.call(request, |request| async { self.exchange().publish_indicators(request).await }).await?;
+        check_count(asked, answer.results.len())?;
+        Ok(answer.results)
+    }
+
+    /// A named subscription of the caller's organisation, by its full name.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`; see [`Error`].
+    pub async fn subscription(&self, name: &str) -> Result<Option<v1::Subscription>, Error> {
+        let request = v1::GetSubscriptionRequest { name: name.to_owned() };
+        let answer = self
+            .call(request, |request| async { self.subscriptions().get_subscription(request).await })
+            .await?;
+        Ok(answer.subscription)
+    }
+
+    /// Address of the hub, for people.
+    #[must_use]
+    pub fn hub(&self) -> &str {
+        self.connection.hub()
+    }
+
+    pub(super) const fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    pub(super) fn exchange(&self) -> ExchangeServiceClient<tonic::transport::Channel> {
+        ExchangeServiceClient::new(self.connection.channel()).max_decoding_message_size(MAX_MESSAGE)
+    }
+
+    pub(super) fn subscriptions(&self) -> SubscriptionServiceClient<tonic::transport::Channel> {
+        SubscriptionServiceClient::new(self.connection.channel()).max_decoding_message_size(MAX_MESSAGE)
+    }
+
+    fn directory(&self) -> DirectoryServiceClient<tonic::transport::Channel> {
+        DirectoryServiceClient::new(self.connection.channel())
+    }
+
+    /// Makes a call until it is answered, refused, or out of time.
+    async fn call<Q, A, F>(&self, message: Q, make: impl Fn(Request<Q>) -> F) -> Result<A, Error>
+    where
+        Q: Clone,
+        F: Future<Output = Result<Response<A>, Status>>,
+    {
+        let hub = self.connection.hub();
+        let mut tries = Tries::new(self.backoff, 1);
+        let answered = async {
+            loop {
+                let mut request = Request::new(message.clone());
+                // Tells the hub when nobody waits any more.
+                request.set_timeout(self.deadline);
+                match make(request).await {
+                    Ok(response) => return Ok(response.into_inner()),
+                    Err(status) => tokio::time::sleep(tries.after(&status, hub)?).await,
+                }
+            }
+        };
+        tokio::time::timeout(self.deadline, answered)
+            .await
+            .unwrap_or_else(|_| Err(Error::Timeout { hub: hub.to_owned(), after: self.deadline }))
+    }
+}
+
+/// A walk over indicators. Pages are read as they are asked for.
+#[derive(Debug)]
+pub struct Listing {
+    client: Client,
+    request: v1::ListIndicatorsRequest,
+    ended: bool,
+}
+
+impl Listing {
+    /// The next page; `None` after the last. May be empty in the middle.
+    ///
+    /// # Errors
+    /// See [`Error`]. The walk can go on with the page that failed.
+    pub async fn next_page(&mut self) -> Result<Option<Vec<v1::Indicator>>, Error> {
+        if self.ended {
+            return Ok(None);
+        }
+        let client = &self.client;
+        let page = client
+            .call(self.request.clone(), |request| async { client.exchange().list_indicators(request).await })
+            .await?;
+        self.ended = page.next_page_token.is_empty();
+        if !self.ended && page.next_page_token == self.request.page_token {
+            return Err(Error::Protocol("a page names itself as the next one".to_owned()));
+        }
+        self.request.page_token = page.next_page_token;
+        Ok(Some(page.indicators))
+    }
+}
+
+/// A new request id: a random UUID.
+pub(super) fn request_id() -> String {
+    uuid::Builder::from_random_bytes(random::bytes()).into_uuid().to_string()
+}
+
+/// As many verdicts as items, or the order means nothing.
+pub(super) fn check_count(asked: usize, answered: usize) -> Result<(), Error> {
+    if asked == answered {
+        Ok(())
+    } else {
+        Err(Error::Protocol(format!("{answered} verdicts on {asked} items")))
+    }
+}

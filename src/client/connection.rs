@@ -1,0 +1,484 @@
+//! Decides how the hub is reached: one HTTP/2 channel over mutual TLS that
+//! connects when needed and again when cut.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Uri;
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tonic::transport::Channel;
+
+use super::calls::Client;
+use super::error::Error;
+use super::identity::Identity;
+use super::tls::{ALPN_H2, Tls};
+
+/// Longest wait for TCP and TLS together.
+const CONNECT: Duration = Duration::from_secs(10);
+/// How often a quiet connection is probed, and how long the answer may take.
+const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
+/// Flow-control windows: a stream in full flight must not wait for the peer.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+
+/// Where the hub is, and how it proves itself.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    host: String,
+    port: u16,
+    server_name: String,
+    authorities: PathBuf,
+}
+
+impl Endpoint {
+    /// The hub at `address` (`host:port`, `[v6]:port`), whose certificate must
+    /// come from one of the `authorities`, a PEM file.
+    ///
+    /// # Errors
+    /// An address that cannot be read.
+    pub fn new(address: &str, authorities: impl Into<PathBuf>) -> Result<Self, Error> {
+        let wrong = || {
+            Error::Settings(format!(
+                "`{address}` is not an address of a hub; write host:port, such as hub.example:7443 or [2001:db8::7]:7443"
+            ))
+        };
+        let (host, port) = address.rsplit_once(':').ok_or_else(wrong)?;
+        let port: u16 = port.parse().map_err(|_| wrong())?;
+        let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let host = match bracketed {
+            Some(v6) => v6,
+            None if host.contains([':', '/', '[', ']', '@']) => return Err(wrong()),
+            None => host,
+        };
+        if host.is_empty() || port == 0 {
+            return Err(wrong());
+        }
+        Ok(Self {
+            host: host.to_owned(),
+            port,
+            server_name: host.to_owned(),
+            authorities: authorities.into(),
+        })
+    }
+
+    /// The name that the hub's certificate must carry, where it is not the
+    /// host of the address.
+    #[must_use]
+    pub fn server_name(mut self, name: impl Into<String>) -> Self {
+        self.server_name = name.into();
+        self
+    }
+
+    /// The address, for people.
+    #[must_use]
+    pub fn address(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+
+    /// The URI that requests name. Its scheme is `http` because TLS is inside
+    /// the connector, which knows no other way to connect.
+    fn uri(&self) -> Result<Uri, Error> {
+        let name = &self.server_name;
+        let authority = if name.contains(':') {
+            format!("[{name}]:{}", self.port)
+        } else {
+            format!("{name}:{}", self.port)
+        };
+        Uri::builder()
+            .scheme("http")
+            .authority(authority)
+            .path_and_query("/")
+            .build()
+            .map_err(|_| Error::Settings(format!("`{name}` is not a host name; see --server-name")))
+    }
+}
+
+/// A channel to the hub. Clones share it.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), luytre::client::Error> {
+/// use luytre::client::{Connection, Endpoint, Identity};
+///
+/// let identity = Identity::from_files("soc.pem", "soc.key")?;
+/// let endpoint = Endpoint::new("hub.example:7443", "hub-ca.pem")?;
+/// let hub = Connection::open(&endpoint, identity)?;
+/// println!("{}", hub.client().whoami().await?.spiffe_id);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Connection {
+    channel: Channel,
+    hub: Arc<str>,
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Connection").field(&self.hub).finish()
+    }
+}
+
+impl Connection {
+    /// Prepares a channel; it connects with the first call. Must be called on
+    /// a tokio runtime.
+    ///
+    /// # Errors
+    /// Files or names that cannot be used.
+    pub fn open(endpoint: &Endpoint, identity: Identity) -> Result<Self, Error> {
+        let name = ServerName::try_from(endpoint.server_name.clone()).map_err(|_| {
+            Error::Settings(format!(
+                "`{}` is not a host name or address that a certificate can carry; see --server-name",
+                endpoint.server_name
+            ))
+        })?;
+        let connector = Connector(Arc::new(Target {
+            host: endpoint.host.clone(),
+            port: endpoint.port,
+            name,
+            tls: Tls::open(endpoint.authorities.clone(), identity)?,
+        }));
+        Ok(Self::over(endpoint.uri()?, &endpoint.address(), connector))
+    }
+
+    fn over<C>(uri: Uri, hub: &str, connector: C) -> Self
+    where
+        C: tower::Service<Uri> + Send + 'static,
+        C::Response: hyper::rt::Read + hyper::rt::Write + Send + Unpin,
+        C::Future: Send,
+        tonic::codegen::StdError: From<C::Error>,
+        C::Error: Send,
+    {
+        let channel = tonic::transport::Endpoint::from(uri)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .http2_keep_alive_interval(KEEP_ALIVE.0)
+            .keep_alive_timeout(KEEP_ALIVE.1)
+            .keep_alive_while_idle(true)
+            .connect_with_connector_lazy(connector);
+        Self { channel, hub: hub.into() }
+    }
+
+    /// A channel over plain TCP, for tests of the protocol.
+    #[cfg(test)]
+    pub(super) fn plain(address: std::net::SocketAddr) -> Self {
+        let uri =
+            Uri::builder().scheme("http").authority(address.to_string()).path_and_query("/").build().unwrap();
+        let connector =
+            tower::service_fn(
+                move |_: Uri| async move { TcpStream::connect(address).await.map(TokioIo::new) },
+            );
+        Self::over(uri, &address.to_string(), connector)
+    }
+
+    /// The calls of the hub over this channel.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        Client::new(self.clone())
+    }
+
+    /// Address of the hub, for people.
+    #[must_use]
+    pub fn hub(&self) -> &str {
+        &self.hub
+    }
+
+    pub(super) fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+}
+
+struct Target {
+    host: String,
+    port: u16,
+    name: ServerName<'static>,
+    tls: Tls,
+}
+
+/// The only way to connect: TCP, then TLS, then a check that both sides mean
+/// HTTP/2.
+#[derive(Clone)]
+struct Connector(Arc<Target>);
+
+impl tower::Service<Uri> for Connector {
+    type Response = TokioIo<TlsStream<TcpStream>>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<io::Result<()>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let target = Arc::clone(&self.0);
+        Box::pin(async move {
+            match tokio::time::timeout(CONNECT, target.connect()).await {
+                Ok(connected) => connected.map(TokioIo::new),
+                Err(_) => Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    format!("no connection within {} s", CONNECT.as_secs()),
+                )),
+            }
+        })
+    }
+}
+
+impl Target {
+    async fn connect(self: Arc<Self>) -> io::Result<TlsStream<TcpStream>> {
+        let files = Arc::clone(&self);
+        let config =
+            crate::base::tasks::spawn_blocking(move || files.tls.config()).await.map_err(io::Error::other)?;
+        let tcp = TcpStream::connect((self.host.as_str(), self.port)).await?;
+        tcp.set_nodelay(true)?;
+        let stream = TlsConnector::from(config).connect(self.name.clone(), tcp).await?;
+        if stream.get_ref().1.alpn_protocol() == Some(ALPN_H2) {
+            Ok(stream)
+        } else {
+            Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the server does not speak HTTP/2 over TLS (no ALPN h2); is this the hub's gRPC address?",
+            ))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_need_a_host_and_a_port() {
+        for good in ["hub.example:7443", "127.0.0.1:1", "[2001:db8::7]:7443"] {
+            assert_eq!(Endpoint::new(good, "ca.pem").unwrap().address(), good);
+        }
+        for bad in
+            ["hub.example", "hub:0", ":7443", "2001:db8::7:7443", "https://hub:7443", "hub:70000", "u@hub:1"]
+        {
+            assert!(Endpoint::new(bad, "ca.pem").is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_server_name_is_the_host_unless_one_is_given() {
+        let endpoint = Endpoint::new("127.0.0.1:7443", "ca.pem").unwrap();
+        assert_eq!(endpoint.uri().unwrap().host(), Some("127.0.0.1"));
+        assert_eq!(endpoint.server_name("hub.example").uri().unwrap().host(), Some("hub.example"));
+    }
+
+    mod tls {
+        use std::path::Path;
+
+        use rcgen::{
+            BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+        };
+        use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+        use rustls::server::WebPkiClientVerifier;
+        use rustls::{NamedGroup, ProtocolVersion, RootCertStore, ServerConfig};
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        use tokio::net::TcpListener;
+        use tower::Service as _;
+
+        use super::super::*;
+        use crate::base::tasks;
+        use crate::client::Backoff;
+
+        struct Ca(CertifiedIssuer<'static, KeyPair>);
+
+        impl Ca {
+            fn new() -> Self {
+                let mut params = CertificateParams::new([]).unwrap();
+                params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+                Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+            }
+
+            fn issue(&self, name: &str, usage: ExtendedKeyUsagePurpose) -> (rcgen::Certificate, KeyPair) {
+                let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+                params.extended_key_usages = vec![usage];
+                let key = KeyPair::generate().unwrap();
+                (params.signed_by(&key, &self.0).unwrap(), key)
+            }
+
+            /// Writes a new certificate of ours into `dir`.
+            fn enrol(&self, dir: &Path) -> CertificateDer<'static> {
+                let (certificate, key) = self.issue("us.example", ExtendedKeyUsagePurpose::ClientAuth);
+                std::fs::write(dir.join("me.pem"), certificate.pem()).unwrap();
+                std::fs::write(dir.join("me.key"), key.serialize_pem()).unwrap();
+                certificate.der().clone()
+            }
+        }
+
+        /// What the hub saw of a connection.
+        #[derive(Debug, PartialEq)]
+        struct Seen {
+            certificate: CertificateDer<'static>,
+            version: ProtocolVersion,
+            group: NamedGroup,
+            kind: rustls::HandshakeKind,
+        }
+
+        /// A hub for handshakes, and a connector to it.
+        struct Scene {
+            dir: tempfile::TempDir,
+            ca: Ca,
+            connector: Connector,
+            seen: tokio::sync::mpsc::Receiver<Seen>,
+        }
+
+        async fn scene(alpn: &[&[u8]], name: &str) -> Scene {
+            let dir = tempfile::tempdir().unwrap();
+            let ca = Ca::new();
+            std::fs::write(dir.path().join("ca.pem"), ca.0.pem()).unwrap();
+            ca.enrol(dir.path());
+            let (certificate, key) = ca.issue("hub.example", ExtendedKeyUsagePurpose::ServerAuth);
+            let mut roots = RootCertStore::empty();
+            roots.add(ca.0.der().clone()).unwrap();
+            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+            let verifier =
+                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+                    .build()
+                    .unwrap();
+            let mut config = ServerConfig::builder_with_provider(provider)
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_client_cert_verifier(verifier)
+                .with_single_cert(
+                    vec![certificate.der().clone()],
+                    PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+                )
+                .unwrap();
+            config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+            let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+            let (out, seen) = tokio::sync::mpsc::channel(4);
+            tasks::spawn("handshakes", async move {
+                while let Ok((tcp, _)) = listener.accept().await {
+                    let Ok(mut stream) = acceptor.accept(tcp).await else { continue };
+                    // After the tickets that a client could resume with.
+                    if stream.write_all(b"!").await.is_err() || stream.flush().await.is_err() {
+                        continue;
+                    }
+                    let tls = stream.get_ref().1;
+                    let now = Seen {
+                        certificate: tls.peer_certificates().unwrap()[0].clone(),
+                        version: tls.protocol_version().unwrap(),
+                        group: tls.negotiated_key_exchange_group().unwrap().name(),
+                        kind: tls.handshake_kind().unwrap(),
+                    };
+                    out.send(now).await.unwrap();
+                }
+            });
+            let identity =
+                Identity::from_files(dir.path().join("me.pem"), dir.path().join("me.key")).unwrap();
+            let connector = Connector(Arc::new(Target {
+                host: address.ip().to_string(),
+                port: address.port(),
+                name: ServerName::try_from(name.to_owned()).unwrap(),
+                tls: Tls::open(dir.path().join("ca.pem"), identity).unwrap(),
+            }));
+            Scene { dir, ca, connector, seen }
+        }
+
+        impl Scene {
+            async fn connect(&mut self) -> io::Result<TlsStream<TcpStream>> {
+                Ok(self.connector.call(Uri::from_static("http://hub.example")).await?.into_inner())
+            }
+        }
+
+        #[tokio::test]
+        async fn a_connection_is_tls_1_3_with_hybrid_key_exchange_and_never_resumed() {
+            let mut scene = scene(&[ALPN_H2], "hub.example").await;
+            for _ in 0..2 {
+                let mut stream = scene.connect().await.unwrap();
+                stream.read_exact(&mut [0]).await.unwrap();
+                let seen = scene.seen.recv().await.unwrap();
+                assert_eq!(seen.version, ProtocolVersion::TLSv1_3);
+                assert_eq!(seen.group, NamedGroup::X25519MLKEM768);
+                assert_eq!(seen.kind, rustls::HandshakeKind::Full);
+            }
+        }
+
+        #[tokio::test]
+        async fn the_next_connection_shows_the_renewed_certificate() {
+            let mut scene = scene(&[ALPN_H2], "hub.example").await;
+            scene.connect().await.unwrap();
+            let old = scene.seen.recv().await.unwrap().certificate;
+            let renewed = scene.ca.enrol(scene.dir.path());
+            scene.connect().await.unwrap();
+            let shown = scene.seen.recv().await.unwrap().certificate;
+            assert_ne!(shown, old);
+            assert_eq!(shown, renewed);
+        }
+
+        #[tokio::test]
+        async fn a_renewal_that_cannot_be_used_leaves_the_old_certificate_in_use() {
+            let mut scene = scene(&[ALPN_H2], "hub.example").await;
+            scene.connect().await.unwrap();
+            let old = scene.seen.recv().await.unwrap().certificate;
+            std::fs::write(scene.dir.path().join("me.key"), "torn").unwrap();
+            std::fs::write(scene.dir.path().join("ca.pem"), "torn").unwrap();
+            scene.connect().await.unwrap();
+            assert_eq!(scene.seen.recv().await.unwrap().certificate, old);
+        }
+
+        #[tokio::test]
+        async fn a_hub_of_another_authority_is_refused_until_that_one_is_trusted() {
+            let mut scene = scene(&[ALPN_H2], "hub.example").await;
+            let bundle = scene.dir.path().join("ca.pem");
+            let good = std::fs::read(&bundle).unwrap();
+            std::fs::write(&bundle, Ca::new().0.pem()).unwrap();
+            let error = scene.connect().await.unwrap_err();
+            assert!(error.to_string().contains("invalid peer certificate"), "{error}");
+            std::fs::write(&bundle, good).unwrap();
+            scene.connect().await.unwrap();
+        }
+
+        #[tokio::test]
+        async fn a_client_certificate_that_the_hub_refuses_is_said_to_be_the_probable_cause() {
+            let scene = scene(&[ALPN_H2], "hub.example").await;
+            Ca::new().enrol(scene.dir.path());
+            let connection =
+                Connection::over(Uri::from_static("http://hub.example"), "hub:1", scene.connector.clone());
+            let backoff = Backoff { first: Duration::ZERO, ..Backoff::CALL };
+            let error = connection.client().with_backoff(backoff).whoami().await.unwrap_err();
+            assert!(matches!(&error, Error::Transport(broken) if broken.after_handshake), "{error:?}");
+            assert!(error.to_string().contains("does not accept this certificate"), "{error}");
+        }
+
+        #[tokio::test]
+        async fn a_certificate_for_another_name_is_refused() {
+            let error = scene(&[ALPN_H2], "other.example").await.connect().await.unwrap_err();
+            assert!(error.to_string().contains("not valid for name"), "{error}");
+        }
+
+        #[tokio::test]
+        async fn a_server_that_does_not_speak_http_2_is_refused() {
+            let error = scene(&[], "hub.example").await.connect().await.unwrap_err();
+            assert!(error.to_string().contains("no ALPN h2"), "{error}");
+        }
+
+        #[tokio::test]
+        async fn a_server_that_speaks_plaintext_is_refused() {
+            let mut scene = scene(&[ALPN_H2], "hub.example").await;
+            let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+            Arc::get_mut(&mut scene.connector.0).unwrap().port = listener.local_addr().unwrap().port();
+            tasks::spawn("plain", async move {
+                let (mut tcp, _) = listener.accept().await.unwrap();
+                tcp.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+            });
+            scene.connect().await.unwrap_err();
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! Decides what a failed call means to its caller: the stable cause, the
+//! fields at fault, and whether trying again can help.
+
+use std::collections::BTreeMap;
+use std::error::Error as StdError;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+/// Why a call of the client failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file of the identity or of the hub's authorities cannot be used.
+    #[error("{}: {problem}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it and what would be right.
+        problem: String,
+    },
+    /// The hub's address or a setting cannot be used.
+    #[error("{0}")]
+    Settings(String),
+    /// The connection failed, or broke before an answer came.
+    #[error("{0}")]
+    Transport(Broken),
+    /// The hub answered, and refused.
+    #[error("{0}")]
+    Refused(Box<Refusal>),
+    /// No answer came in time.
+    #[error("the hub at {hub} did not answer within {} s; ask its operator whether it is overloaded, or allow more time", after.as_secs_f32())]
+    Timeout {
+        /// Address of the hub.
+        hub: String,
+        /// How long the call waited.
+        after: Duration,
+    },
+    /// The hub broke the public contract.
+    #[error("the hub broke the protocol: {0}; its release may not fit this client's")]
+    Protocol(String),
+    /// The caller used the client against its rules.
+    #[error("{0}")]
+    Misuse(&'static str),
+}
+
+/// What to do about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Advice {
+    /// Try the same again, at the earliest after this span.
+    Retry(Duration),
+    /// Read the resource again, decide again, then call again.
+    Reread,
+    /// The token is of no more use: start again from an end of the log.
+    Restart,
+    /// The same call will fail the same way.
+    Never,
+}
+
+/// A connection that failed before an answer came.
+#[derive(Debug, Clone)]
+pub struct Broken {
+    /// Address of the hub.
+    pub hub: String,
+    /// The chain of causes, outermost first.
+    pub cause: String,
+    /// Whether the connection stood, and was then closed without an answer:
+    /// with TLS 1.3 a refused client certificate looks like this.
+    pub after_handshake: bool,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.after_handshake {
+            write!(
+                f,
+                "the hub at {} closed the connection without an answer ({}); if this repeats, it probably does not accept this certificate: check that it has not expired, was not revoked, and comes from this hub's authority",
+                self.hub, self.cause
+            )
+        } else {
+            write!(f, "cannot reach the hub at {}: {}", self.hub, self.cause)
+        }
+    }
+}
+
+/// An answer of the hub that refuses the call.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    /// The gRPC status code.
+    pub code: Code,
+    /// The stable cause from `google.rpc.ErrorInfo`, such as
+    /// `RESUME_TOKEN_EXPIRED`; empty if the hub gave none.
+    pub reason: String,
+    /// What the hub says, for people.
+    pub message: String,
+    /// What is wrong with which field.
+    pub fields: Vec<FieldViolation>,
+    /// After how long the hub suggests to try again.
+    pub retry_after: Option<Duration>,
+    /// Further facts of the error, by name.
+    pub metadata: BTreeMap<String, String>,
+    /// What to quote to the hub's operator; may be empty.
+    pub request_id: String,
+}
+
+/// One field at fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldViolation {
+    /// Path of the field, such as `indicators[3].marking.tlp`.
+    pub field: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.reason.is_empty() {
+            write!(f, "the hub answered {:?}: {}", self.code, self.message)?;
+        } else {
+            write!(f, "{}: {}", self.reason, self.message)?;
+        }
+        for violation in self.fields.iter().filter(|v| !self.message.contains(&v.problem)) {
+            write!(f, "\n  {}: {}", violation.field, violation.problem)?;
+        }
+        if !self.request_id.is_empty() {
+            write!(f, "\n  request: {}", self.request_id)?;
+        }
+        Ok(())
+    }
+}
+
+impl Refusal {
+    /// Reads what the hub put into a status.
+    #[must_use]
+    pub fn from_status(status: &Status) -> Self {
+        Self::new(status.code(), status.message(), status.get_error_details())
+    }
+
+    /// Reads the verdict on one item of a batch.
+    #[must_use]
+    pub fn from_item(status: &tonic_types::Status) -> Self {
+        use tonic_types::RpcStatusExt as _;
+        Self::new(Code::from_i32(status.code), &status.message, status.get_error_details())
+    }
+
+    fn new(code: Code, message: &str, details: tonic_types::ErrorDetails) -> Self {
+        let info = details.error_info();
+        Self {
+            code,
+            reason: info.map(|info| info.reason.clone()).unwrap_or_default(),
+            message: message.to_owned(),
+            fields: details
+                .bad_request()
+                .map(|bad| &bad.field_violations)
+                .into_iter()
+                .flatten()
+                .map(|v| FieldViolation { field: v.field.clone(), problem: v.description.clone() })
+                .collect(),
+            retry_after: details.retry_info().and_then(|retry| retry.retry_delay),
+            metadata: info.map(|info| info.metadata.clone().into_iter().collect()).unwrap_or_default(),
+            request_id: details.request_info().map(|r| r.request_id.clone()).unwrap_or_default(),
+        }
+    }
+}
+
+impl Error {
+    /// Sorts a status into the hub's own answer and a broken connection. Only
+    /// a status made on this side has a source.
+    pub(crate) fn from_status(status: &Status, hub: &str) -> Self {
+        match status.source() {
+            Some(source) => Self::Transport(Broken {
+                hub: hub.to_owned(),
+                cause: chain(source),
+                after_handshake: status.code() != Code::Unavailable,
+            }),
+            None => Self::Refused(Box::new(Refusal::from_status(status))),
+        }
+    }
+
+    /// The hub's refusal, if this is one.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Refused(refusal) => Some(refusal),
+            _ => None,
+        }
+    }
+
+    /// The stable cause that the hub gave; empty if it gave none.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        self.refusal().map_or("", |refusal| &refusal.reason)
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn advice(&self) -> Advice {
+        match self {
+            Self::Transport(_) | Self::Timeout { .. } => Advice::Retry(Duration::ZERO),
+            Self::Refused(refusal) => match refusal.code {
+                Code::Unavailable | Code::ResourceExhausted => {
+                    Advice::Retry(refusal.retry_after.unwrap_or_default())
+                }
+                Code::Aborted => Advice::Reread,
+                Code::OutOfRange => Advice::Restart,
+                _ => Advice::Never,
+            },
+            Self::File { .. } | Self::Settings(_) | Self::Protocol(_) | Self::Misuse(_) => Advice::Never,
+        }
+    }
+}
+
+/// The causes of an error in one line, without the repeats that wrappers make.
+pub(super) fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next.filter(|_| parts.len() < 8) {
+        let text = error.to_string();
+        if !parts.iter().any(|part| part.contains(&text)) {
+            parts.push(text);
+        }
+        next = error.source();
+    }
+    parts.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tonic_types::ErrorDetails;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_of_the_hub_keeps_its_reason_fields_and_delay() {
+        let mut details =
+            ErrorDetails::with_error_info("RATE_LIMITED", "hub", [("limit".to_owned(), "9".to_owned())]);
+        details.add_bad_request_violation("filter.kinds", "too many");
+        details.set_retry_info(Some(Duration::from_secs(3)));
+        let status = Status::with_error_details(Code::ResourceExhausted, "slow down", details);
+
+        let error = Error::from_status(&status, "hub:1");
+
+        assert_eq!(error.reason(), "RATE_LIMITED");
+        assert_eq!(error.advice(), Advice::Retry(Duration::from_secs(3)));
+        let refusal = error.refusal().unwrap();
+        assert_eq!(
+            refusal.fields,
+            [FieldViolation { field: "filter.kinds".into(), problem: "too many".into() }]
+        );
+        assert_eq!(refusal.metadata["limit"], "9");
+    }
+
+    #[test]
+    fn a_status_with_a_source_is_a_broken_connection() {
+        let mut status = Status::unknown("transport error");
+        status.set_source(Arc::new(std::io::Error::other("reset")));
+        let error = Error::from_status(&status, "hub:1");
+        assert!(
+            matches!(&error, Error::Transport(broken) if broken.after_handshake && broken.cause == "reset")
+        );
+    }
+
+    #[test]
+    fn an_expired_token_advises_to_restart() {
+        let status = Status::out_of_range("gone");
+        assert_eq!(Error::from_status(&status, "hub:1").advice(), Advice::Restart);
+    }
+}

@@ -1,0 +1,173 @@
+//! Decides how a producer publishes without pause: drafts gathered into
+//! batches, verdicts in the order of the drafts.
+
+use std::fmt;
+
+use prost::Message as _;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+
+use crate::wire::proto::v1;
+
+use super::backoff::Backoff;
+use super::calls::{Client, MAX_ITEMS, request_id};
+use super::error::Error;
+use super::pipeline::{Call, Pipeline};
+
+/// Most bytes of drafts in one batch: below the 4 MiB of the public contract,
+/// with room for framing.
+const MAX_BATCH_BYTES: usize = 3 * 1024 * 1024;
+
+/// How a publishing stream is run.
+#[derive(Debug, Clone, Copy)]
+pub struct PublishOptions {
+    /// Drafts in a batch, 1 to [`MAX_ITEMS`].
+    pub batch: usize,
+    /// Batches on their way at once. Memory is bounded by this many batches.
+    pub window: usize,
+    /// Patience with a hub that is away.
+    pub backoff: Backoff,
+}
+
+impl Default for PublishOptions {
+    fn default() -> Self {
+        Self { batch: 500, window: 8, backoff: Backoff::STREAM }
+    }
+}
+
+/// The verdict on one draft.
+#[derive(Debug, Clone)]
+pub struct Verdict {
+    /// Place of the draft in the order of [`PublishStream::push`], from 0.
+    pub index: u64,
+    /// What became of it.
+    pub result: v1::PublishResult,
+}
+
+/// A stream of drafts to the hub. When the connection breaks it is opened
+/// again, and what was not answered is sent again under the same request ids:
+/// nothing is lost and nothing is published twice.
+///
+/// Every method that may wait returns the verdicts that came meanwhile, in the
+/// order of the drafts, so that they never pile up here.
+///
+/// ```no_run
+/// # async fn example(client: luytre::client::Client, drafts: Vec<luytre::wire::proto::v1::IndicatorDraft>)
+/// #     -> Result<(), luytre::client::Error> {
+/// let mut stream = client.publish_stream(Default::default());
+/// for draft in drafts {
+///     for verdict in stream.push(draft).await? {
+///         println!("{}: {:?}", verdict.index, verdict.result);
+///     }
+/// }
+/// for verdict in stream.flush().await? {
+///     println!("{}: {:?}", verdict.index, verdict.result);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct PublishStream {
+    pipeline: Pipeline<Publish>,
+    gathered: Vec<v1::IndicatorDraft>,
+    gathered_bytes: usize,
+    batch: usize,
+    /// Verdicts received and not yet returned.
+    ready: Vec<Verdict>,
+    answered: u64,
+}
+
+impl fmt::Debug for PublishStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PublishStream").field("answered", &self.answered).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// A stream for publishing without pause.
+    #[must_use]
+    pub fn publish_stream(&self, options: PublishOptions) -> PublishStream {
+        let hub = self.connection().hub().to_owned();
+        PublishStream {
+            pipeline: Pipeline::new(Publish(self.clone()), hub, options.window, options.backoff),
+            gathered: Vec::new(),
+            gathered_bytes: 0,
+            batch: options.batch.clamp(1, MAX_ITEMS),
+            ready: Vec::new(),
+            answered: 0,
+        }
+    }
+}
+
+impl PublishStream {
+    /// Adds a draft; waits only while the window is full. Returns verdicts on
+    /// earlier drafts.
+    ///
+    /// # Errors
+    /// See [`Error`]. Drafts without a verdict may or may not be published.
+    pub async fn push(&mut self, draft: v1::IndicatorDraft) -> Result<Vec<Verdict>, Error> {
+        let bytes = draft.encoded_len() + 8;
+        if self.gathered_bytes + bytes > MAX_BATCH_BYTES {
+            self.send_gathered().await?;
+        }
+        self.gathered_bytes += bytes;
+        self.gathered.push(draft);
+        if self.gathered.len() >= self.batch {
+            self.send_gathered().await?;
+        }
+        Ok(std::mem::take(&mut self.ready))
+    }
+
+    /// Sends what is gathered and waits for every verdict that is due.
+    ///
+    /// # Errors
+    /// See [`Error`]. Drafts without a verdict may or may not be published.
+    pub async fn flush(&mut self) -> Result<Vec<Verdict>, Error> {
+        self.send_gathered().await?;
+        while !self.pipeline.is_empty() {
+            self.receive().await?;
+        }
+        Ok(std::mem::take(&mut self.ready))
+    }
+
+    async fn send_gathered(&mut self) -> Result<(), Error> {
+        if self.gathered.is_empty() {
+            return Ok(());
+        }
+        while self.pipeline.is_full() {
+            self.receive().await?;
+        }
+        self.gathered_bytes = 0;
+        let indicators = std::mem::take(&mut self.gathered);
+        self.pipeline.send(v1::PublishIndicatorsRequest { request_id: request_id(), indicators });
+        Ok(())
+    }
+
+    async fn receive(&mut self) -> Result<(), Error> {
+        if let Some((_, answer)) = self.pipeline.receive().await? {
+            for result in answer.results {
+                self.ready.push(Verdict { index: self.answered, result });
+                self.answered += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Publish(Client);
+
+impl Call for Publish {
+    type Request = v1::PublishIndicatorsRequest;
+    type Answer = v1::PublishIndicatorsResponse;
+
+    async fn open(&self, requests: ReceiverStream<Self::Request>) -> Result<Streaming<Self::Answer>, Status> {
+        Ok(self.0.exchange().publish_stream(requests).await?.into_inner())
+    }
+
+    fn asked(request: &Self::Request) -> usize {
+        request.indicators.len()
+    }
+
+    fn answered(answer: &Self::Answer) -> usize {
+        answer.results.len()
+    }
+}

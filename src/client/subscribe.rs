@@ -1,0 +1,429 @@
+//! Decides how events are received: in order, with back-pressure, and after
+//! any break from exactly where the caller stands.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+
+use crate::base::clock::Timestamp;
+use crate::wire::proto::v1;
+use v1::subscribe_request::Message as Say;
+use v1::subscribe_response::Message as Heard;
+
+use super::backoff::{Backoff, Tries};
+use super::calls::Client;
+use super::error::Error;
+use super::ledger::{Confirmed, Ledger};
+use super::pipeline::CUTS;
+
+/// Credit and acknowledgements on their way to the hub; what does not fit is
+/// merged with what follows.
+const OUTBOX: usize = 16;
+/// Heartbeats that may be missed before the stream counts as broken.
+const MISSED: u32 = 3;
+/// Assumed span between heartbeats until the hub has named its own.
+const HEARTBEAT: Duration = Duration::from_secs(30);
+/// Longest wait for the hub to store the last acknowledgement.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Where a subscription starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
+    /// After this token.
+    Token(Bytes),
+    /// At the oldest event that is kept.
+    Earliest,
+    /// At what comes from now on.
+    Latest,
+    /// At the first event recorded at or after this moment.
+    Time(Timestamp),
+    /// Where the named subscription stands.
+    Cursor,
+}
+
+/// What is subscribed to, and how.
+#[derive(Debug, Clone)]
+pub struct Subscribe {
+    /// Full name of a named subscription, whose cursor the hub keeps and
+    /// [`Subscription::confirm`] moves.
+    pub name: Option<String>,
+    /// Which indicators are wanted.
+    pub filter: v1::IndicatorFilter,
+    /// Where to start.
+    pub start: Start,
+    /// Also deliver sightings.
+    pub include_sightings: bool,
+    /// Most events on their way or unconfirmed: the bound of memory.
+    pub window: u32,
+    /// Ask for this many events and no more.
+    pub limit: Option<u64>,
+    /// Patience with a hub that is away.
+    pub backoff: Backoff,
+}
+
+impl Subscribe {
+    /// Everything, from `start`.
+    #[must_use]
+    pub fn from(start: Start) -> Self {
+        Self {
+            name: None,
+            filter: v1::IndicatorFilter::default(),
+            start,
+            include_sightings: false,
+            window: 4_096,
+            limit: None,
+            backoff: Backoff::FOREVER,
+        }
+    }
+}
+
+/// One event and what it means for this subscriber.
+#[derive(Debug, Clone)]
+pub struct Received {
+    /// What it means.
+    pub kind: v1::EventKind,
+    /// What happened, to what.
+    pub event: v1::Event,
+}
+
+/// Events in order, and the token after the last of them. Without events the
+/// token alone advanced: store it the same way.
+#[derive(Debug, Clone)]
+pub struct SubscriptionEvents {
+    /// The events; may be empty.
+    pub events: Vec<Received>,
+    /// Resumes after them.
+    pub token: Bytes,
+}
+
+struct Live {
+    outbox: mpsc::Sender<v1::SubscribeRequest>,
+    heard: Streaming<v1::SubscribeResponse>,
+    patience: Duration,
+}
+
+/// A source of events that outlives connections, hubs and certificates.
+///
+/// Store the events **and** the token of a delivery, then [`confirm`] it. A
+/// program that dies between the two receives the delivery again when it
+/// starts from its stored token: at least once, never less. Within one run
+/// nothing comes twice, whatever happens to the connection.
+///
+/// ```no_run
+/// # async fn example(client: luytre::client::Client) -> Result<(), luytre::client::Error> {
+/// use luytre::client::{Start, Subscribe};
+///
+/// let mut subscription = client.subscribe(Subscribe::from(Start::Earliest));
+/// while let Some(delivery) = subscription.next().await? {
+///     for received in &delivery.events {
+///         println!("{:?}", received.kind);
+///     }
+///     // Here: store delivery.token with what the events changed.
+///     subscription.confirm(&delivery.token).await?;
+/// }
+/// subscription.close().await
+/// # }
+/// ```
+///
+/// [`confirm`]: Self::confirm
+pub struct Subscription {
+    client: Client,
+    options: Subscribe,
+    ledger: Ledger,
+    tries: Tries,
+    live: Option<Live>,
+    /// Said as soon as there is room: the newest acknowledgement.
+    ack: Option<Bytes>,
+    /// Said as soon as there is room: the sum of further credit.
+    credit: u64,
+    /// Acknowledgement that the hub has not yet called durable.
+    unstored: Option<Bytes>,
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription").field("name", &self.options.name).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// A source of events. The stream is opened by [`Subscription::next`].
+    #[must_use]
+    pub fn subscribe(&self, options: Subscribe) -> Subscription {
+        let resume = match &options.start {
+            Start::Token(token) => Some(token.clone()),
+            _ => None,
+        };
+        Subscription {
+            client: self.clone(),
+            ledger: Ledger::new(options.window, options.limit, resume),
+            tries: Tries::new(options.backoff, CUTS),
+            options,
+            live: None,
+            ack: None,
+            credit: 0,
+            unstored: None,
+        }
+    }
+}
+
+impl Subscription {
+    /// Waits for the next delivery; `None` once the limit of
+    /// [`Subscribe::limit`] is reached. Reconnects as often as needed. Nothing
+    /// is lost if the future is dropped.
+    ///
+    /// # Errors
+    /// `RESUME_TOKEN_EXPIRED`: start again from an end of the log.
+    /// `RESUME_TOKEN_INVALID`: the token is of another organisation,
+    /// subscription or filter. `SUBSCRIPTION_DISPLACED`: another process uses
+    /// the same name. Else see [`Error`].
+    pub async fn next(&mut self) -> Result<Option<SubscriptionEvents>, Error> {
+        loop {
+            if self.ledger.is_spent() {
+                return Ok(None);
+            }
+            self.ledger.may_hand()?;
+            let status = match self.hear().await {
+                Ok(heard) => match self.take(heard)? {
+                    Some(delivery) => return Ok(Some(delivery)),
+                    None => continue,
+                },
+                Err(status) => status,
+            };
+            self.live = None;
+            let delay = self.tries.after(&status, self.client.connection().hub())?;
+            tracing::info!(hub = self.client.connection().hub(), code = ?status.code(), "the subscription broke; opening it again");
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    /// Says that a delivery and all before it are stored: frees room for more
+    /// events, and moves the cursor of a named subscription.
+    ///
+    /// # Errors
+    /// The token was not handed out, or was confirmed before.
+    pub async fn confirm(&mut self, token: &Bytes) -> Result<(), Error> {
+        let confirmed = self.ledger.confirm(token)?;
+        if self.options.name.is_some() {
+            self.unstored = Some(token.clone());
+            if confirmed == Confirmed::Acknowledge {
+                self.ack = Some(token.clone());
+            }
+        }
+        self.credit += self.ledger.replenish();
+        if let Some(live) = &self.live {
+            say(live, &mut self.ack, &mut self.credit);
+        }
+        // Lets the connection send before the caller blocks on its own work.
+        tokio::task::yield_now().await;
+        Ok(())
+    }
+
+    /// Ends the stream, and for a named subscription waits until the last
+    /// confirmation is durable.
+    ///
+    /// # Errors
+    /// The hub did not say so; the next stream repeats what was not stored.
+    pub async fn close(mut self) -> Result<(), Error> {
+        let Some(mut live) = self.live.take() else { return Ok(()) };
+        if self.options.name.is_none() || self.unstored.is_none() {
+            return Ok(());
+        }
+        let hub = self.client.connection().hub().to_owned();
+        if let Some(ack) = self.ack.take() {
+            let sent = tokio::time::timeout(
+                FAREWELL,
+                live.outbox.send(request(Say::Ack(v1::Ack { resume_token: ack }))),
+            );
+            if !matches!(sent.await, Ok(Ok(()))) {
+                return Err(Error::Timeout { hub, after: FAREWELL });
+            }
+        }
+        drop(live.outbox);
+        let stored = async {
+            while let Some(response) =
+                live.heard.message().await.map_err(|status| Error::from_status(&status, &hub))?
+            {
+                if matches!(&response.message, Some(Heard::Acked(acked)) if Some(&acked.resume_token) == self.unstored.as_ref())
+                {
+                    return Ok(());
+                }
+            }
+            // The hub flushes acknowledgements before it ends a stream.
+            Ok(())
+        };
+        tokio::time::timeout(FAREWELL, stored)
+            .await
+            .unwrap_or_else(|_| Err(Error::Timeout { hub: hub.clone(), after: FAREWELL }))
+    }
+
+    /// The next message of the hub, on a stream that is opened if there is
+    /// none.
+    async fn hear(&mut self) -> Result<v1::SubscribeResponse, Status> {
+        if self.live.is_none() {
+            self.live = Some(self.open().await?);
+        }
+        let Some(live) = &mut self.live else { return Err(Status::unavailable("no stream")) };
+        say(live, &mut self.ack, &mut self.credit);
+        let silent = || Status::unavailable("the hub has fallen silent");
+        let patience = live.patience;
+        let heard = async {
+            // What found no room in the outbox is said as soon as there is some.
+            while self.ack.is_some() || self.credit > 0 {
+                tokio::select! {
+                    biased;
+                    message = live.heard.message() => return message,
+                    room = live.outbox.reserve() => match room {
+                        Ok(room) => {
+                            drop(room);
+                            say(live, &mut self.ack, &mut self.credit);
+                        }
+                        // The hub takes no more; its last words say why.
+                        Err(_) => break,
+                    },
+                }
+            }
+            live.heard.message().await
+        };
+        tokio::time::timeout(patience, heard)
+            .await
+            .unwrap_or_else(|_| Err(silent()))?
+            .ok_or_else(|| Status::unavailable("the hub ended the stream"))
+    }
+
+    async fn open(&mut self) -> Result<Live, Status> {
+        self.ack = None;
+        self.credit = 0;
+        let start = match self.ledger.resume() {
+            Some(token) => Some(v1::open::Start::ResumeToken(token.clone())),
+            None => first_start(&self.options.start),
+        };
+        let open = v1::Open {
+            subscription: self.options.name.clone().unwrap_or_default(),
+            filter: Some(self.options.filter.clone()),
+            initial_credit: self.ledger.open(),
+            include_sightings: self.options.include_sightings,
+            start,
+        };
+        let (outbox, queued) = mpsc::channel(OUTBOX);
+        // An empty channel has room.
+        let _ = outbox.try_send(request(Say::Open(open)));
+        let mut service = self.client.subscriptions();
+        let opened = service.subscribe(ReceiverStream::new(queued));
+        let heard = tokio::time::timeout(HEARTBEAT, opened)
+            .await
+            .unwrap_or_else(|_| Err(Status::unavailable("the hub did not open the stream")))?
+            .into_inner();
+        Ok(Live { outbox, heard, patience: HEARTBEAT * MISSED })
+    }
+
+    /// What a message means; `None`: nothing for the caller.
+    fn take(&mut self, response: v1::SubscribeResponse) -> Result<Option<SubscriptionEvents>, Error> {
+        let Some(message) = response.message else {
+            // Of a later release; the contract lets the set of messages grow.
+            return Ok(None);
+        };
+        if !matches!(message, Heard::Opened(_) | Heard::Draining(_)) {
+            // A hub that opens a stream and cuts it at once makes no progress.
+            self.tries.progress();
+        }
+        let (events, token) = match message {
+            Heard::Opened(opened) => {
+                if let Some(live) = &mut self.live {
+                    let seconds = u64::from(opened.heartbeat_seconds.clamp(1, 3_600));
+                    live.patience = Duration::from_secs(seconds) * MISSED;
+                }
+                if self.unstored.is_some() && self.ledger.is_confirmed() {
+                    // The old stream broke before it stored the last one.
+                    self.ack = Some(opened.resume_token.clone());
+                    self.unstored = Some(opened.resume_token.clone());
+                }
+                (Vec::new(), opened.resume_token)
+            }
+            Heard::Batch(batch) => {
+                let token = batch.resume_token.clone();
+                (pair(batch)?, token)
+            }
+            Heard::Heartbeat(heartbeat) => (Vec::new(), heartbeat.resume_token),
+            Heard::Draining(draining) => {
+                self.live = None;
+                (Vec::new(), draining.resume_token)
+            }
+            Heard::Acked(acked) => {
+                if self.unstored.as_ref() == Some(&acked.resume_token) {
+                    self.unstored = None;
+                }
+                return Ok(None);
+            }
+        };
+        let news = self.ledger.hand(events.len(), &token)?;
+        Ok(news.then_some(SubscriptionEvents { events, token }))
+    }
+}
+
+/// Says what is pending, as far as there is room.
+fn say(live: &Live, ack: &mut Option<Bytes>, credit: &mut u64) {
+    if let Some(token) = ack.take()
+        && live.outbox.try_send(request(Say::Ack(v1::Ack { resume_token: token.clone() }))).is_err()
+    {
+        *ack = Some(token);
+    }
+    if *credit > 0 {
+        let events = i64::try_from((*credit).min(1_000_000_000)).unwrap_or(1);
+        if live.outbox.try_send(request(Say::Credit(v1::Credit { events }))).is_ok() {
+            *credit = 0;
+        }
+    }
+}
+
+const fn request(message: Say) -> v1::SubscribeRequest {
+    v1::SubscribeRequest { message: Some(message) }
+}
+
+/// The start as the caller said it, for the first stream.
+fn first_start(start: &Start) -> Option<v1::open::Start> {
+    let position = |position: v1::StartPosition| Some(v1::open::Start::Position(position.into()));
+    match start {
+        Start::Token(token) => Some(v1::open::Start::ResumeToken(token.clone())),
+        Start::Earliest => position(v1::StartPosition::Earliest),
+        Start::Latest => position(v1::StartPosition::Latest),
+        Start::Time(at) => Some(v1::open::Start::Time(prost_types::Timestamp {
+            seconds: i64::try_from(at.as_seconds()).unwrap_or(i64::MAX),
+            nanos: i32::try_from(at.subsec_micros() * 1_000).unwrap_or(0),
+        })),
+        Start::Cursor => None,
+    }
+}
+
+/// Joins events with their kinds.
+fn pair(batch: v1::EventBatch) -> Result<Vec<Received>, Error> {
+    let (events, kinds) = (batch.events, batch.kinds);
+    if events.is_empty() {
+        return Err(Error::Protocol("a batch holds no event".to_owned()));
+    }
+    if !kinds.is_empty() && kinds.len() != events.len() {
+        return Err(Error::Protocol(format!("{} kinds for {} events", kinds.len(), events.len())));
+    }
+    let mut kinds = kinds.into_iter();
+    events
+        .into_iter()
+        .map(|event| {
+            let kind = match kinds.next() {
+                None => v1::EventKind::New,
+                Some(number) => match v1::EventKind::try_from(number) {
+                    Ok(kind) if kind != v1::EventKind::Unspecified => kind,
+                    _ => {
+                        return Err(Error::Protocol(format!(
+                            "event kind {number} is not known; update this client"
+                        )));
+                    }
+                },
+            };
+            Ok(Received { kind, event })
+        })
+        .collect()
+}

@@ -1,0 +1,396 @@
+//! Decides what the hub is told: one TOML file, a handful of environment
+//! variables over it, every problem reported at once with its fix.
+
+use std::fmt;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::base::files;
+use crate::model::Invalid;
+use crate::model::principal::check_trust_domain;
+
+mod section;
+mod units;
+
+use section::Section;
+pub use units::{Size, Span};
+
+/// Everything that an operator decides about one hub.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Directory of the store.
+    pub data_dir: PathBuf,
+    /// Trust domain that the store must be of, if stated.
+    pub trust_domain: Option<String>,
+    /// File that says where the hub listens, written once it serves.
+    pub ready_file: Option<PathBuf>,
+    /// Socket through which the machine's operator asks for a backup.
+    pub admin_socket: PathBuf,
+    /// The agencies' side.
+    pub grpc: Grpc,
+    /// Metrics and health.
+    pub http: Http,
+    /// What is logged, and how.
+    pub log: Log,
+    /// How much of everything.
+    pub limits: Limits,
+}
+
+/// Where agencies connect, and the files of mutual TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grpc {
+    /// Address to listen on.
+    pub listen: SocketAddr,
+    /// The hub's certificate and its chain, PEM.
+    pub cert: PathBuf,
+    /// The hub's private key, PEM, mode 0600.
+    pub key: PathBuf,
+    /// The authorities that agencies' certificates must come from, PEM.
+    pub client_ca: PathBuf,
+    /// A revocation list of each of these authorities, PEM.
+    pub client_crl: PathBuf,
+}
+
+/// Where metrics and health are read; plain HTTP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Http {
+    /// Address to listen on.
+    pub listen: SocketAddr,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// For eyes or for machines.
+    pub format: LogFormat,
+    /// Which events, in the syntax of `tracing-subscriber`'s `EnvFilter`.
+    pub filter: String,
+}
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For eyes.
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
+
+/// How much of everything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// TLS handshakes under way at once.
+    pub handshakes: usize,
+    /// TLS handshakes under way at once from one address.
+    pub handshakes_per_source: usize,
+    /// Time for a whole handshake.
+    pub handshake_timeout: Span,
+    /// Connections at once.
+    pub connections: usize,
+    /// Connections at once from one address (one /64 of IPv6).
+    pub connections_per_source: usize,
+    /// Calls at once on one connection.
+    pub streams_per_connection: u32,
+    /// Age at which a connection is asked to come anew.
+    pub connection_age: Span,
+    /// Longest that a call other than a stream may take.
+    pub call_deadline: Span,
+    /// Named subscriptions of one organisation.
+    pub subscriptions_per_organisation: usize,
+    /// Memory for the newest events.
+    pub ring_bytes: Size,
+    /// Memory for blocks read from the store.
+    pub block_cache_bytes: Size,
+    /// Span between signs of life on a quiet subscription.
+    pub heartbeat: Span,
+    /// Longest wait for calls under way when the hub stops.
+    pub drain_deadline: Span,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            handshakes: 256,
+            handshakes_per_source: 128,
+            handshake_timeout: seconds(10),
+            connections: 4096,
+            connections_per_source: 1024,
+            streams_per_connection: 256,
+            connection_age: seconds(24 * 3600),
+            call_deadline: seconds(30),
+            subscriptions_per_organisation: 256,
+            ring_bytes: Size(64 << 20),
+            block_cache_bytes: Size(256 << 20),
+            heartbeat: seconds(10),
+            drain_deadline: seconds(20),
+        }
+    }
+}
+
+const fn seconds(count: u64) -> Span {
+    Span(std::time::Duration::from_secs(count))
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}: {source}; check the path and who may read it", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system answered.
+        source: std::io::Error,
+    },
+    /// The file is not TOML.
+    #[error("the configuration {} is not TOML: {source}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Where and what.
+        source: Box<toml::de::Error>,
+    },
+    /// The file says what the hub cannot do.
+    #[error("the configuration {} has {}", path.display(), Listed(problems))]
+    Problems {
+        /// The file.
+        path: PathBuf,
+        /// Everything that is wrong, by key.
+        problems: Vec<Invalid>,
+    },
+}
+
+struct Listed<'a>(&'a [Invalid]);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.0.len();
+        write!(f, "{count} problem{}:", if count == 1 { "" } else { "s" })?;
+        self.0.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+    }
+}
+
+/// Largest configuration file, in bytes.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// Longest path of a Unix socket that Linux takes, in bytes.
+const MAX_SOCKET_PATH_BYTES: usize = 107;
+
+impl Config {
+    /// Reads the file at `path` and the environment over it.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let unreadable = |source| Error::Unreadable { path: path.to_owned(), source };
+        let length = fs::metadata(path).map_err(unreadable)?.len();
+        if length > MAX_FILE_BYTES {
+            let source = std::io::Error::other(format!("it is larger than {MAX_FILE_BYTES} bytes"));
+            return Err(unreadable(source));
+        }
+        let text = fs::read_to_string(path).map_err(unreadable)?;
+        let path = std::path::absolute(path).map_err(unreadable)?;
+        Self::read(&text, &path, &|name| environment(name))
+    }
+
+    /// Reads `text` as if it stood in the file at `path`, with `variable` for
+    /// the environment.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn read(text: &str, path: &Path, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, Error> {
+        let mut table: toml::Table = toml::from_str(text)
+            .map_err(|source| Error::Syntax { path: path.to_owned(), source: Box::new(source) })?;
+        override_from(&mut table, variable);
+        let base = path.parent().unwrap_or_else(|| Path::new(""));
+        let mut problems = Vec::new();
+        let config = assemble(table, base, &mut problems);
+        if problems.is_empty() {
+            Ok(config)
+        } else {
+            Err(Error::Problems { path: path.to_owned(), problems })
+        }
+    }
+
+    /// What is wrong with the files that the configuration names: missing,
+    /// unreadable, or a private key that others can read.
+    #[must_use]
+    pub fn file_problems(&self) -> Vec<Invalid> {
+        let mut problems = Vec::new();
+        for (key, path) in [
+            ("grpc.cert", &self.grpc.cert),
+            ("grpc.key", &self.grpc.key),
+            ("grpc.client_ca", &self.grpc.client_ca),
+            ("grpc.client_crl", &self.grpc.client_crl),
+        ] {
+            if let Err(error) = fs::File::open(path) {
+                let shown = path.display();
+                problems.push(Invalid::new(key, format!("cannot read {shown}: {error}; check the path and who may read it")));
+            }
+        }
+        if files::is_open_to_others(&self.grpc.key).unwrap_or(false) {
+            let shown = self.grpc.key.display();
+            problems.push(Invalid::new("grpc.key", format!("others can read this private key; run: chmod 600 {shown}")));
+        }
+        if !self.data_dir.is_dir() {
+            let shown = self.data_dir.display();
+            problems.push(Invalid::new("data_dir", format!("{shown} is no directory; make one with: luytred init --data {shown}")));
+        }
+        problems
+    }
+}
+
+/// The environment variables that stand over the file, and their keys.
+const OVERRIDES: [(&str, &[&str]); 6] = [
+    ("LUYTRE_DATA_DIR", &["data_dir"]),
+    ("LUYTRE_READY_FILE", &["ready_file"]),
+    ("LUYTRE_GRPC_LISTEN", &["grpc", "listen"]),
+    ("LUYTRE_HTTP_LISTEN", &["http", "listen"]),
+    ("LUYTRE_LOG_FORMAT", &["log", "format"]),
+    ("LUYTRE_LOG_FILTER", &["log", "filter"]),
+];
+
+#[expect(clippy::disallowed_methods, reason = "this is the one reading of the environment")]
+fn environment(name: &str) -> Option<String> {
+    let value = std::env::var(name).ok()?;
+    let is_path = matches!(name, "LUYTRE_DATA_DIR" | "LUYTRE_READY_FILE");
+    // A path in the environment is meant from where the command is run.
+    let absolute = is_path.then(|| std::path::absolute(&value).ok()).flatten();
+    Some(absolute.and_then(|path| path.to_str().map(str::to_owned)).unwrap_or(value))
+}
+
+fn override_from(table: &mut toml::Table, variable: &dyn Fn(&str) -> Option<String>) {
+    for (name, key) in OVERRIDES {
+        let Some(value) = variable(name) else { continue };
+        let value = toml::Value::String(value);
+        match key {
+            [key] => {
+                table.insert((*key).to_owned(), value);
+            }
+            [section, key] => {
+                let section = table.entry(*section).or_insert_with(|| toml::Table::new().into());
+                if let toml::Value::Table(section) = section {
+                    section.insert((*key).to_owned(), value);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn assemble(table: toml::Table, base: &Path, problems: &mut Vec<Invalid>) -> Config {
+    let mut root = Section::root(table);
+    let data_dir = root.required_path("data_dir", base, "the store's directory", problems);
+    let trust_domain: Option<String> = root.optional("trust_domain", problems);
+    if let Some(Err(invalid)) = trust_domain.as_deref().map(check_trust_domain) {
+        problems.push(invalid.under("trust_domain"));
+    }
+    let ready_file = root.path("ready_file", base, problems);
+    let admin_socket = root.path("admin_socket", base, problems).unwrap_or_else(|| admin_socket(&data_dir));
+    if admin_socket.as_os_str().len() > MAX_SOCKET_PATH_BYTES {
+        let shown = admin_socket.display();
+        problems.push(Invalid::new(
+            "admin_socket",
+            format!("{shown} is longer than the {MAX_SOCKET_PATH_BYTES} bytes that Linux allows a socket; name a shorter path"),
+        ));
+    }
+
+    let mut section = root.section("grpc", problems);
+    let grpc = Grpc {
+        listen: section.or("listen", SocketAddr::from((Ipv4Addr::UNSPECIFIED, 7443)), problems),
+        cert: section.required_path("cert", base, "the hub's certificate", problems),
+        key: section.required_path("key", base, "the hub's private key", problems),
+        client_ca: section.required_path("client_ca", base, "the authorities of agencies' certificates", problems),
+        client_crl: section.required_path("client_crl", base, "these authorities' revocation lists", problems),
+    };
+    section.finish(problems);
+
+    let mut section = root.section("http", problems);
+    let http = Http { listen: section.or("listen", SocketAddr::from((Ipv4Addr::LOCALHOST, 9464)), problems) };
+    section.finish(problems);
+    if http.listen == grpc.listen && grpc.listen.port() != 0 {
+        problems.push(Invalid::new("http.listen", "is the address of grpc.listen; choose another port"));
+    }
+
+    let log = read_log(root.section("log", problems), problems);
+    let limits = read_limits(root.section("limits", problems), problems);
+    root.finish(problems);
+    Config { data_dir, trust_domain, ready_file, admin_socket, grpc, http, log, limits }
+}
+
+fn read_log(mut section: Section, problems: &mut Vec<Invalid>) -> Log {
+    let log = Log {
+        format: section.or("format", LogFormat::Pretty, problems),
+        filter: section.or("filter", "info".to_owned(), problems),
+    };
+    if let Err(error) = tracing_subscriber::EnvFilter::try_new(&log.filter) {
+        problems.push(Invalid::new(section.at("filter"), format!("{error}; write such as \"info\" or \"info,luytre::hub=debug\"")));
+    }
+    section.finish(problems);
+    log
+}
+
+fn read_limits(mut section: Section, problems: &mut Vec<Invalid>) -> Limits {
+    let usual = Limits::default();
+    let limits = Limits {
+        handshakes: section.bounded("handshakes", usual.handshakes, (1, 65_536), problems),
+        handshakes_per_source: section.bounded(
+            "handshakes_per_source",
+            usual.handshakes_per_source,
+            (1, 65_536),
+            problems,
+        ),
+        handshake_timeout: section.bounded("handshake_timeout", usual.handshake_timeout, (seconds(1), seconds(60)), problems),
+        connections: section.bounded("connections", usual.connections, (1, 1_000_000), problems),
+        connections_per_source: section.bounded(
+            "connections_per_source",
+            usual.connections_per_source,
+            (1, 1_000_000),
+            problems,
+        ),
+        streams_per_connection: section.bounded(
+            "streams_per_connection",
+            usual.streams_per_connection,
+            (1, 65_536),
+            problems,
+        ),
+        connection_age: section.bounded(
+            "connection_age",
+            usual.connection_age,
+            (seconds(60), seconds(30 * 24 * 3600)),
+            problems,
+        ),
+        call_deadline: section.bounded("call_deadline", usual.call_deadline, (seconds(1), seconds(600)), problems),
+        subscriptions_per_organisation: section.bounded(
+            "subscriptions_per_organisation",
+            usual.subscriptions_per_organisation,
+            (1, 10_000),
+            problems,
+        ),
+        ring_bytes: section.bounded("ring_bytes", usual.ring_bytes, (Size(1 << 20), Size(64 << 30)), problems),
+        block_cache_bytes: section.bounded(
+            "block_cache_bytes",
+            usual.block_cache_bytes,
+            (Size(8 << 20), Size(1 << 40)),
+            problems,
+        ),
+        heartbeat: section.bounded("heartbeat", usual.heartbeat, (seconds(1), seconds(300)), problems),
+        drain_deadline: section.bounded("drain_deadline", usual.drain_deadline, (seconds(0), seconds(600)), problems),
+    };
+    section.finish(problems);
+    limits
+}
+
+/// Where the machine's operator reaches the hub of `data_dir`, unless the
+/// configuration says otherwise.
+#[must_use]
+pub fn admin_socket(data_dir: &Path) -> PathBuf {
+    data_dir.join("admin.sock")
+}
+
+#[cfg(test)]
+mod tests;

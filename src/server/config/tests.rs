@@ -1,0 +1,174 @@
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
+
+use super::*;
+
+const LEAST: &str = r#"
+data_dir = "data"
+[grpc]
+cert = "hub.pem"
+key = "/keys/hub.key"
+client_ca = "ca.pem"
+client_crl = "crl.pem"
+"#;
+
+fn read(text: &str) -> Result<Config, Error> {
+    Config::read(text, Path::new("/etc/luytre/hub.toml"), &|_| None)
+}
+
+fn problems(text: &str) -> Vec<(String, String)> {
+    match read(text) {
+        Err(Error::Problems { problems, .. }) => problems.into_iter().map(|p| (p.field, p.problem)).collect(),
+        other => panic!("expected problems, got {other:?}"),
+    }
+}
+
+fn keys(text: &str) -> Vec<String> {
+    problems(text).into_iter().map(|(key, _)| key).collect()
+}
+
+#[test]
+fn what_is_not_said_has_the_documented_default() {
+    let config = read(LEAST).unwrap();
+    assert_eq!(config.grpc.listen.to_string(), "0.0.0.0:7443");
+    assert_eq!(config.http.listen.to_string(), "127.0.0.1:9464");
+    assert_eq!(config.log, Log { format: LogFormat::Pretty, filter: "info".to_owned() });
+    assert_eq!(config.limits, Limits::default());
+    assert_eq!(config.trust_domain, None);
+    assert_eq!(config.ready_file, None);
+    assert_eq!(config.admin_socket, Path::new("/etc/luytre/data/admin.sock"));
+}
+
+#[test]
+fn a_relative_path_is_taken_from_the_directory_of_the_file() {
+    let config = read(LEAST).unwrap();
+    assert_eq!(config.data_dir, Path::new("/etc/luytre/data"));
+    assert_eq!(config.grpc.cert, Path::new("/etc/luytre/hub.pem"));
+    assert_eq!(config.grpc.key, Path::new("/keys/hub.key"));
+}
+
+#[test]
+fn every_problem_is_reported_at_once_with_its_key() {
+    let found = keys(
+        r#"
+        data_dir = 7
+        colour = "red"
+        [grpc]
+        listen = "here"
+        key = ""
+        client_ca = "ca.pem"
+        client_crl = "crl.pem"
+        ports = 3
+        [log]
+        format = "xml"
+        [limits]
+        ring_bytes = "64MB"
+        heartbeat = "0s"
+        handshakes = -1
+        [webhooks]
+        url = "x"
+        "#,
+    );
+    assert_eq!(
+        found,
+        [
+            "data_dir",
+            "grpc.listen",
+            "grpc.cert",
+            "grpc.key",
+            "grpc.ports",
+            "log.format",
+            "limits.handshakes",
+            "limits.ring_bytes",
+            "limits.heartbeat",
+            "colour",
+            "webhooks",
+        ]
+    );
+}
+
+#[test]
+fn an_unknown_key_is_refused_and_the_known_ones_are_named() {
+    let found = problems(&format!("{LEAST}\n[http]\nlisten_on = \"127.0.0.1:1\"\n"));
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].0, "http.listen_on");
+    assert!(found[0].1.contains("the keys here are listen"), "{}", found[0].1);
+}
+
+#[test]
+fn a_value_out_of_bounds_is_answered_with_the_bounds() {
+    let found = problems(&format!("{LEAST}\n[limits]\nheartbeat = \"1h\"\n"));
+    assert_eq!(found, [("limits.heartbeat".to_owned(), "is 1h; choose from 1s to 5m".to_owned())]);
+}
+
+#[test]
+fn a_missing_data_dir_is_one_problem_that_says_what_to_write() {
+    let found = problems(&LEAST.replace("data_dir = \"data\"", ""));
+    assert_eq!(found, [("data_dir".to_owned(), "is missing; write the path of the store's directory".to_owned())]);
+}
+
+#[test]
+fn two_listeners_on_one_address_are_refused() {
+    let text = LEAST.replace("[grpc]", "[grpc]\nlisten = \"127.0.0.1:7443\"") + "[http]\nlisten = \"127.0.0.1:7443\"\n";
+    assert_eq!(keys(&text), ["http.listen"]);
+    assert!(read(&text.replace(":7443", ":0")).is_ok());
+}
+
+#[test]
+fn the_environment_stands_over_the_file() {
+    let variable = |name: &str| match name {
+        "LUYTRE_GRPC_LISTEN" => Some("127.0.0.1:1234".to_owned()),
+        "LUYTRE_LOG_FORMAT" => Some("json".to_owned()),
+        "LUYTRE_DATA_DIR" => Some("/srv/luytre".to_owned()),
+        _ => None,
+    };
+    let config = Config::read(LEAST, Path::new("/etc/luytre/hub.toml"), &variable).unwrap();
+    assert_eq!(config.grpc.listen.port(), 1234);
+    assert_eq!(config.log.format, LogFormat::Json);
+    assert_eq!(config.data_dir, Path::new("/srv/luytre"));
+}
+
+#[test]
+fn a_trust_domain_and_a_filter_are_checked_before_the_hub_starts() {
+    let text = format!("trust_domain = \"Hanoi\"\n{LEAST}\n[log]\nfilter = \"luytre=loud\"\n");
+    assert_eq!(keys(&text), ["trust_domain", "log.filter"]);
+}
+
+#[test]
+fn a_socket_path_that_linux_would_cut_is_refused() {
+    let text = format!("admin_socket = \"/{}\"\n{LEAST}", "a".repeat(MAX_SOCKET_PATH_BYTES));
+    assert_eq!(keys(&text), ["admin_socket"]);
+}
+
+#[test]
+fn a_syntax_error_says_where_it_is() {
+    let error = read("data_dir = [").unwrap_err();
+    assert!(matches!(error, Error::Syntax { .. }));
+    assert!(error.to_string().contains("line 1"), "{error}");
+}
+
+#[test]
+fn sizes_and_spans_reach_the_limits() {
+    let limits = read(&format!("{LEAST}\n[limits]\nring_bytes = \"2MiB\"\ndrain_deadline = \"500ms\"\n")).unwrap().limits;
+    assert_eq!(limits.ring_bytes, Size(2 << 20));
+    assert_eq!(limits.drain_deadline, Span(Duration::from_millis(500)));
+}
+
+#[test]
+fn a_private_key_that_others_can_read_is_refused_with_the_fix() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = read(LEAST).unwrap();
+    config.data_dir = dir.path().to_owned();
+    for (name, mode) in [("cert", 0o644), ("key", 0o640), ("ca", 0o644), ("crl", 0o644)] {
+        files::write_new(&dir.path().join(name), b"x", mode).unwrap();
+    }
+    config.grpc.cert = dir.path().join("cert");
+    config.grpc.key = dir.path().join("key");
+    config.grpc.client_ca = dir.path().join("ca");
+    config.grpc.client_crl = dir.path().join("crl");
+    let found = config.file_problems();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].problem.contains("chmod 600"), "{}", found[0]);
+    fs::set_permissions(&config.grpc.key, fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(config.file_problems(), []);
+}

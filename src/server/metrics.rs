@@ -1,0 +1,189 @@
+//! Decides what is counted and where it is read: plain numbers of the hub, its
+//! connections and its certificates, gathered at the moment they are asked.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+use super::connections::Connections;
+use super::handshake::Refused;
+use super::sever::Cause;
+use crate::base::clock::{Clock, Timestamp};
+use crate::hub::{Hub, Statistics};
+use crate::pki::tls::Snapshot;
+use crate::rpc::Metrics;
+
+/// The registry of one hub; `docs/metrics.md` lists what is in it.
+#[must_use]
+pub fn registry(
+    hub: &Arc<Hub>,
+    rpc: &Metrics,
+    connections: &Arc<Connections>,
+    snapshot: &Arc<ArcSwap<Snapshot>>,
+    clock: &Arc<dyn Clock>,
+) -> Registry {
+    let mut registry = Registry::default();
+    let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+    registry.register("luytre_build", "Version of the running hub", build);
+    rpc.register(&mut registry);
+    registry.register_collector(Box::new(Gatherer {
+        hub: Arc::clone(hub),
+        connections: Arc::clone(connections),
+        snapshot: Arc::clone(snapshot),
+        clock: Arc::clone(clock),
+        started: clock.now(),
+    }));
+    registry
+}
+
+/// Where the numbers are gathered from.
+struct Gatherer {
+    hub: Arc<Hub>,
+    connections: Arc<Connections>,
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    clock: Arc<dyn Clock>,
+    started: Timestamp,
+}
+
+impl fmt::Debug for Gatherer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Gatherer")
+    }
+}
+
+impl Collector for Gatherer {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut sheet = Sheet(encoder);
+        sheet.gauge("luytre_start_time_seconds", "When the hub started, Unix time", self.started.as_seconds())?;
+        self.certificates(&mut sheet)?;
+        self.connections(&mut sheet)?;
+        self.hub(&mut sheet)
+    }
+}
+
+impl Gatherer {
+    fn certificates(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        let snapshot = self.snapshot.load();
+        let now = self.clock.now();
+        sheet.gauge("luytre_tls_epoch", "Number of the TLS configuration in force", snapshot.epoch())?;
+        let not_after = snapshot.server_not_after();
+        sheet.gauge(
+            "luytre_tls_server_certificate_not_after_seconds",
+            "When the hub's certificate expires, Unix time",
+            not_after.as_seconds(),
+        )?;
+        sheet.gauge(
+            "luytre_tls_server_certificate_ttl_seconds",
+            "Seconds until the hub's certificate expires, 0 once it has",
+            not_after.since(now).as_secs(),
+        )?;
+        if let Some(next_update) = snapshot.revocation_next_update() {
+            sheet.gauge(
+                "luytre_tls_revocation_list_not_after_seconds",
+                "When the first revocation list runs out and handshakes fail, Unix time",
+                next_update.as_seconds(),
+            )?;
+            sheet.gauge(
+                "luytre_tls_revocation_list_ttl_seconds",
+                "Seconds until the first revocation list runs out, 0 once it has",
+                next_update.since(now).as_secs(),
+            )?;
+        }
+        let revoked = snapshot.revoked();
+        sheet.gauge("luytre_tls_revoked_certificates", "Certificates on the revocation lists", count(revoked))
+    }
+
+    fn connections(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        let (connections, counters) = (&self.connections, self.connections.counters());
+        sheet.gauge("luytre_connections_live", "Connections being served", count(connections.live()))?;
+        sheet.gauge(
+            "luytre_connections_open",
+            "Connections in all, those at the handshake included",
+            count(connections.total()),
+        )?;
+        sheet.counter("luytre_connections_accepted", "TCP connections accepted", counters.accepted())?;
+        sheet.counter("luytre_connections_served", "Connections whose handshake succeeded", counters.served())?;
+        sheet.counter("luytre_accept_errors", "Failures to accept a connection", counters.accept_errors())?;
+        let refused = Refused::ALL.map(|reason| (reason.as_str(), counters.refused(reason)));
+        sheet.counters("luytre_connections_refused", "Connections refused, by reason", "reason", &refused)?;
+        let ended = Cause::ALL.map(|cause| (cause.as_str(), counters.ended(cause)));
+        sheet.counters("luytre_connections_ended", "Connections that the hub ended, by cause", "cause", &ended)
+    }
+
+    fn hub(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        let Statistics {
+            commits,
+            commit_micros,
+            items,
+            delivered,
+            subscribers,
+            catch_ups,
+            ring_bytes,
+            waiting_requests,
+            audience_classes,
+            values_estimate,
+            table_bytes,
+            read_only,
+        } = self.hub.statistics();
+        let read_only = u64::from(read_only);
+        sheet.gauge("luytre_store_read_only", "1 once a failed write made the store read-only", read_only)?;
+        sheet.counter("luytre_store_commits", "Commits, each a group of requests with one sync", commits)?;
+        let waited = Duration::from_micros(commit_micros);
+        sheet.seconds("luytre_store_commit_seconds", "Time spent in commits", waited)?;
+        sheet.counter("luytre_items_written", "Indicators, revocations and sightings written", items)?;
+        sheet.counter("luytre_events_delivered", "Events delivered to subscribers", delivered)?;
+        sheet.gauge("luytre_subscribers", "Subscriptions open now", subscribers)?;
+        sheet.counter(
+            "luytre_subscriber_catch_ups",
+            "Times that a subscriber was too slow for the ring and read from the store",
+            catch_ups,
+        )?;
+        sheet.gauge("luytre_ring_bytes", "Memory that the newest events take", ring_bytes)?;
+        sheet.gauge("luytre_writer_waiting_requests", "Requests that wait to be written", waiting_requests)?;
+        sheet.gauge("luytre_audience_classes", "Different audiences known", audience_classes)?;
+        sheet.gauge("luytre_values_estimate", "Values known, as the store estimates", values_estimate)?;
+        sheet.gauge("luytre_store_table_bytes", "Bytes of the store's table files", table_bytes)
+    }
+}
+
+/// What a scrape is written to.
+struct Sheet<'a>(DescriptorEncoder<'a>);
+
+impl Sheet<'_> {
+    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+        gauge.encode(self.of(name, help, MetricType::Gauge)?)
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        ConstCounter::new(value).encode(self.of(name, help, MetricType::Counter)?)
+    }
+
+    fn seconds(&mut self, name: &str, help: &str, value: Duration) -> fmt::Result {
+        ConstCounter::new(value.as_secs_f64()).encode(self.of(name, help, MetricType::Counter)?)
+    }
+
+    fn counters(&mut self, name: &str, help: &str, label: &str, values: &[(&str, u64)]) -> fmt::Result {
+        let mut family = self.of(name, help, MetricType::Counter)?;
+        values.iter().try_for_each(|&(of, value)| {
+            ConstCounter::new(value).encode(family.encode_family(&[(label, of)])?)
+        })
+    }
+
+    fn of<'s>(&'s mut self, name: &'s str, help: &str, kind: MetricType) -> Result<MetricEncoder<'s>, fmt::Error> {
+        self.0.encode_descriptor(name, help, None, kind)
+    }
+}
+
+fn count(of: usize) -> u64 {
+    u64::try_from(of).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,217 @@
+//! Decides in which order a hub starts, and in which it stops: whoever could
+//! be promised something by a part learns first that the part will go.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::config::{Config, Limits};
+use super::listener::{self, Drained, Listener};
+use super::{Error, Ready, descriptors, health, metrics, tls};
+use crate::admin::{Admin, OperatorSocket};
+use crate::base::clock::{Clock, SystemClock};
+use crate::base::tasks;
+use crate::hub::{Hub, Options};
+use crate::pki::tls::Snapshot;
+use crate::rpc::{Face, Metrics};
+
+/// How long what is left may take once the drain deadline has passed.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// The sockets of a hub, bound.
+#[derive(Debug)]
+pub struct Sockets {
+    /// Where agencies connect.
+    pub grpc: TcpListener,
+    /// Where metrics and health are read.
+    pub http: TcpListener,
+}
+
+impl Sockets {
+    /// Binds the addresses that the configuration names.
+    ///
+    /// # Errors
+    /// [`Error::Listen`].
+    pub async fn bind(config: &Config) -> Result<Self, Error> {
+        let bind = async |key, address| {
+            TcpListener::bind(address).await.map_err(|source| Error::Listen { key, address, source })
+        };
+        Ok(Self {
+            grpc: bind("grpc.listen", config.grpc.listen).await?,
+            http: bind("http.listen", config.http.listen).await?,
+        })
+    }
+}
+
+/// A hub, put together and ready to serve.
+pub struct Assembly {
+    config: Config,
+    hub: Arc<Hub>,
+    face: Face,
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    rpc: Metrics,
+    machine: Arc<dyn Clock>,
+}
+
+impl fmt::Debug for Assembly {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Assembly").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Assembly {
+    /// Opens the store and reads the certificates. `calendar` is the hub's
+    /// clock; certificates are held against the machine's. Blocks.
+    ///
+    /// # Errors
+    /// What is wrong with the store or the certificates.
+    pub fn open(config: Config, calendar: Arc<dyn Clock>) -> Result<Self, Error> {
+        descriptors::raise();
+        let limits = &config.limits;
+        let hub = Hub::open(Options {
+            data_dir: config.data_dir.clone(),
+            clock: calendar,
+            block_cache_bytes: bytes(limits.block_cache_bytes.0),
+            ring_bytes: bytes(limits.ring_bytes.0),
+            heartbeat: limits.heartbeat.0,
+            max_subscriptions_per_org: limits.subscriptions_per_organisation,
+            ..Options::default()
+        })?;
+        if let Some(path) = &config.ready_file {
+            // Left by a hub that was killed, for the directory is ours: it
+            // would say that this one serves already.
+            Ready::withdraw(path);
+        }
+        let store = hub.trust_domain();
+        if let Some(config) = config.trust_domain.as_deref().filter(|&config| config != store) {
+            return Err(Error::TrustDomain { store: store.to_owned(), config: config.to_owned() });
+        }
+        let machine = SystemClock::shared();
+        let snapshot = tls::load(&config.grpc, store, 1, &machine)?;
+        let rpc = Metrics::default();
+        let face = Face::new(Arc::clone(&hub), rpc.clone(), limits.call_deadline.0)?;
+        Ok(Self { hub, face, snapshot: Arc::new(ArcSwap::from_pointee(snapshot)), rpc, machine, config })
+    }
+}
+
+/// Serves until `shutdown`, then drains and closes; returns when all is down.
+/// Every move of `reload` reads the certificates anew.
+///
+/// # Errors
+/// Why it could not start, or what broke.
+pub async fn serve(
+    assembly: Assembly,
+    sockets: Sockets,
+    shutdown: CancellationToken,
+    reload: watch::Receiver<u64>,
+) -> Result<(), Error> {
+    let Assembly { config, hub, face, snapshot, rpc, machine } = assembly;
+    let operator = match OperatorSocket::bind(&config.admin_socket) {
+        Ok(operator) => operator,
+        Err(error) => {
+            hub.close().await;
+            return Err(error.into());
+        }
+    };
+    let ready = Ready {
+        pid: std::process::id(),
+        grpc: sockets.grpc.local_addr()?,
+        http: sockets.http.local_addr()?,
+    };
+    let stopping = CancellationToken::new();
+    let closed = CancellationToken::new();
+
+    let listener =
+        Listener::new(sockets.grpc, Arc::clone(&snapshot), face.clone(), limits(&config.limits), Arc::clone(&machine));
+    let connections = listener.connections();
+    let registry = metrics::registry(&hub, &rpc, &connections, &snapshot, &machine);
+
+    let operator = tasks::spawn("operator", operator.serve(Arc::clone(&hub), closed.clone().cancelled_owned()));
+    let admin = Admin::new(Arc::clone(&hub), Arc::new(registry), stopping.clone()).router();
+    let admin = axum::serve(sockets.http, admin).with_graceful_shutdown(closed.clone().cancelled_owned());
+    let admin = tasks::spawn("admin", admin.into_future());
+    let health = tasks::spawn("health", health::follow(Arc::clone(&hub), face.clone(), stopping.clone()));
+    let follow = tls::follow(config.grpc.clone(), snapshot, machine, Arc::clone(&connections), reload, stopping.clone());
+    let follow = tasks::spawn("certificates", follow);
+    let drain = CancellationToken::new();
+    let mut served = tasks::spawn("listener", listener.run(drain.clone()));
+
+    let mut outcome = Ok(());
+    if let Some(path) = &config.ready_file {
+        outcome = ready.write(path).map_err(|source| Error::Ready { path: path.clone(), source });
+    }
+    if outcome.is_ok() {
+        tracing::info!(grpc = %ready.grpc, http = %ready.http, trust_domain = hub.trust_domain(), "serving");
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            // Before anyone asked for it: nobody is served any more.
+            _ = &mut served => outcome = Err(Error::ListenerFailed),
+        }
+    }
+
+    // In this order: the load balancer and the clients hear first, streams get
+    // their last token, connections their GOAWAY; the store closes when nobody
+    // can ask it any more, and the admin face, red all along, goes last.
+    tracing::info!(deadline = %config.limits.drain_deadline, connections = connections.live(), "draining");
+    stopping.cancel();
+    let deadline = config.limits.drain_deadline.0 + LAST_WORDS;
+    in_time("health", deadline, health).await;
+    in_time("certificates", deadline, follow).await;
+    hub.begin_drain();
+    drain.cancel();
+    let cut = match outcome {
+        Err(Error::ListenerFailed) => 0,
+        _ => in_time("listener", deadline, served).await.map_or(0, |Drained { cut }| cut),
+    };
+    in_time("streams", LAST_WORDS, tasks::spawn("streams", async move { face.drained().await })).await;
+    hub.close().await;
+    closed.cancel();
+    in_time("operator", LAST_WORDS, operator).await;
+    in_time("admin", LAST_WORDS, admin).await;
+    if let Some(path) = &config.ready_file {
+        Ready::withdraw(path);
+    }
+    tracing::info!(connections_cut = cut, "stopped");
+    outcome
+}
+
+/// Waits for `task` to end, at most `patience`, then ends it.
+async fn in_time<T>(name: &'static str, patience: Duration, mut task: JoinHandle<T>) -> Option<T> {
+    match tokio::time::timeout(patience, &mut task).await {
+        Ok(Ok(ended)) => Some(ended),
+        Ok(Err(error)) => {
+            tracing::error!(name, %error, "a part of the hub failed");
+            None
+        }
+        Err(_) => {
+            task.abort();
+            tracing::warn!(name, "a part of the hub did not end in time");
+            None
+        }
+    }
+}
+
+fn limits(limits: &Limits) -> listener::Limits {
+    listener::Limits {
+        handshake_deadline: limits.handshake_timeout.0,
+        max_handshakes: limits.handshakes,
+        max_handshakes_per_source: limits.handshakes_per_source,
+        max_connections: limits.connections,
+        max_connections_per_source: limits.connections_per_source,
+        max_concurrent_streams: limits.streams_per_connection,
+        max_age: Some(limits.connection_age.0),
+        drain_deadline: limits.drain_deadline.0,
+        ..listener::Limits::default()
+    }
+}
+
+/// A size of the configuration in memory; bounded there well below any limit.
+fn bytes(size: u64) -> usize {
+    usize::try_from(size).unwrap_or(usize::MAX)
+}
