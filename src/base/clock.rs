@@ -46,9 +46,7 @@ impl Timestamp {
     /// Microseconds past the last whole second.
     #[must_use]
     pub const fn subsec_micros(self) -> u32 {
-        #[expect(clippy::cast_possible_truncation, reason = "below one million")]
-        let micros = (self.0 % 1_000_000) as u32;
-        micros
+        (self.0 % 1_000_000) as u32
     }
 
     /// This moment moved forward, cut to the year 9999.

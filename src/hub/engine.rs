@@ -178,7 +178,7 @@ impl Hub {
     }
 
     fn today(&self) -> Date {
-        self.now().to_offset().to_offset(time::macros::offset!(+7)).date()
+        self.now().day()
     }
 
     /// Who the holder of a verified certificate is, with his roles of today.

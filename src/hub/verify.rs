@@ -2,7 +2,7 @@
 //! again into an empty store beside it, and both must agree, byte for byte in
 //! log, values, latest and directory, and by content in postings.
 
-use std::{fmt, fs};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ const MAX_TOLD: usize = 20;
 const GROUP_ENTRIES: usize = 256;
 
 /// What a verification found.
-#[derive(Debug, Clone, Default, serde::Serialize)]
+#[derive(Debug, Clone, Default)]
 pub struct VerifyReport {
     /// Entries applied.
     pub entries: u64,
@@ -58,17 +58,6 @@ impl VerifyReport {
         if self.differences.len() < MAX_TOLD {
             self.differences.push(what());
         }
-    }
-}
-
-impl fmt::Display for VerifyReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} entries, {} items, state digest {}", self.entries, self.items, self.digest)?;
-        if self.is_clean() {
-            return f.write_str("\nclean: the state is what the log says");
-        }
-        write!(f, "\n{} differences between log and state:", self.difference_count)?;
-        self.differences.iter().try_for_each(|difference| write!(f, "\n  {difference}"))
     }
 }
 

@@ -2,6 +2,7 @@
 //! be promised something by a part learns first that the part will go.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -124,61 +125,91 @@ pub async fn serve(
         grpc: sockets.grpc.local_addr()?,
         http: sockets.http.local_addr()?,
     };
-    let stopping = CancellationToken::new();
-    let closed = CancellationToken::new();
-
+    let (stopping, drain, closed) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
     let listener =
         Listener::new(sockets.grpc, Arc::clone(&snapshot), face.clone(), limits(&config.limits), Arc::clone(&machine));
     let connections = listener.connections();
-    let registry = metrics::registry(&hub, &rpc, &connections, &snapshot, &machine);
-
-    let operator = tasks::spawn("operator", operator.serve(Arc::clone(&hub), closed.clone().cancelled_owned()));
-    let admin = Admin::new(Arc::clone(&hub), Arc::new(registry), stopping.clone()).router();
+    let registry = Arc::new(metrics::registry(&hub, &rpc, &connections, &snapshot, &machine));
+    let admin = Admin::new(Arc::clone(&hub), registry, stopping.clone()).router();
     let admin = axum::serve(sockets.http, admin).with_graceful_shutdown(closed.clone().cancelled_owned());
-    let admin = tasks::spawn("admin", admin.into_future());
-    let health = tasks::spawn("health", health::follow(Arc::clone(&hub), face.clone(), stopping.clone()));
-    let follow = tls::follow(config.grpc.clone(), snapshot, machine, Arc::clone(&connections), reload, stopping.clone());
-    let follow = tasks::spawn("certificates", follow);
-    let drain = CancellationToken::new();
+    let follow = tls::follow(config.grpc.clone(), snapshot, machine, connections, reload, stopping.clone());
+    let health = health::follow(Arc::clone(&hub), face.clone(), stopping.clone());
+    let operator = operator.serve(Arc::clone(&hub), closed.clone().cancelled_owned());
     let mut served = tasks::spawn("listener", listener.run(drain.clone()));
+    let parts = Parts {
+        admin: tasks::spawn("admin", admin.into_future()),
+        operator: tasks::spawn("operator", operator),
+        health: tasks::spawn("health", health),
+        follow: tasks::spawn("certificates", follow),
+        patience: config.limits.drain_deadline.0 + LAST_WORDS,
+        hub,
+        face,
+        stopping,
+        drain,
+        closed,
+    };
 
     let mut outcome = Ok(());
     if let Some(path) = &config.ready_file {
         outcome = ready.write(path).map_err(|source| Error::Ready { path: path.clone(), source });
     }
     if outcome.is_ok() {
-        tracing::info!(grpc = %ready.grpc, http = %ready.http, trust_domain = hub.trust_domain(), "serving");
+        tracing::info!(grpc = %ready.grpc, http = %ready.http, trust_domain = parts.hub.trust_domain(), "serving");
         tokio::select! {
             () = shutdown.cancelled() => {}
             // Before anyone asked for it: nobody is served any more.
             _ = &mut served => outcome = Err(Error::ListenerFailed),
         }
     }
-
-    // In this order: the load balancer and the clients hear first, streams get
-    // their last token, connections their GOAWAY; the store closes when nobody
-    // can ask it any more, and the admin face, red all along, goes last.
-    tracing::info!(deadline = %config.limits.drain_deadline, connections = connections.live(), "draining");
-    stopping.cancel();
-    let deadline = config.limits.drain_deadline.0 + LAST_WORDS;
-    in_time("health", deadline, health).await;
-    in_time("certificates", deadline, follow).await;
-    hub.begin_drain();
-    drain.cancel();
-    let cut = match outcome {
-        Err(Error::ListenerFailed) => 0,
-        _ => in_time("listener", deadline, served).await.map_or(0, |Drained { cut }| cut),
-    };
-    in_time("streams", LAST_WORDS, tasks::spawn("streams", async move { face.drained().await })).await;
-    hub.close().await;
-    closed.cancel();
-    in_time("operator", LAST_WORDS, operator).await;
-    in_time("admin", LAST_WORDS, admin).await;
+    tracing::info!(deadline = %config.limits.drain_deadline, "draining");
+    let served = (!matches!(outcome, Err(Error::ListenerFailed))).then_some(served);
+    let cut = parts.stop(served).await;
     if let Some(path) = &config.ready_file {
         Ready::withdraw(path);
     }
     tracing::info!(connections_cut = cut, "stopped");
     outcome
+}
+
+/// What runs beside the listener, and what tells it to end.
+struct Parts {
+    hub: Arc<Hub>,
+    face: Face,
+    stopping: CancellationToken,
+    drain: CancellationToken,
+    closed: CancellationToken,
+    health: JoinHandle<()>,
+    follow: JoinHandle<()>,
+    operator: JoinHandle<io::Result<()>>,
+    admin: JoinHandle<io::Result<()>>,
+    patience: Duration,
+}
+
+impl Parts {
+    /// Takes everything down; returns how many connections were cut.
+    ///
+    /// In this order: the load balancer and the clients hear first, streams
+    /// get their last token, connections their GOAWAY; the store closes when
+    /// nobody can ask it any more, and the admin face, red all along, goes
+    /// last.
+    async fn stop(self, served: Option<JoinHandle<Drained>>) -> usize {
+        let Self { hub, face, stopping, drain, closed, health, follow, operator, admin, patience } = self;
+        stopping.cancel();
+        in_time("health", patience, health).await;
+        in_time("certificates", patience, follow).await;
+        hub.begin_drain();
+        drain.cancel();
+        let cut = match served {
+            Some(served) => in_time("listener", patience, served).await.map_or(0, |Drained { cut }| cut),
+            None => 0,
+        };
+        in_time("streams", LAST_WORDS, tasks::spawn("streams", async move { face.drained().await })).await;
+        hub.close().await;
+        closed.cancel();
+        in_time("operator", LAST_WORDS, operator).await;
+        in_time("admin", LAST_WORDS, admin).await;
+        cut
+    }
 }
 
 /// Waits for `task` to end, at most `patience`, then ends it.
