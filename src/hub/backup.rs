@@ -107,8 +107,15 @@ pub fn restore(from: &Path, to: &Path, clock: &dyn Clock) -> Result<RestoreRepor
     for entry in fs::read_dir(from).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         if entry.file_type().map_err(failed)?.is_file() {
-            fs::copy(entry.path(), to.join(entry.file_name())).map_err(failed)?;
+            let copy = to.join(entry.file_name());
+            fs::copy(entry.path(), &copy).map_err(failed)?;
+            // The engine takes every file but its log's tail for durable.
+            File::open(&copy).and_then(|file| file.sync_all()).map_err(failed)?;
         }
+    }
+    let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    for directory in [to, parent] {
+        File::open(directory).and_then(|file| file.sync_all()).map_err(failed)?;
     }
     let store = Store::open(to, &Tuning::default())?;
     let told = |error: Error| db::Error::Corrupt { what: "backup", at: error.to_string() };

@@ -24,6 +24,12 @@ use super::error::{Error, Reason};
 /// The first entry's number.
 pub const FIRST: Seq = Seq::new(1, 1);
 
+/// How many epochs a restore draws the next one from; leaves room for some
+/// 500 restores of one log.
+const EPOCH_STEPS: u64 = 64;
+/// How many counters a restore draws the next one from.
+const COUNTER_STEPS: u64 = 1 << 28;
+
 /// What the first entry says.
 #[derive(Debug)]
 pub struct Genesis {
@@ -108,7 +114,12 @@ pub fn begin_epoch(store: &Store, last: Seq, time: Timestamp) -> Result<Seq, Err
     if last.epoch() >= MAX_EPOCH {
         return Err(Error::new(Reason::InternalError, "this log has been restored too often"));
     }
-    let next = Seq::new(last.epoch() + 1, last.counter() + 1);
+    // The same backup may be restored twice, and each life must number its
+    // entries apart from the other: the next epoch and counter are drawn.
+    let drawn = random::u64();
+    let step = u16::try_from(drawn % EPOCH_STEPS).unwrap_or_default();
+    let epoch = last.epoch().saturating_add(1 + step).min(MAX_EPOCH);
+    let next = Seq::new(epoch, last.counter() + 1 + (drawn >> 32) % COUNTER_STEPS);
     let header = proto::EntryHeader {
         time: time.as_micros(),
         change: Some(Change::EpochBegin(proto::EpochBegin { previous_last_seq: last.raw() })),

@@ -315,17 +315,35 @@ fn resolve(shared: &Shared, org: &OrgSlug, start: &Start, purpose: Use<'_>) -> R
     }
 }
 
-/// A position that this history still has: not ahead of the log, not past
-/// the end of an epoch that a restore ended earlier.
+/// A position of this history: not ahead of the log, not past the end of an
+/// epoch that a restore ended, not of another life of a backup that was
+/// restored more than once.
 fn check_position(shared: &Shared, position: Position) -> Result<Position, Error> {
-    let committed = shared.tail.committed();
-    let epoch = position.seq().epoch();
-    let ended = shared.fences.iter().find(|fence| fence.epoch() == epoch);
-    if position > committed || ended.is_some_and(|fence| position > fence.end()) {
-        return Err(Error::new(
-            Reason::ResumeTokenExpired,
-            "the hub was restored from a backup made before this token; start at EARLIEST or at a time before the restore, and drop what you already have by event_id",
-        ));
+    let (committed, epoch) = (shared.tail.committed(), position.seq().epoch());
+    let holds = position == Position::ZERO
+        || if epoch == committed.seq().epoch() {
+            position >= epoch_begin(shared)? && position <= committed
+        } else {
+            shared.fences.iter().any(|fence| fence.epoch() == epoch && position <= fence.end())
+        };
+    if holds {
+        return Ok(position);
     }
-    Ok(position)
+    Err(Error::new(
+        Reason::ResumeTokenExpired,
+        "the hub was restored from a backup made before this token; start at EARLIEST or at a time before the restore, and drop what you already have by event_id",
+    ))
+}
+
+/// Where the present epoch began.
+fn epoch_begin(shared: &Shared) -> Result<Position, Error> {
+    let Some(fence) = shared.fences.last() else { return Ok(Position::ZERO) };
+    let mut scan = shared.store.scan(fence.end()).map_err(store_error)?;
+    while let Some((first, _)) = scan.peek().map_err(store_error)? {
+        if first > fence.end() {
+            return Ok(first);
+        }
+        scan.advance();
+    }
+    Ok(shared.tail.committed())
 }

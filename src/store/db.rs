@@ -331,6 +331,11 @@ fn open_error(path: &Path, error: rocksdb::Error) -> Error {
     }
     if error.kind() == rocksdb::ErrorKind::Corruption {
         if let Some(tail) = super::repair::damaged_wal(path) {
+            if let Some(after) = tail.valid_after {
+                // What follows was acknowledged: nothing may be cut.
+                let at = format!("{} byte {}, before valid records at byte {after}", tail.path.display(), tail.offset);
+                return Error::Corrupt { what: "write-ahead log", at };
+            }
             return Error::DamagedTail {
                 path: tail.path,
                 detail: format!("at byte {} of {}: {text}", tail.offset, tail.length),
