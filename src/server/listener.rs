@@ -259,11 +259,8 @@ where
         place.register(&shaken.identity, shaken.ends, &end);
         // Registered first, checked second: a revocation that lands between
         // the handshake and here is found by one of the two.
-        let standing = self.snapshot.load().standing(
-            &shaken.identity.certificate_id(),
-            shaken.ends,
-            self.clock.now(),
-        );
+        let standing =
+            self.snapshot.load().standing(&shaken.identity.certificate_id(), shaken.ends, self.clock.now());
         match standing {
             Standing::Good => {}
             Standing::Revoked => drop(self.connections.end(&end, Cause::Revoked)),
@@ -331,7 +328,8 @@ where
         let mut first_call = pin!(sleep(limits.first_call));
         let mut age = pin!(maybe(limits.max_age.map(jittered)));
         let mut close = pin!(maybe(None));
-        let (mut draining, mut aged, mut ended, mut first_checked, mut expiry_seen) = (false, false, false, false, false);
+        let (mut draining, mut aged, mut ended, mut first_checked, mut expiry_seen) =
+            (false, false, false, false, false);
         loop {
             tokio::select! {
                 biased;

@@ -1,14 +1,22 @@
-//! Promises that hold across modules, in one binary because linking is slow.
+//! The promises of the hub, tested from outside: one file per promise, the
+//! real binaries, real certificates, real disks and broken ones.
+
 #![allow(
+    missing_docs,
+    unreachable_pub,
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::panic,
     clippy::indexing_slicing,
-    clippy::disallowed_methods,
-    clippy::print_stderr,
+    clippy::panic,
+    clippy::unreachable,
     clippy::print_stdout,
-    reason = "a test that fails should say where, and helpers here are not covered by the keys in clippy.toml"
+    clippy::print_stderr,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_lossless,
+    clippy::disallowed_methods,
+    clippy::large_futures,
+    reason = "in a test a panic is the report, and the bans guard the hub"
 )]
-#![allow(unreachable_pub, missing_debug_implementations, reason = "nothing outside this binary uses it")]
 
 mod tls;
