@@ -147,11 +147,6 @@ impl Connections {
             + self.end_where(Cause::Expired, |live| standing(live) == Standing::Expired)
     }
 
-    /// Ends every connection; returns how many.
-    pub fn end_all(&self, cause: Cause) -> usize {
-        self.end_where(cause, |_| true)
-    }
-
     fn end_where(&self, cause: Cause, chosen: impl Fn(&Live) -> bool) -> usize {
         // Ended outside the lock: waking a task may drop it, and with it a
         // place in this very table.
