@@ -155,10 +155,13 @@ pub fn run(args: Args) -> Result<(), Error> {
 /// As [`run`].
 pub fn run_to(args: Args, talk: &mut dyn Write, now: Timestamp) -> Result<(), Error> {
     match args.command {
-        Command::Init { place, trust_domain, crl_days } => init(&place.dir, &trust_domain, days(crl_days), talk, now),
+        Command::Init { place, trust_domain, crl_days } => {
+            init(&place.dir, &trust_domain, days(crl_days), talk, now)
+        }
         Command::Issue { place, leaf } => issue_leaf(&place.dir, leaf, talk, now),
         Command::Revoke { place, serial, crl_days } => {
-            let list = Directory::open(&place.dir)?.sign_revocation_list(Some(&serial), now, days(crl_days))?;
+            let list =
+                Directory::open(&place.dir)?.sign_revocation_list(Some(&serial), now, days(crl_days))?;
             writeln!(talk, "revoked {serial}; {} certificates are revoked in all", list.revoked.len())?;
             tell_list(&place.dir, list.next_update, talk)
         }
@@ -186,7 +189,12 @@ fn init(
     writeln!(talk, "made the authorities of trust domain {trust_domain} in {at}")?;
     writeln!(talk, "  {at}/{}  give this to every client", directory::SERVER_CA)?;
     writeln!(talk, "  {at}/{}  the hub trusts this", directory::CLIENT_CA)?;
-    writeln!(talk, "  {at}/{} the hub reads this; due again {}", directory::CLIENT_CRL, now.saturating_add(list_lifetime))?;
+    writeln!(
+        talk,
+        "  {at}/{} the hub reads this; due again {}",
+        directory::CLIENT_CRL,
+        now.saturating_add(list_lifetime)
+    )?;
     writeln!(talk, "next: move {at}/private/*-root.key offline; they sign nothing from day to day")?;
     Ok(())
 }
@@ -208,7 +216,11 @@ fn issue_leaf(dir: &Path, leaf: LeafCommand, talk: &mut dyn Write, now: Timestam
     }
     let usual = if matches!(leaf, Leaf::Server { .. }) { lifetime::SERVER } else { lifetime::CLIENT };
     if asked > usual {
-        writeln!(talk, "note: longer than the usual {} days; renewing often is safer", usual.as_secs() / DAY.as_secs())?;
+        writeln!(
+            talk,
+            "note: longer than the usual {} days; renewing often is safer",
+            usual.as_secs() / DAY.as_secs()
+        )?;
     }
     Ok(())
 }
@@ -233,7 +245,8 @@ fn tell_list(dir: &Path, next_update: Timestamp, talk: &mut dyn Write) -> Result
 
 fn show(path: &Path, talk: &mut dyn Write, now: Timestamp) -> Result<(), Error> {
     let text = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-    let certificates = pem::certificates(&text).map_err(|source| Error::Pem { path: path.to_owned(), source })?;
+    let certificates =
+        pem::certificates(&text).map_err(|source| Error::Pem { path: path.to_owned(), source })?;
     for (index, der) in certificates.iter().enumerate() {
         if index > 0 {
             writeln!(talk)?;
@@ -413,7 +426,8 @@ mod tests {
         assert!(client.contains("clientAuth") && client.contains("2 days left"), "{client}");
         let server = told(&format!("show {dir}/server.pem"));
         assert!(server.contains("hub.example, 192.0.2.7") && server.contains("authority"), "{server}");
-        let expired = at(&format!("show {dir}/soc-an.pem"), SystemClock.now().saturating_add(DAY * 4)).unwrap();
+        let expired =
+            at(&format!("show {dir}/soc-an.pem"), SystemClock.now().saturating_add(DAY * 4)).unwrap();
         assert!(expired.contains("EXPIRED"), "{expired}");
         assert!(at(&format!("show {dir}/soc-an.key"), SystemClock.now()).is_err());
     }
@@ -438,7 +452,8 @@ mod tests {
         assert!(again.to_string().contains("not overwritten"), "{again}");
         let nowhere = at("crl --dir /nonexistent/pki", now).unwrap_err();
         assert!(nowhere.to_string().contains("luytre pki init"), "{nowhere}");
-        let name = at(&format!("issue --dir {dir} client --id spiffe://hub.example/org/SOC/user/an"), now).unwrap_err();
+        let name = at(&format!("issue --dir {dir} client --id spiffe://hub.example/org/SOC/user/an"), now)
+            .unwrap_err();
         assert!(name.to_string().contains("--id"), "{name}");
         let nameless = at(&format!("issue --dir {dir} server"), now).unwrap_err();
         assert!(nameless.to_string().contains("DNS name"), "{nameless}");

@@ -59,7 +59,9 @@ pub enum Error {
         path: PathBuf,
     },
     /// A file name that is not one.
-    #[error("a name holds a-z, 0-9, hyphens, underscores and dots, starts with a letter or digit, and is not one of the directory's own")]
+    #[error(
+        "a name holds a-z, 0-9, hyphens, underscores and dots, starts with a letter or digit, and is not one of the directory's own"
+    )]
     Name,
     /// The trust domain is not one.
     #[error("trust domain: {0}")]
@@ -121,7 +123,12 @@ impl Directory {
     ///
     /// # Errors
     /// If anything is there already, or cannot be written.
-    pub fn init(path: &Path, trust_domain: &str, now: Timestamp, list_lifetime: Duration) -> Result<Self, Error> {
+    pub fn init(
+        path: &Path,
+        trust_domain: &str,
+        now: Timestamp,
+        list_lifetime: Duration,
+    ) -> Result<Self, Error> {
         check_trust_domain(trust_domain).map_err(Error::TrustDomain)?;
         let made = |hierarchy| {
             let root = Authority::root(hierarchy, trust_domain, now, lifetime::ROOT)?;
@@ -147,9 +154,14 @@ impl Directory {
         ] {
             let certificate = pem::encode(Label::Certificate, authority.certificate());
             write_new(&private.join(format!("{name}.pem")), certificate.as_bytes(), PUBLIC_MODE)?;
-            write_new(&private.join(format!("{name}.key")), authority.key().to_pem().as_bytes(), PRIVATE_MODE)?;
+            write_new(
+                &private.join(format!("{name}.key")),
+                authority.key().to_pem().as_bytes(),
+                PRIVATE_MODE,
+            )?;
         }
-        let public = |name: &str, content: String| write_new(&path.join(name), content.as_bytes(), PUBLIC_MODE);
+        let public =
+            |name: &str, content: String| write_new(&path.join(name), content.as_bytes(), PUBLIC_MODE);
         public(SERVER_CA, pem::encode(Label::Certificate, server_root.certificate()))?;
         public(CLIENT_CA, pem::encode(Label::Certificate, client.certificate()))?;
         public(CLIENT_CRL, pem::encode(Label::RevocationList, &list))?;
@@ -189,7 +201,13 @@ impl Directory {
     /// # Errors
     /// If a file of that name exists, the identity is foreign, or nothing could
     /// be signed or written.
-    pub fn issue(&self, leaf: &Leaf, name: &str, now: Timestamp, lifetime: Duration) -> Result<Written, Error> {
+    pub fn issue(
+        &self,
+        leaf: &Leaf,
+        name: &str,
+        now: Timestamp,
+        lifetime: Duration,
+    ) -> Result<Written, Error> {
         let _only = self.lock()?;
         let (certificate, key) = self.leaf_paths(name)?;
         let (authority, holder) = match leaf {
@@ -276,7 +294,9 @@ impl Directory {
     }
 
     fn leaf_paths(&self, name: &str) -> Result<(PathBuf, PathBuf), Error> {
-        let holds = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.'));
+        let holds = name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.'));
         let starts = name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
         let own = [SERVER_CA, CLIENT_CA, CLIENT_CRL].contains(&format!("{name}.pem").as_str());
         if !holds || !starts || own || name.len() > 128 {
@@ -354,7 +374,12 @@ mod tests {
             paths.push(made.path.join(PRIVATE).join(format!("{name}.key")));
         }
         for path in paths {
-            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "{}", path.display());
+            assert_eq!(
+                fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+                0o600,
+                "{}",
+                path.display()
+            );
         }
         assert_eq!(fs::metadata(made.path.join(PRIVATE)).unwrap().permissions().mode() & 0o777, 0o700);
     }
@@ -378,7 +403,10 @@ mod tests {
     fn a_name_cannot_leave_the_directory() {
         let (_dir, made) = made();
         for name in ["../feed", "", ".feed", "a/b", "client-ca", "client-crl", "Feed"] {
-            assert!(matches!(made.issue(&client(), name, SystemClock.now(), DAY), Err(Error::Name)), "{name}");
+            assert!(
+                matches!(made.issue(&client(), name, SystemClock.now(), DAY), Err(Error::Name)),
+                "{name}"
+            );
         }
     }
 
@@ -386,7 +414,10 @@ mod tests {
     fn an_identity_of_another_trust_domain_is_not_issued() {
         let (_dir, made) = made();
         let foreign = Leaf::Client(SpiffeId::parse("spiffe://other.example/org/soc/system/feed").unwrap());
-        assert!(matches!(made.issue(&foreign, "feed", SystemClock.now(), DAY), Err(Error::ForeignIdentity { .. })));
+        assert!(matches!(
+            made.issue(&foreign, "feed", SystemClock.now(), DAY),
+            Err(Error::ForeignIdentity { .. })
+        ));
     }
 
     #[test]

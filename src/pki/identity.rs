@@ -125,7 +125,8 @@ pub fn read_of_any_domain(der: &[u8]) -> Result<Identity, Error> {
     check_leaf(&certificate)?;
     check_key(certificate.public_key())?;
     let spiffe_id = SpiffeId::parse(sole_uri(&certificate)?).map_err(Error::IdentityInvalid)?;
-    let not_after = Timestamp::from_offset(certificate.validity().not_after.to_datetime()).ok_or(Error::Malformed)?;
+    let not_after =
+        Timestamp::from_offset(certificate.validity().not_after.to_datetime()).ok_or(Error::Malformed)?;
     let serial = serial_hex(certificate.raw_serial()).ok_or(Error::Serial)?;
     Ok(Identity { spiffe_id, serial, not_after, issuer: IssuerDigest::of(certificate.issuer().as_raw()) })
 }
@@ -159,16 +160,18 @@ fn check_leaf(certificate: &X509Certificate<'_>) -> Result<(), Error> {
     if usage.is_some_and(|usage| !usage.value.digital_signature() || usage.value.key_cert_sign()) {
         return Err(Error::KeyUsage);
     }
-    let purpose = certificate.extended_key_usage().map_err(|_| Error::Malformed)?.ok_or(Error::Purpose)?.value;
+    let purpose =
+        certificate.extended_key_usage().map_err(|_| Error::Malformed)?.ok_or(Error::Purpose)?.value;
     if purpose.client_auth && !purpose.server_auth && !purpose.any { Ok(()) } else { Err(Error::Purpose) }
 }
 
 fn sole_uri<'a>(certificate: &'a X509Certificate<'_>) -> Result<&'a str, Error> {
     let names = certificate.subject_alternative_name().map_err(|_| Error::Malformed)?;
-    let mut uris = names.into_iter().flat_map(|names| &names.value.general_names).filter_map(|name| match name {
-        GeneralName::URI(uri) => Some(*uri),
-        _ => None,
-    });
+    let mut uris =
+        names.into_iter().flat_map(|names| &names.value.general_names).filter_map(|name| match name {
+            GeneralName::URI(uri) => Some(*uri),
+            _ => None,
+        });
     let first = uris.next().ok_or(Error::IdentityMissing)?;
     match uris.count() {
         0 => Ok(first),

@@ -58,7 +58,9 @@ pub enum Error {
     #[error("the authority's key does not belong to its certificate")]
     KeyMismatch,
     /// The certificate is no authority's.
-    #[error("the certificate is not an authority's, with the right to sign certificates and revocation lists")]
+    #[error(
+        "the certificate is not an authority's, with the right to sign certificates and revocation lists"
+    )]
     NotAuthority,
     /// The authority expired or is not valid yet.
     #[error("the authority is valid from {not_before} to {not_after}, and not now")]
@@ -189,7 +191,12 @@ impl Authority {
     ///
     /// # Errors
     /// If the library refuses.
-    pub fn root(hierarchy: Hierarchy, owner: &str, now: Timestamp, lifetime: Duration) -> Result<Self, Error> {
+    pub fn root(
+        hierarchy: Hierarchy,
+        owner: &str,
+        now: Timestamp,
+        lifetime: Duration,
+    ) -> Result<Self, Error> {
         let key = Key::for_authority()?;
         let name = format!("Luytre {} Root {}", hierarchy.as_str(), digest::hex(&random::bytes::<4>()));
         let params = authority_params(&name, owner, 1, validity(now, lifetime, None)?);
@@ -278,7 +285,9 @@ impl Authority {
         params.distinguished_name = DistinguishedName::new();
         (params.subject_alt_names, params.extended_key_usages) = match leaf {
             Leaf::Server { dns, ip } => (server_names(dns, ip)?, vec![ExtendedKeyUsagePurpose::ServerAuth]),
-            Leaf::Client(id) => (vec![SanType::URI(id.as_str().try_into()?)], vec![ExtendedKeyUsagePurpose::ClientAuth]),
+            Leaf::Client(id) => {
+                (vec![SanType::URI(id.as_str().try_into()?)], vec![ExtendedKeyUsagePurpose::ClientAuth])
+            }
         };
         let certificate = params.signed_by(key.0.expose(), &self.issuer()?)?;
         Ok(Issued { certificate: certificate.der().clone(), key, serial: digest::hex(&serial), not_after })
@@ -379,7 +388,11 @@ fn server_names(dns: &[String], ip: &[IpAddr]) -> Result<Vec<SanType>, Error> {
 
 /// Start and end of what is signed now: backdated, on whole seconds, and never
 /// beyond the authority's own end.
-fn validity(now: Timestamp, lifetime: Duration, by: Option<&Authority>) -> Result<(Timestamp, Timestamp), Error> {
+fn validity(
+    now: Timestamp,
+    lifetime: Duration,
+    by: Option<&Authority>,
+) -> Result<(Timestamp, Timestamp), Error> {
     if lifetime < Duration::from_secs(1) {
         return Err(Error::Lifetime);
     }
@@ -400,7 +413,9 @@ fn validity(now: Timestamp, lifetime: Duration, by: Option<&Authority>) -> Resul
 ///
 /// # Errors
 /// If either lies before 1970 or past the year 9999.
-pub fn validity_of(certificate: &x509_parser::certificate::X509Certificate<'_>) -> Result<(Timestamp, Timestamp), Error> {
+pub fn validity_of(
+    certificate: &x509_parser::certificate::X509Certificate<'_>,
+) -> Result<(Timestamp, Timestamp), Error> {
     let validity = certificate.validity();
     let not_before = Timestamp::from_offset(validity.not_before.to_datetime());
     let not_after = Timestamp::from_offset(validity.not_after.to_datetime());

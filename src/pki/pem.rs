@@ -10,7 +10,9 @@ use crate::base::secret::Secret;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A section is cut short, or its base64 is broken.
-    #[error("{what}: section {section} is cut short or damaged; write the file beside its place and rename it")]
+    #[error(
+        "{what}: section {section} is cut short or damaged; write the file beside its place and rename it"
+    )]
     Damaged {
         /// What was expected.
         what: &'static str,
@@ -112,7 +114,10 @@ fn sections<T: PemObject>(what: &'static str, text: &[u8]) -> Result<Vec<T>, Err
         .enumerate()
         .map(|(index, section)| section.map_err(|_| Error::Damaged { what, section: index + 1 }))
         .collect::<Result<Vec<_>, _>>()?;
-    let opened = text.split(|&byte| byte == b'\n').filter(|line| line.trim_ascii_start().starts_with(b"-----BEGIN ")).count();
+    let opened = text
+        .split(|&byte| byte == b'\n')
+        .filter(|line| line.trim_ascii_start().starts_with(b"-----BEGIN "))
+        .count();
     if opened != all.len() {
         return Err(Error::Foreign { what });
     }

@@ -20,7 +20,9 @@ pub const SKEW: Duration = Duration::from_secs(5 * 60);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Without lists nothing is ever revoked.
-    #[error("there is no revocation list; every authority needs one, even if empty (`luytre pki crl` signs it)")]
+    #[error(
+        "there is no revocation list; every authority needs one, even if empty (`luytre pki crl` signs it)"
+    )]
     None,
     /// An authority without a list rejects all its own clients.
     #[error("authority {authority} has no revocation list; `luytre pki crl` signs one")]
@@ -50,7 +52,9 @@ pub enum Error {
     #[error("a revocation list is not well-formed (RFC 5280, section 5), with a number and a next update")]
     Malformed,
     /// Past its next update.
-    #[error("the revocation list of {authority} ran out at {next_update}; `luytre pki crl` signs a fresh one")]
+    #[error(
+        "the revocation list of {authority} ran out at {next_update}; `luytre pki crl` signs a fresh one"
+    )]
     Stale {
         /// Name of the authority.
         authority: String,
@@ -58,7 +62,9 @@ pub enum Error {
         next_update: Timestamp,
     },
     /// Signed in the future.
-    #[error("the revocation list of {authority} is from {this_update}, ahead of this machine's clock; check the time")]
+    #[error(
+        "the revocation list of {authority} is from {this_update}, ahead of this machine's clock; check the time"
+    )]
     Future {
         /// Name of the authority.
         authority: String,

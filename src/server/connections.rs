@@ -147,16 +147,17 @@ impl Connections {
             + self.end_where(Cause::Expired, |live| standing(live) == Standing::Expired)
     }
 
-    /// Ends every connection; returns how many.
-    pub fn end_all(&self, cause: Cause) -> usize {
-        self.end_where(cause, |_| true)
-    }
-
     fn end_where(&self, cause: Cause, chosen: impl Fn(&Live) -> bool) -> usize {
         // Ended outside the lock: waking a task may drop it, and with it a
         // place in this very table.
-        let ends: Vec<End> =
-            self.state.lock().live.values().filter(|live| chosen(live)).map(|live| live.end.clone()).collect();
+        let ends: Vec<End> = self
+            .state
+            .lock()
+            .live
+            .values()
+            .filter(|live| chosen(live))
+            .map(|live| live.end.clone())
+            .collect();
         ends.iter().filter(|end| self.end(end, cause)).count()
     }
 
@@ -258,7 +259,12 @@ mod tests {
     use super::*;
 
     fn limits() -> Limits {
-        Limits { max_connections: 3, max_connections_per_source: 2, max_handshakes_per_source: 2, ..Limits::default() }
+        Limits {
+            max_connections: 3,
+            max_connections_per_source: 2,
+            max_handshakes_per_source: 2,
+            ..Limits::default()
+        }
     }
 
     #[test]

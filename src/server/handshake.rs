@@ -128,7 +128,8 @@ pub(super) struct Failure {
 impl Failure {
     fn new(refused: Refused, detail: impl fmt::Display) -> Self {
         // Parts of it are the peer's words; a log line stays a line.
-        let detail = detail.to_string().chars().take(256).map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let detail =
+            detail.to_string().chars().take(256).map(|c| if c.is_control() { ' ' } else { c }).collect();
         Self { refused, detail, skew_seconds: None }
     }
 
@@ -167,10 +168,11 @@ impl Failure {
                 CertificateError::UnknownIssuer => Refused::UnknownIssuer,
                 CertificateError::Revoked => Refused::Revoked,
                 CertificateError::UnknownRevocationStatus => Refused::RevocationUnknown,
-                CertificateError::ExpiredRevocationList | CertificateError::ExpiredRevocationListContext { .. } => {
-                    Refused::RevocationStale
+                CertificateError::ExpiredRevocationList
+                | CertificateError::ExpiredRevocationListContext { .. } => Refused::RevocationStale,
+                CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+                    Refused::Purpose
                 }
-                CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => Refused::Purpose,
                 _ => Refused::Certificate,
             },
             Tls::PeerIncompatible(_) => Refused::TlsVersion,
@@ -224,7 +226,10 @@ pub(super) async fn shake_hands(tcp: TcpStream, snapshot: &ArcSwap<Snapshot>) ->
         return Err(Failure::new(Refused::Alpn, "the client does not offer h2"));
     }
     if session.protocol_version() != Some(ProtocolVersion::TLSv1_3)
-        || !matches!(session.handshake_kind(), Some(HandshakeKind::Full | HandshakeKind::FullWithHelloRetryRequest))
+        || !matches!(
+            session.handshake_kind(),
+            Some(HandshakeKind::Full | HandshakeKind::FullWithHelloRetryRequest)
+        )
     {
         return Err(Failure::new(Refused::TlsVersion, "not a full handshake of TLS 1.3"));
     }
@@ -235,8 +240,10 @@ pub(super) async fn shake_hands(tcp: TcpStream, snapshot: &ArcSwap<Snapshot>) ->
     let identity = identity::read(leaf, snapshot.trust_domain())
         .map_err(|error| Failure::new(Refused::Identity, error))?;
     let ends = snapshot.ends(&identity);
-    let key_exchange =
-        session.negotiated_key_exchange_group().map(|group| format!("{:?}", group.name())).unwrap_or_default();
+    let key_exchange = session
+        .negotiated_key_exchange_group()
+        .map(|group| format!("{:?}", group.name()))
+        .unwrap_or_default();
     Ok(Shaken { stream, identity, ends, key_exchange })
 }
 

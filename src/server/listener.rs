@@ -131,14 +131,13 @@ struct Shared<S> {
     connections: Arc<Connections>,
     handshakes: Semaphore,
     drain: CancellationToken,
-    cut: CancellationToken,
 }
 
 /// How a drained listener ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Drained {
     /// Connections that had not ended by the deadline.
-    pub cut: usize,
+    pub cut: u64,
 }
 
 impl<S> Listener<S>
@@ -159,7 +158,6 @@ where
             handshakes: Semaphore::new(limits.max_handshakes),
             connections: Arc::default(),
             drain: CancellationToken::new(),
-            cut: CancellationToken::new(),
             snapshot,
             service,
             limits,
@@ -175,7 +173,7 @@ where
     }
 
     /// Accepts and serves until `drain` is cancelled; then says GOAWAY on every
-    /// connection and returns once all have ended, by force at the deadline.
+    /// connection and returns once all have ended, each by force at the deadline.
     pub async fn run(self, drain: CancellationToken) -> Drained {
         let Self { shared, tcp } = self;
         let tracker = TaskTracker::new();
@@ -184,16 +182,11 @@ where
         drop(tcp);
         shared.drain.cancel();
         tracker.close();
-        if timeout(shared.limits.drain_deadline, tracker.wait()).await.is_ok() {
-            return Drained { cut: 0 };
-        }
-        let cut = shared.connections.total();
-        tracing::warn!(connections = cut, "drain deadline passed, ending the connections that remain");
-        shared.connections.end_all(Cause::Draining);
-        // Whoever does not take the last status within the grace is cut off.
-        let _ = timeout(shared.limits.sever_grace, tracker.wait()).await;
-        shared.cut.cancel();
         tracker.wait().await;
+        let cut = shared.connections.counters().ended(Cause::Draining);
+        if cut > 0 {
+            tracing::warn!(connections = cut, "calls outlived the drain and were ended");
+        }
         Drained { cut }
     }
 }
@@ -259,11 +252,8 @@ where
         place.register(&shaken.identity, shaken.ends, &end);
         // Registered first, checked second: a revocation that lands between
         // the handshake and here is found by one of the two.
-        let standing = self.snapshot.load().standing(
-            &shaken.identity.certificate_id(),
-            shaken.ends,
-            self.clock.now(),
-        );
+        let standing =
+            self.snapshot.load().standing(&shaken.identity.certificate_id(), shaken.ends, self.clock.now());
         match standing {
             Standing::Good => {}
             Standing::Revoked => drop(self.connections.end(&end, Cause::Revoked)),
@@ -330,12 +320,13 @@ where
         let mut expiry = pin!(expired(self.clock.as_ref(), shaken.ends));
         let mut first_call = pin!(sleep(limits.first_call));
         let mut age = pin!(maybe(limits.max_age.map(jittered)));
+        let (mut overtime, mut overtime_cause) = (pin!(maybe(None)), Cause::Aged);
         let mut close = pin!(maybe(None));
-        let (mut draining, mut aged, mut ended, mut first_checked, mut expiry_seen) = (false, false, false, false, false);
+        let (mut draining, mut aged, mut ended, mut first_checked, mut expiry_seen) =
+            (false, false, false, false, false);
         loop {
             tokio::select! {
                 biased;
-                () = self.cut.cancelled() => break,
                 () = close.as_mut() => break,
                 () = end.ended(), if !ended => {
                     ended = true;
@@ -349,16 +340,19 @@ where
                 () = self.drain.cancelled(), if !draining => {
                     draining = true;
                     connection.as_mut().graceful_shutdown();
+                    overtime_cause = Cause::Draining;
+                    overtime.set(maybe(Some(limits.drain_deadline)));
                 }
-                () = age.as_mut() => {
-                    if aged {
-                        self.connections.end(end, Cause::Aged);
-                        age.set(maybe(None));
-                    } else {
-                        aged = true;
-                        connection.as_mut().graceful_shutdown();
-                        age.set(maybe(Some(limits.age_grace)));
+                () = age.as_mut(), if !aged => {
+                    aged = true;
+                    connection.as_mut().graceful_shutdown();
+                    if !draining {
+                        overtime.set(maybe(Some(limits.age_grace)));
                     }
+                }
+                () = overtime.as_mut() => {
+                    self.connections.end(end, overtime_cause);
+                    overtime.set(maybe(None));
                 }
                 () = first_call.as_mut(), if !first_checked => {
                     first_checked = true;

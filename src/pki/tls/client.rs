@@ -25,7 +25,10 @@ impl ClientIdentity {
     ///
     /// # Errors
     /// If they do not belong together.
-    pub fn new(chain: Vec<CertificateDer<'static>>, key: &Secret<PrivateKeyDer<'static>>) -> Result<Arc<Self>, Error> {
+    pub fn new(
+        chain: Vec<CertificateDer<'static>>,
+        key: &Secret<PrivateKeyDer<'static>>,
+    ) -> Result<Arc<Self>, Error> {
         let certified = certified(chain, key, provider()?.as_ref())?;
         Ok(Arc::new(Self { current: ArcSwap::new(certified) }))
     }
@@ -42,7 +45,11 @@ impl ClientIdentity {
     ///
     /// # Errors
     /// If the two do not belong together; the certificate in use then stays.
-    pub fn rotate(&self, chain: Vec<CertificateDer<'static>>, key: &Secret<PrivateKeyDer<'static>>) -> Result<(), Error> {
+    pub fn rotate(
+        &self,
+        chain: Vec<CertificateDer<'static>>,
+        key: &Secret<PrivateKeyDer<'static>>,
+    ) -> Result<(), Error> {
         self.current.store(certified(chain, key, provider()?.as_ref())?);
         Ok(())
     }

@@ -16,11 +16,19 @@ const MAX_FLIGHTS: usize = 16;
 /// # Errors
 /// What either side has against the other: the hub's verdict on the client's
 /// certificate, or the client's on the hub's.
-pub fn shake_hands(snapshot: &Snapshot, client: Arc<ClientConfig>, name: ServerName<'static>) -> Result<(), Error> {
+pub fn shake_hands(
+    snapshot: &Snapshot,
+    client: Arc<ClientConfig>,
+    name: ServerName<'static>,
+) -> Result<(), Error> {
     let mut client = ClientConnection::new(client, name)?;
     let mut server = ServerConnection::new(Arc::clone(snapshot.server()))?;
     for _ in 0..MAX_FLIGHTS {
-        if !client.is_handshaking() && !server.is_handshaking() && !client.wants_write() && !server.wants_write() {
+        if !client.is_handshaking()
+            && !server.is_handshaking()
+            && !client.wants_write()
+            && !server.wants_write()
+        {
             return Ok(());
         }
         let mut flight = Vec::new();

@@ -37,7 +37,12 @@ impl Material {
     ///
     /// # Errors
     /// If any of them is damaged, empty, or holds another kind of thing.
-    pub fn from_pem(anchors: &[u8], revocation_lists: &[u8], chain: &[u8], key: &[u8]) -> Result<Self, Error> {
+    pub fn from_pem(
+        anchors: &[u8],
+        revocation_lists: &[u8],
+        chain: &[u8],
+        key: &[u8],
+    ) -> Result<Self, Error> {
         Ok(Self {
             anchors: pem::certificates(anchors)?,
             revocation_lists: pem::revocation_lists(revocation_lists)?,
@@ -75,10 +80,16 @@ impl Snapshot {
     ///
     /// # Errors
     /// The first rule that the material breaks; whatever is in force stays.
-    pub fn build(material: Material, trust_domain: &str, epoch: u64, clock: &Arc<dyn Clock>) -> Result<Self, Error> {
+    pub fn build(
+        material: Material,
+        trust_domain: &str,
+        epoch: u64,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, Error> {
         let now = clock.now();
         let provider = provider()?;
-        let parsed = material.anchors.iter().map(|der| identity::parse(der)).collect::<Result<Vec<_>, _>>()?;
+        let parsed =
+            material.anchors.iter().map(|der| identity::parse(der)).collect::<Result<Vec<_>, _>>()?;
         let anchors = check_anchors(&parsed, now)?;
         let revocations = Revocations::build(&parsed, &material.revocation_lists, now)?;
         let server_not_after = check_server(&material.chain, now)?;
@@ -183,7 +194,9 @@ impl Snapshot {
     /// certificate, or of the authority behind it if that is sooner.
     #[must_use]
     pub fn ends(&self, identity: &Identity) -> Timestamp {
-        self.anchors.get(&identity.issuer).map_or(identity.not_after, |&authority| authority.min(identity.not_after))
+        self.anchors
+            .get(&identity.issuer)
+            .map_or(identity.not_after, |&authority| authority.min(identity.not_after))
     }
 }
 

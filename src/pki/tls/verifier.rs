@@ -29,7 +29,9 @@ impl Refusal {
     #[must_use]
     pub fn of(error: &rustls::Error) -> Option<&Self> {
         match error {
-            rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(inner))) => inner.downcast_ref(),
+            rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(inner))) => {
+                inner.downcast_ref()
+            }
             _ => None,
         }
     }
@@ -39,7 +41,9 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Identity(error) => error.fmt(f),
-            Self::Issuer => f.write_str("the certificate is not signed by a trusted issuing authority itself"),
+            Self::Issuer => {
+                f.write_str("the certificate is not signed by a trusted issuing authority itself")
+            }
             Self::AuthorityExpired => f.write_str("the authority that signed the certificate has expired"),
         }
     }
@@ -79,7 +83,8 @@ impl ClientCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
         let verified = self.inner.verify_client_cert(end_entity, intermediates, now)?;
-        self.judge(end_entity, now).map_err(|refusal| CertificateError::Other(OtherError(Arc::new(refusal))))?;
+        self.judge(end_entity, now)
+            .map_err(|refusal| CertificateError::Other(OtherError(Arc::new(refusal))))?;
         Ok(verified)
     }
 

@@ -110,7 +110,7 @@ async fn a_client_that_offers_no_protocol_is_closed() {
     let mut stream = hub.tls_with(with_protocols(&hub, &[]), super::support::NAME).await.unwrap();
     assert!(rest(&mut stream).await.is_empty());
     hub.eventually_refused(Refused::Alpn, 1).await;
-    assert!(hub.callers.lock().unwrap().is_empty());
+    assert!(hub.callers.lock().is_empty());
 }
 
 #[tokio::test]
@@ -133,7 +133,8 @@ fn with_protocols(hub: &Hub, protocols: &[&[u8]]) -> Arc<ClientConfig> {
 
 #[tokio::test]
 async fn a_hello_that_drips_is_cut_at_the_deadline() {
-    let hub = Hub::limited(Limits { handshake_deadline: Duration::from_millis(200), ..Limits::default() }).await;
+    let hub =
+        Hub::limited(Limits { handshake_deadline: Duration::from_millis(200), ..Limits::default() }).await;
     let mut tcp = TcpStream::connect(hub.address).await.unwrap();
     tcp.set_nodelay(true).unwrap();
     let hello = client_hello_of_tls_1_2();
@@ -156,7 +157,8 @@ async fn a_hello_that_drips_is_cut_at_the_deadline() {
 
 #[tokio::test]
 async fn a_silent_connection_is_cut_at_the_deadline() {
-    let hub = Hub::limited(Limits { handshake_deadline: Duration::from_millis(100), ..Limits::default() }).await;
+    let hub =
+        Hub::limited(Limits { handshake_deadline: Duration::from_millis(100), ..Limits::default() }).await;
     let mut tcp = TcpStream::connect(hub.address).await.unwrap();
     rest(&mut tcp).await;
     hub.eventually_refused(Refused::Timeout, 1).await;
@@ -176,7 +178,7 @@ async fn a_client_that_shakes_hands_and_says_nothing_is_cut() {
     let mut idle = bare_http2(&hub, &hub.good_client()).await;
     rest(&mut idle).await;
     eventually("both are gone", || hub.connections.total() == 0).await;
-    assert!(hub.callers.lock().unwrap().is_empty());
+    assert!(hub.callers.lock().is_empty());
 }
 
 #[tokio::test]
@@ -245,7 +247,7 @@ async fn headers_beyond_the_limit_fail_that_call_alone() {
     let mut request = tonic::Request::new(tonic_health::pb::HealthCheckRequest::default());
     request.metadata_mut().insert("x-padding", "x".repeat(17 * 1024).parse().unwrap());
     assert!(within(client.check(request)).await.is_err());
-    assert!(hub.callers.lock().unwrap().is_empty());
+    assert!(hub.callers.lock().is_empty());
     super::support::check(&mut client).await.unwrap();
 }
 
@@ -280,7 +282,9 @@ impl OpenSsl {
         std::fs::write(path("ext"), extensions).unwrap();
         for step in [
             format!("req -new -nodes -newkey {key} -keyout leaf.key -out leaf.csr -subj /CN=x"),
-            format!("x509 -req -in leaf.csr -CA ca.pem -CAkey ca.key -{digest} -days 2 -extfile ext -set_serial 0x4711 -out leaf.pem"),
+            format!(
+                "x509 -req -in leaf.csr -CA ca.pem -CAkey ca.key -{digest} -days 2 -extfile ext -set_serial 0x4711 -out leaf.pem"
+            ),
         ] {
             let output = self.run(&step).output().unwrap();
             assert!(output.status.success(), "{step}: {}", String::from_utf8_lossy(&output.stderr));
@@ -333,7 +337,9 @@ async fn a_certificate_by_our_published_profile_is_served() {
     let hub = Hub::start().await;
     openssl.sign(&hub, "ec -pkeyopt ec_paramgen_curve:P-384", "sha384");
     let profile = concat!(env!("CARGO_MANIFEST_DIR"), "/certs/profiles/client.ext");
-    let sign = format!("x509 -req -in leaf.csr -CA ca.pem -CAkey ca.key -sha384 -days 2 -extfile {profile} -out leaf.pem");
+    let sign = format!(
+        "x509 -req -in leaf.csr -CA ca.pem -CAkey ca.key -sha384 -days 2 -extfile {profile} -out leaf.pem"
+    );
     let output = openssl.run(&sign).env("SPIFFE_ID", super::support::FEED).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     hub.assert_serves(&openssl.credential()).await;

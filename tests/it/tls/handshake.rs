@@ -4,12 +4,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use luytre::server::handshake::Refused;
-use rcgen::{BasicConstraints, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, NameConstraints, SanType};
+use rcgen::{
+    BasicConstraints, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, NameConstraints, SanType,
+};
 use rustls::{AlertDescription, ClientConfig, HandshakeKind, NamedGroup, ProtocolVersion, RootCertStore};
 use time::OffsetDateTime;
 
 use super::support::{
-    Credential, FEED, Hub, authority, check, client_leaf, odd_authority, odd_leaf, self_signed_leaf, uri, within,
+    Credential, FEED, Hub, authority, check, client_leaf, odd_authority, odd_leaf, self_signed_leaf, uri,
+    within,
 };
 use luytre::pki::issue::Hierarchy;
 
@@ -32,7 +35,7 @@ async fn every_call_carries_the_peer_that_the_handshake_proved() {
     let hub = Hub::start().await;
     let client = hub.good_client();
     hub.assert_serves(&client).await;
-    let callers = hub.callers.lock().unwrap();
+    let callers = hub.callers.lock();
     assert_eq!(callers[0].identity.as_str(), FEED);
     assert_eq!(callers[0].serial, client.certificate_id().serial);
     assert!(!callers[0].severed.is_cancelled());
@@ -102,7 +105,8 @@ async fn a_server_certificate_does_not_make_a_client() {
 async fn a_certificate_for_client_and_server_at_once_is_refused() {
     let hub = Hub::start().await;
     let both = odd_leaf(&hub.pki.client, |params| {
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
     });
     hub.assert_refuses(&both, Refused::Identity).await;
 }
@@ -118,7 +122,8 @@ async fn a_certificate_without_a_purpose_is_refused_although_the_library_takes_i
 #[tokio::test]
 async fn a_certificate_for_any_purpose_is_refused() {
     let hub = Hub::start().await;
-    let any = odd_leaf(&hub.pki.client, |params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::Any]);
+    let any =
+        odd_leaf(&hub.pki.client, |params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::Any]);
     hub.assert_refuses(&any, Refused::Purpose).await;
     let more = odd_leaf(&hub.pki.client, |params| {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::Any];
@@ -129,7 +134,8 @@ async fn a_certificate_for_any_purpose_is_refused() {
 #[tokio::test]
 async fn an_authority_is_not_a_client() {
     let hub = Hub::start().await;
-    let authority = odd_leaf(&hub.pki.client, |params| params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0)));
+    let authority =
+        odd_leaf(&hub.pki.client, |params| params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0)));
     hub.assert_refuses(&authority, Refused::Certificate).await;
     let anchor = &hub.pki.client;
     let itself = Credential { chain: vec![anchor.certificate().clone()], key: anchor.key().to_der() };
@@ -143,7 +149,7 @@ async fn the_common_name_says_nothing() {
         params.distinguished_name.push(DnType::CommonName, "spiffe://hub.test/org/ministry/system/root");
     });
     hub.assert_serves(&posing).await;
-    assert_eq!(hub.callers.lock().unwrap()[0].identity.as_str(), FEED);
+    assert_eq!(hub.callers.lock()[0].identity.as_str(), FEED);
 }
 
 #[tokio::test]
@@ -154,7 +160,8 @@ async fn a_missing_intermediate_is_refused_and_so_is_a_leaf_below_it() {
     let leaf = client_leaf(&below, FEED, hub.clock.now());
     hub.assert_refuses(&leaf, Refused::UnknownIssuer).await;
     // With the intermediate, there is no revocation list for it.
-    let chained = Credential { chain: vec![leaf.chain[0].clone(), below.certificate().clone()], key: leaf.key };
+    let chained =
+        Credential { chain: vec![leaf.chain[0].clone(), below.certificate().clone()], key: leaf.key };
     hub.assert_refuses(&chained, Refused::RevocationUnknown).await;
 }
 
@@ -211,7 +218,9 @@ async fn a_second_connection_is_a_full_handshake_even_for_a_client_that_would_re
         .unwrap();
     let config = with_h2(config);
     for _ in 0..2 {
-        check(&mut tonic_health::pb::health_client::HealthClient::new(hub.channel(Arc::clone(&config)))).await.unwrap();
+        check(&mut tonic_health::pb::health_client::HealthClient::new(hub.channel(Arc::clone(&config))))
+            .await
+            .unwrap();
         let stream = hub.tls_with(Arc::clone(&config), super::support::NAME).await.unwrap();
         assert_eq!(stream.get_ref().1.handshake_kind(), Some(HandshakeKind::Full));
         assert_eq!(stream.get_ref().1.tls13_tickets_received(), 0);
@@ -254,7 +263,7 @@ async fn a_client_exchanges_its_certificate_without_a_new_channel() {
     };
     within(retried).await;
     let serial = new.certificate_id().serial;
-    assert_eq!(hub.callers.lock().unwrap().last().unwrap().serial, serial);
+    assert_eq!(hub.callers.lock().last().unwrap().serial, serial);
 }
 
 pub fn roots(hub: &Hub) -> RootCertStore {
@@ -269,17 +278,17 @@ pub fn with_h2(mut config: ClientConfig) -> Arc<ClientConfig> {
 }
 
 #[derive(Clone, Default)]
-struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+struct Log(Arc<parking_lot::Mutex<Vec<u8>>>);
 
 impl Log {
     fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        String::from_utf8(self.0.lock().clone()).unwrap()
     }
 }
 
 impl std::io::Write for Log {
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(line);
+        self.0.lock().extend_from_slice(line);
         Ok(line.len())
     }
 

@@ -47,7 +47,8 @@ async fn a_handshake_waits_its_turn_behind_the_others() {
 
 #[tokio::test]
 async fn a_handshake_that_would_wait_too_long_is_refused() {
-    let limits = Limits { max_handshakes: 1, handshake_queue: Duration::from_millis(50), ..Limits::default() };
+    let limits =
+        Limits { max_handshakes: 1, handshake_queue: Duration::from_millis(50), ..Limits::default() };
     let hub = Hub::limited(limits).await;
     let _idle = TcpStream::connect(hub.address).await.unwrap();
     eventually("the idle one is in", || hub.connections.total() == 1).await;
@@ -104,7 +105,7 @@ async fn a_call_that_outlives_the_drain_is_told_to_come_back() {
     hub.begin_drain();
     let status = within(stream.message()).await.unwrap_err();
     assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "DRAINING"));
-    let severed = hub.callers.lock().unwrap()[0].severed.clone();
+    let severed = hub.callers.lock()[0].severed.clone();
     assert_eq!(hub.drained().await, Drained { cut: 1 });
     assert!(!severed.is_cancelled(), "a drain says nothing about the certificate");
 }
@@ -176,8 +177,7 @@ async fn running_out_of_descriptors_pauses_the_listener_and_it_recovers() {
         chain: vec![read("leaf").into()],
         key: luytre::base::secret::Secret::new(PrivateKeyDer::try_from(read("key")).unwrap()),
     };
-    let config =
-        luytre::pki::tls::client_config(vec![read("root").into()], credential.identity()).unwrap();
+    let config = luytre::pki::tls::client_config(vec![read("root").into()], credential.identity()).unwrap();
 
     let mut idle = Vec::new();
     for _ in 0..100 {
@@ -187,7 +187,9 @@ async fn running_out_of_descriptors_pauses_the_listener_and_it_recovers() {
     drop(idle);
     let tcp = TcpStream::connect(address).await.unwrap();
     let name = rustls::pki_types::ServerName::try_from(super::support::NAME).unwrap();
-    within(tokio_rustls::TlsConnector::from(config).connect(name, tcp)).await.expect("served once there is room");
+    within(tokio_rustls::TlsConnector::from(config).connect(name, tcp))
+        .await
+        .expect("served once there is room");
 
     std::fs::write(dir.join("stop"), "").unwrap();
     eventually("the child ended", || running.0.try_wait().unwrap().is_some()).await;

@@ -12,7 +12,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tonic::Code;
 
 use super::support::{
-    FEED, Hub, ManualClock, authority, check, client_leaf, crl, eventually, long_crl, odd_leaf, reason, within,
+    FEED, Hub, ManualClock, authority, check, client_leaf, crl, eventually, long_crl, odd_leaf, reason,
+    within,
 };
 
 const OTHER: &str = "spiffe://hub.test/org/other/system/feed";
@@ -38,7 +39,7 @@ async fn a_revocation_ends_the_open_streams_of_that_client_alone_and_says_why() 
     assert_eq!(hub.revoke(&bad), 1);
     let status = within(bad_stream.message()).await.unwrap_err();
     assert_eq!((status.code(), reason(&status).as_str()), (Code::Unauthenticated, "CERTIFICATE_REVOKED"));
-    assert!(hub.callers.lock().unwrap()[0].severed.is_cancelled());
+    assert!(hub.callers.lock()[0].severed.is_cancelled());
 
     hub.health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
     assert!(within(good_stream.message()).await.unwrap().is_some());
@@ -66,15 +67,16 @@ async fn the_same_serial_of_another_authority_stays() {
     let (_, second) = authority(Hierarchy::Client, now);
     let hub = Hub::trusting(&[&second]).await;
     let serial = [0x11; 16];
-    let with = |by| {
-        odd_leaf(by, |params| params.serial_number = Some(rcgen::SerialNumber::from_slice(&serial)))
-    };
+    let with =
+        |by| odd_leaf(by, |params| params.serial_number = Some(rcgen::SerialNumber::from_slice(&serial)));
     let (bad, good) = (with(&hub.pki.client), with(&second));
     let (mut bad_calls, mut good_calls) = (hub.client(&bad), hub.client(&good));
     let mut bad_stream = hub.watch(&mut bad_calls).await;
     let _good_stream = hub.watch(&mut good_calls).await;
-    let severed =
-        hub.reload(&[(&hub.pki.client, crl(&hub.pki.client, None, &[&serial], now)), (&second, crl(&second, None, &[], now))]);
+    let severed = hub.reload(&[
+        (&hub.pki.client, crl(&hub.pki.client, None, &[&serial], now)),
+        (&second, crl(&second, None, &[], now)),
+    ]);
     assert_eq!(severed, 1);
     assert!(within(bad_stream.message()).await.is_err());
     check(&mut good_calls).await.unwrap();
@@ -102,8 +104,10 @@ async fn a_new_authority_disturbs_nobody_and_its_clients_are_served() {
     let mut calls = hub.client(&hub.good_client());
     let mut stream = hub.watch(&mut calls).await;
     let (_, second) = authority(Hierarchy::Client, now);
-    let severed =
-        hub.reload(&[(&hub.pki.client, crl(&hub.pki.client, None, &[], now)), (&second, crl(&second, None, &[], now))]);
+    let severed = hub.reload(&[
+        (&hub.pki.client, crl(&hub.pki.client, None, &[], now)),
+        (&second, crl(&second, None, &[], now)),
+    ]);
     assert_eq!(severed, 0);
     hub.assert_serves(&client_leaf(&second, FEED, now)).await;
     hub.health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
@@ -204,7 +208,9 @@ async fn snapshots_that_change_all_the_time_fail_no_handshake() {
         snapshots.push(hub.snapshot.load_full());
     }
     let clients: Vec<_> = (0..30).map(|_| hub.client(&hub.good_client())).collect();
-    let calls = futures_util::future::join_all(clients.into_iter().map(|mut client| async move { check(&mut client).await }));
+    let calls = futures_util::future::join_all(
+        clients.into_iter().map(|mut client| async move { check(&mut client).await }),
+    );
     let storm = async {
         for snapshot in snapshots.iter().cycle() {
             hub.snapshot.store(std::sync::Arc::clone(snapshot));
@@ -215,4 +221,19 @@ async fn snapshots_that_change_all_the_time_fail_no_handshake() {
         results = calls => assert!(results.iter().all(Result::is_ok), "{results:?}"),
         () = storm => {}
     }
+}
+
+#[tokio::test]
+async fn severing_by_certificate_ends_the_connections_of_that_one() {
+    let hub = Hub::start().await;
+    let (bad, good) = (hub.good_client(), hub.good_client());
+    let (mut bad_calls, mut good_calls) = (hub.client(&bad), hub.client(&good));
+    let mut bad_stream = hub.watch(&mut bad_calls).await;
+    let _good_stream = hub.watch(&mut good_calls).await;
+    assert_eq!(hub.connections.sever(&bad.certificate_id(), Cause::Revoked), 1);
+    assert_eq!(hub.connections.sever(&bad.certificate_id(), Cause::Revoked), 0);
+    assert_eq!(reason(&within(bad_stream.message()).await.unwrap_err()), "CERTIFICATE_REVOKED");
+    eventually("the bad one is gone", || hub.connections.live() == 1).await;
+    check(&mut good_calls).await.unwrap();
+    assert_eq!(hub.connections.counters().served(), 2);
 }

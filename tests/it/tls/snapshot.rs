@@ -193,7 +193,8 @@ fn a_preflight_gives_the_verdicts_that_the_listener_would() {
     let verdict = shake_hands(&snapshot, pki.client_config(&bad), name());
     let revoked = rustls::Error::InvalidCertificate(CertificateError::Revoked);
     assert!(matches!(verdict, Err(Error::Tls(error)) if error == revoked));
-    let elsewhere = shake_hands(&snapshot, pki.client_config(&good), ServerName::try_from("elsewhere.test").unwrap());
+    let elsewhere =
+        shake_hands(&snapshot, pki.client_config(&good), ServerName::try_from("elsewhere.test").unwrap());
     assert!(elsewhere.is_err());
 }
 
@@ -210,10 +211,16 @@ fn what_is_issued_keeps_to_its_profile() {
     let purpose = parsed.extended_key_usage().unwrap().unwrap().value;
     assert!(purpose.client_auth && !purpose.server_auth && !purpose.any);
 
-    let forever = issuing.issue(&Leaf::Client(luytre::model::principal::SpiffeId::parse(FEED).unwrap()), now, DAY * 9_999);
+    let forever = issuing.issue(
+        &Leaf::Client(luytre::model::principal::SpiffeId::parse(FEED).unwrap()),
+        now,
+        DAY * 9_999,
+    );
     assert_eq!(forever.unwrap().not_after, issuing.not_after());
     let again = root.issuing(Hierarchy::Client, "test", 1, now, DAY).unwrap();
-    let subject = |authority: &Authority| luytre::pki::identity::parse(authority.certificate()).unwrap().subject().to_string();
+    let subject = |authority: &Authority| {
+        luytre::pki::identity::parse(authority.certificate()).unwrap().subject().to_string()
+    };
     assert_ne!(subject(&issuing), subject(&again));
     assert!(subject(&again).contains("Luytre Client CA G1 "));
     assert!(matches!(

@@ -4,8 +4,8 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -21,7 +21,10 @@ use luytre::pki::tls::{ClientIdentity, Material, Snapshot, client_config};
 use luytre::server::connections::Connections;
 use luytre::server::handshake::Refused;
 use luytre::server::listener::{Drained, Limits, Listener};
-use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber};
+use parking_lot::Mutex;
+use rcgen::{
+    CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
+};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName};
 use rustls::{AlertDescription, ClientConfig};
 use tokio::io::AsyncReadExt as _;
@@ -111,10 +114,7 @@ impl Pki {
         self.material_with(&[(&self.client, crl(&self.client, None, &[], now))])
     }
 
-    pub fn material_with(
-        &self,
-        trusted: &[(&Authority, CertificateRevocationListDer<'static>)],
-    ) -> Material {
+    pub fn material_with(&self, trusted: &[(&Authority, CertificateRevocationListDer<'static>)]) -> Material {
         // Of the real time, by which the clients judge it.
         let now = SystemClock.now();
         let leaf = Leaf::Server { dns: vec![NAME.to_owned()], ip: vec![[127, 0, 0, 1].into()] };
@@ -177,7 +177,11 @@ pub fn odd_leaf(authority: &Authority, edit: impl FnOnce(&mut CertificateParams)
     odd_leaf_with(authority, KeyPair::generate().unwrap(), edit)
 }
 
-pub fn odd_leaf_with(authority: &Authority, key: KeyPair, edit: impl FnOnce(&mut CertificateParams)) -> Credential {
+pub fn odd_leaf_with(
+    authority: &Authority,
+    key: KeyPair,
+    edit: impl FnOnce(&mut CertificateParams),
+) -> Credential {
     let certificate = odd_params(edit).signed_by(&key, &issuer(authority)).unwrap();
     credential(certificate.der().clone(), &key)
 }
@@ -271,7 +275,7 @@ impl Hub {
         let seen = Arc::clone(&callers);
         let spy = tower::service_fn(move |request: http::Request<tonic::body::Body>| {
             let peer = request.extensions().get::<PeerCertificate>().expect("every call has a peer").clone();
-            seen.lock().unwrap().push(peer);
+            seen.lock().push(peer);
             let routes = routes.clone();
             async move { Ok::<_, Infallible>(routes.oneshot(request).await.unwrap()) }
         });
@@ -298,7 +302,10 @@ impl Hub {
 
     /// Revokes `credential` and reloads.
     pub fn revoke(&self, credential: &Credential) -> usize {
-        self.reload(&[(&self.pki.client, crl(&self.pki.client, None, &[&credential.serial()], self.clock.now()))])
+        self.reload(&[(
+            &self.pki.client,
+            crl(&self.pki.client, None, &[&credential.serial()], self.clock.now()),
+        )])
     }
 
     pub async fn tls_with(&self, config: Arc<ClientConfig>, name: &str) -> io::Result<TlsStream<TcpStream>> {
@@ -335,7 +342,8 @@ impl Hub {
 
     pub async fn eventually_refused(&self, reason: Refused, times: u64) {
         let counters = self.connections.counters();
-        eventually(&format!("{times} refused as {}", reason.as_str()), || counters.refused(reason) == times).await;
+        eventually(&format!("{times} refused as {}", reason.as_str()), || counters.refused(reason) == times)
+            .await;
     }
 
     pub async fn assert_serves(&self, credential: &Credential) {
@@ -344,14 +352,16 @@ impl Hub {
 
     pub fn channel(&self, config: Arc<ClientConfig>) -> Channel {
         let address = self.address;
-        Endpoint::from_static("http://hub.test").connect_with_connector_lazy(tower::service_fn(move |_: http::Uri| {
-            let connector = TlsConnector::from(Arc::clone(&config));
-            async move {
-                let tcp = TcpStream::connect(address).await?;
-                let stream = connector.connect(ServerName::try_from(NAME).unwrap(), tcp).await?;
-                Ok::<_, io::Error>(TokioIo::new(stream))
-            }
-        }))
+        Endpoint::from_static("http://hub.test").connect_with_connector_lazy(tower::service_fn(
+            move |_: http::Uri| {
+                let connector = TlsConnector::from(Arc::clone(&config));
+                async move {
+                    let tcp = TcpStream::connect(address).await?;
+                    let stream = connector.connect(ServerName::try_from(NAME).unwrap(), tcp).await?;
+                    Ok::<_, io::Error>(TokioIo::new(stream))
+                }
+            },
+        ))
     }
 
     pub fn client(&self, credential: &Credential) -> HealthClient<Channel> {
@@ -359,7 +369,10 @@ impl Hub {
     }
 
     /// An open stream that has delivered its first message.
-    pub async fn watch(&self, client: &mut HealthClient<Channel>) -> tonic::Streaming<tonic_health::pb::HealthCheckResponse> {
+    pub async fn watch(
+        &self,
+        client: &mut HealthClient<Channel>,
+    ) -> tonic::Streaming<tonic_health::pb::HealthCheckResponse> {
         let mut stream = within(client.watch(HealthCheckRequest::default())).await.unwrap().into_inner();
         within(stream.message()).await.unwrap().unwrap();
         stream
