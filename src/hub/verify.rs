@@ -20,9 +20,10 @@ use crate::store::{Batch, Store, Tuning, db};
 use crate::wire::event;
 use crate::wire::seal::Sealer;
 
-use super::apply::{Entry, Group};
+use super::apply::Entry;
 use super::directory::Directory;
 use super::genesis;
+use super::group::Group;
 use super::proposal::{Change, ProposedIndicator, ProposedRevocation, ProposedSighting};
 use super::publish::digests;
 
@@ -143,7 +144,7 @@ fn replay(
     let mut replay = Replay {
         sealer: &sealer,
         classes: &stored_directory,
-        directory: Directory::default(),
+        directory: Arc::default(),
         last_version: 0,
         floor: Position::ZERO,
     };
@@ -173,7 +174,7 @@ fn replay(
 struct Replay<'a> {
     sealer: &'a Sealer,
     classes: &'a Directory,
-    directory: Directory,
+    directory: Arc<Directory>,
     last_version: u64,
     floor: Position,
 }
@@ -185,7 +186,7 @@ impl Replay<'_> {
         entries: &[Vec<Chunk>],
         report: &mut VerifyReport,
     ) -> Result<(), db::Error> {
-        let mut group = Group::new(copy, self.sealer, self.directory.clone(), self.last_version);
+        let mut group = Group::new(copy, self.sealer, Arc::clone(&self.directory), self.last_version);
         let mut batch = Batch::new(copy);
         for chunks in entries {
             let Some(first) = chunks.first() else { continue };
@@ -197,7 +198,8 @@ impl Replay<'_> {
             match &header.change {
                 Some(Stored::Genesis(genesis)) => {
                     let roster = genesis.roster.clone().unwrap_or_default();
-                    group.directory = Directory::from_roster(crate::store::roster::decode_roster(&roster)?);
+                    group.directory =
+                        Arc::new(Directory::from_roster(crate::store::roster::decode_roster(&roster)?));
                     group.directory.write_to(&mut batch)?;
                     copy_chunks(chunks, &mut batch)?;
                     group.last_version = header.time;
@@ -214,7 +216,7 @@ impl Replay<'_> {
         }
         group.write_to(&mut batch)?;
         copy.commit_unsynced(batch)?;
-        self.directory = group.directory.clone();
+        self.directory = Arc::clone(&group.directory);
         self.last_version = group.last_version;
         Ok(())
     }

@@ -15,8 +15,9 @@ use crate::model::position::Seq;
 use crate::store::requests::{self, ItemOutcome, RequestKey};
 use crate::store::{Batch, db, proto};
 
-use super::apply::{Entry, Group};
+use super::apply::Entry;
 use super::error::{Error, Reason};
+use super::group::Group;
 use super::proposal::{Decision, Effect, Proposal, Refusal};
 use super::shared::Shared;
 
@@ -175,8 +176,7 @@ impl Writer {
     fn try_group(&mut self, proposals: Vec<Proposal>, answers: &mut Vec<Answer>) -> Result<(), db::Error> {
         let shared = Arc::clone(&self.shared);
         let directory = shared.directory.load_full();
-        let mut group =
-            Group::new(&shared.store, &shared.sealer, directory.as_ref().clone(), self.last_version);
+        let mut group = Group::new(&shared.store, &shared.sealer, Arc::clone(&directory), self.last_version);
         let prefetched = group.prefetch(proposals.iter().map(|p| &p.change));
         let mut answered = proto::RequestGroup::default();
         let mut in_group: HashMap<RequestKey, proto::Request> = HashMap::new();
@@ -335,7 +335,7 @@ impl Writer {
         let shared = &self.shared;
         shared.counters.items.fetch_add(group.item_count() as u64, Ordering::Relaxed);
         if group.directory.class_count() != before.class_count() {
-            shared.directory.store(Arc::new(group.directory.clone()));
+            shared.directory.store(Arc::clone(&group.directory));
         }
         for (handle, class) in group.reclassed() {
             shared.reclassed.write().insert(handle, class);

@@ -1,3 +1,5 @@
+//! What the configuration promises.
+
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
