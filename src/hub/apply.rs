@@ -258,8 +258,7 @@ impl<'a> Group<'a> {
         self.assert(item, at, &header);
         self.succeed(&header, at)?;
         self.post(&header, at, &item.terms);
-        let previous_terms =
-            if standing.terms == item.terms { Vec::new() } else { standing.terms.clone() };
+        let previous_terms = if standing.terms == item.terms { Vec::new() } else { standing.terms.clone() };
         self.write(at, Item { header, terms: item.terms.clone(), previous_terms, body }, writing);
         let effect = if reinstated { Effect::Reinstated } else { Effect::Updated };
         Ok(Decision::Written { handle: known.handle, position: at, version, effect })
@@ -354,11 +353,7 @@ impl<'a> Group<'a> {
             terms: 0,
             previous_terms: 0,
         };
-        self.postings.add(
-            Dimension::Sighting,
-            item.indicator.raw(),
-            Posting { position: at, handle: at },
-        );
+        self.postings.add(Dimension::Sighting, item.indicator.raw(), Posting { position: at, handle: at });
         self.write(at, Item { header, terms: Vec::new(), previous_terms: Vec::new(), body }, writing);
         Ok(Decision::Written { handle: at, position: at, version, effect: Effect::Sighted })
     }

@@ -46,11 +46,10 @@ pub use verify::{VerifyReport, verify};
 fn store_error(error: crate::store::Error) -> Error {
     use crate::store::Error as Store;
     match &error {
-        Store::Corrupt { .. } | Store::DamagedTail { .. } => Error::new(
-            error::Reason::DataCorrupt,
-            "stored data is damaged; the hub's operator must act",
-        )
-        .with_source(error),
+        Store::Corrupt { .. } | Store::DamagedTail { .. } => {
+            Error::new(error::Reason::DataCorrupt, "stored data is damaged; the hub's operator must act")
+                .with_source(error)
+        }
         _ => Error::internal(error),
     }
 }

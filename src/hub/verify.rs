@@ -135,10 +135,10 @@ fn replay(
     report: &mut VerifyReport,
     progress: &mut impl FnMut(u64),
 ) -> Result<(), db::Error> {
-    let failed = |error: super::Error| db::Error::Corrupt { what: "beginning of the log", at: error.to_string() };
+    let failed =
+        |error: super::Error| db::Error::Corrupt { what: "beginning of the log", at: error.to_string() };
     let genesis = genesis::read(store).map_err(failed)?;
-    let sealer =
-        Sealer::new(genesis.seal_key.expose()).ok_or_else(|| db::Error::corrupt("key", "seal"))?;
+    let sealer = Sealer::new(genesis.seal_key.expose()).ok_or_else(|| db::Error::corrupt("key", "seal"))?;
     let stored_directory = Directory::from_stored(store.directory()?);
     let mut replay = Replay {
         sealer: &sealer,
@@ -152,7 +152,8 @@ fn replay(
     let mut waiting: Vec<Vec<Chunk>> = Vec::new();
     loop {
         let next = scan.next_chunk()?;
-        let ends = next.as_ref().is_none_or(|c| entry.first().is_some_and(|e| e.first.seq() != c.first.seq()));
+        let ends =
+            next.as_ref().is_none_or(|c| entry.first().is_some_and(|e| e.first.seq() != c.first.seq()));
         if ends && !entry.is_empty() {
             waiting.push(std::mem::take(&mut entry));
         }
@@ -269,7 +270,7 @@ impl Replay<'_> {
         let fields = event::publisher_fields(item.body, item.header.tail_len)?.to_vec();
         let indicator = event::decode_indicator(item.body)?;
         let (value, aliases) = event::observables(&indicator)?;
-        let (digest, salted) = digests(&fields, salt);
+        let (digest, salted) = digests(event::without_spelling(&fields, &indicator.raw_value), salt);
         let owner = self.classes.slug(item.header.owner)?.clone();
         let marking = event::stored_marking(indicator.marking.as_ref()?)?;
         Some(ProposedIndicator {
@@ -332,7 +333,8 @@ fn compare(
     kind: KeyKind,
     report: &mut VerifyReport,
 ) -> Result<(), db::Error> {
-    let (mut left, mut right) = (store.records(family, &[kind.byte()])?, copy.records(family, &[kind.byte()])?);
+    let (mut left, mut right) =
+        (store.records(family, &[kind.byte()])?, copy.records(family, &[kind.byte()])?);
     let (mut a, mut b) = (left.next_record()?, right.next_record()?);
     loop {
         match (&a, &b) {

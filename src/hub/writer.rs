@@ -216,7 +216,10 @@ impl Writer {
     }
 
     /// Decides one request: the answer, and what to remember of it.
-    #[expect(clippy::type_complexity, reason = "an answer, what to remember of it, or a failure of the store")]
+    #[expect(
+        clippy::type_complexity,
+        reason = "an answer, what to remember of it, or a failure of the store"
+    )]
     fn decide(
         &mut self,
         proposal: &Proposal,
