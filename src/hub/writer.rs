@@ -78,17 +78,23 @@ impl Writer {
 
     /// Works until told to stop, or until nobody can ask any more.
     pub async fn run(mut self) {
+        let stop = self.work().await;
+        // Whoever is told may end the process at once, and the engine under
+        // the store aborts if it is still being closed by then.
+        drop(self);
+        if let Some(stop) = stop {
+            // Nobody may wait for the answer any more.
+            let _ = stop.send(());
+        }
+    }
+
+    async fn work(&mut self) -> Option<oneshot::Sender<()>> {
         loop {
             tokio::select! {
                 biased;
-                work = self.work.recv() => match work {
-                    None => break,
-                    Some(first) => {
-                        if let Some(stop) = self.group(first) {
-                            // Nobody may wait for the answer any more.
-                            let _ = stop.send(());
-                            break;
-                        }
+                work = self.work.recv() => {
+                    if let Some(stop) = self.group(work?) {
+                        return Some(stop);
                     }
                 },
                 () = self.shared.cursors.changed() => {
@@ -96,8 +102,7 @@ impl Writer {
                     // takes the cursors along.
                     if let Ok(Some(first)) = tokio::time::timeout(CURSOR_DELAY, self.work.recv()).await {
                         if let Some(stop) = self.group(first) {
-                            let _ = stop.send(());
-                            break;
+                            return Some(stop);
                         }
                     } else {
                         self.commit_cursors();
