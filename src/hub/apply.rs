@@ -5,20 +5,16 @@
 use prost::Message as _;
 
 use crate::base::clock::Timestamp;
-use crate::model::audience::{ClassDefinition, ClassNo};
 use crate::model::indicator::State;
-use crate::model::org::OrgNo;
 use crate::model::position::{Position, Seq};
-use crate::store::chunk::{Builder, Chunk, Item, ItemHeader, Op};
+use crate::store::chunk::{Builder, Item, ItemHeader, Op};
 use crate::store::keys::{self, Dimension};
-use crate::store::postings::{Posting, Postings};
-use crate::store::proto;
-use crate::store::record::{Assertion, Latest};
-use crate::store::{Batch, Store, db};
+use crate::store::postings::Posting;
+use crate::store::record::Assertion;
+use crate::store::{db, proto};
 use crate::wire::event::{self, Decided};
-use crate::wire::seal::Sealer;
 
-use super::directory::Directory;
+use super::group::{Group, Standing};
 use super::proposal::{
     Change, Decision, Effect, ProposedIndicator, ProposedRevocation, ProposedSighting, Refusal,
 };
