@@ -97,7 +97,7 @@ impl Group<'_> {
 
     fn create(&mut self, item: &ProposedIndicator, writing: &mut Writing) -> Decision {
         let (at, version) = writing.next();
-        let class = self.class(&item.class);
+        let class = item.class_known.unwrap_or_else(|| self.class(&item.class));
         let (body, tail_len) = event::finish_indicator(
             self.sealer,
             &item.fields,
@@ -147,7 +147,7 @@ impl Group<'_> {
     ) -> Result<Decision, db::Error> {
         let reinstated = known.state == State::Revoked;
         let (at, version) = writing.next();
-        let class = self.class(&item.class);
+        let class = item.class_known.unwrap_or_else(|| self.class(&item.class));
         let (body, tail_len) = event::finish_indicator(
             self.sealer,
             &item.fields,

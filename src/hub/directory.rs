@@ -5,6 +5,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
+
 use crate::model::audience::{ClassDefinition, ClassNo};
 use crate::model::marking::Tlp;
 use crate::model::org::{OrgNo, OrgSlug};
@@ -28,7 +30,7 @@ pub struct Directory {
     numbers: Arc<HashMap<OrgSlug, OrgNo>>,
     slugs: Arc<Vec<OrgSlug>>,
     classes: Vec<Arc<Class>>,
-    by_definition: HashMap<ClassDefinition, ClassNo>,
+    by_definition: FxHashMap<ClassDefinition, ClassNo>,
 }
 
 impl Directory {

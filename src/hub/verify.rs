@@ -281,6 +281,7 @@ impl Replay<'_> {
             kind: value.kind().number(),
             owner: item.header.owner,
             class: crate::model::audience::ClassDefinition { owner, marking },
+            class_known: None,
             terms: indicator.labels.iter().map(|label| keys::label_term(label)).collect(),
             fields,
             digest,

@@ -2,12 +2,12 @@
 //! group, applies it, commits with one fsync, and only then answers. The first
 //! failure latches it read-only for good.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use prost::Message as _;
+use rustc_hash::FxHashMap;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::base::random;
@@ -184,16 +184,17 @@ impl Writer {
         let mut group = Group::new(&shared.store, &shared.sealer, Arc::clone(&directory), self.last_version);
         let prefetched = group.prefetch(proposals.iter().map(|p| &p.change));
         let mut answered = proto::RequestGroup::default();
-        let mut in_group: HashMap<RequestKey, proto::Request> = HashMap::new();
+        // Where in `answered` a request of this group stands.
+        let mut in_group: FxHashMap<RequestKey, usize> = FxHashMap::default();
         let mut failed = prefetched.err();
         for proposal in proposals {
             let result = match &failed {
                 // The whole group fails; the answer is made by the caller.
                 Some(_) => Ok(Vec::new()),
-                None => match self.decide(&proposal, &mut group, &in_group) {
+                None => match self.decide(&proposal, &mut group, &answered, &in_group) {
                     Ok((result, record)) => {
                         if let Some(record) = record {
-                            in_group.insert(proposal.request, record.clone());
+                            in_group.insert(proposal.request, answered.requests.len());
                             answered.requests.push(record);
                         }
                         result
@@ -224,13 +225,14 @@ impl Writer {
         &mut self,
         proposal: &Proposal,
         group: &mut Group<'_>,
-        in_group: &HashMap<RequestKey, proto::Request>,
+        answered: &proto::RequestGroup,
+        in_group: &FxHashMap<RequestKey, usize>,
     ) -> Result<(Result<Vec<Decision>, Error>, Option<proto::Request>), db::Error> {
         if proposal.caller.is_severed() {
             let error = Error::new(Reason::CertificateRevoked, "your certificate is no longer accepted");
             return Ok((Err(error), None));
         }
-        if let Some(known) = self.remembered(&proposal.request, in_group)? {
+        if let Some(known) = self.remembered(&proposal.request, answered, in_group)? {
             if known.content.as_ref() != proposal.content.as_slice() {
                 let error = Error::new(
                     Reason::DuplicateRequestId,
@@ -266,10 +268,11 @@ impl Writer {
     fn remembered(
         &self,
         key: &RequestKey,
-        in_group: &HashMap<RequestKey, proto::Request>,
+        answered: &proto::RequestGroup,
+        in_group: &FxHashMap<RequestKey, usize>,
     ) -> Result<Option<proto::Request>, db::Error> {
-        if let Some(record) = in_group.get(key) {
-            return Ok(Some(record.clone()));
+        if let Some(place) = in_group.get(key) {
+            return Ok(answered.requests.get(*place).cloned());
         }
         let Some(group) = self.requests.group(key) else { return Ok(None) };
         let packed = self.shared.store.requests(group)?;

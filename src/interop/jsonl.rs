@@ -77,10 +77,34 @@ pub struct Record {
 const READ: usize = 17;
 /// Every field that a line may have: those that are read, then the hub's own.
 const FIELDS: [&str; 28] = [
-    "value", "observable", "kind", "md5", "sha1", "sha256", "raw", "tlp", "to", "labels", "confidence",
-    "description", "valid_from", "valid_until", "first_seen", "last_seen", "action", "caveats",
-    "event_id", "event", "name", "owner", "state", "version", "create_time", "revocation",
-    "sightings", "reinstatement",
+    "value",
+    "observable",
+    "kind",
+    "md5",
+    "sha1",
+    "sha256",
+    "raw",
+    "tlp",
+    "to",
+    "labels",
+    "confidence",
+    "description",
+    "valid_from",
+    "valid_until",
+    "first_seen",
+    "last_seen",
+    "action",
+    "caveats",
+    "event_id",
+    "event",
+    "name",
+    "owner",
+    "state",
+    "version",
+    "create_time",
+    "revocation",
+    "sightings",
+    "reinstatement",
 ];
 
 /// What a line tells that decides whether it may be published.
@@ -148,14 +172,18 @@ fn parse(number: u64, line: &[u8]) -> Result<Record, Error> {
     let names: BTreeMap<Cow<'_, str>, IgnoredAny> = serde_json::from_slice(line).map_err(invalid)?;
     if let Some(name) = names.keys().find(|name| !FIELDS.contains(&name.as_ref())) {
         let name: String = name.chars().filter(|c| !c.is_control()).take(40).collect();
-        let problem = format!("has a field `{name}` that is not known here; known are {}", FIELDS.iter().take(READ).copied().collect::<Vec<_>>().join(", "));
+        let problem = format!(
+            "has a field `{name}` that is not known here; known are {}",
+            FIELDS.iter().take(READ).copied().collect::<Vec<_>>().join(", ")
+        );
         return Err(Error::NotRecord { number, problem });
     }
     let told: Told = serde_json::from_slice(line).map_err(invalid)?;
     if told.event.is_some_and(|event| event != "new" && event != "update")
         || told.state.is_some_and(|state| state != "active")
     {
-        let problem = "tells of an indicator that is revoked, expired or withdrawn: publishing it would bring it back";
+        let problem =
+            "tells of an indicator that is revoked, expired or withdrawn: publishing it would bring it back";
         return Err(Error::NotRecord { number, problem: problem.to_owned() });
     }
     if !told.caveats.is_empty() {
@@ -213,7 +241,12 @@ mod tests {
 
     #[test]
     fn what_tells_of_a_dead_or_restricted_indicator_is_not_published_again() {
-        for told in ["\"event\":\"revoked\"", "\"event\":\"withdrawn\"", "\"state\":\"expired\"", "\"caveats\":[\"masked-source\"]"] {
+        for told in [
+            "\"event\":\"revoked\"",
+            "\"event\":\"withdrawn\"",
+            "\"state\":\"expired\"",
+            "\"caveats\":[\"masked-source\"]",
+        ] {
             assert!(read(&format!("{{\"value\":\"example.org\",{told}}}"))[0].is_err(), "{told}");
         }
     }
