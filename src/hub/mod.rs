@@ -5,7 +5,7 @@
 //!   order;
 //! * [`publish`], [`revoke`], [`sighting`] bring entries to the writer;
 //! * [`fetch`], [`list`], [`lookup`] ask; [`subscribe`] and [`pump`] follow;
-//! * [`verify`] and [`backup`] look after what is stored.
+//! * [`mod@verify`] and [`backup`] look after what is stored.
 
 pub mod apply;
 pub mod backup;
