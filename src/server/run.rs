@@ -192,7 +192,7 @@ impl Parts {
     /// get their last token, connections their GOAWAY; the store closes when
     /// nobody can ask it any more, and the admin face, red all along, goes
     /// last.
-    async fn stop(self, served: Option<JoinHandle<Drained>>) -> usize {
+    async fn stop(self, served: Option<JoinHandle<Drained>>) -> u64 {
         let Self { hub, face, stopping, drain, closed, health, follow, operator, admin, patience } = self;
         stopping.cancel();
         in_time("health", patience, health).await;
