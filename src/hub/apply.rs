@@ -124,6 +124,7 @@ impl Group<'_> {
             body_len: 0,
             tail_len,
             kind: item.kind,
+            previous_kind: item.kind,
             op: Op::Create,
             state: State::Active,
             tlp,
@@ -131,6 +132,7 @@ impl Group<'_> {
             aliases: !item.alias_keys.is_empty(),
             terms: 0,
             previous_terms: 0,
+            relabelled: false,
         };
         self.assert(item, at, &header);
         self.post(&header, at, &item.terms);
@@ -174,11 +176,13 @@ impl Group<'_> {
             op: if reinstated { Op::Reinstate } else { Op::Update },
             state: State::Active,
             kind: item.kind,
+            previous_kind: standing.header.kind,
             tlp: item.class.marking.tlp.number(),
             previous_tlp: standing.header.tlp,
             aliases: !item.alias_keys.is_empty(),
             terms: 0,
             previous_terms: 0,
+            relabelled: standing.terms != item.terms,
             owner: item.owner,
         };
         if standing.header.aliases || !item.alias_keys.is_empty() {
@@ -189,7 +193,7 @@ impl Group<'_> {
         self.assert(item, at, &header);
         self.succeed(&header, at)?;
         self.post(&header, at, &item.terms);
-        let previous_terms = if standing.terms == item.terms { Vec::new() } else { standing.terms.clone() };
+        let previous_terms = if header.relabelled { standing.terms.clone() } else { Vec::new() };
         self.write(at, Item { header, terms: item.terms.clone(), previous_terms, body }, writing);
         let effect = if reinstated { Effect::Reinstated } else { Effect::Updated };
         Ok(Decision::Written { handle: known.handle, position: at, version, effect })
@@ -229,7 +233,9 @@ impl Group<'_> {
             previous: newest,
             version,
             previous_class: was.class,
+            previous_kind: was.kind,
             previous_tlp: was.tlp,
+            relabelled: false,
             tail_len,
             op: Op::Revoke,
             state: State::Revoked,
@@ -276,6 +282,7 @@ impl Group<'_> {
             body_len: 0,
             tail_len,
             kind: 0,
+            previous_kind: 0,
             op: Op::Sight,
             state: State::Active,
             tlp,
@@ -283,6 +290,7 @@ impl Group<'_> {
             aliases: false,
             terms: 0,
             previous_terms: 0,
+            relabelled: false,
         };
         self.postings.add(Dimension::Sighting, item.indicator.raw(), Posting { position: at, handle: at });
         self.write(at, Item { header, terms: Vec::new(), previous_terms: Vec::new(), body }, writing);

@@ -76,7 +76,8 @@ impl Writer {
         Self { shared, work, requests, next, last_version }
     }
 
-    /// Works until told to stop, or until nobody can ask any more.
+    /// Works until told to stop, or until nobody can ask any more. Whoever
+    /// said stop hears of it once the writer holds the store no longer.
     pub async fn run(mut self) {
         let stop = self.work().await;
         // Whoever is told may end the process at once, and the engine under
