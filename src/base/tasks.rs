@@ -3,6 +3,7 @@
 
 use std::future::Future;
 
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tracing::Instrument as _;
 
@@ -14,6 +15,15 @@ where
 {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that spawns")]
     tokio::spawn(work.instrument(tracing::debug_span!("task", name)))
+}
+
+/// Starts `work` on `runtime` from a thread that is none of its own.
+pub fn spawn_on<F>(runtime: &Handle, name: &'static str, work: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    runtime.spawn(work.instrument(tracing::debug_span!("task", name)))
 }
 
 /// Runs blocking `work` on the runtime's pool for blocking calls.

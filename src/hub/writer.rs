@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use prost::Message as _;
 use rustc_hash::FxHashMap;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::base::random;
+use crate::base::{random, tasks};
 use crate::model::position::Seq;
 use crate::store::requests::{self, ItemOutcome, RequestKey};
 use crate::store::{Batch, db, proto};
@@ -28,6 +29,8 @@ const GROUP_BYTES: usize = 4 << 20;
 const GROUP_REQUESTS: usize = 4_096;
 /// How long a cursor waits for company.
 const CURSOR_DELAY: Duration = Duration::from_millis(100);
+/// Up to so many answers the writer sends by itself.
+const ANSWERS_AT_ONCE: usize = 4;
 /// Most groups of answered requests that are forgotten with one commit.
 const FORGET_PER_GROUP: usize = 8;
 
@@ -49,6 +52,8 @@ pub struct Writer {
     requests: requests::Index,
     next: Seq,
     last_version: u64,
+    /// The runtime that the callers wait on, where there is one.
+    callers: Option<Handle>,
 }
 
 impl std::fmt::Debug for Writer {
@@ -73,7 +78,7 @@ impl Writer {
         next: Seq,
         last_version: u64,
     ) -> Self {
-        Self { shared, work, requests, next, last_version }
+        Self { shared, work, requests, next, last_version, callers: Handle::try_current().ok() }
     }
 
     /// Works until told to stop, or until nobody can ask any more. Whoever
@@ -167,15 +172,31 @@ impl Writer {
         let result = self.try_group(proposals, &mut answers);
         self.latch_on(&result);
         let failed = result.is_err().then(|| self.shared.latch.reason().unwrap_or_default());
-        for answer in answers {
-            let result = match &failed {
-                Some(reason) => Err(read_only(reason)),
-                None => answer.result,
-            };
-            let _ = answer.reply.send(result);
+        if let Some(reason) = &failed {
+            for answer in &mut answers {
+                answer.result = Err(read_only(reason));
+            }
         }
+        self.answer(answers);
         for probe in probes {
             let _ = probe.send(failed.as_ref().map_or(Ok(()), |reason| Err(read_only(reason))));
+        }
+    }
+
+    /// Answers a group. Each answer wakes a task on another thread, which
+    /// costs a system call; many are handed over with one.
+    fn answer(&self, answers: Vec<Answer>) {
+        let send_all = |answers: Vec<Answer>| {
+            for answer in answers {
+                // A caller that went away needs no answer.
+                let _ = answer.reply.send(answer.result);
+            }
+        };
+        match &self.callers {
+            Some(callers) if answers.len() > ANSWERS_AT_ONCE => {
+                tasks::spawn_on(callers, "answers", async move { send_all(answers) });
+            }
+            _ => send_all(answers),
         }
     }
 

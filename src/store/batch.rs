@@ -15,6 +15,7 @@ use super::record::{self, Assertion, Latest};
 pub struct Batch<'a> {
     store: &'a Store,
     inner: WriteBatch,
+    scratch: Vec<u8>,
 }
 
 impl std::fmt::Debug for Batch<'_> {
@@ -27,7 +28,7 @@ impl<'a> Batch<'a> {
     /// An empty batch.
     #[must_use]
     pub fn new(store: &'a Store) -> Self {
-        Self { store, inner: WriteBatch::default() }
+        Self { store, inner: WriteBatch::default(), scratch: Vec::new() }
     }
 
     /// Whether nothing was written into it.
@@ -58,7 +59,9 @@ impl<'a> Batch<'a> {
             self.inner.delete_cf(self.store.family(Family::Values)?, key);
             return Ok(());
         }
-        self.put(Family::Values, key, &record::encode_assertions(assertions))
+        record::encode_assertions(assertions, &mut self.scratch);
+        self.inner.put_cf(self.store.family(Family::Values)?, key, &self.scratch);
+        Ok(())
     }
 
     /// Where the newest version of a record stands.
