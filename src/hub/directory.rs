@@ -85,10 +85,10 @@ impl Directory {
         self.by_definition.get(definition).copied()
     }
 
-    /// Number of an audience class, interned now if it was not; says so.
-    pub fn intern(&mut self, definition: &ClassDefinition) -> (ClassNo, bool) {
+    /// Number of an audience class, interned now if it was not.
+    pub fn intern(&mut self, definition: &ClassDefinition) -> ClassNo {
         if let Some(number) = self.class_number(definition) {
-            return (number, false);
+            return number;
         }
         let number = ClassNo(u32::try_from(self.classes.len() + 1).unwrap_or(u32::MAX));
         // An owner without a number owns nothing that anyone could see.
@@ -96,7 +96,7 @@ impl Directory {
         let audience = Audience::resolve(definition, owner, |slug| self.number(slug));
         self.classes.push(Arc::new(Class { definition: definition.clone(), audience }));
         self.by_definition.insert(definition.clone(), number);
-        (number, true)
+        number
     }
 
     /// An audience class.

@@ -73,7 +73,9 @@ impl Rejection {
                 "the hashes name two indicators of your organisation; revoke one of them first",
             ),
             Refusal::Absent => (Reason::NotFound, "there is no such indicator, or you may not see it"),
-            Refusal::Stale => (Reason::EtagMismatch, "another version stands by now; read it and decide again"),
+            Refusal::Stale => {
+                (Reason::EtagMismatch, "another version stands by now; read it and decide again")
+            }
         };
         Self { reason, field: String::new(), problem: problem.to_owned() }
     }
@@ -145,7 +147,9 @@ impl Hub {
                 let effect = match effect {
                     WrittenEffect::Created => Effect::Created,
                     WrittenEffect::Reinstated => Effect::Reinstated,
-                    WrittenEffect::Updated | WrittenEffect::Revoked | WrittenEffect::Sighted => Effect::Updated,
+                    WrittenEffect::Updated | WrittenEffect::Revoked | WrittenEffect::Sighted => {
+                        Effect::Updated
+                    }
                 };
                 (handle, version, effect)
             }
@@ -178,7 +182,8 @@ fn check_recipients(draft: Draft, unknown: impl Fn(&OrgSlug) -> bool) -> Result<
 fn propose(caller: &Caller, draft: Draft, salt: &[u8; 16]) -> ProposedIndicator {
     let owner = caller.identity().org();
     let fields = event::encode_draft(&draft, owner);
-    let (digest, salted) = digests(&fields, salt);
+    let meaning = event::without_spelling(&fields, draft.raw.as_deref().unwrap_or_default());
+    let (digest, salted) = digests(meaning, salt);
     ProposedIndicator {
         value_key: keys::value(&draft.observable),
         alias_keys: draft.aliases.iter().map(keys::value).collect(),

@@ -99,9 +99,7 @@ impl Terms {
     /// Whether the version before matched.
     #[must_use]
     pub fn matched(&self, item: &ItemView<'_>) -> bool {
-        self.fixed(&item.header)
-            && self.tlp(item.header.previous_tlp)
-            && self.label(item.previous_terms())
+        self.fixed(&item.header) && self.tlp(item.header.previous_tlp) && self.label(item.previous_terms())
     }
 }
 

@@ -273,10 +273,13 @@ fn plan(shared: &Shared, caller: &Caller, open: Open, max: usize) -> Result<Plan
     }
     let digest = subscription::filter_digest(&filter, sightings);
     let name = open.subscription.as_deref().unwrap_or_default();
-    let start = match (&open.start, known.as_ref().and_then(|known| known.cursor)) {
-        (Some(start), _) => {
-            resolve(shared, caller.identity().org(), start, Use::Resume { subscription: name, filter: &digest })?
-        }
+    let start = match (&open.start, known.as_ref().map(|known| known.cursor)) {
+        (Some(start), _) => resolve(
+            shared,
+            caller.identity().org(),
+            start,
+            Use::Resume { subscription: name, filter: &digest },
+        )?,
         (None, Some(cursor)) => check_position(shared, cursor)?,
         (None, None) => {
             return Err(Invalid::new(
@@ -286,15 +289,19 @@ fn plan(shared: &Shared, caller: &Caller, open: Open, max: usize) -> Result<Plan
             .into());
         }
     };
+    let fresh = known.is_none();
     let record = open.subscription.as_ref().map(|_| {
         known.unwrap_or_else(|| Subscription {
             filter: filter.clone(),
             sightings,
             created: shared.clock.now(),
-            cursor: None,
+            cursor: start,
             acked: None,
         })
     });
+    if let (Some(name), Some(record), true) = (&open.subscription, &record, fresh) {
+        shared.cursors.note(caller.org(), name, Some(record.encode()));
+    }
     Ok(Plan { name: open.subscription, record, filter, sightings, start, credit: open.credit })
 }
 

@@ -15,8 +15,9 @@ use crate::model::position::Seq;
 use crate::store::requests::{self, ItemOutcome, RequestKey};
 use crate::store::{Batch, db, proto};
 
-use super::apply::{Entry, Group};
+use super::apply::Entry;
 use super::error::{Error, Reason};
+use super::group::Group;
 use super::proposal::{Decision, Effect, Proposal, Refusal};
 use super::shared::Shared;
 
@@ -77,17 +78,23 @@ impl Writer {
 
     /// Works until told to stop, or until nobody can ask any more.
     pub async fn run(mut self) {
+        let stop = self.work().await;
+        // Whoever is told may end the process at once, and the engine under
+        // the store aborts if it is still being closed by then.
+        drop(self);
+        if let Some(stop) = stop {
+            // Nobody may wait for the answer any more.
+            let _ = stop.send(());
+        }
+    }
+
+    async fn work(&mut self) -> Option<oneshot::Sender<()>> {
         loop {
             tokio::select! {
                 biased;
-                work = self.work.recv() => match work {
-                    None => break,
-                    Some(first) => {
-                        if let Some(stop) = self.group(first) {
-                            // Nobody may wait for the answer any more.
-                            let _ = stop.send(());
-                            break;
-                        }
+                work = self.work.recv() => {
+                    if let Some(stop) = self.group(work?) {
+                        return Some(stop);
                     }
                 },
                 () = self.shared.cursors.changed() => {
@@ -95,8 +102,7 @@ impl Writer {
                     // takes the cursors along.
                     if let Ok(Some(first)) = tokio::time::timeout(CURSOR_DELAY, self.work.recv()).await {
                         if let Some(stop) = self.group(first) {
-                            let _ = stop.send(());
-                            break;
+                            return Some(stop);
                         }
                     } else {
                         self.commit_cursors();
@@ -175,8 +181,7 @@ impl Writer {
     fn try_group(&mut self, proposals: Vec<Proposal>, answers: &mut Vec<Answer>) -> Result<(), db::Error> {
         let shared = Arc::clone(&self.shared);
         let directory = shared.directory.load_full();
-        let mut group =
-            Group::new(&shared.store, &shared.sealer, directory.as_ref().clone(), self.last_version);
+        let mut group = Group::new(&shared.store, &shared.sealer, Arc::clone(&directory), self.last_version);
         let prefetched = group.prefetch(proposals.iter().map(|p| &p.change));
         let mut answered = proto::RequestGroup::default();
         let mut in_group: HashMap<RequestKey, proto::Request> = HashMap::new();
@@ -211,7 +216,10 @@ impl Writer {
     }
 
     /// Decides one request: the answer, and what to remember of it.
-    #[expect(clippy::type_complexity, reason = "an answer, what to remember of it, or a failure of the store")]
+    #[expect(
+        clippy::type_complexity,
+        reason = "an answer, what to remember of it, or a failure of the store"
+    )]
     fn decide(
         &mut self,
         proposal: &Proposal,
@@ -332,7 +340,7 @@ impl Writer {
         let shared = &self.shared;
         shared.counters.items.fetch_add(group.item_count() as u64, Ordering::Relaxed);
         if group.directory.class_count() != before.class_count() {
-            shared.directory.store(Arc::new(group.directory.clone()));
+            shared.directory.store(Arc::clone(&group.directory));
         }
         for (handle, class) in group.reclassed() {
             shared.reclassed.write().insert(handle, class);

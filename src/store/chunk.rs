@@ -354,14 +354,12 @@ pub struct ItemView<'a> {
 
 impl ItemView<'_> {
     /// Label terms from here on.
-    #[must_use]
     pub fn terms(&self) -> impl Iterator<Item = u64> + '_ {
         read_terms(self.terms)
     }
 
     /// Label terms before; the same as [`Self::terms`] where they did not
     /// change.
-    #[must_use]
     pub fn previous_terms(&self) -> impl Iterator<Item = u64> + '_ {
         read_terms(if self.previous_terms.is_empty() { self.terms } else { self.previous_terms })
     }
@@ -401,8 +399,7 @@ impl<'a> Items<'a> {
         let (terms, rest) = rest.split_at_checked(usize::from(header.terms) * 8)?;
         let (previous_terms, rest) = rest.split_at_checked(usize::from(header.previous_terms) * 8)?;
         let (body, bodies) = self.bodies.split_at_checked(usize::try_from(header.body_len).ok()?)?;
-        let view =
-            ItemView { position: self.at, header, terms, previous_terms, body, offset: self.offset };
+        let view = ItemView { position: self.at, header, terms, previous_terms, body, offset: self.offset };
         self.headers = rest;
         self.bodies = bodies;
         self.offset += body.len();
@@ -422,8 +419,7 @@ fn read_header(bytes: &[u8; ITEM_BYTES]) -> Option<ItemHeader> {
     let (owner, rest) = rest.split_first_chunk::<4>()?;
     let (body_len, rest) = rest.split_first_chunk::<4>()?;
     let (tail_len, rest) = rest.split_first_chunk::<2>()?;
-    let [kind, op, state, tlp, previous_tlp, aliases, terms, previous_terms] =
-        *rest.first_chunk::<8>()?;
+    let [kind, op, state, tlp, previous_tlp, aliases, terms, previous_terms] = *rest.first_chunk::<8>()?;
     Some(ItemHeader {
         handle: Position::from_raw(u64::from_be_bytes(*handle)),
         previous: Position::from_raw(u64::from_be_bytes(*previous)),
