@@ -83,7 +83,7 @@ impl Items {
             values.push(value);
             indicators.push(draft);
         }
-        let request_id = uuid::Builder::from_u64_pair(mix(self.seed ^ 0x5151), self.next).into_uuid();
+        let request_id = uuid::Uuid::from_u64_pair(mix(self.seed ^ 0x5151), self.next);
         let request = v1::PublishIndicatorsRequest { request_id: request_id.to_string(), indicators };
         (Encoded { bytes: request.encode_to_vec().into(), items: size }, values)
     }

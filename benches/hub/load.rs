@@ -88,7 +88,8 @@ pub async fn publish(plan: Plan, loads: Vec<(Channel, Vec<Encoded>)>) -> Publish
     all
 }
 
-async fn stream(plan: Plan, channel: Channel, requests: Vec<Encoded>, start: Arc<Barrier>) -> Published {
+/// Publishes one list of requests, once everyone is ready.
+pub async fn stream(plan: Plan, channel: Channel, requests: Vec<Encoded>, start: Arc<Barrier>) -> Published {
     let mut out = Published { waits: Vec::with_capacity(requests.len()), ..Published::default() };
     let (send, receive) = mpsc::channel::<Bytes>(plan.window);
     let mut requests = requests.into_iter();

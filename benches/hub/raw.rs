@@ -211,10 +211,9 @@ pub fn write_rocksdb(directory: &Path, [writers, batch, items, bytes]: [usize; 4
                     let mut write = rocksdb::WriteBatch::default();
                     for place in 0..batch {
                         let key = super::items::mix((((writer << 32) + round * batch + place) as u64) ^ 7);
-                        let filled = key.to_be_bytes();
                         // Not all alike, so that nothing compresses away.
-                        for part in value.chunks_mut(16) {
-                            part[..8.min(part.len())].copy_from_slice(&filled[..8.min(part.len())]);
+                        for part in value.chunks_exact_mut(16) {
+                            part[..8].copy_from_slice(&key.to_be_bytes());
                         }
                         write.put(((writer << 32) + round * batch + place).to_be_bytes(), &value);
                     }
