@@ -50,6 +50,7 @@ const LINES: &[Line] = &[
     line("P3", "one caller, one in flight: answer, p50", "p3.p50", "ms", AtMost(0.20),
         &[("fdatasync", "fdatasync.p50"), ("raw gRPC", "alone.p50")]),
     line("", "  answer, p99", "p3.p99", "ms", AtMost(0.5), &[("raw gRPC", "alone.p99")]),
+    line("", "  of it the commit, mean", "p3.commit", "ms", Seen, &[("fdatasync", "fdatasync.p50")]),
     line("P4", "replay, published in batches of 64", "p4.rate", "/s", AtLeast(1_400_000.0),
         &[("raw gRPC stream", "stream.rate")]),
     line("", "  hub CPU seconds per million", "p4.cpu", "s", AtMost(0.7), &[("raw gRPC stream", "stream.cpu")]),

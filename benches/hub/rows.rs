@@ -134,6 +134,7 @@ pub async fn alone(items: &mut Items, sizes: &Sizes, out: &mut Readings) {
     let requests = items.requests(sizes.alone, 1);
     let done = publish(plan(hub.pid(), 1), spread(&feed(&hub), 1, 1, requests.clone()).await).await;
     note_lost("P3", &done, out);
+    out.insert("p3.commit", mean_commit(&hub).await);
     out.insert("p3.p50", done.wait(0.5));
     out.insert("p3.p99", done.wait(0.99));
     if sizes.limits {
@@ -147,6 +148,16 @@ pub async fn alone(items: &mut Items, sizes: &Sizes, out: &mut Readings) {
         out.insert("alone.p99", done.wait(0.99));
     }
     end(hub).await;
+}
+
+/// Mean time of a commit so far, in milliseconds, as the hub itself counts.
+async fn mean_commit(hub: &TestHub) -> f64 {
+    let (_, page) = hub.get("/metrics").await;
+    let number = |name: &str| {
+        let line = page.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|rest| rest.trim().parse::<f64>().ok()).unwrap_or(f64::NAN)
+    };
+    1e3 * number("luytre_store_commit_seconds_total ") / number("luytre_store_commits_total ")
 }
 
 /// P7: a thousand a second to eight who listen.
