@@ -300,6 +300,12 @@ fn family_options(family: Family, tuning: &Tuning, cache: &Cache) -> Options {
             table.set_bloom_filter(10.0, false);
             table.set_whole_key_filtering(true);
             table.set_block_size(4 << 10);
+            if matches!(family, Family::Values) {
+                // Most values that are asked for are new: the write buffer
+                // says so without a walk through its skip list.
+                options.set_memtable_prefix_bloom_ratio(0.05);
+                options.set_memtable_whole_key_filtering(true);
+            }
             options.set_bottommost_compression_type(DBCompressionType::Lz4);
         }
         Family::Postings => {

@@ -169,6 +169,11 @@ impl TestHub {
         *self.address.borrow()
     }
 
+    /// The process of the running hub.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("the hub runs").id()
+    }
+
     /// Where health and metrics are read.
     pub(crate) fn http(&self) -> SocketAddr {
         self.http

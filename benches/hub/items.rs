@@ -1,0 +1,216 @@
+//! Decides what is published: a seeded mix of indicators shaped like public
+//! threat data, encoded before anything is measured.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use luytre::wire::proto::v1;
+use prost::Message as _;
+
+/// The organisation that may read whatever is TLP:AMBER here.
+pub const RECEIVER: &str = "receiver";
+
+const LABELS: [&str; 12] = [
+    "phishing", "malware", "c2", "botnet", "scanner", "ransomware", "stealer", "loader", "brute-force", "apt",
+    "fraud", "miner",
+];
+/// Hosts for a machine without the lists.
+const INVENTED: [&str; 12] = [
+    "login.example.com", "cdn.update-service.example.net", "mail.example.org", "vn.bank-online.example.com",
+    "www.example.info", "static.files.example.net", "portal.example.vn", "api.pay.example.com", "shop.example.xyz",
+    "secure-account.example.top", "download.example.org", "news.hanoi.example.vn",
+];
+const PATHS: [&str; 8] = [
+    "index.php", "wp-content/uploads/doc.zip", "login/verify", "a/b/update.exe", "images/logo.gif",
+    "api/v1/gate.php", "vn/khuyen-mai", "panel/admin.php",
+];
+
+/// A request as it goes over the wire.
+#[derive(Debug, Clone)]
+pub struct Encoded {
+    /// The message.
+    pub bytes: Bytes,
+    /// How many items it holds.
+    pub items: usize,
+}
+
+/// Makes items, none twice.
+#[derive(Debug)]
+pub struct Items {
+    seed: u64,
+    next: u64,
+    batches: u64,
+    hosts: Vec<String>,
+    /// Where the hosts' shapes come from.
+    pub origin: String,
+}
+
+impl Items {
+    /// A generator whose hosts are shaped like those in `DATA`, else in
+    /// `../shared/data/threat/feeds`, else like invented ones.
+    pub fn new(seed: u64) -> Self {
+        let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data/threat/feeds");
+        let directory = std::env::var_os("DATA").map_or(beside, PathBuf::from);
+        let mut hosts = Vec::new();
+        read_hosts(&directory, &mut hosts);
+        let origin = if hosts.is_empty() {
+            hosts = INVENTED.map(str::to_owned).to_vec();
+            "invented hosts (DATA=DIR names real lists)".to_owned()
+        } else {
+            format!("{} real hosts in {}", hosts.len(), directory.display())
+        };
+        Self { seed, next: 0, batches: 0, hosts, origin }
+    }
+
+    /// `count` requests of `size` items, encoded.
+    pub fn requests(&mut self, count: usize, size: usize) -> Vec<Encoded> {
+        (0..count).map(|_| self.request(size).0).collect()
+    }
+
+    /// A request and the canonical values in it.
+    ///
+    /// A list is published under one marking, as `luytre publish` does: five
+    /// in eight TLP:GREEN, two TLP:AMBER; one in eight mixes item by item.
+    pub fn request(&mut self, size: usize) -> (Encoded, Vec<String>) {
+        let style = self.batches % 8;
+        self.batches += 1;
+        let mut values = Vec::with_capacity(size);
+        let mut indicators = Vec::with_capacity(size);
+        for place in 0..size as u64 {
+            let amber = style == 5 || style == 6 || (style == 7 && place % 3 == 0);
+            let (value, draft) = self.draft(amber, style % 2 == 0);
+            values.push(value);
+            indicators.push(draft);
+        }
+        let request_id = uuid::Uuid::from_u64_pair(mix(self.seed ^ 0x5151), self.next);
+        let request = v1::PublishIndicatorsRequest { request_id: request_id.to_string(), indicators };
+        (Encoded { bytes: request.encode_to_vec().into(), items: size }, values)
+    }
+
+    fn draft(&mut self, amber: bool, typed: bool) -> (String, v1::IndicatorDraft) {
+        let number = self.next;
+        self.next += 1;
+        let random = mix(self.seed ^ number.wrapping_mul(0x9e37_79b9));
+        let (value, observable) = self.observable(number, random);
+        let observable = if typed { observable } else { v1::observable::Value::Text(value.clone()) };
+        let label = |shift: u32| LABELS[(random >> shift) as usize % LABELS.len()].to_owned();
+        let mut labels = vec![label(8)];
+        if random & 1 == 1 {
+            labels.push(label(16));
+        }
+        let organisations = if amber { vec![format!("organisations/{RECEIVER}")] } else { Vec::new() };
+        let tlp = if amber { v1::Tlp::Amber } else { v1::Tlp::Green };
+        let draft = v1::IndicatorDraft {
+            observable: Some(v1::Observable { value: Some(observable) }),
+            marking: Some(v1::Marking { tlp: tlp.into(), organisations, ..Default::default() }),
+            labels,
+            confidence: (random & 2 == 2).then_some((random >> 24) as u32 % 101),
+            ..Default::default()
+        };
+        (value, draft)
+    }
+
+    fn observable(&self, number: u64, random: u64) -> (String, v1::observable::Value) {
+        use v1::observable::Value;
+        match mix(random) % 100 {
+            0..45 => {
+                let value = self.host(number, random);
+                (value.clone(), Value::Domain(value))
+            }
+            45..70 => {
+                // Public addresses, each once: an odd factor permutes.
+                let spread = number.wrapping_mul(0x9e37_79b1) & 0x3fff_ffff;
+                let [a, b, c, d] = (spread as u32).to_be_bytes();
+                let value = format!("{}.{b}.{c}.{d}", 32 + a);
+                (value.clone(), Value::Ipv4(value))
+            }
+            70..90 => {
+                let digits = |count: usize| {
+                    let mut text = String::with_capacity(64);
+                    let mut state = random ^ number.rotate_left(17);
+                    while text.len() < count {
+                        state = mix(state);
+                        let _ = write!(text, "{state:016x}");
+                    }
+                    text.truncate(count);
+                    text
+                };
+                let file = |value: String| match value.len() {
+                    64 => v1::FileHashes { sha256: value, ..Default::default() },
+                    40 => v1::FileHashes { sha1: value, ..Default::default() },
+                    _ => v1::FileHashes { md5: value, ..Default::default() },
+                };
+                let value = digits(match random % 10 {
+                    0..7 => 64,
+                    7..9 => 40,
+                    _ => 32,
+                });
+                (value.clone(), Value::File(file(value)))
+            }
+            _ => {
+                let host = self.host(number, random);
+                let path = PATHS[(random >> 40) as usize % PATHS.len()];
+                let value = format!("http://{host}/{path}?id={:x}", random >> 44);
+                (value.clone(), Value::Url(value))
+            }
+        }
+    }
+
+    /// A host of a known shape whose first label is new.
+    fn host(&self, number: u64, random: u64) -> String {
+        let known = &self.hosts[(random >> 20) as usize % self.hosts.len()];
+        let parent = known.split_once('.').map_or(known.as_str(), |(_, rest)| rest);
+        let parent = if parent.contains('.') { parent } else { known };
+        format!("{}.{parent}", base36(number.wrapping_mul(0x9e37_79b1) & 0xff_ffff_ffff))
+    }
+}
+
+fn read_hosts(directory: &std::path::Path, hosts: &mut Vec<String>) {
+    let Ok(entries) = std::fs::read_dir(directory) else { return };
+    let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    for path in paths {
+        if hosts.len() >= 20_000 {
+            return;
+        }
+        if path.is_dir() {
+            read_hosts(&path, hosts);
+        } else if path.extension().is_some_and(|ending| ending == "txt") {
+            let Ok(text) = std::fs::read_to_string(&path) else { continue };
+            hosts.extend(text.lines().map(str::trim).filter(|line| is_host(line)).take(2_000).map(str::to_owned));
+        }
+    }
+}
+
+fn is_host(line: &str) -> bool {
+    let label = |label: &str| {
+        (1..=40).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.as_bytes().get(2..4) != Some(b"--")
+    };
+    line.len() < 120
+        && line.split('.').all(label)
+        && line.rsplit_once('.').is_some_and(|(_, tld)| tld.len() > 1 && tld.bytes().all(|b| b.is_ascii_lowercase()))
+}
+
+fn base36(mut number: u64) -> String {
+    let mut text = String::new();
+    loop {
+        text.push(char::from(b"0123456789abcdefghijklmnopqrstuvwxyz"[(number % 36) as usize]));
+        number /= 36;
+        if number == 0 {
+            return text;
+        }
+    }
+}
+
+/// SplitMix64.
+pub const fn mix(seed: u64) -> u64 {
+    let z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}

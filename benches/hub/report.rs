@@ -1,0 +1,143 @@
+//! Decides how results are shown: target, reached, limit, and who falls short.
+
+use super::rows::Readings;
+
+/// Which way a target points.
+#[derive(Debug, Clone, Copy)]
+enum Target {
+    AtLeast(f64),
+    AtMost(f64),
+    /// Only to be seen.
+    None,
+}
+
+/// A line of the report.
+struct Line {
+    row: &'static str,
+    what: &'static str,
+    reading: &'static str,
+    unit: &'static str,
+    target: Target,
+    /// What the machine allows: name and reading, best first.
+    limits: &'static [(&'static str, &'static str)],
+}
+
+const fn line(
+    row: &'static str,
+    what: &'static str,
+    reading: &'static str,
+    unit: &'static str,
+    target: Target,
+    limits: &'static [(&'static str, &'static str)],
+) -> Line {
+    Line { row, what, reading, unit, target, limits }
+}
+
+use Target::{AtLeast, AtMost, None as Seen};
+
+const LINES: &[Line] = &[
+    line("P1", "publish, batches of 64, 4 connections", "p1.rate", "/s", AtLeast(120_000.0),
+        &[("raw RocksDB", "rocks64.rate"), ("raw gRPC bidi", "bidi64.rate")]),
+    line("", "  hub CPU seconds per million", "p1.cpu", "s", AtMost(12.0),
+        &[("raw RocksDB", "rocks64.cpu"), ("raw gRPC bidi", "bidi64.cpu")]),
+    line("", "  answer to a batch, p50", "p1.p50", "ms", Seen, &[]),
+    line("", "  answer to a batch, p99", "p1.p99", "ms", Seen, &[]),
+    line("P2", "publish, 256 callers, one item each", "p2.rate", "/s", AtLeast(70_000.0),
+        &[("raw RocksDB", "rocks1.rate"), ("raw gRPC bidi", "bidi1.rate")]),
+    line("", "  answer, p99", "p2.p99", "ms", AtMost(10.0), &[("raw gRPC bidi", "bidi1.p99")]),
+    line("", "  hub CPU seconds per million", "p2.cpu", "s", Seen,
+        &[("raw RocksDB", "rocks1.cpu"), ("raw gRPC bidi", "bidi1.cpu")]),
+    line("P3", "one caller, one in flight: answer, p50", "p3.p50", "ms", AtMost(0.20),
+        &[("fdatasync", "fdatasync.p50"), ("raw gRPC", "alone.p50")]),
+    line("", "  answer, p99", "p3.p99", "ms", AtMost(0.5), &[("raw gRPC", "alone.p99")]),
+    line("", "  of it the commit, mean", "p3.commit", "ms", Seen, &[("fdatasync", "fdatasync.p50")]),
+    line("P4", "replay, published in batches of 64", "p4.rate", "/s", AtLeast(1_400_000.0),
+        &[("raw gRPC stream", "stream.rate")]),
+    line("", "  hub CPU seconds per million", "p4.cpu", "s", AtMost(0.7), &[("raw gRPC stream", "stream.cpu")]),
+    line("", "replay, published one by one", "p4s.rate", "/s", AtLeast(700_000.0), &[]),
+    line("", "  hub CPU seconds per million", "p4s.cpu", "s", Seen, &[]),
+    line("P7", "1,000/s to 8 live: delivery, p50", "p7.p50", "ms", AtMost(0.45), &[("raw relay", "relay.p50")]),
+    line("", "  delivery, p99", "p7.p99", "ms", AtMost(1.0), &[("raw relay", "relay.p99")]),
+    line("", "  hub CPU seconds per million", "p7.cpu", "s", Seen, &[]),
+    line("P9", "idle subscriber", "p9.kib", "KiB", AtMost(45.0), &[]),
+    line("P19", "acknowledged and lost at kill -9", "p19.lost", "", AtMost(0.0), &[]),
+];
+
+/// The median of each reading.
+pub fn medians(runs: &[Readings]) -> Readings {
+    let mut names: Vec<_> = runs.iter().flat_map(|run| run.keys().copied()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let median = |name| {
+        let mut values: Vec<f64> = runs.iter().filter_map(|run| run.get(name).copied()).collect();
+        values.sort_by(f64::total_cmp);
+        (name, values[values.len() / 2])
+    };
+    names.into_iter().map(median).collect()
+}
+
+/// Prints the table, and what falls short.
+pub fn print(runs: &[Readings]) {
+    let all = medians(runs);
+    let mut short = Vec::new();
+    let mut row = "";
+    println!();
+    println!("{:<4} {:<40} {:>13} {:>13}  {:<12} limit in the same run", "", "", "target", "reached", "");
+    for line in LINES {
+        if !line.row.is_empty() {
+            row = line.row;
+        }
+        let Some(&value) = all.get(line.reading) else { continue };
+        let (target, kept) = match line.target {
+            AtLeast(target) => (format!("≥ {}", shown(target, line.unit)), Some(value >= target)),
+            AtMost(target) => (format!("≤ {}", shown(target, line.unit)), Some(value <= target)),
+            Seen => (String::new(), None),
+        };
+        let verdict = match (kept, line.target) {
+            (Some(true), _) => "reached".to_owned(),
+            (Some(false), AtLeast(target)) => format!("{:.2} of it", value / target),
+            (Some(false), AtMost(target)) if target > 0.0 => format!("{:.2} times", value / target),
+            (Some(false), _) => "BROKEN".to_owned(),
+            (None, _) => String::new(),
+        };
+        let limits: Vec<_> = line
+            .limits
+            .iter()
+            .filter_map(|(name, reading)| {
+                let limit = *all.get(reading)?;
+                Some(format!("{name} {} ({:.2})", shown(limit, line.unit), value / limit))
+            })
+            .collect();
+        let reached = shown(value, line.unit);
+        println!("{:<4} {:<40} {target:>13} {reached:>13}  {verdict:<12} {}", line.row, line.what, limits.join(", "));
+        if kept == Some(false) {
+            short.push(format!("{row} {}: {reached}, target {target}", line.what.trim()));
+        }
+    }
+    println!("\nIn brackets: the hub as a multiple of the limit. Medians of {} runs.", runs.len());
+    if short.is_empty() {
+        println!("Every target measured here is reached.");
+    } else {
+        println!("Short of the target:");
+        short.iter().for_each(|line| println!("  {line}"));
+    }
+}
+
+fn shown(value: f64, unit: &str) -> String {
+    match unit {
+        "/s" => {
+            let digits = format!("{value:.0}");
+            let mut text = String::new();
+            for (place, digit) in digits.chars().enumerate() {
+                if place > 0 && (digits.len() - place) % 3 == 0 {
+                    text.push(',');
+                }
+                text.push(digit);
+            }
+            text + "/s"
+        }
+        "ms" => format!("{value:.3} ms"),
+        "" => format!("{value:.0}"),
+        unit => format!("{value:.2} {unit}"),
+    }
+}
