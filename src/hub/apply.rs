@@ -193,6 +193,7 @@ impl<'a> Group<'a> {
             body_len: 0,
             tail_len,
             kind: item.kind,
+            previous_kind: item.kind,
             op: Op::Create,
             state: State::Active,
             tlp,
@@ -200,6 +201,7 @@ impl<'a> Group<'a> {
             aliases: !item.alias_keys.is_empty(),
             terms: 0,
             previous_terms: 0,
+            relabelled: false,
         };
         self.assert(item, at, &header);
         self.post(&header, at, &item.terms);
@@ -243,11 +245,13 @@ impl<'a> Group<'a> {
             op: if reinstated { Op::Reinstate } else { Op::Update },
             state: State::Active,
             kind: item.kind,
+            previous_kind: standing.header.kind,
             tlp: item.class.marking.tlp.number(),
             previous_tlp: standing.header.tlp,
             aliases: !item.alias_keys.is_empty(),
             terms: 0,
             previous_terms: 0,
+            relabelled: standing.terms != item.terms,
             owner: item.owner,
         };
         if standing.header.aliases || !item.alias_keys.is_empty() {
@@ -258,8 +262,7 @@ impl<'a> Group<'a> {
         self.assert(item, at, &header);
         self.succeed(&header, at)?;
         self.post(&header, at, &item.terms);
-        let previous_terms =
-            if standing.terms == item.terms { Vec::new() } else { standing.terms.clone() };
+        let previous_terms = if header.relabelled { standing.terms.clone() } else { Vec::new() };
         self.write(at, Item { header, terms: item.terms.clone(), previous_terms, body }, writing);
         let effect = if reinstated { Effect::Reinstated } else { Effect::Updated };
         Ok(Decision::Written { handle: known.handle, position: at, version, effect })
@@ -299,7 +302,9 @@ impl<'a> Group<'a> {
             previous: newest,
             version,
             previous_class: was.class,
+            previous_kind: was.kind,
             previous_tlp: was.tlp,
+            relabelled: false,
             tail_len,
             op: Op::Revoke,
             state: State::Revoked,
@@ -346,6 +351,7 @@ impl<'a> Group<'a> {
             body_len: 0,
             tail_len,
             kind: 0,
+            previous_kind: 0,
             op: Op::Sight,
             state: State::Active,
             tlp,
@@ -353,6 +359,7 @@ impl<'a> Group<'a> {
             aliases: false,
             terms: 0,
             previous_terms: 0,
+            relabelled: false,
         };
         self.postings.add(
             Dimension::Sighting,

@@ -74,9 +74,12 @@ impl Terms {
         self.kinds.map(|bits| (0..64).filter(|kind| bits & (1 << kind) != 0).collect())
     }
 
-    fn fixed(&self, header: &ItemHeader) -> bool {
-        self.kinds.is_none_or(|bits| header.kind < 64 && bits & (1 << header.kind) != 0)
-            && self.owners.as_ref().is_none_or(|owners| owners.contains(&header.owner))
+    fn kind(&self, number: u8) -> bool {
+        self.kinds.is_none_or(|bits| number < 64 && bits & (1 << number) != 0)
+    }
+
+    fn owner(&self, header: &ItemHeader) -> bool {
+        self.owners.as_ref().is_none_or(|owners| owners.contains(&header.owner))
     }
 
     fn label(&self, mut terms: impl Iterator<Item = u64>) -> bool {
@@ -90,7 +93,8 @@ impl Terms {
     /// Whether the version matches.
     #[must_use]
     pub fn matches(&self, item: &ItemView<'_>) -> bool {
-        self.fixed(&item.header)
+        self.owner(&item.header)
+            && self.kind(item.header.kind)
             && self.tlp(item.header.tlp)
             && self.states.is_none_or(|bits| bits & (1 << item.header.state.number()) != 0)
             && self.label(item.terms())
@@ -99,7 +103,8 @@ impl Terms {
     /// Whether the version before matched.
     #[must_use]
     pub fn matched(&self, item: &ItemView<'_>) -> bool {
-        self.fixed(&item.header)
+        self.owner(&item.header)
+            && self.kind(item.header.previous_kind)
             && self.tlp(item.header.previous_tlp)
             && self.label(item.previous_terms())
     }

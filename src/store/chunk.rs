@@ -90,8 +90,11 @@ pub struct ItemHeader {
     pub body_len: u32,
     /// Bytes at the end of the body that the hub, not the publisher, supplied.
     pub tail_len: u16,
-    /// Number of the observable's kind; 0 for a sighting.
+    /// Number of the observable's kind from here on; 0 for a sighting.
     pub kind: u8,
+    /// Number of the observable's kind before: a file may gain or lose its
+    /// strongest hash.
+    pub previous_kind: u8,
     /// What the item did.
     pub op: Op,
     /// Where the record stands after it.
@@ -106,6 +109,8 @@ pub struct ItemHeader {
     pub terms: u8,
     /// Filter terms before: how many of the terms after those.
     pub previous_terms: u8,
+    /// Whether the terms changed; if not, those before are not repeated.
+    pub relabelled: bool,
 }
 
 /// An item ready to be laid into a chunk.
@@ -116,7 +121,7 @@ pub struct Item {
     pub header: ItemHeader,
     /// Label terms from here on.
     pub terms: Vec<u64>,
-    /// Label terms before; empty where they are the same.
+    /// Label terms before; empty unless the header says that they changed.
     pub previous_terms: Vec<u64>,
     /// The body as it travels.
     pub body: Vec<u8>,
@@ -243,8 +248,8 @@ fn write_item(item: &Item, out: &mut Vec<u8>) {
         u8::from(h.aliases),
         count(&item.terms),
         count(&item.previous_terms),
-        0,
-        0,
+        h.previous_kind,
+        u8::from(h.relabelled),
     ]);
     for term in item.terms.iter().take(MAX_TERMS).chain(item.previous_terms.iter().take(MAX_TERMS)) {
         out.extend_from_slice(&term.to_be_bytes());
@@ -363,7 +368,7 @@ impl ItemView<'_> {
     /// change.
     #[must_use]
     pub fn previous_terms(&self) -> impl Iterator<Item = u64> + '_ {
-        read_terms(if self.previous_terms.is_empty() { self.terms } else { self.previous_terms })
+        read_terms(if self.header.relabelled { self.previous_terms } else { self.terms })
     }
 }
 
@@ -422,8 +427,8 @@ fn read_header(bytes: &[u8; ITEM_BYTES]) -> Option<ItemHeader> {
     let (owner, rest) = rest.split_first_chunk::<4>()?;
     let (body_len, rest) = rest.split_first_chunk::<4>()?;
     let (tail_len, rest) = rest.split_first_chunk::<2>()?;
-    let [kind, op, state, tlp, previous_tlp, aliases, terms, previous_terms] =
-        *rest.first_chunk::<8>()?;
+    let [kind, op, state, tlp, previous_tlp, aliases, terms, previous_terms, previous_kind, relabelled] =
+        *rest.first_chunk::<10>()?;
     Some(ItemHeader {
         handle: Position::from_raw(u64::from_be_bytes(*handle)),
         previous: Position::from_raw(u64::from_be_bytes(*previous)),
@@ -443,5 +448,7 @@ fn read_header(bytes: &[u8; ITEM_BYTES]) -> Option<ItemHeader> {
         aliases: aliases != 0,
         terms,
         previous_terms,
+        previous_kind,
+        relabelled: relabelled != 0,
     })
 }
