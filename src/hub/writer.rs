@@ -75,18 +75,26 @@ impl Writer {
         Self { shared, work, requests, next, last_version }
     }
 
-    /// Works until told to stop, or until nobody can ask any more.
+    /// Works until told to stop, or until nobody can ask any more. Whoever
+    /// said stop hears of it once the writer holds the store no longer.
     pub async fn run(mut self) {
+        let stop = self.work().await;
+        drop(self);
+        if let Some(stop) = stop {
+            // Nobody may wait for the answer any more.
+            let _ = stop.send(());
+        }
+    }
+
+    async fn work(&mut self) -> Option<oneshot::Sender<()>> {
         loop {
             tokio::select! {
                 biased;
                 work = self.work.recv() => match work {
-                    None => break,
+                    None => return None,
                     Some(first) => {
                         if let Some(stop) = self.group(first) {
-                            // Nobody may wait for the answer any more.
-                            let _ = stop.send(());
-                            break;
+                            return Some(stop);
                         }
                     }
                 },
@@ -95,8 +103,7 @@ impl Writer {
                     // takes the cursors along.
                     if let Ok(Some(first)) = tokio::time::timeout(CURSOR_DELAY, self.work.recv()).await {
                         if let Some(stop) = self.group(first) {
-                            let _ = stop.send(());
-                            break;
+                            return Some(stop);
                         }
                     } else {
                         self.commit_cursors();
