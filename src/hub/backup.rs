@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, fcntl_lock};
 
-use crate::base::clock::Clock;
+use crate::base::clock::{Clock, Timestamp};
 use crate::base::files;
 use crate::model::position::Position;
 use crate::store::repair::{self, Damage};
 use crate::store::{Store, Tuning, db};
 
-use super::engine::{Hub, last_seq};
+use super::engine::{Hub, last_seq, last_version};
 use super::error::Error;
 use super::{genesis, store_error};
 
@@ -119,7 +119,9 @@ pub fn restore(from: &Path, to: &Path, clock: &dyn Clock) -> Result<RestoreRepor
     }
     let store = Store::open(to, &Tuning::default())?;
     let told = |error: Error| db::Error::Corrupt { what: "backup", at: error.to_string() };
-    let epoch = genesis::begin_epoch(&store, last_seq(&store).map_err(told)?, clock.now()).map_err(told)?;
+    // Versions go on rising even where this machine's clock is behind.
+    let begins = clock.now().max(Timestamp::from_micros_clamped(last_version(&store, last)?));
+    let epoch = genesis::begin_epoch(&store, last_seq(&store).map_err(told)?, begins).map_err(told)?;
     Ok(RestoreReport { path: to.to_owned(), last_entry: last.seq().counter(), epoch: epoch.epoch() })
 }
 

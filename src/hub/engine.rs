@@ -346,7 +346,7 @@ fn start_writer(writer: Writer) -> Result<(), db::Error> {
 }
 
 /// Version of the last item: what the next one must be past.
-fn last_version(store: &Store, last: Position) -> Result<u64, db::Error> {
+pub(super) fn last_version(store: &Store, last: Position) -> Result<u64, db::Error> {
     let damaged = || db::Error::corrupt("chunk", last);
     let chunk = store.chunk_at(last)?.ok_or_else(damaged)?;
     let view = chunk.view().ok_or_else(damaged)?;
