@@ -333,9 +333,12 @@ fn ticker(period: Duration) -> Interval {
 
 /// Reads the log after `cursor` until a batch is full.
 fn scan(shared: &Arc<Shared>, selection: &Selection, cursor: Position, credit: u64) -> Result<Looked, Error> {
+    // The end comes first: a directory that is taken after it knows every
+    // audience class up to it, and none is taken for unknown and passed over.
+    let end = shared.tail.committed();
     let mut look = Look::new(shared, selection, cursor, credit);
     let mut scan = shared.store.scan(cursor).map_err(store_error)?;
-    let (mut read, end) = (0, shared.tail.committed());
+    let mut read = 0;
     while read < SCAN_BYTES {
         let Some((first, bytes)) = scan.peek().map_err(store_error)? else {
             return Ok(look.finish(true));
