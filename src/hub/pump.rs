@@ -271,7 +271,8 @@ impl Pump {
         if let Some(record) = &mut named.record {
             record.cursor = record.cursor.max(Some(place.position));
             record.acked = Some(now);
-            let number = self.shared.cursors.note(self.caller.org(), &named.name, Some(record.encode()));
+            let note = || self.shared.cursors.note(self.caller.org(), &named.name, Some(record.encode()));
+            let number = named.live.unless_displaced(&named.displaced, note).ok_or_else(displaced_error)?;
             self.acking = Some((number, token));
         }
         Ok(())

@@ -94,9 +94,18 @@ impl LiveStreams {
 
     /// Forgets a stream that ended, unless a newer one took its place.
     pub(super) fn leave(&self, org: OrgNo, name: &str, token: &CancellationToken) {
+        let mut streams = self.0.lock();
         if !token.is_cancelled() {
-            self.0.lock().remove(&(org, name.to_owned()));
+            streams.remove(&(org, name.to_owned()));
         }
+    }
+
+    /// Does `work` unless the stream was displaced; nobody displaces it
+    /// meanwhile, so what `work` notes never follows what a newer stream or a
+    /// deletion noted.
+    pub(super) fn unless_displaced<T>(&self, token: &CancellationToken, work: impl FnOnce() -> T) -> Option<T> {
+        let _streams = self.0.lock();
+        (!token.is_cancelled()).then(work)
     }
 
     fn displace(&self, org: OrgNo, name: &str) {
@@ -120,6 +129,9 @@ impl Hub {
         let plan = self.blocking(move |shared| plan(shared, &asked, open, max)).await?;
         let named = plan.name.map(|name| {
             let displaced = self.live.enter(caller.org(), &name);
+            if let Some(record) = plan.record.as_ref().filter(|_| plan.created) {
+                self.shared.cursors.note(caller.org(), &name, Some(record.encode()));
+            }
             Named { name, record: plan.record, displaced, live: self.live.clone() }
         });
         let directory = self.shared.directory.load_full();
@@ -242,6 +254,8 @@ fn load(shared: &Shared, org: OrgNo, name: &str) -> Result<Option<Subscription>,
 struct Plan {
     name: Option<String>,
     record: Option<Subscription>,
+    /// Whether the record is new and not stored yet.
+    created: bool,
     filter: IndicatorFilter,
     sightings: bool,
     start: Position,
@@ -286,6 +300,7 @@ fn plan(shared: &Shared, caller: &Caller, open: Open, max: usize) -> Result<Plan
             .into());
         }
     };
+    let created = open.subscription.is_some() && known.is_none();
     let record = open.subscription.as_ref().map(|_| {
         known.unwrap_or_else(|| Subscription {
             filter: filter.clone(),
@@ -295,7 +310,7 @@ fn plan(shared: &Shared, caller: &Caller, open: Open, max: usize) -> Result<Plan
             acked: None,
         })
     });
-    Ok(Plan { name: open.subscription, record, filter, sightings, start, credit: open.credit })
+    Ok(Plan { name: open.subscription, record, created, filter, sightings, start, credit: open.credit })
 }
 
 fn resolve(shared: &Shared, org: &OrgSlug, start: &Start, purpose: Use<'_>) -> Result<Position, Error> {
