@@ -230,11 +230,14 @@ impl Stream {
 
     /// The error that ends the stream.
     pub(crate) async fn error(&mut self) -> Error {
-        loop {
-            if let Err(error) = self.next().await.expect("an error comes before the end") {
-                return error;
+        let waiting = async {
+            loop {
+                if let Err(error) = self.next().await.expect("an error comes before the end") {
+                    return error;
+                }
             }
-        }
+        };
+        patiently("the error that ends the stream", waiting).await
     }
 
     /// Goes away, and waits until the hub has noticed.
