@@ -122,7 +122,11 @@ impl OperatorSocket {
     ///
     /// # Errors
     /// Whatever accepting answers.
-    pub async fn serve(self, hub: Arc<Hub>, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
+    pub async fn serve(
+        self,
+        hub: Arc<Hub>,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> io::Result<()> {
         let router = Router::new()
             .route("/backup", post(backup))
             .layer(DefaultBodyLimit::max(MAX_BYTES))
@@ -189,11 +193,16 @@ pub async fn ask_backup(socket: &Path, to: &Path) -> Result<Answer, Error> {
         }
     })?;
     let body = serde_json::to_vec(&Request { to: to.to_owned() }).map_err(broken)?;
-    let request = http::Request::post("/backup").header("host", "hub").body(Full::new(Bytes::from(body))).map_err(broken)?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    let request = http::Request::post("/backup")
+        .header("host", "hub")
+        .body(Full::new(Bytes::from(body)))
+        .map_err(broken)?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     let connection = tasks::spawn("operator socket", connection);
     let response = sender.send_request(request).await.map_err(broken)?;
-    let body = Limited::new(response.into_body(), MAX_BYTES).collect().await.map_err(Error::Broken)?.to_bytes();
+    let body =
+        Limited::new(response.into_body(), MAX_BYTES).collect().await.map_err(Error::Broken)?.to_bytes();
     connection.abort();
     serde_json::from_slice(&body).map_err(broken)
 }

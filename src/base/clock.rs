@@ -126,9 +126,7 @@ impl SystemClock {
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         #[expect(clippy::disallowed_methods, reason = "this is the one reading of the wall clock")]
-        let since = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap_or_default();
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         Timestamp::from_micros_clamped(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
     }
 }
@@ -177,7 +175,10 @@ mod tests {
         let at = time::macros::datetime!(2025-02-28 17:00 UTC);
         let begins = Timestamp::from_offset(at).unwrap();
         assert_eq!(begins.day(), time::macros::date!(2025 - 03 - 01));
-        assert_eq!(begins.saturating_sub(Duration::from_micros(1)).day(), time::macros::date!(2025 - 02 - 28));
+        assert_eq!(
+            begins.saturating_sub(Duration::from_micros(1)).day(),
+            time::macros::date!(2025 - 02 - 28)
+        );
     }
 
     #[test]

@@ -13,9 +13,8 @@ use std::path::Path;
 /// Whatever the file system answers; the old content then stands.
 pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    let name = path
-        .file_name()
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "path names no file"))?;
+    let name =
+        path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "path names no file"))?;
     let mut temporary = OsString::from(".");
     temporary.push(name);
     temporary.push(format!(".{:016x}", super::random::u64()));

@@ -98,7 +98,9 @@ fn failure(error: Error) -> Failure {
         Error::File { .. } => Failure::NoInput(text),
         Error::Store(error) => Failure::Store(error),
         Error::Hub(error) => Failure::Hub(error),
-        Error::Listen { .. } | Error::Operator(_) | Error::Ready { .. } | Error::Start(_) => Failure::Io(text),
+        Error::Listen { .. } | Error::Operator(_) | Error::Ready { .. } | Error::Start(_) => {
+            Failure::Io(text)
+        }
         Error::Log(_) => Failure::Configuration(text),
         Error::ListenerFailed => Failure::TryLater(text),
     }

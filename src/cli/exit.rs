@@ -48,10 +48,11 @@ impl Failure {
         match self {
             // Rendered by clap, or by us in its manner.
             Self::Usage(text) => Some(text.trim_end().to_owned()),
-            Self::Configuration(text) | Self::NoInput(text) | Self::Interrupted(text) | Self::Io(text)
-            | Self::Pki(text) => {
-                Some(format!("luytre: {text}"))
-            }
+            Self::Configuration(text)
+            | Self::NoInput(text)
+            | Self::Interrupted(text)
+            | Self::Io(text)
+            | Self::Pki(text) => Some(format!("luytre: {text}")),
             Self::Client(error) => Some(format!("luytre: {error}{}", advice(error))),
             Self::SomeRefused | Self::NobodyReads => None,
         }

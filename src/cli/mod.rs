@@ -75,7 +75,9 @@ fn execute(arguments: Arguments, environment: &Environment, data: &mut Data) -> 
     });
     // Commands that need no hub.
     let arguments = match arguments {
-        Arguments { command: Command::Completions(shell), .. } => return arguments::completions(&shell, data),
+        Arguments { command: Command::Completions(shell), .. } => {
+            return arguments::completions(&shell, data);
+        }
         Arguments { command: Command::Pki(pki), .. } => {
             return pki::run(pki).map_err(|error| Failure::Pki(error.to_string()));
         }

@@ -3,23 +3,18 @@
 //! entries give the same state on any machine.
 
 use prost::Message as _;
-use rustc_hash::FxHashMap;
 
 use crate::base::clock::Timestamp;
-use crate::model::audience::{ClassDefinition, ClassNo};
 use crate::model::indicator::State;
-use crate::model::org::OrgNo;
 use crate::model::position::{Position, Seq};
-use crate::store::chunk::{Builder, Chunk, Item, ItemHeader, Op};
+use crate::store::chunk::{Builder, Item, ItemHeader, Op};
 use crate::store::keys::{self, Dimension};
-use crate::store::postings::{Posting, Postings};
-use crate::store::proto;
-use crate::store::record::{Assertion, Latest};
-use crate::store::{Batch, Store, db};
+use crate::store::postings::Posting;
+use crate::store::record::Assertion;
+use crate::store::{db, proto};
 use crate::wire::event::{self, Decided};
-use crate::wire::seal::Sealer;
 
-use super::directory::Directory;
+use super::group::{Group, Standing};
 use super::proposal::{
     Change, Decision, Effect, ProposedIndicator, ProposedRevocation, ProposedSighting, Refusal,
 };
@@ -41,71 +36,7 @@ pub struct Entry<'a> {
     pub change: &'a Change,
 }
 
-/// The state as a commit group sees it: what is stored, under what the group
-/// itself has changed so far.
-#[derive(Debug)]
-pub struct Group<'a> {
-    store: &'a Store,
-    sealer: &'a Sealer,
-    /// The directory, classes of this group included.
-    pub directory: Directory,
-    /// Version of the last item.
-    pub last_version: u64,
-    values: FxHashMap<Vec<u8>, (Vec<Assertion>, bool)>,
-    latest: FxHashMap<Position, Latest>,
-    recent: FxHashMap<Position, Item>,
-    postings: Postings,
-    new_classes: Vec<ClassNo>,
-    /// Chunks of the group, in order.
-    pub chunks: Vec<Chunk>,
-}
-
-/// The version of a record that stands before a change.
-struct Standing {
-    header: ItemHeader,
-    terms: Vec<u64>,
-    body: Vec<u8>,
-}
-
-impl<'a> Group<'a> {
-    /// A group over the stored state.
-    #[must_use]
-    pub fn new(store: &'a Store, sealer: &'a Sealer, directory: Directory, last_version: u64) -> Self {
-        Self {
-            store,
-            sealer,
-            directory,
-            last_version,
-            values: FxHashMap::default(),
-            latest: FxHashMap::default(),
-            recent: FxHashMap::default(),
-            postings: Postings::default(),
-            new_classes: Vec::new(),
-            chunks: Vec::new(),
-        }
-    }
-
-    /// Reads ahead, in one go, what publishing `changes` will ask for.
-    ///
-    /// # Errors
-    /// Whatever the store answers.
-    pub fn prefetch<'c>(&mut self, changes: impl Iterator<Item = &'c Change>) -> Result<(), db::Error> {
-        let mut wanted: Vec<&[u8]> = Vec::new();
-        for change in changes {
-            if let Change::Publish(items) = change {
-                for item in items {
-                    wanted.push(&item.value_key);
-                    wanted.extend(item.alias_keys.iter().map(Vec::as_slice));
-                }
-            }
-        }
-        let found = self.store.assertions(&wanted)?;
-        for (key, assertions) in wanted.into_iter().zip(found) {
-            self.values.entry(key.to_vec()).or_insert((assertions, false));
-        }
-        Ok(())
-    }
-
+impl Group<'_> {
     /// Applies an entry: one decision per item. The entry is written only if
     /// an item was; then its chunks are added to [`Self::chunks`].
     ///
@@ -166,7 +97,7 @@ impl<'a> Group<'a> {
 
     fn create(&mut self, item: &ProposedIndicator, writing: &mut Writing) -> Decision {
         let (at, version) = writing.next();
-        let class = self.class(&item.class);
+        let class = item.class_known.unwrap_or_else(|| self.class(&item.class));
         let (body, tail_len) = event::finish_indicator(
             self.sealer,
             &item.fields,
@@ -218,7 +149,7 @@ impl<'a> Group<'a> {
     ) -> Result<Decision, db::Error> {
         let reinstated = known.state == State::Revoked;
         let (at, version) = writing.next();
-        let class = self.class(&item.class);
+        let class = item.class_known.unwrap_or_else(|| self.class(&item.class));
         let (body, tail_len) = event::finish_indicator(
             self.sealer,
             &item.fields,
@@ -361,161 +292,15 @@ impl<'a> Group<'a> {
             previous_terms: 0,
             relabelled: false,
         };
-        self.postings.add(
-            Dimension::Sighting,
-            item.indicator.raw(),
-            Posting { position: at, handle: at },
-        );
+        self.postings.add(Dimension::Sighting, item.indicator.raw(), Posting { position: at, handle: at });
         self.write(at, Item { header, terms: Vec::new(), previous_terms: Vec::new(), body }, writing);
         Ok(Decision::Written { handle: at, position: at, version, effect: Effect::Sighted })
-    }
-
-    /// The number of a class, interned now if need be.
-    fn class(&mut self, definition: &ClassDefinition) -> ClassNo {
-        let (number, new) = self.directory.intern(definition);
-        if new {
-            self.new_classes.push(number);
-        }
-        number
-    }
-
-    fn assertion(&mut self, key: &[u8], owner: OrgNo) -> Result<Option<Assertion>, db::Error> {
-        self.load(key)?;
-        let all = self.values.get(key).map(|(all, _)| all.as_slice()).unwrap_or_default();
-        Ok(all.iter().find(|a| a.owner == owner).copied())
-    }
-
-    fn load(&mut self, key: &[u8]) -> Result<(), db::Error> {
-        if !self.values.contains_key(key) {
-            let found = self.store.assertions(&[key])?.pop().unwrap_or_default();
-            self.values.insert(key.to_vec(), (found, false));
-        }
-        Ok(())
-    }
-
-    fn edit(&mut self, key: &[u8], change: impl FnOnce(&mut Vec<Assertion>)) -> Result<(), db::Error> {
-        self.load(key)?;
-        if let Some((all, dirty)) = self.values.get_mut(key) {
-            change(all);
-            *dirty = true;
-        }
-        Ok(())
-    }
-
-    /// Sets the producer's assertion under every key of the item.
-    fn assert(&mut self, item: &ProposedIndicator, newest: Position, header: &ItemHeader) {
-        for (key, alias) in
-            std::iter::once((&item.value_key, false)).chain(item.alias_keys.iter().map(|k| (k, true)))
-        {
-            let Some((all, dirty)) = self.values.get_mut(key) else { continue };
-            let assertion = Assertion {
-                owner: item.owner,
-                handle: header.handle,
-                newest,
-                class: header.class,
-                state: header.state,
-                alias,
-                digest: item.digest,
-            };
-            match all.iter_mut().find(|a| a.owner == item.owner) {
-                Some(known) => *known = assertion,
-                None => {
-                    all.push(assertion);
-                    all.sort_unstable_by_key(|a| a.owner);
-                }
-            }
-            *dirty = true;
-        }
-    }
-
-    /// Notes that the version at `at` is the newest of its record.
-    fn succeed(&mut self, header: &ItemHeader, at: Position) -> Result<(), db::Error> {
-        let before = match self.latest.get(&header.handle) {
-            Some(latest) => Some(*latest),
-            None => self.store.latest(&[header.handle])?.pop().flatten(),
-        };
-        let reclassed =
-            before.is_some_and(|latest| latest.reclassed) || header.class != header.previous_class;
-        let latest = Latest { newest: at, class: header.class, state: header.state, reclassed };
-        self.latest.insert(header.handle, latest);
-        Ok(())
-    }
-
-    fn newest(&self, handle: Position) -> Result<Position, db::Error> {
-        if let Some(latest) = self.latest.get(&handle) {
-            return Ok(latest.newest);
-        }
-        Ok(self.store.latest(&[handle])?.pop().flatten().map_or(handle, |latest| latest.newest))
-    }
-
-    fn standing(&self, at: Position) -> Result<Standing, db::Error> {
-        if let Some(item) = self.recent.get(&at) {
-            return Ok(Standing { header: item.header, terms: item.terms.clone(), body: item.body.clone() });
-        }
-        let damaged = || db::Error::corrupt("item", at);
-        let chunk = self.store.chunk_at(at)?.ok_or_else(damaged)?;
-        let view = chunk.view().ok_or_else(damaged)?;
-        let item = view.items().flatten().find(|item| item.position == at).ok_or_else(damaged)?;
-        Ok(Standing { header: item.header, terms: item.terms().collect(), body: item.body.to_vec() })
-    }
-
-    /// Header of the item at `at`, which may be of this group.
-    ///
-    /// # Errors
-    /// Whatever the store answers.
-    pub fn header(&self, at: Position) -> Result<ItemHeader, db::Error> {
-        self.standing(at).map(|standing| standing.header)
-    }
-
-    fn post(&mut self, header: &ItemHeader, at: Position, terms: &[u64]) {
-        let posting = Posting { position: at, handle: header.handle };
-        self.postings.add(Dimension::Owner, u64::from(header.owner.0), posting);
-        self.postings.add(Dimension::Kind, u64::from(header.kind), posting);
-        self.postings.add(Dimension::Class, u64::from(header.class.0), posting);
-        for &term in terms {
-            self.postings.add(Dimension::Label, term, posting);
-        }
     }
 
     fn write(&mut self, at: Position, item: Item, writing: &mut Writing) {
         let written = writing.builder.push(&item);
         debug_assert_eq!(written, at, "items are laid where they were decided to stand");
-        self.recent.insert(at, item);
-    }
-
-    /// Handles whose audience class changed in this group, and to what.
-    pub fn reclassed(&self) -> impl Iterator<Item = (Position, ClassNo)> + '_ {
-        self.latest.iter().filter(|(_, l)| l.reclassed).map(|(&handle, l)| (handle, l.class))
-    }
-
-    /// Number of items written.
-    #[must_use]
-    pub fn item_count(&self) -> usize {
-        self.recent.len()
-    }
-
-    /// Writes everything that the group changed into `batch`.
-    ///
-    /// # Errors
-    /// Whatever the store answers.
-    pub fn write_to(&self, batch: &mut Batch<'_>) -> Result<(), db::Error> {
-        for chunk in &self.chunks {
-            batch.chunk(chunk)?;
-        }
-        for (key, (assertions, dirty)) in &self.values {
-            if *dirty {
-                batch.assertions(key, assertions)?;
-            }
-        }
-        for (handle, latest) in &self.latest {
-            batch.latest(*handle, latest)?;
-        }
-        for number in &self.new_classes {
-            if let Some(class) = self.directory.class(*number) {
-                batch.class(*number, &class.definition)?;
-            }
-        }
-        batch.postings(&self.postings)
+        self.remember(at, item);
     }
 }
 

@@ -113,7 +113,8 @@ pub fn restore(from: &Path, to: &Path, clock: &dyn Clock) -> Result<RestoreRepor
             File::open(&copy).and_then(|file| file.sync_all()).map_err(failed)?;
         }
     }
-    let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let parent =
+        to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     for directory in [to, parent] {
         File::open(directory).and_then(|file| file.sync_all()).map_err(failed)?;
     }
@@ -131,7 +132,8 @@ pub fn restore(from: &Path, to: &Path, clock: &dyn Clock) -> Result<RestoreRepor
 /// If the hub runs, or if valid records follow the damage.
 pub fn repair_tail(data_dir: &Path) -> Result<RepairReport, db::Error> {
     let lock = data_dir.join("LOCK");
-    let file = File::options().write(true).open(&lock).map_err(|source| db::Error::File { path: lock, source })?;
+    let file =
+        File::options().write(true).open(&lock).map_err(|source| db::Error::File { path: lock, source })?;
     if fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
         return Err(db::Error::Locked(data_dir.to_owned()));
     }

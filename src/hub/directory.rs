@@ -5,6 +5,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
+
 use crate::model::audience::{ClassDefinition, ClassNo};
 use crate::model::marking::Tlp;
 use crate::model::org::{OrgNo, OrgSlug};
@@ -28,7 +30,7 @@ pub struct Directory {
     numbers: Arc<HashMap<OrgSlug, OrgNo>>,
     slugs: Arc<Vec<OrgSlug>>,
     classes: Vec<Arc<Class>>,
-    by_definition: HashMap<ClassDefinition, ClassNo>,
+    by_definition: FxHashMap<ClassDefinition, ClassNo>,
 }
 
 impl Directory {
@@ -85,10 +87,10 @@ impl Directory {
         self.by_definition.get(definition).copied()
     }
 
-    /// Number of an audience class, interned now if it was not; says so.
-    pub fn intern(&mut self, definition: &ClassDefinition) -> (ClassNo, bool) {
+    /// Number of an audience class, interned now if it was not.
+    pub fn intern(&mut self, definition: &ClassDefinition) -> ClassNo {
         if let Some(number) = self.class_number(definition) {
-            return (number, false);
+            return number;
         }
         let number = ClassNo(u32::try_from(self.classes.len() + 1).unwrap_or(u32::MAX));
         // An owner without a number owns nothing that anyone could see.
@@ -96,7 +98,7 @@ impl Directory {
         let audience = Audience::resolve(definition, owner, |slug| self.number(slug));
         self.classes.push(Arc::new(Class { definition: definition.clone(), audience }));
         self.by_definition.insert(definition.clone(), number);
-        (number, true)
+        number
     }
 
     /// An audience class.

@@ -135,7 +135,8 @@ impl Hub {
     pub fn open(options: Options) -> Result<Arc<Self>, db::Error> {
         let tuning = Tuning { block_cache_bytes: options.block_cache_bytes, ..Tuning::default() };
         let store = Store::open(&options.data_dir, &tuning)?;
-        let failed = |error: Error| db::Error::Corrupt { what: "beginning of the log", at: error.to_string() };
+        let failed =
+            |error: Error| db::Error::Corrupt { what: "beginning of the log", at: error.to_string() };
         let genesis = genesis::read(&store).map_err(failed)?;
         let sealer =
             Sealer::new(genesis.seal_key.expose()).ok_or_else(|| db::Error::corrupt("key", "seal"))?;

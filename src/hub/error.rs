@@ -253,7 +253,10 @@ impl Error {
     pub fn internal(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self {
             source: Some(source.into()),
-            ..Self::new(Reason::InternalError, "the hub failed on this request; quote the request id to its operator")
+            ..Self::new(
+                Reason::InternalError,
+                "the hub failed on this request; quote the request id to its operator",
+            )
         }
     }
 
@@ -279,10 +282,7 @@ impl Error {
 
 impl From<Invalid> for Error {
     fn from(invalid: Invalid) -> Self {
-        Self {
-            fields: vec![invalid.clone()],
-            ..Self::new(invalid.reason.into(), invalid.to_string())
-        }
+        Self { fields: vec![invalid.clone()], ..Self::new(invalid.reason.into(), invalid.to_string()) }
     }
 }
 

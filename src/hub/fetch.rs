@@ -66,7 +66,11 @@ fn newest(shared: &Shared, caller: &Caller, handle: Position) -> Result<(ItemHea
 }
 
 /// Header of the newest version of an indicator that the caller may see.
-pub(super) fn visible_header(shared: &Shared, caller: &Caller, handle: Position) -> Result<ItemHeader, Error> {
+pub(super) fn visible_header(
+    shared: &Shared,
+    caller: &Caller,
+    handle: Position,
+) -> Result<ItemHeader, Error> {
     newest(shared, caller, handle).map(|(header, _)| header)
 }
 
@@ -97,8 +101,7 @@ fn sightings(shared: &Shared, caller: &Caller, handle: Position) -> Result<Vec<B
     let directory = shared.directory.load();
     let viewer = Viewer { org: caller.org(), principal: caller.identity() };
     let end = Position::from_raw(u64::MAX);
-    let mut back =
-        shared.store.postings_back(Dimension::Sighting, handle.raw(), end).map_err(store_error)?;
+    let mut back = shared.store.postings_back(Dimension::Sighting, handle.raw(), end).map_err(store_error)?;
     let (mut out, mut read) = (Vec::new(), 0);
     while let Some(block) = back.next_block().map_err(store_error)? {
         for posting in block.into_iter().rev() {
@@ -106,8 +109,7 @@ fn sightings(shared: &Shared, caller: &Caller, handle: Position) -> Result<Vec<B
             if out.len() >= MAX_SIGHTINGS || read > MAX_SIGHTINGS_READ {
                 return Ok(out);
             }
-            let (header, body) =
-                item(shared, posting.position)?.ok_or_else(|| damaged(posting.position))?;
+            let (header, body) = item(shared, posting.position)?.ok_or_else(|| damaged(posting.position))?;
             if directory.visible(viewer, header.class, Purpose::Get) {
                 out.push(inner(&body, posting.position)?);
             }

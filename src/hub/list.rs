@@ -211,10 +211,10 @@ impl<'a> Walk<'a> {
     }
 
     fn chunk_at(&mut self, at: Position) -> Result<Chunk, Error> {
-        if let Some(chunk) = &self.chunk {
-            if chunk.first <= at && chunk.view().is_some_and(|view| view.last_position() >= at) {
-                return Ok(chunk.clone());
-            }
+        let holds =
+            |chunk: &&Chunk| chunk.first <= at && chunk.view().is_some_and(|view| view.last_position() >= at);
+        if let Some(chunk) = self.chunk.as_ref().filter(holds) {
+            return Ok(chunk.clone());
         }
         let chunk = self.shared.store.chunk_at(at).map_err(store_error)?.ok_or_else(|| damaged(at))?;
         self.chunk = Some(chunk.clone());

@@ -1,10 +1,11 @@
 //! Decides what the hub knows and who hears of it: the engine. One file per
 //! noun; no transport type in any signature.
 //!
-//! * [`apply`] decides what an entry does, [`writer`] in what order;
+//! * [`apply`] decides what an entry does over what a [`group`] sees, [`writer`] in what
+//!   order;
 //! * [`publish`], [`revoke`], [`sighting`] bring entries to the writer;
 //! * [`fetch`], [`list`], [`lookup`] ask; [`subscribe`] and [`pump`] follow;
-//! * [`verify`] and [`backup`] look after what is stored.
+//! * [`mod@verify`] and [`backup`] look after what is stored.
 
 pub mod apply;
 pub mod backup;
@@ -15,6 +16,7 @@ pub mod engine;
 pub mod error;
 pub mod fetch;
 pub mod genesis;
+pub mod group;
 pub mod list;
 pub mod lookup;
 pub mod proposal;
@@ -46,11 +48,10 @@ pub use verify::{VerifyReport, verify};
 fn store_error(error: crate::store::Error) -> Error {
     use crate::store::Error as Store;
     match &error {
-        Store::Corrupt { .. } | Store::DamagedTail { .. } => Error::new(
-            error::Reason::DataCorrupt,
-            "stored data is damaged; the hub's operator must act",
-        )
-        .with_source(error),
+        Store::Corrupt { .. } | Store::DamagedTail { .. } => {
+            Error::new(error::Reason::DataCorrupt, "stored data is damaged; the hub's operator must act")
+                .with_source(error)
+        }
         _ => Error::internal(error),
     }
 }

@@ -3,7 +3,7 @@
 
 use tokio::sync::oneshot;
 
-use crate::model::audience::ClassDefinition;
+use crate::model::audience::{ClassDefinition, ClassNo};
 use crate::model::indicator::lifecycle::Revocation;
 use crate::model::org::OrgNo;
 use crate::model::position::Position;
@@ -66,6 +66,8 @@ pub struct ProposedIndicator {
     pub owner: OrgNo,
     /// Owner and marking.
     pub class: ClassDefinition,
+    /// Number of that class, if it was interned already: it never changes.
+    pub class_known: Option<ClassNo>,
     /// Label terms.
     pub terms: Vec<u64>,
     /// The publisher's fields, encoded.

@@ -13,6 +13,7 @@ use crate::store::{keys, requests};
 use crate::wire::event;
 
 use super::caller::Caller;
+use super::directory::Directory;
 use super::engine::Hub;
 use super::error::{Error, Reason};
 use super::proposal::{Change, Decision, Proposal, ProposedIndicator, Refusal};
@@ -73,7 +74,9 @@ impl Rejection {
                 "the hashes name two indicators of your organisation; revoke one of them first",
             ),
             Refusal::Absent => (Reason::NotFound, "there is no such indicator, or you may not see it"),
-            Refusal::Stale => (Reason::EtagMismatch, "another version stands by now; read it and decide again"),
+            Refusal::Stale => {
+                (Reason::EtagMismatch, "another version stands by now; read it and decide again")
+            }
         };
         Self { reason, field: String::new(), problem: problem.to_owned() }
     }
@@ -105,7 +108,7 @@ impl Hub {
             for (place, item) in items.into_iter().enumerate() {
                 match item.and_then(|draft| check_recipients(draft, unknown)) {
                     Ok(draft) => {
-                        let item = propose(caller, draft, &salt);
+                        let item = propose(caller, draft, &salt, &directory);
                         content.update(&item.digest.to_be_bytes());
                         content.update(item.reinstate.as_deref().unwrap_or_default().as_bytes());
                         proposed.push(item);
@@ -145,7 +148,9 @@ impl Hub {
                 let effect = match effect {
                     WrittenEffect::Created => Effect::Created,
                     WrittenEffect::Reinstated => Effect::Reinstated,
-                    WrittenEffect::Updated | WrittenEffect::Revoked | WrittenEffect::Sighted => Effect::Updated,
+                    WrittenEffect::Updated | WrittenEffect::Revoked | WrittenEffect::Sighted => {
+                        Effect::Updated
+                    }
                 };
                 (handle, version, effect)
             }
@@ -175,16 +180,19 @@ fn check_recipients(draft: Draft, unknown: impl Fn(&OrgSlug) -> bool) -> Result<
     }
 }
 
-fn propose(caller: &Caller, draft: Draft, salt: &[u8; 16]) -> ProposedIndicator {
+fn propose(caller: &Caller, draft: Draft, salt: &[u8; 16], directory: &Directory) -> ProposedIndicator {
     let owner = caller.identity().org();
     let fields = event::encode_draft(&draft, owner);
-    let (digest, salted) = digests(&fields, salt);
+    let meaning = event::without_spelling(&fields, draft.raw.as_deref().unwrap_or_default());
+    let (digest, salted) = digests(meaning, salt);
+    let class = ClassDefinition { owner: owner.clone(), marking: draft.marking };
     ProposedIndicator {
         value_key: keys::value(&draft.observable),
         alias_keys: draft.aliases.iter().map(keys::value).collect(),
         kind: draft.observable.kind().number(),
         owner: caller.org(),
-        class: ClassDefinition { owner: owner.clone(), marking: draft.marking },
+        class_known: directory.class_number(&class),
+        class,
         terms: draft.labels.iter().map(|label| keys::label_term(label)).collect(),
         fields,
         digest,

@@ -32,6 +32,8 @@ use super::tail::Read;
 const BATCH_BYTES: usize = 256 << 10;
 /// Bytes of the log looked at before the pump listens again.
 const SCAN_BYTES: usize = 4 << 20;
+/// How long a draining hub waits for a subscriber to take its final token.
+const LAST_WORD: Duration = Duration::from_secs(5);
 /// Most credit that adds up.
 const MAX_CREDIT: u64 = 1_000_000_000;
 
@@ -138,8 +140,12 @@ impl Pump {
         let mut open = true;
         loop {
             if shared.draining.is_cancelled() {
-                let frame = Frame::Draining(self.token()?);
-                return self.send(out, &displaced, frame).await.map(|_| ());
+                // A busy subscriber gets its final token too, once it has
+                // taken what is on the way; one that reads nothing does not
+                // hold up the end.
+                let last = out.send(Ok(Frame::Draining(self.token()?)));
+                let _ = tokio::time::timeout(LAST_WORD, last).await;
+                return Ok(());
             }
             self.check(&displaced)?;
             let mut caught_up = true;
@@ -181,10 +187,9 @@ impl Pump {
                 }
                 durable = reached(&mut written, acking), if acking.is_some() => {
                     durable?;
-                    if let Some((_, token)) = self.acking.take() {
-                        if self.send(out, &displaced, Frame::Acked(token)).await?.is_err() {
-                            return Ok(());
-                        }
+                    let Some((_, token)) = self.acking.take() else { continue };
+                    if self.send(out, &displaced, Frame::Acked(token)).await?.is_err() {
+                        return Ok(());
                     }
                 }
                 _ = heartbeat.tick() => {
@@ -224,7 +229,7 @@ impl Pump {
     }
 
     /// Sends a frame, waiting as long as the client takes, unless the stream
-    /// is displaced or the hub drains meanwhile.
+    /// is displaced meanwhile.
     async fn send(
         &self,
         out: &mpsc::Sender<Result<Frame, Error>>,
@@ -235,7 +240,6 @@ impl Pump {
             biased;
             sent = out.send(Ok(frame)) => Ok(sent.map_err(|_| Gone)),
             () = displaced.cancelled() => Err(displaced_error()),
-            () = self.shared.draining.cancelled() => Ok(Err(Gone)),
         }
     }
 
@@ -269,7 +273,7 @@ impl Pump {
             ));
         };
         if let Some(record) = &mut named.record {
-            record.cursor = record.cursor.max(Some(place.position));
+            record.cursor = record.cursor.max(place.position);
             record.acked = Some(now);
             let note = || self.shared.cursors.note(self.caller.org(), &named.name, Some(record.encode()));
             let number = named.live.unless_displaced(&named.displaced, note).ok_or_else(displaced_error)?;
@@ -349,9 +353,8 @@ fn scan(shared: &Arc<Shared>, selection: &Selection, cursor: Position, credit: u
             return Ok(look.finish(true));
         }
         let view = View::parse(first, bytes).ok_or_else(|| super::fetch::damaged(first))?;
-        let copy = |range: std::ops::Range<usize>| {
-            Bytes::copy_from_slice(bytes.get(range).unwrap_or_default())
-        };
+        let copy =
+            |range: std::ops::Range<usize>| Bytes::copy_from_slice(bytes.get(range).unwrap_or_default());
         if !look.take(&view, &copy)? {
             break;
         }

@@ -103,7 +103,11 @@ impl LiveStreams {
     /// Does `work` unless the stream was displaced; nobody displaces it
     /// meanwhile, so what `work` notes never follows what a newer stream or a
     /// deletion noted.
-    pub(super) fn unless_displaced<T>(&self, token: &CancellationToken, work: impl FnOnce() -> T) -> Option<T> {
+    pub(super) fn unless_displaced<T>(
+        &self,
+        token: &CancellationToken,
+        work: impl FnOnce() -> T,
+    ) -> Option<T> {
         let _streams = self.0.lock();
         (!token.is_cancelled()).then(work)
     }
@@ -287,10 +291,13 @@ fn plan(shared: &Shared, caller: &Caller, open: Open, max: usize) -> Result<Plan
     }
     let digest = subscription::filter_digest(&filter, sightings);
     let name = open.subscription.as_deref().unwrap_or_default();
-    let start = match (&open.start, known.as_ref().and_then(|known| known.cursor)) {
-        (Some(start), _) => {
-            resolve(shared, caller.identity().org(), start, Use::Resume { subscription: name, filter: &digest })?
-        }
+    let start = match (&open.start, known.as_ref().map(|known| known.cursor)) {
+        (Some(start), _) => resolve(
+            shared,
+            caller.identity().org(),
+            start,
+            Use::Resume { subscription: name, filter: &digest },
+        )?,
         (None, Some(cursor)) => check_position(shared, cursor)?,
         (None, None) => {
             return Err(Invalid::new(
@@ -306,7 +313,7 @@ fn plan(shared: &Shared, caller: &Caller, open: Open, max: usize) -> Result<Plan
             filter: filter.clone(),
             sightings,
             created: shared.clock.now(),
-            cursor: None,
+            cursor: start,
             acked: None,
         })
     });

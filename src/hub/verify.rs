@@ -20,9 +20,10 @@ use crate::store::{Batch, Store, Tuning, db};
 use crate::wire::event;
 use crate::wire::seal::Sealer;
 
-use super::apply::{Entry, Group};
+use super::apply::Entry;
 use super::directory::Directory;
 use super::genesis;
+use super::group::Group;
 use super::proposal::{Change, ProposedIndicator, ProposedRevocation, ProposedSighting};
 use super::publish::digests;
 
@@ -135,15 +136,15 @@ fn replay(
     report: &mut VerifyReport,
     progress: &mut impl FnMut(u64),
 ) -> Result<(), db::Error> {
-    let failed = |error: super::Error| db::Error::Corrupt { what: "beginning of the log", at: error.to_string() };
+    let failed =
+        |error: super::Error| db::Error::Corrupt { what: "beginning of the log", at: error.to_string() };
     let genesis = genesis::read(store).map_err(failed)?;
-    let sealer =
-        Sealer::new(genesis.seal_key.expose()).ok_or_else(|| db::Error::corrupt("key", "seal"))?;
+    let sealer = Sealer::new(genesis.seal_key.expose()).ok_or_else(|| db::Error::corrupt("key", "seal"))?;
     let stored_directory = Directory::from_stored(store.directory()?);
     let mut replay = Replay {
         sealer: &sealer,
         classes: &stored_directory,
-        directory: Directory::default(),
+        directory: Arc::default(),
         last_version: 0,
         floor: Position::ZERO,
     };
@@ -152,7 +153,8 @@ fn replay(
     let mut waiting: Vec<Vec<Chunk>> = Vec::new();
     loop {
         let next = scan.next_chunk()?;
-        let ends = next.as_ref().is_none_or(|c| entry.first().is_some_and(|e| e.first.seq() != c.first.seq()));
+        let ends =
+            next.as_ref().is_none_or(|c| entry.first().is_some_and(|e| e.first.seq() != c.first.seq()));
         if ends && !entry.is_empty() {
             waiting.push(std::mem::take(&mut entry));
         }
@@ -172,7 +174,7 @@ fn replay(
 struct Replay<'a> {
     sealer: &'a Sealer,
     classes: &'a Directory,
-    directory: Directory,
+    directory: Arc<Directory>,
     last_version: u64,
     floor: Position,
 }
@@ -184,7 +186,7 @@ impl Replay<'_> {
         entries: &[Vec<Chunk>],
         report: &mut VerifyReport,
     ) -> Result<(), db::Error> {
-        let mut group = Group::new(copy, self.sealer, self.directory.clone(), self.last_version);
+        let mut group = Group::new(copy, self.sealer, Arc::clone(&self.directory), self.last_version);
         let mut batch = Batch::new(copy);
         for chunks in entries {
             let Some(first) = chunks.first() else { continue };
@@ -196,7 +198,8 @@ impl Replay<'_> {
             match &header.change {
                 Some(Stored::Genesis(genesis)) => {
                     let roster = genesis.roster.clone().unwrap_or_default();
-                    group.directory = Directory::from_roster(crate::store::roster::decode_roster(&roster)?);
+                    group.directory =
+                        Arc::new(Directory::from_roster(crate::store::roster::decode_roster(&roster)?));
                     group.directory.write_to(&mut batch)?;
                     copy_chunks(chunks, &mut batch)?;
                     group.last_version = header.time;
@@ -213,7 +216,7 @@ impl Replay<'_> {
         }
         group.write_to(&mut batch)?;
         copy.commit_unsynced(batch)?;
-        self.directory = group.directory.clone();
+        self.directory = Arc::clone(&group.directory);
         self.last_version = group.last_version;
         Ok(())
     }
@@ -269,7 +272,7 @@ impl Replay<'_> {
         let fields = event::publisher_fields(item.body, item.header.tail_len)?.to_vec();
         let indicator = event::decode_indicator(item.body)?;
         let (value, aliases) = event::observables(&indicator)?;
-        let (digest, salted) = digests(&fields, salt);
+        let (digest, salted) = digests(event::without_spelling(&fields, &indicator.raw_value), salt);
         let owner = self.classes.slug(item.header.owner)?.clone();
         let marking = event::stored_marking(indicator.marking.as_ref()?)?;
         Some(ProposedIndicator {
@@ -278,6 +281,7 @@ impl Replay<'_> {
             kind: value.kind().number(),
             owner: item.header.owner,
             class: crate::model::audience::ClassDefinition { owner, marking },
+            class_known: None,
             terms: indicator.labels.iter().map(|label| keys::label_term(label)).collect(),
             fields,
             digest,
@@ -332,7 +336,8 @@ fn compare(
     kind: KeyKind,
     report: &mut VerifyReport,
 ) -> Result<(), db::Error> {
-    let (mut left, mut right) = (store.records(family, &[kind.byte()])?, copy.records(family, &[kind.byte()])?);
+    let (mut left, mut right) =
+        (store.records(family, &[kind.byte()])?, copy.records(family, &[kind.byte()])?);
     let (mut a, mut b) = (left.next_record()?, right.next_record()?);
     loop {
         match (&a, &b) {

@@ -2,12 +2,12 @@
 //! group, applies it, commits with one fsync, and only then answers. The first
 //! failure latches it read-only for good.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use prost::Message as _;
+use rustc_hash::FxHashMap;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::base::random;
@@ -15,8 +15,9 @@ use crate::model::position::Seq;
 use crate::store::requests::{self, ItemOutcome, RequestKey};
 use crate::store::{Batch, db, proto};
 
-use super::apply::{Entry, Group};
+use super::apply::Entry;
 use super::error::{Error, Reason};
+use super::group::Group;
 use super::proposal::{Decision, Effect, Proposal, Refusal};
 use super::shared::Shared;
 
@@ -79,6 +80,8 @@ impl Writer {
     /// said stop hears of it once the writer holds the store no longer.
     pub async fn run(mut self) {
         let stop = self.work().await;
+        // Whoever is told may end the process at once, and the engine under
+        // the store aborts if it is still being closed by then.
         drop(self);
         if let Some(stop) = stop {
             // Nobody may wait for the answer any more.
@@ -90,12 +93,9 @@ impl Writer {
         loop {
             tokio::select! {
                 biased;
-                work = self.work.recv() => match work {
-                    None => return None,
-                    Some(first) => {
-                        if let Some(stop) = self.group(first) {
-                            return Some(stop);
-                        }
+                work = self.work.recv() => {
+                    if let Some(stop) = self.group(work?) {
+                        return Some(stop);
                     }
                 },
                 () = self.shared.cursors.changed() => {
@@ -182,20 +182,20 @@ impl Writer {
     fn try_group(&mut self, proposals: Vec<Proposal>, answers: &mut Vec<Answer>) -> Result<(), db::Error> {
         let shared = Arc::clone(&self.shared);
         let directory = shared.directory.load_full();
-        let mut group =
-            Group::new(&shared.store, &shared.sealer, directory.as_ref().clone(), self.last_version);
+        let mut group = Group::new(&shared.store, &shared.sealer, Arc::clone(&directory), self.last_version);
         let prefetched = group.prefetch(proposals.iter().map(|p| &p.change));
         let mut answered = proto::RequestGroup::default();
-        let mut in_group: HashMap<RequestKey, proto::Request> = HashMap::new();
+        // Where in `answered` a request of this group stands.
+        let mut in_group: FxHashMap<RequestKey, usize> = FxHashMap::default();
         let mut failed = prefetched.err();
         for proposal in proposals {
             let result = match &failed {
                 // The whole group fails; the answer is made by the caller.
                 Some(_) => Ok(Vec::new()),
-                None => match self.decide(&proposal, &mut group, &in_group) {
+                None => match self.decide(&proposal, &mut group, &answered, &in_group) {
                     Ok((result, record)) => {
                         if let Some(record) = record {
-                            in_group.insert(proposal.request, record.clone());
+                            in_group.insert(proposal.request, answered.requests.len());
                             answered.requests.push(record);
                         }
                         result
@@ -218,18 +218,22 @@ impl Writer {
     }
 
     /// Decides one request: the answer, and what to remember of it.
-    #[expect(clippy::type_complexity, reason = "an answer, what to remember of it, or a failure of the store")]
+    #[expect(
+        clippy::type_complexity,
+        reason = "an answer, what to remember of it, or a failure of the store"
+    )]
     fn decide(
         &mut self,
         proposal: &Proposal,
         group: &mut Group<'_>,
-        in_group: &HashMap<RequestKey, proto::Request>,
+        answered: &proto::RequestGroup,
+        in_group: &FxHashMap<RequestKey, usize>,
     ) -> Result<(Result<Vec<Decision>, Error>, Option<proto::Request>), db::Error> {
         if proposal.caller.is_severed() {
             let error = Error::new(Reason::CertificateRevoked, "your certificate is no longer accepted");
             return Ok((Err(error), None));
         }
-        if let Some(known) = self.remembered(&proposal.request, in_group)? {
+        if let Some(known) = self.remembered(&proposal.request, answered, in_group)? {
             if known.content.as_ref() != proposal.content.as_slice() {
                 let error = Error::new(
                     Reason::DuplicateRequestId,
@@ -265,10 +269,11 @@ impl Writer {
     fn remembered(
         &self,
         key: &RequestKey,
-        in_group: &HashMap<RequestKey, proto::Request>,
+        answered: &proto::RequestGroup,
+        in_group: &FxHashMap<RequestKey, usize>,
     ) -> Result<Option<proto::Request>, db::Error> {
-        if let Some(record) = in_group.get(key) {
-            return Ok(Some(record.clone()));
+        if let Some(place) = in_group.get(key) {
+            return Ok(answered.requests.get(*place).cloned());
         }
         let Some(group) = self.requests.group(key) else { return Ok(None) };
         let packed = self.shared.store.requests(group)?;
@@ -339,7 +344,7 @@ impl Writer {
         let shared = &self.shared;
         shared.counters.items.fetch_add(group.item_count() as u64, Ordering::Relaxed);
         if group.directory.class_count() != before.class_count() {
-            shared.directory.store(Arc::new(group.directory.clone()));
+            shared.directory.store(Arc::clone(&group.directory));
         }
         for (handle, class) in group.reclassed() {
             shared.reclassed.write().insert(handle, class);

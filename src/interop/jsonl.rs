@@ -1,11 +1,15 @@
 //! Decides the fields of an indicator in JSON lines: one object on a line,
 //! read by `publish` and written by `subscribe`.
 //!
-//! Fields that are not known here are ignored, so that what one version
-//! writes, another reads.
+//! What `subscribe` and `list` add of the hub's own is read past, so that
+//! their output can be published again. Any other field is refused: a
+//! misspelt `tlp` must not widen an audience without a word.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::io::BufRead;
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
@@ -69,6 +73,50 @@ pub struct Record {
     pub action: Option<String>,
 }
 
+/// How many of [`FIELDS`] are read into a [`Record`].
+const READ: usize = 17;
+/// Every field that a line may have: those that are read, then the hub's own.
+const FIELDS: [&str; 28] = [
+    "value",
+    "observable",
+    "kind",
+    "md5",
+    "sha1",
+    "sha256",
+    "raw",
+    "tlp",
+    "to",
+    "labels",
+    "confidence",
+    "description",
+    "valid_from",
+    "valid_until",
+    "first_seen",
+    "last_seen",
+    "action",
+    "caveats",
+    "event_id",
+    "event",
+    "name",
+    "owner",
+    "state",
+    "version",
+    "create_time",
+    "revocation",
+    "sightings",
+    "reinstatement",
+];
+
+/// What a line tells that decides whether it may be published.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Told {
+    event: Option<String>,
+    state: Option<String>,
+    #[serde(deserialize_with = "or_default")]
+    caveats: Vec<String>,
+}
+
 impl std::fmt::Debug for Record {
     /// The marking only: values do not belong in logs.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -119,7 +167,30 @@ fn parse(number: u64, line: &[u8]) -> Result<Record, Error> {
             "is not a JSON object: each line is one, such as {\"value\": \"example.org\"}".to_owned();
         return Err(Error::NotRecord { number, problem });
     }
-    serde_json::from_slice(line).map_err(|error| Error::NotRecord { number, problem: problem(&error) })
+    let invalid = |error: serde_json::Error| Error::NotRecord { number, problem: problem(&error) };
+    let record = serde_json::from_slice(line).map_err(invalid)?;
+    let names: BTreeMap<Cow<'_, str>, IgnoredAny> = serde_json::from_slice(line).map_err(invalid)?;
+    if let Some(name) = names.keys().find(|name| !FIELDS.contains(&name.as_ref())) {
+        let name: String = name.chars().filter(|c| !c.is_control()).take(40).collect();
+        let problem = format!(
+            "has a field `{name}` that is not known here; known are {}",
+            FIELDS.iter().take(READ).copied().collect::<Vec<_>>().join(", ")
+        );
+        return Err(Error::NotRecord { number, problem });
+    }
+    let told: Told = serde_json::from_slice(line).map_err(invalid)?;
+    if told.event.is_some_and(|event| event != "new" && event != "update")
+        || told.state.is_some_and(|state| state != "active")
+    {
+        let problem =
+            "tells of an indicator that is revoked, expired or withdrawn: publishing it would bring it back";
+        return Err(Error::NotRecord { number, problem: problem.to_owned() });
+    }
+    if !told.caveats.is_empty() {
+        let problem = "carries caveats, which publishing it again would drop; take them out if that is meant";
+        return Err(Error::NotRecord { number, problem: problem.to_owned() });
+    }
+    Ok(record)
 }
 
 /// What is wrong and where; not in serde's words, which repeat values.
@@ -152,14 +223,32 @@ mod tests {
     }
 
     #[test]
-    fn unknown_fields_are_ignored_and_blank_lines_skipped() {
+    fn the_fields_of_the_hub_are_read_past_and_blank_lines_skipped() {
         let got = read(
-            "\u{feff}{\"value\":\"example.org\",\"id\":\"x\",\"event\":{\"a\":[1]}}\r\n\n  {\"observable\":\"198.51.100.7\"}\n",
+            "\u{feff}{\"value\":\"example.org\",\"event_id\":\"x\",\"event\":\"new\",\"sightings\":[{\"a\":[1]}]}\r\n\n  {\"observable\":\"198.51.100.7\"}\n",
         );
         assert_eq!(got.len(), 2);
         assert_eq!(got[0].as_ref().unwrap().1.value.as_deref(), Some("example.org"));
         let (number, second) = got[1].as_ref().unwrap();
         assert_eq!((*number, second.value.as_deref()), (3, Some("198.51.100.7")));
+    }
+
+    #[test]
+    fn a_misspelt_field_is_refused_and_named() {
+        let got = read("{\"value\":\"example.org\",\"tpl\":\"amber\"}");
+        assert!(got[0].as_ref().is_err_and(|why| why.contains("`tpl`") && why.contains("tlp")), "{got:?}");
+    }
+
+    #[test]
+    fn what_tells_of_a_dead_or_restricted_indicator_is_not_published_again() {
+        for told in [
+            "\"event\":\"revoked\"",
+            "\"event\":\"withdrawn\"",
+            "\"state\":\"expired\"",
+            "\"caveats\":[\"masked-source\"]",
+        ] {
+            assert!(read(&format!("{{\"value\":\"example.org\",{told}}}"))[0].is_err(), "{told}");
+        }
     }
 
     #[test]
@@ -195,7 +284,7 @@ mod tests {
     #[test]
     fn deep_nesting_does_not_exhaust_the_stack() {
         let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-        assert!(read(&format!("{{\"unknown\":{deep}}}"))[0].is_ok());
+        assert!(read(&format!("{{\"sightings\":{deep}}}"))[0].is_ok());
         assert!(read(&format!("{{\"to\":{deep}}}"))[0].is_err());
         assert!(read(&deep)[0].is_err());
     }

@@ -30,7 +30,9 @@ impl OrgSlug {
         } else {
             Err(Invalid::new(
                 "",
-                format!("a slug starts with a-z, holds a-z, 0-9 and single hyphens, at most {MAX_SLUG_BYTES} bytes"),
+                format!(
+                    "a slug starts with a-z, holds a-z, 0-9 and single hyphens, at most {MAX_SLUG_BYTES} bytes"
+                ),
             ))
         }
     }

@@ -105,9 +105,7 @@ impl Position {
     /// The item in the entry.
     #[must_use]
     pub const fn ordinal(self) -> u16 {
-        #[expect(clippy::cast_possible_truncation, reason = "10 bits")]
-        let ordinal = (self.0 & 0x3ff) as u16;
-        ordinal
+        (self.0 & 0x3ff) as u16
     }
 
     /// The next position, in this entry or the one after.

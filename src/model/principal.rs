@@ -69,7 +69,9 @@ impl SpiffeId {
         };
         let named = !name.is_empty()
             && name.len() <= MAX_NAME_BYTES
-            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.'))
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.'))
             && name.bytes().any(|b| b != b'.');
         if !named {
             return Err(wrong());
@@ -87,7 +89,10 @@ impl SpiffeId {
     /// The trust domain.
     #[must_use]
     pub fn trust_domain(&self) -> &str {
-        self.text.get("spiffe://".len()..).and_then(|rest| rest.get(..self.trust_domain_len)).unwrap_or_default()
+        self.text
+            .get("spiffe://".len()..)
+            .and_then(|rest| rest.get(..self.trust_domain_len))
+            .unwrap_or_default()
     }
 
     /// The organisation named.
@@ -150,14 +155,8 @@ pub enum Role {
 
 impl Role {
     /// Every role.
-    pub const ALL: [Self; 6] = [
-        Self::Publisher,
-        Self::Subscriber,
-        Self::Analyst,
-        Self::Coordinator,
-        Self::Operator,
-        Self::Auditor,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Publisher, Self::Subscriber, Self::Analyst, Self::Coordinator, Self::Operator, Self::Auditor];
 
     /// The role's name in rosters and at the prompt.
     #[must_use]

@@ -102,14 +102,8 @@ mod tests {
     use super::*;
     use crate::model::marking::{Caveats, Marking, Recipients};
 
-    const PURPOSES: [Purpose; 6] = [
-        Purpose::Deliver,
-        Purpose::Get,
-        Purpose::Search,
-        Purpose::Aggregate,
-        Purpose::Export,
-        Purpose::Feed,
-    ];
+    const PURPOSES: [Purpose; 6] =
+        [Purpose::Deliver, Purpose::Get, Purpose::Search, Purpose::Aggregate, Purpose::Export, Purpose::Feed];
 
     fn org(n: u32) -> OrgSlug {
         OrgSlug::parse(&format!("org-{n}")).unwrap()

@@ -37,7 +37,9 @@ pub enum Error {
     #[error("{0}")]
     Hub(#[from] hub::Error),
     /// The store is of another trust domain than the configuration says.
-    #[error("the store is of trust domain {store}, the configuration says {config}; correct trust_domain or data_dir")]
+    #[error(
+        "the store is of trust domain {store}, the configuration says {config}; correct trust_domain or data_dir"
+    )]
     TrustDomain {
         /// As the store has it.
         store: String,

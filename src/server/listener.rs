@@ -137,7 +137,7 @@ struct Shared<S> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Drained {
     /// Connections that had not ended by the deadline.
-    pub cut: u64,
+    pub cut: usize,
 }
 
 impl<S> Listener<S>
@@ -183,7 +183,8 @@ where
         shared.drain.cancel();
         tracker.close();
         tracker.wait().await;
-        let cut = shared.connections.counters().ended(Cause::Draining);
+        let ended = shared.connections.counters().ended(Cause::Draining);
+        let cut = usize::try_from(ended).unwrap_or(usize::MAX);
         if cut > 0 {
             tracing::warn!(connections = cut, "calls outlived the drain and were ended");
         }

@@ -63,7 +63,11 @@ impl fmt::Debug for Gatherer {
 impl Collector for Gatherer {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut sheet = Sheet(encoder);
-        sheet.gauge("luytre_start_time_seconds", "When the hub started, Unix time", self.started.as_seconds())?;
+        sheet.gauge(
+            "luytre_start_time_seconds",
+            "When the hub started, Unix time",
+            self.started.as_seconds(),
+        )?;
         self.certificates(&mut sheet)?;
         self.connections(&mut sheet)?;
         self.hub(&mut sheet)
@@ -111,12 +115,21 @@ impl Gatherer {
             count(connections.total()),
         )?;
         sheet.counter("luytre_connections_accepted", "TCP connections accepted", counters.accepted())?;
-        sheet.counter("luytre_connections_served", "Connections whose handshake succeeded", counters.served())?;
+        sheet.counter(
+            "luytre_connections_served",
+            "Connections whose handshake succeeded",
+            counters.served(),
+        )?;
         sheet.counter("luytre_accept_errors", "Failures to accept a connection", counters.accept_errors())?;
         let refused = Refused::ALL.map(|reason| (reason.as_str(), counters.refused(reason)));
         sheet.counters("luytre_connections_refused", "Connections refused, by reason", "reason", &refused)?;
         let ended = Cause::ALL.map(|cause| (cause.as_str(), counters.ended(cause)));
-        sheet.counters("luytre_connections_ended", "Connections that the hub ended, by cause", "cause", &ended)
+        sheet.counters(
+            "luytre_connections_ended",
+            "Connections that the hub ended, by cause",
+            "cause",
+            &ended,
+        )
     }
 
     fn hub(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
@@ -148,7 +161,11 @@ impl Gatherer {
             catch_ups,
         )?;
         sheet.gauge("luytre_ring_bytes", "Memory that the newest events take", ring_bytes)?;
-        sheet.gauge("luytre_writer_waiting_requests", "Requests that wait to be written", waiting_requests)?;
+        sheet.gauge(
+            "luytre_writer_waiting_requests",
+            "Requests that wait to be written",
+            waiting_requests,
+        )?;
         sheet.gauge("luytre_audience_classes", "Different audiences known", audience_classes)?;
         sheet.gauge("luytre_values_estimate", "Values known, as the store estimates", values_estimate)?;
         sheet.gauge("luytre_store_table_bytes", "Bytes of the store's table files", table_bytes)
@@ -179,7 +196,12 @@ impl Sheet<'_> {
         })
     }
 
-    fn of<'s>(&'s mut self, name: &'s str, help: &str, kind: MetricType) -> Result<MetricEncoder<'s>, fmt::Error> {
+    fn of<'s>(
+        &'s mut self,
+        name: &'s str,
+        help: &str,
+        kind: MetricType,
+    ) -> Result<MetricEncoder<'s>, fmt::Error> {
         self.0.encode_descriptor(name, help, None, kind)
     }
 }

@@ -120,14 +120,17 @@ pub async fn serve(
             return Err(error.into());
         }
     };
-    let ready = Ready {
-        pid: std::process::id(),
-        grpc: sockets.grpc.local_addr()?,
-        http: sockets.http.local_addr()?,
-    };
-    let (stopping, drain, closed) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
-    let listener =
-        Listener::new(sockets.grpc, Arc::clone(&snapshot), face.clone(), limits(&config.limits), Arc::clone(&machine));
+    let ready =
+        Ready { pid: std::process::id(), grpc: sockets.grpc.local_addr()?, http: sockets.http.local_addr()? };
+    let (stopping, drain, closed) =
+        (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+    let listener = Listener::new(
+        sockets.grpc,
+        Arc::clone(&snapshot),
+        face.clone(),
+        limits(&config.limits),
+        Arc::clone(&machine),
+    );
     let connections = listener.connections();
     let registry = Arc::new(metrics::registry(&hub, &rpc, &connections, &snapshot, &machine));
     let admin = Admin::new(Arc::clone(&hub), registry, stopping.clone()).router();
@@ -192,7 +195,7 @@ impl Parts {
     /// get their last token, connections their GOAWAY; the store closes when
     /// nobody can ask it any more, and the admin face, red all along, goes
     /// last.
-    async fn stop(self, served: Option<JoinHandle<Drained>>) -> u64 {
+    async fn stop(self, served: Option<JoinHandle<Drained>>) -> usize {
         let Self { hub, face, stopping, drain, closed, health, follow, operator, admin, patience } = self;
         stopping.cancel();
         in_time("health", patience, health).await;

@@ -74,7 +74,9 @@ pub(super) async fn follow(
                 let epoch = current.load().epoch();
                 tracing::error!(%error, epoch, "certificates not reloaded; the old ones stay in force");
             }
-            Err(error) => tracing::error!(%error, "reloading the certificates failed; the old ones stay in force"),
+            Err(error) => {
+                tracing::error!(%error, "reloading the certificates failed; the old ones stay in force")
+            }
         }
     }
 }

@@ -359,14 +359,12 @@ pub struct ItemView<'a> {
 
 impl ItemView<'_> {
     /// Label terms from here on.
-    #[must_use]
     pub fn terms(&self) -> impl Iterator<Item = u64> + '_ {
         read_terms(self.terms)
     }
 
     /// Label terms before; the same as [`Self::terms`] where they did not
     /// change.
-    #[must_use]
     pub fn previous_terms(&self) -> impl Iterator<Item = u64> + '_ {
         read_terms(if self.header.relabelled { self.previous_terms } else { self.terms })
     }
@@ -406,8 +404,7 @@ impl<'a> Items<'a> {
         let (terms, rest) = rest.split_at_checked(usize::from(header.terms) * 8)?;
         let (previous_terms, rest) = rest.split_at_checked(usize::from(header.previous_terms) * 8)?;
         let (body, bodies) = self.bodies.split_at_checked(usize::try_from(header.body_len).ok()?)?;
-        let view =
-            ItemView { position: self.at, header, terms, previous_terms, body, offset: self.offset };
+        let view = ItemView { position: self.at, header, terms, previous_terms, body, offset: self.offset };
         self.headers = rest;
         self.bodies = bodies;
         self.offset += body.len();

@@ -14,6 +14,7 @@ use crate::model::position::Position;
 use super::batch::Batch;
 use super::keys::{self, Family};
 use super::record::{self, Assertion, Latest};
+use super::repair::Damage;
 
 /// Version of the whole layout, in the meta record `format`.
 pub const FORMAT_VERSION: u32 = 1;
@@ -31,11 +32,7 @@ pub struct Tuning {
 
 impl Default for Tuning {
     fn default() -> Self {
-        Self {
-            block_cache_bytes: 256 << 20,
-            write_buffer_bytes: 64 << 20,
-            max_wal_bytes: 512 << 20,
-        }
+        Self { block_cache_bytes: 256 << 20, write_buffer_bytes: 64 << 20, max_wal_bytes: 512 << 20 }
     }
 }
 
@@ -63,7 +60,9 @@ pub enum Error {
     #[error("{0} is not empty; `luytred init` wants a new or empty directory")]
     NotEmpty(PathBuf),
     /// The log's last bytes are not what a cut-off write leaves.
-    #[error("the end of {path} is damaged ({detail}); if nothing valid follows, `luytred repair --tail` cuts it off")]
+    #[error(
+        "the end of {path} is damaged ({detail}); if nothing valid follows, `luytred repair --tail` cuts it off"
+    )]
     DamagedTail {
         /// Which file.
         path: PathBuf,
@@ -134,9 +133,7 @@ impl Store {
         let store = Self::open_engine(path, tuning, false)?;
         match store.meta("format")?.as_deref().map(<[u8; 4]>::try_from) {
             Some(Ok(found)) if u32::from_be_bytes(found) == FORMAT_VERSION => Ok(store),
-            Some(Ok(found)) => {
-                Err(Error::Format { found: u32::from_be_bytes(found), known: FORMAT_VERSION })
-            }
+            Some(Ok(found)) => Err(Error::Format { found: u32::from_be_bytes(found), known: FORMAT_VERSION }),
             _ => Err(Error::Absent(path.to_owned())),
         }
     }
@@ -174,9 +171,7 @@ impl Store {
     }
 
     pub(super) fn family(&self, family: Family) -> Result<&ColumnFamily, Error> {
-        self.db
-            .cf_handle(family.name())
-            .ok_or_else(|| Error::corrupt("column family", family.name()))
+        self.db.cf_handle(family.name()).ok_or_else(|| Error::corrupt("column family", family.name()))
     }
 
     /// Commits `batch`, and returns once it has reached the disk.
@@ -232,8 +227,9 @@ impl Store {
             .batched_multi_get_cf(family, keys.iter(), false)
             .into_iter()
             .map(|found| match found? {
-                Some(bytes) => record::decode_assertions(&bytes)
-                    .ok_or_else(|| Error::corrupt("assertions", "values")),
+                Some(bytes) => {
+                    record::decode_assertions(&bytes).ok_or_else(|| Error::corrupt("assertions", "values"))
+                }
                 None => Ok(Vec::new()),
             })
             .collect()
@@ -252,9 +248,9 @@ impl Store {
             .into_iter()
             .zip(handles)
             .map(|(found, handle)| match found? {
-                Some(bytes) => record::decode_latest(&bytes)
-                    .map(Some)
-                    .ok_or_else(|| Error::corrupt("latest", handle)),
+                Some(bytes) => {
+                    record::decode_latest(&bytes).map(Some).ok_or_else(|| Error::corrupt("latest", handle))
+                }
                 None => Ok(None),
             })
             .collect()
@@ -309,9 +305,7 @@ fn family_options(family: Family, tuning: &Tuning, cache: &Cache) -> Options {
         Family::Postings => {
             table.set_bloom_filter(10.0, false);
             table.set_whole_key_filtering(false);
-            options.set_prefix_extractor(SliceTransform::create_fixed_prefix(
-                keys::POSTING_PREFIX_BYTES,
-            ));
+            options.set_prefix_extractor(SliceTransform::create_fixed_prefix(keys::POSTING_PREFIX_BYTES));
             options.set_bottommost_compression_type(DBCompressionType::Zstd);
         }
         Family::Meta | Family::Counters | Family::Records | Family::Audit | Family::Cursors => {
@@ -329,18 +323,18 @@ fn open_error(path: &Path, error: rocksdb::Error) -> Error {
     if text.contains("lock hold") || (text.contains("/LOCK") && error.kind() == rocksdb::ErrorKind::IOError) {
         return Error::Locked(path.to_owned());
     }
-    if error.kind() == rocksdb::ErrorKind::Corruption {
-        if let Some(tail) = super::repair::damaged_wal(path) {
-            if let Some(after) = tail.valid_after {
-                // What follows was acknowledged: nothing may be cut.
-                let at = format!("{} byte {}, before valid records at byte {after}", tail.path.display(), tail.offset);
-                return Error::Corrupt { what: "write-ahead log", at };
-            }
-            return Error::DamagedTail {
-                path: tail.path,
-                detail: format!("at byte {} of {}: {text}", tail.offset, tail.length),
-            };
+    if error.kind() != rocksdb::ErrorKind::Corruption {
+        return Error::Engine(error);
+    }
+    match super::repair::damaged_wal(path) {
+        None => Error::Engine(error),
+        // What follows was acknowledged: nothing may be cut.
+        Some(Damage { path, offset, valid_after: Some(after), .. }) => {
+            let at = format!("{} byte {offset}, before valid records at byte {after}", path.display());
+            Error::Corrupt { what: "write-ahead log", at }
+        }
+        Some(Damage { path, offset, length, .. }) => {
+            Error::DamagedTail { path, detail: format!("at byte {offset} of {length}: {text}") }
         }
     }
-    Error::Engine(error)
 }

@@ -271,10 +271,23 @@ mod tests {
     #[test]
     fn key_kinds_keep_their_bytes() {
         let bytes: Vec<u8> = [
-            KeyKind::Meta, KeyKind::Log, KeyKind::Value, KeyKind::Latest, KeyKind::Posting,
-            KeyKind::Counter, KeyKind::Request, KeyKind::Directory, KeyKind::Certificate,
-            KeyKind::Record, KeyKind::Audit, KeyKind::Tile, KeyKind::Cursor, KeyKind::Receipt,
-        ].map(KeyKind::byte).to_vec();
+            KeyKind::Meta,
+            KeyKind::Log,
+            KeyKind::Value,
+            KeyKind::Latest,
+            KeyKind::Posting,
+            KeyKind::Counter,
+            KeyKind::Request,
+            KeyKind::Directory,
+            KeyKind::Certificate,
+            KeyKind::Record,
+            KeyKind::Audit,
+            KeyKind::Tile,
+            KeyKind::Cursor,
+            KeyKind::Receipt,
+        ]
+        .map(KeyKind::byte)
+        .to_vec();
         assert_eq!(
             bytes,
             [0x01, 0x10, 0x20, 0x21, 0x30, 0x31, 0x40, 0x50, 0x51, 0x60, 0x70, 0x71, 0x80, 0x81]

@@ -271,6 +271,9 @@ impl PostingsBack<'_> {
     }
 }
 
+/// Key and value.
+pub type Record = (Vec<u8>, Vec<u8>);
+
 /// Records of one family by key.
 pub struct Records<'a> {
     iterator: DBRawIterator<'a>,
@@ -288,7 +291,7 @@ impl Records<'_> {
     ///
     /// # Errors
     /// Whatever the engine answers.
-    pub fn next_record(&mut self) -> Result<Option<(Vec<u8>, Vec<u8>)>, Error> {
+    pub fn next_record(&mut self) -> Result<Option<Record>, Error> {
         let Some((key, value)) = self.iterator.item() else {
             self.iterator.status()?;
             return Ok(None);

@@ -15,7 +15,7 @@ const BLOCK_BYTES: usize = 32 * 1024;
 const HEADER_BYTES: usize = 7;
 const MASK_DELTA: u32 = 0xa282_ead8;
 
-/// Damage in the newest write-ahead log.
+/// Damage in a write-ahead log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
     /// The file.
@@ -28,18 +28,24 @@ pub struct Damage {
     pub valid_after: Option<u64>,
 }
 
-/// Damage in the newest write-ahead log under `directory`; `None` if its
-/// records are whole to the end, or if it cannot be read.
+/// Damage in the write-ahead logs under `directory`, the oldest first; `None`
+/// if their records are whole to the end, or if they cannot be read. In any
+/// log but the newest, what follows is the next log.
 #[must_use]
 pub fn damaged_wal(directory: &Path) -> Option<Damage> {
-    let path = newest_wal(directory)?;
-    let bytes = fs::read(&path).ok()?;
-    let offset = valid_prefix(&bytes);
-    (offset < bytes.len()).then(|| Damage {
-        path,
-        offset: offset as u64,
-        length: bytes.len() as u64,
-        valid_after: valid_record_after(&bytes, offset).map(|at| at as u64),
+    let logs = logs(directory)?;
+    let newest = logs.last()?.clone();
+    logs.into_iter().find_map(|path| {
+        let bytes = fs::read(&path).ok()?;
+        let offset = valid_prefix(&bytes);
+        let length = bytes.len();
+        let follows = if path == newest { valid_record_after(&bytes, offset) } else { Some(length) };
+        (offset < length).then(|| Damage {
+            path,
+            offset: offset as u64,
+            length: length as u64,
+            valid_after: follows.map(|at| at as u64),
+        })
     })
 }
 
@@ -71,15 +77,18 @@ pub fn cut_tail(directory: &Path) -> Result<Option<Damage>, Error> {
     Ok(Some(damage))
 }
 
-fn newest_wal(directory: &Path) -> Option<PathBuf> {
+/// The logs that hold anything, oldest first.
+fn logs(directory: &Path) -> Option<Vec<PathBuf>> {
     let number = |path: &PathBuf| -> Option<u64> {
         (path.extension()? == "log").then(|| path.file_stem()?.to_str()?.parse().ok())?
     };
-    fs::read_dir(directory)
+    let mut logs: Vec<_> = fs::read_dir(directory)
         .ok()?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| number(path).is_some() && fs::metadata(path).is_ok_and(|m| m.len() > 0))
-        .max_by_key(number)
+        .collect();
+    logs.sort_by_key(number);
+    Some(logs)
 }
 
 /// Length of the valid records at the beginning.
@@ -164,6 +173,14 @@ mod tests {
         assert_eq!(fs::read(dir.path().join("000007.log")).unwrap(), whole);
         assert_eq!(fs::read(dir.path().join("000007.log.damaged")).unwrap().len(), whole.len() + 500);
         assert_eq!(damaged_wal(dir.path()), None);
+    }
+
+    #[test]
+    fn damage_in_a_log_that_another_follows_is_never_cut() {
+        let dir = directory(&[record(b"one"), vec![0xee; 9]].concat());
+        fs::write(dir.path().join("000009.log"), record(b"two")).unwrap();
+        assert!(matches!(cut_tail(dir.path()), Err(Error::Corrupt { .. })));
+        assert_eq!(damaged_wal(dir.path()).unwrap().path, dir.path().join("000007.log"));
     }
 
     #[test]

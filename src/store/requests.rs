@@ -200,8 +200,7 @@ impl Store {
     pub fn requests(&self, group: u64) -> Result<Option<proto::RequestGroup>, Error> {
         self.small(&keys::request(group))?
             .map(|bytes| {
-                proto::RequestGroup::decode(bytes.as_slice())
-                    .map_err(|_| Error::corrupt("requests", group))
+                proto::RequestGroup::decode(bytes.as_slice()).map_err(|_| Error::corrupt("requests", group))
             })
             .transpose()
     }

@@ -129,7 +129,8 @@ fn encode_principal(id: &SpiffeId, grant: &Grant) -> proto::Principal {
 }
 
 fn decode_principal(stored: &proto::Principal) -> Result<(SpiffeId, Grant), Error> {
-    let id = SpiffeId::parse(&stored.spiffe_id).map_err(|_| Error::corrupt("principal", &stored.spiffe_id))?;
+    let id =
+        SpiffeId::parse(&stored.spiffe_id).map_err(|_| Error::corrupt("principal", &stored.spiffe_id))?;
     let roles = Roles::from_bits(u8::try_from(stored.roles).unwrap_or_default());
     Ok((id, Grant { roles, from: date(stored.from), to: date(stored.to) }))
 }

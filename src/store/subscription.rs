@@ -22,10 +22,10 @@ pub struct Subscription {
     pub sightings: bool,
     /// When it was created.
     pub created: Timestamp,
-    /// Everything at or before it is the subscriber's; `None` before the
-    /// first acknowledgement.
-    pub cursor: Option<Position>,
-    /// When the cursor last moved.
+    /// Everything at or before it is the subscriber's: where it was first
+    /// opened, then where it was last acknowledged.
+    pub cursor: Position,
+    /// When it was last acknowledged; `None`: never.
     pub acked: Option<Timestamp>,
 }
 
@@ -37,7 +37,7 @@ impl Subscription {
             filter: Some(encode_filter(&self.filter)),
             include_sightings: self.sightings,
             create_time: self.created.as_micros(),
-            cursor: self.cursor.map_or(0, Position::raw),
+            cursor: self.cursor.raw(),
             ack_time: self.acked.map_or(0, Timestamp::as_micros),
         }
         .encode_to_vec()
@@ -55,7 +55,7 @@ impl Subscription {
             filter: decode_filter(&stored.filter.unwrap_or_default()).ok_or_else(damaged)?,
             sightings: stored.include_sightings,
             created: Timestamp::from_micros_clamped(stored.create_time),
-            cursor: time(stored.ack_time).map(|_| Position::from_raw(stored.cursor)),
+            cursor: Position::from_raw(stored.cursor),
             acked: time(stored.ack_time),
         })
     }
@@ -110,7 +110,9 @@ mod tests {
             ..IndicatorFilter::default()
         };
         let at = Timestamp::from_micros_clamped(1_700_000_000_000_000);
-        for (cursor, acked) in [(None, None), (Some(Position::ZERO), Some(at)), (Some(Position::from_raw(9)), Some(at))] {
+        for (cursor, acked) in
+            [(Position::ZERO, None), (Position::ZERO, Some(at)), (Position::from_raw(9), Some(at))]
+        {
             let record = Subscription { filter: filter.clone(), sightings: true, created: at, cursor, acked };
             assert_eq!(Subscription::decode("s", &record.encode()).unwrap(), record);
         }

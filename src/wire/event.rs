@@ -4,7 +4,7 @@
 //! travels: one element of `EventBatch.events`, tag and length included.
 
 use prost::Message as _;
-use prost::encoding::{encode_key, encode_varint, encoded_len_varint, WireType};
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 use uuid::Uuid;
 
 use crate::base::clock::Timestamp;
@@ -23,6 +23,7 @@ const EVENTS: u32 = 1;
 const EVENT_ID: u32 = 1;
 const EVENT_INDICATOR: u32 = 2;
 const EVENT_SIGHTING: u32 = 3;
+const RAW_VALUE: u32 = 4;
 
 /// Appends a text field unless it is empty.
 fn text(field: u32, value: &str, out: &mut Vec<u8>) {
@@ -131,7 +132,6 @@ pub fn encode_draft(draft: &Draft, owner: &OrgSlug) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
     message(2, &mut out, |out| observable(&draft.observable, &draft.aliases, out));
     message(3, &mut out, |out| marking(&draft.marking, out));
-    text(4, draft.raw.as_deref().unwrap_or_default(), &mut out);
     for label in &draft.labels {
         text(5, label, &mut out);
     }
@@ -140,7 +140,8 @@ pub fn encode_draft(draft: &Draft, owner: &OrgSlug) -> Vec<u8> {
         encode_varint(u64::from(confidence), &mut out);
     }
     text(7, &draft.description, &mut out);
-    let times = [(8, draft.valid_from), (9, draft.valid_until), (10, draft.first_seen), (11, draft.last_seen)];
+    let times =
+        [(8, draft.valid_from), (9, draft.valid_until), (10, draft.first_seen), (11, draft.last_seen)];
     for (field, at) in times {
         if let Some(at) = at {
             time(field, at, &mut out);
@@ -148,7 +149,17 @@ pub fn encode_draft(draft: &Draft, owner: &OrgSlug) -> Vec<u8> {
     }
     number(12, draft.action.map_or(0, |action| u64::from(action.number())), &mut out);
     organisation(20, owner, &mut out);
+    // Last, so that `without_spelling` can leave it out.
+    text(RAW_VALUE, draft.raw.as_deref().unwrap_or_default(), &mut out);
     out
+}
+
+/// The publisher's fields without the spelling that he supplied: another
+/// spelling of the same value is no other content.
+#[must_use]
+pub fn without_spelling<'a>(fields: &'a [u8], raw: &str) -> &'a [u8] {
+    let spelling = if raw.is_empty() { 0 } else { 1 + encoded_len_varint(raw.len() as u64) + raw.len() };
+    fields.get(..fields.len().saturating_sub(spelling)).unwrap_or_default()
 }
 
 fn organisation(field: u32, slug: &OrgSlug, out: &mut Vec<u8>) {
@@ -230,7 +241,8 @@ pub fn finish_sighting(
     recorded: Timestamp,
 ) -> (Vec<u8>, u16) {
     let mut tail = Vec::with_capacity(128);
-    let path = format!("{}/sightings/{}", sealer.id(indicator).hyphenated(), sealer.id(position).hyphenated());
+    let path =
+        format!("{}/sightings/{}", sealer.id(indicator).hyphenated(), sealer.id(position).hyphenated());
     name(1, "indicators/", &path, &mut tail);
     time(21, recorded, &mut tail);
     wrap(sealer, position, EVENT_SIGHTING, fields, &tail)

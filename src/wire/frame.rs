@@ -218,8 +218,12 @@ mod tests {
     fn tokens_travel_in_heartbeats_acks_and_draining() {
         use v1::subscribe_response::Message;
         let token = Bytes::from(vec![7; 300]);
-        assert!(matches!(decode(&Frame::Heartbeat(token.clone())), Message::Heartbeat(m) if m.resume_token == token));
+        assert!(
+            matches!(decode(&Frame::Heartbeat(token.clone())), Message::Heartbeat(m) if m.resume_token == token)
+        );
         assert!(matches!(decode(&Frame::Acked(token.clone())), Message::Acked(m) if m.resume_token == token));
-        assert!(matches!(decode(&Frame::Draining(token.clone())), Message::Draining(m) if m.resume_token == token));
+        assert!(
+            matches!(decode(&Frame::Draining(token.clone())), Message::Draining(m) if m.resume_token == token)
+        );
     }
 }

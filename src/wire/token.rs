@@ -202,7 +202,8 @@ mod tests {
         let place = Place { position: Position::from_raw(5), origin: Position::ZERO };
         let purpose = Use::Resume { subscription: "soc", filter: &[7; 32] };
         let token = tokens().seal(&org("a"), purpose, place).unwrap();
-        let refused = |o: &str, purpose| assert_eq!(tokens().open(&org(o), purpose, &token), Err(InvalidToken));
+        let refused =
+            |o: &str, purpose| assert_eq!(tokens().open(&org(o), purpose, &token), Err(InvalidToken));
         refused("b", purpose);
         refused("a", Use::Resume { subscription: "so", filter: &[7; 32] });
         refused("a", Use::Resume { subscription: "soc", filter: &[8; 32] });

@@ -12,7 +12,10 @@ use crate::hub;
 pub(super) fn backup(place: &Place, to: &Path) -> Result<(), Failure> {
     let to = std::path::absolute(to).map_err(|error| Failure::Io(format!("--to: {error}")))?;
     if to.symlink_metadata().is_ok() {
-        return Err(Failure::Exists(format!("{} exists already; name a directory that does not", to.display())));
+        return Err(Failure::Exists(format!(
+            "{} exists already; name a directory that does not",
+            to.display()
+        )));
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -32,7 +35,9 @@ pub(super) fn backup(place: &Place, to: &Path) -> Result<(), Failure> {
             ));
             Ok(())
         }
-        Answer::Refused { problem } => Err(Failure::TryLater(format!("the running hub made no backup: {problem}"))),
+        Answer::Refused { problem } => {
+            Err(Failure::TryLater(format!("the running hub made no backup: {problem}")))
+        }
     }
 }
 

@@ -89,7 +89,8 @@ mod tests {
 
     #[test]
     fn a_clean_store_is_told_in_one_line() {
-        let report = VerifyReport { entries: 1_200, items: 3, digest: "ab".to_owned(), ..VerifyReport::default() };
+        let report =
+            VerifyReport { entries: 1_200, items: 3, digest: "ab".to_owned(), ..VerifyReport::default() };
         assert_eq!(summary(&report), "clean: 1,200 entries with 3 items, state ab");
     }
 }

@@ -166,7 +166,11 @@ mod tests {
 
     #[test]
     fn the_machines_operator_is_told_the_cause() {
-        let error = hub::Error::new(Reason::DataCorrupt, "the log is damaged").with_source("record 7: checksum");
-        assert_eq!(Failure::from(error).text().unwrap(), "luytred: the log is damaged\n  because: record 7: checksum");
+        let error =
+            hub::Error::new(Reason::DataCorrupt, "the log is damaged").with_source("record 7: checksum");
+        assert_eq!(
+            Failure::from(error).text().unwrap(),
+            "luytred: the log is damaged\n  because: record 7: checksum"
+        );
     }
 }

@@ -53,7 +53,12 @@ fn read(path: &Path) -> Result<Roster, Failure> {
 }
 
 /// Gives `operator` the operator's role beside those that the roster gives it.
-fn grant_operator(roster: &mut Roster, operator: &str, trust_domain: &str, date: Date) -> Result<(), Vec<Invalid>> {
+fn grant_operator(
+    roster: &mut Roster,
+    operator: &str,
+    trust_domain: &str,
+    date: Date,
+) -> Result<(), Vec<Invalid>> {
     let mut problems = Vec::new();
     if let Err(invalid) = check_trust_domain(trust_domain) {
         problems.push(invalid.under("--trust-domain"));
@@ -67,7 +72,10 @@ fn grant_operator(roster: &mut Roster, operator: &str, trust_domain: &str, date:
     };
     let mut wrong = |problem: String| problems.push(Invalid::new("--operator", problem));
     if operator.trust_domain() != trust_domain {
-        wrong(format!("is of trust domain {}, and the hub of {trust_domain}; make the two the same", operator.trust_domain()));
+        wrong(format!(
+            "is of trust domain {}, and the hub of {trust_domain}; make the two the same",
+            operator.trust_domain()
+        ));
     }
     let org = operator.org();
     match roster.organisations.get(org).map(|organisation| organisation.standing(date)) {
@@ -83,12 +91,16 @@ fn grant_operator(roster: &mut Roster, operator: &str, trust_domain: &str, date:
         }
     }
     for identity in roster.principals.keys().filter(|identity| identity.trust_domain() != trust_domain) {
-        problems.push(Invalid::new("--roster", format!("{identity} is of another trust domain than --trust-domain")));
+        problems.push(Invalid::new(
+            "--roster",
+            format!("{identity} is of another trust domain than --trust-domain"),
+        ));
     }
     if !problems.is_empty() {
         return Err(problems);
     }
-    let grant = roster.principals.entry(operator).or_insert(Grant { roles: Roles::NONE, from: None, to: None });
+    let grant =
+        roster.principals.entry(operator).or_insert(Grant { roles: Roles::NONE, from: None, to: None });
     *grant = Grant { roles: grant.roles.with(Role::Operator), from: None, to: None };
     Ok(())
 }
@@ -105,7 +117,10 @@ mod tests {
 
     fn roster() -> Roster {
         let slug = OrgSlug::parse("so-tttt").unwrap();
-        let name = DatedName { vi: "Sở".to_owned(), en: String::new(), short: String::new(), from: None, to: None };
+        let name =
+            DatedName {
+                vi: "Sở".to_owned(), en: String::new(), short: String::new(), from: None, to: None
+            };
         let organisation = Organisation {
             slug: slug.clone(),
             names: vec![name],
@@ -153,6 +168,9 @@ mod tests {
     #[test]
     fn an_unknown_organisation_and_a_foreign_domain_are_told_at_once() {
         let told = problems("spiffe://other.example/org/nobody/user/lan", DOMAIN, date!(2019 - 12 - 10));
-        assert!(told.contains("no organisation nobody") && told.contains("trust domain other.example"), "{told}");
+        assert!(
+            told.contains("no organisation nobody") && told.contains("trust domain other.example"),
+            "{told}"
+        );
     }
 }

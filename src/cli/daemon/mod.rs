@@ -210,7 +210,8 @@ fn execute(command: Command, server: &impl Server, data: &mut Data) -> Result<()
 /// Reads `YYYY-MM-DD`.
 fn date(text: &str) -> Result<Date, String> {
     let form = time::macros::format_description!("[year]-[month]-[day]");
-    Date::parse(text, form).map_err(|_| "write a date of the calendar as YYYY-MM-DD, such as 2019-12-10".to_owned())
+    Date::parse(text, form)
+        .map_err(|_| "write a date of the calendar as YYYY-MM-DD, such as 2019-12-10".to_owned())
 }
 
 #[cfg(test)]

@@ -251,7 +251,7 @@ async fn verdicts_keep_the_order_of_the_drafts_over_broken_streams_and_nothing_i
 
     let verdicts = publish_all(&hub, 50).await.unwrap();
 
-    let expected: Vec<_> = (0..50).map(|n| (n as u64, format!("value-{n}"))).collect();
+    let expected: Vec<_> = (0..50_u64).map(|n| (n, format!("value-{n}"))).collect();
     assert_eq!(verdicts, expected);
     assert_eq!(stub.published(), 50);
     assert_eq!(stub.streams(), 6);

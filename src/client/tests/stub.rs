@@ -12,8 +12,8 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::base::tasks;
+use crate::client::Client;
 use crate::client::connection::Connection;
-use crate::client::{Client, calls};
 use crate::wire::proto::v1;
 use v1::exchange_service_server::{ExchangeService, ExchangeServiceServer};
 use v1::subscription_service_server::{SubscriptionService, SubscriptionServiceServer};
@@ -63,7 +63,7 @@ impl Hub {
     }
 
     pub(crate) fn client(&self) -> Client {
-        calls::Client::new(Connection::plain(self.address)).with_backoff(super::AT_ONCE)
+        Client::new(Connection::plain(self.address)).with_backoff(super::AT_ONCE)
     }
 }
 

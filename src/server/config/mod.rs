@@ -229,16 +229,25 @@ impl Config {
         ] {
             if let Err(error) = fs::File::open(path) {
                 let shown = path.display();
-                problems.push(Invalid::new(key, format!("cannot read {shown}: {error}; check the path and who may read it")));
+                problems.push(Invalid::new(
+                    key,
+                    format!("cannot read {shown}: {error}; check the path and who may read it"),
+                ));
             }
         }
         if files::is_open_to_others(&self.grpc.key).unwrap_or(false) {
             let shown = self.grpc.key.display();
-            problems.push(Invalid::new("grpc.key", format!("others can read this private key; run: chmod 600 {shown}")));
+            problems.push(Invalid::new(
+                "grpc.key",
+                format!("others can read this private key; run: chmod 600 {shown}"),
+            ));
         }
         if !self.data_dir.is_dir() {
             let shown = self.data_dir.display();
-            problems.push(Invalid::new("data_dir", format!("{shown} is no directory; make one with: luytred init --data {shown}")));
+            problems.push(Invalid::new(
+                "data_dir",
+                format!("{shown} is no directory; make one with: luytred init --data {shown}"),
+            ));
         }
         problems
     }
@@ -304,8 +313,18 @@ fn assemble(table: toml::Table, base: &Path, problems: &mut Vec<Invalid>) -> Con
         listen: section.or("listen", SocketAddr::from((Ipv4Addr::UNSPECIFIED, 7443)), problems),
         cert: section.required_path("cert", base, "the hub's certificate", problems),
         key: section.required_path("key", base, "the hub's private key", problems),
-        client_ca: section.required_path("client_ca", base, "the authorities of agencies' certificates", problems),
-        client_crl: section.required_path("client_crl", base, "these authorities' revocation lists", problems),
+        client_ca: section.required_path(
+            "client_ca",
+            base,
+            "the authorities of agencies' certificates",
+            problems,
+        ),
+        client_crl: section.required_path(
+            "client_crl",
+            base,
+            "these authorities' revocation lists",
+            problems,
+        ),
     };
     section.finish(problems);
 
@@ -328,7 +347,10 @@ fn read_log(mut section: Section, problems: &mut Vec<Invalid>) -> Log {
         filter: section.or("filter", "info".to_owned(), problems),
     };
     if let Err(error) = tracing_subscriber::EnvFilter::try_new(&log.filter) {
-        problems.push(Invalid::new(section.at("filter"), format!("{error}; write such as \"info\" or \"info,luytre::hub=debug\"")));
+        problems.push(Invalid::new(
+            section.at("filter"),
+            format!("{error}; write such as \"info\" or \"info,luytre::hub=debug\""),
+        ));
     }
     section.finish(problems);
     log
@@ -344,7 +366,12 @@ fn read_limits(mut section: Section, problems: &mut Vec<Invalid>) -> Limits {
             (1, 65_536),
             problems,
         ),
-        handshake_timeout: section.bounded("handshake_timeout", usual.handshake_timeout, (seconds(1), seconds(60)), problems),
+        handshake_timeout: section.bounded(
+            "handshake_timeout",
+            usual.handshake_timeout,
+            (seconds(1), seconds(60)),
+            problems,
+        ),
         connections: section.bounded("connections", usual.connections, (1, 1_000_000), problems),
         connections_per_source: section.bounded(
             "connections_per_source",
@@ -364,14 +391,24 @@ fn read_limits(mut section: Section, problems: &mut Vec<Invalid>) -> Limits {
             (seconds(60), seconds(30 * 24 * 3600)),
             problems,
         ),
-        call_deadline: section.bounded("call_deadline", usual.call_deadline, (seconds(1), seconds(600)), problems),
+        call_deadline: section.bounded(
+            "call_deadline",
+            usual.call_deadline,
+            (seconds(1), seconds(600)),
+            problems,
+        ),
         subscriptions_per_organisation: section.bounded(
             "subscriptions_per_organisation",
             usual.subscriptions_per_organisation,
             (1, 10_000),
             problems,
         ),
-        ring_bytes: section.bounded("ring_bytes", usual.ring_bytes, (Size(1 << 20), Size(64 << 30)), problems),
+        ring_bytes: section.bounded(
+            "ring_bytes",
+            usual.ring_bytes,
+            (Size(1 << 20), Size(64 << 30)),
+            problems,
+        ),
         block_cache_bytes: section.bounded(
             "block_cache_bytes",
             usual.block_cache_bytes,
@@ -379,7 +416,12 @@ fn read_limits(mut section: Section, problems: &mut Vec<Invalid>) -> Limits {
             problems,
         ),
         heartbeat: section.bounded("heartbeat", usual.heartbeat, (seconds(1), seconds(300)), problems),
-        drain_deadline: section.bounded("drain_deadline", usual.drain_deadline, (seconds(0), seconds(600)), problems),
+        drain_deadline: section.bounded(
+            "drain_deadline",
+            usual.drain_deadline,
+            (seconds(0), seconds(600)),
+            problems,
+        ),
     };
     section.finish(problems);
     limits

@@ -29,7 +29,8 @@ impl Section {
             None => Table::new(),
             Some(Value::Table(table)) => table,
             Some(other) => {
-                problems.push(Invalid::new(&path, format!("is a {}; write a table, [{path}]", other.type_str())));
+                problems
+                    .push(Invalid::new(&path, format!("is a {}; write a table, [{path}]", other.type_str())));
                 Table::new()
             }
         };
@@ -87,10 +88,16 @@ impl Section {
     }
 
     /// The path at `key`, taken from `base` when it is relative.
-    pub(super) fn path(&mut self, key: &'static str, base: &Path, problems: &mut Vec<Invalid>) -> Option<PathBuf> {
+    pub(super) fn path(
+        &mut self,
+        key: &'static str,
+        base: &Path,
+        problems: &mut Vec<Invalid>,
+    ) -> Option<PathBuf> {
         let text: String = self.optional(key, problems)?;
         if text.is_empty() {
-            problems.push(Invalid::new(self.at(key), "is empty; write the path of a file, or leave the key out"));
+            problems
+                .push(Invalid::new(self.at(key), "is empty; write the path of a file, or leave the key out"));
             return None;
         }
         Some(base.join(text))
@@ -117,7 +124,10 @@ impl Section {
     pub(super) fn finish(self, problems: &mut Vec<Invalid>) {
         for key in self.rest.keys() {
             let known = self.known.join(", ");
-            problems.push(Invalid::new(self.at(key), format!("is no key of this hub; the keys here are {known}")));
+            problems.push(Invalid::new(
+                self.at(key),
+                format!("is no key of this hub; the keys here are {known}"),
+            ));
         }
     }
 }

@@ -1,3 +1,5 @@
+//! What the configuration promises.
+
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
@@ -104,12 +106,16 @@ fn a_value_out_of_bounds_is_answered_with_the_bounds() {
 #[test]
 fn a_missing_data_dir_is_one_problem_that_says_what_to_write() {
     let found = problems(&LEAST.replace("data_dir = \"data\"", ""));
-    assert_eq!(found, [("data_dir".to_owned(), "is missing; write the path of the store's directory".to_owned())]);
+    assert_eq!(
+        found,
+        [("data_dir".to_owned(), "is missing; write the path of the store's directory".to_owned())]
+    );
 }
 
 #[test]
 fn two_listeners_on_one_address_are_refused() {
-    let text = LEAST.replace("[grpc]", "[grpc]\nlisten = \"127.0.0.1:7443\"") + "[http]\nlisten = \"127.0.0.1:7443\"\n";
+    let text = LEAST.replace("[grpc]", "[grpc]\nlisten = \"127.0.0.1:7443\"")
+        + "[http]\nlisten = \"127.0.0.1:7443\"\n";
     assert_eq!(keys(&text), ["http.listen"]);
     assert!(read(&text.replace(":7443", ":0")).is_ok());
 }
@@ -149,7 +155,9 @@ fn a_syntax_error_says_where_it_is() {
 
 #[test]
 fn sizes_and_spans_reach_the_limits() {
-    let limits = read(&format!("{LEAST}\n[limits]\nring_bytes = \"2MiB\"\ndrain_deadline = \"500ms\"\n")).unwrap().limits;
+    let limits = read(&format!("{LEAST}\n[limits]\nring_bytes = \"2MiB\"\ndrain_deadline = \"500ms\"\n"))
+        .unwrap()
+        .limits;
     assert_eq!(limits.ring_bytes, Size(2 << 20));
     assert_eq!(limits.drain_deadline, Span(Duration::from_millis(500)));
 }

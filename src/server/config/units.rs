@@ -23,9 +23,9 @@ impl TryFrom<String> for Size {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        measure(&text, &SIZES)
-            .map(Self)
-            .ok_or_else(|| "write a size as a whole number and B, KiB, MiB or GiB, such as \"64MiB\"".to_owned())
+        measure(&text, &SIZES).map(Self).ok_or_else(|| {
+            "write a size as a whole number and B, KiB, MiB or GiB, such as \"64MiB\"".to_owned()
+        })
     }
 }
 
@@ -33,9 +33,9 @@ impl TryFrom<String> for Span {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        measure(&text, &SPANS)
-            .map(|millis| Self(Duration::from_millis(millis)))
-            .ok_or_else(|| "write a span of time as a whole number and ms, s, m or h, such as \"10s\"".to_owned())
+        measure(&text, &SPANS).map(|millis| Self(Duration::from_millis(millis))).ok_or_else(|| {
+            "write a span of time as a whole number and ms, s, m or h, such as \"10s\"".to_owned()
+        })
     }
 }
 
@@ -95,7 +95,9 @@ mod tests {
 
     #[test]
     fn a_size_that_could_be_misread_is_refused() {
-        for text in ["", "64", "64MB", "64 MiB", "-1B", "1.5GiB", "MiB", "+1B", "64mib", "18446744073709551615KiB"] {
+        for text in
+            ["", "64", "64MB", "64 MiB", "-1B", "1.5GiB", "MiB", "+1B", "64mib", "18446744073709551615KiB"]
+        {
             assert_eq!(size(text), None, "{text:?}");
         }
     }

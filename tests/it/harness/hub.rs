@@ -8,12 +8,12 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::Mutex;
 
 use luytre::base::clock::{Clock as _, SystemClock, Timestamp};
 use luytre::model::principal::{Role, SpiffeId};
 use luytre::pki::directory::{CLIENT_CA, CLIENT_CRL, Directory, SERVER_CA};
 use luytre::pki::issue::{Leaf, lifetime};
+use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::watch;
 
@@ -275,7 +275,7 @@ impl TestHub {
     /// not know it.
     pub(crate) fn credentials(&self, organisation: &str, name: &str) -> Credentials {
         let identity = spiffe(organisation, name);
-        let mut issued = self.issued.lock().unwrap();
+        let mut issued = self.issued.lock();
         if let Some(credentials) = issued.get(&identity) {
             return credentials.clone();
         }
@@ -318,7 +318,7 @@ impl TestHub {
     }
 
     /// Starts the hub and kills it after `moment`, wherever it is by then.
-    pub(crate) async fn serve_for(&mut self, moment: std::time::Duration) {
+    pub(crate) async fn serve_for(&self, moment: std::time::Duration) {
         let mut child = self.spawn();
         tokio::time::sleep(moment).await;
         child.kill().unwrap();

@@ -272,7 +272,7 @@ impl Listener {
             self.report(format!("{} kinds for {} events", kinds.len(), events.len()));
         }
         for (index, event) in events.into_iter().enumerate() {
-            let kind = kinds.get(index).copied().unwrap_or(v1::EventKind::New.into());
+            let kind = kinds.get(index).copied().unwrap_or(v1::EventKind::New as i32);
             let Some(v1::event::Subject::Indicator(indicator)) = event.subject else {
                 self.report("an event that is no indicator".to_owned());
                 return;

@@ -1,0 +1,237 @@
+//! Decides what a commit group sees: what is stored, under what the group
+//! itself has changed so far, so that duplicates inside a group are found.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use crate::model::audience::{ClassDefinition, ClassNo};
+use crate::model::org::OrgNo;
+use crate::model::position::Position;
+use crate::store::chunk::{Chunk, Item, ItemHeader};
+use crate::store::keys::Dimension;
+use crate::store::postings::{Posting, Postings};
+use crate::store::record::{Assertion, Latest};
+use crate::store::{Batch, Store, db};
+use crate::wire::seal::Sealer;
+
+use super::directory::Directory;
+use super::proposal::{Change, ProposedIndicator};
+
+/// The state as a commit group sees it: what is stored, under what the group
+/// itself has changed so far.
+#[derive(Debug)]
+pub struct Group<'a> {
+    store: &'a Store,
+    pub(super) sealer: &'a Sealer,
+    /// The directory, classes of this group included.
+    pub directory: Arc<Directory>,
+    /// Version of the last item.
+    pub last_version: u64,
+    values: FxHashMap<Vec<u8>, (Vec<Assertion>, bool)>,
+    latest: FxHashMap<Position, Latest>,
+    recent: FxHashMap<Position, Item>,
+    pub(super) postings: Postings,
+    new_classes: Vec<ClassNo>,
+    /// Chunks of the group, in order.
+    pub chunks: Vec<Chunk>,
+}
+
+/// The version of a record that stands before a change.
+pub(super) struct Standing {
+    pub(super) header: ItemHeader,
+    pub(super) terms: Vec<u64>,
+    pub(super) body: Vec<u8>,
+}
+
+impl<'a> Group<'a> {
+    /// A group over the stored state.
+    #[must_use]
+    pub fn new(store: &'a Store, sealer: &'a Sealer, directory: Arc<Directory>, last_version: u64) -> Self {
+        Self {
+            store,
+            sealer,
+            directory,
+            last_version,
+            values: FxHashMap::default(),
+            latest: FxHashMap::default(),
+            recent: FxHashMap::default(),
+            postings: Postings::default(),
+            new_classes: Vec::new(),
+            chunks: Vec::new(),
+        }
+    }
+
+    /// Reads ahead, in one go, what publishing `changes` will ask for.
+    ///
+    /// # Errors
+    /// Whatever the store answers.
+    pub fn prefetch<'c>(&mut self, changes: impl Iterator<Item = &'c Change>) -> Result<(), db::Error> {
+        let mut wanted: Vec<&[u8]> = Vec::new();
+        for change in changes {
+            if let Change::Publish(items) = change {
+                for item in items {
+                    wanted.push(&item.value_key);
+                    wanted.extend(item.alias_keys.iter().map(Vec::as_slice));
+                }
+            }
+        }
+        let found = self.store.assertions(&wanted)?;
+        for (key, assertions) in wanted.into_iter().zip(found) {
+            self.values.entry(key.to_vec()).or_insert((assertions, false));
+        }
+        Ok(())
+    }
+
+    /// The number of a class, interned now if need be.
+    pub(super) fn class(&mut self, definition: &ClassDefinition) -> ClassNo {
+        if let Some(number) = self.directory.class_number(definition) {
+            return number;
+        }
+        let number = Arc::make_mut(&mut self.directory).intern(definition);
+        self.new_classes.push(number);
+        number
+    }
+
+    pub(super) fn assertion(&mut self, key: &[u8], owner: OrgNo) -> Result<Option<Assertion>, db::Error> {
+        self.load(key)?;
+        let all = self.values.get(key).map(|(all, _)| all.as_slice()).unwrap_or_default();
+        Ok(all.iter().find(|a| a.owner == owner).copied())
+    }
+
+    fn load(&mut self, key: &[u8]) -> Result<(), db::Error> {
+        if !self.values.contains_key(key) {
+            let found = self.store.assertions(&[key])?.pop().unwrap_or_default();
+            self.values.insert(key.to_vec(), (found, false));
+        }
+        Ok(())
+    }
+
+    pub(super) fn edit(
+        &mut self,
+        key: &[u8],
+        change: impl FnOnce(&mut Vec<Assertion>),
+    ) -> Result<(), db::Error> {
+        self.load(key)?;
+        if let Some((all, dirty)) = self.values.get_mut(key) {
+            change(all);
+            *dirty = true;
+        }
+        Ok(())
+    }
+
+    /// Sets the producer's assertion under every key of the item.
+    pub(super) fn assert(&mut self, item: &ProposedIndicator, newest: Position, header: &ItemHeader) {
+        for (key, alias) in
+            std::iter::once((&item.value_key, false)).chain(item.alias_keys.iter().map(|k| (k, true)))
+        {
+            let Some((all, dirty)) = self.values.get_mut(key) else { continue };
+            let assertion = Assertion {
+                owner: item.owner,
+                handle: header.handle,
+                newest,
+                class: header.class,
+                state: header.state,
+                alias,
+                digest: item.digest,
+            };
+            match all.iter_mut().find(|a| a.owner == item.owner) {
+                Some(known) => *known = assertion,
+                None => {
+                    all.push(assertion);
+                    all.sort_unstable_by_key(|a| a.owner);
+                }
+            }
+            *dirty = true;
+        }
+    }
+
+    /// Notes that the version at `at` is the newest of its record.
+    pub(super) fn succeed(&mut self, header: &ItemHeader, at: Position) -> Result<(), db::Error> {
+        let before = match self.latest.get(&header.handle) {
+            Some(latest) => Some(*latest),
+            None => self.store.latest(&[header.handle])?.pop().flatten(),
+        };
+        let reclassed =
+            before.is_some_and(|latest| latest.reclassed) || header.class != header.previous_class;
+        let latest = Latest { newest: at, class: header.class, state: header.state, reclassed };
+        self.latest.insert(header.handle, latest);
+        Ok(())
+    }
+
+    pub(super) fn newest(&self, handle: Position) -> Result<Position, db::Error> {
+        if let Some(latest) = self.latest.get(&handle) {
+            return Ok(latest.newest);
+        }
+        Ok(self.store.latest(&[handle])?.pop().flatten().map_or(handle, |latest| latest.newest))
+    }
+
+    pub(super) fn standing(&self, at: Position) -> Result<Standing, db::Error> {
+        if let Some(item) = self.recent.get(&at) {
+            return Ok(Standing { header: item.header, terms: item.terms.clone(), body: item.body.clone() });
+        }
+        let damaged = || db::Error::corrupt("item", at);
+        let chunk = self.store.chunk_at(at)?.ok_or_else(damaged)?;
+        let view = chunk.view().ok_or_else(damaged)?;
+        let item = view.items().flatten().find(|item| item.position == at).ok_or_else(damaged)?;
+        Ok(Standing { header: item.header, terms: item.terms().collect(), body: item.body.to_vec() })
+    }
+
+    /// Header of the item at `at`, which may be of this group.
+    ///
+    /// # Errors
+    /// Whatever the store answers.
+    pub fn header(&self, at: Position) -> Result<ItemHeader, db::Error> {
+        self.standing(at).map(|standing| standing.header)
+    }
+
+    pub(super) fn post(&mut self, header: &ItemHeader, at: Position, terms: &[u64]) {
+        let posting = Posting { position: at, handle: header.handle };
+        self.postings.add(Dimension::Owner, u64::from(header.owner.0), posting);
+        self.postings.add(Dimension::Kind, u64::from(header.kind), posting);
+        self.postings.add(Dimension::Class, u64::from(header.class.0), posting);
+        for &term in terms {
+            self.postings.add(Dimension::Label, term, posting);
+        }
+    }
+
+    /// Remembers an item of this group.
+    pub(super) fn remember(&mut self, at: Position, item: Item) {
+        self.recent.insert(at, item);
+    }
+
+    /// Handles whose audience class changed in this group, and to what.
+    pub fn reclassed(&self) -> impl Iterator<Item = (Position, ClassNo)> + '_ {
+        self.latest.iter().filter(|(_, l)| l.reclassed).map(|(&handle, l)| (handle, l.class))
+    }
+
+    /// Number of items written.
+    #[must_use]
+    pub fn item_count(&self) -> usize {
+        self.recent.len()
+    }
+
+    /// Writes everything that the group changed into `batch`.
+    ///
+    /// # Errors
+    /// Whatever the store answers.
+    pub fn write_to(&self, batch: &mut Batch<'_>) -> Result<(), db::Error> {
+        for chunk in &self.chunks {
+            batch.chunk(chunk)?;
+        }
+        for (key, (assertions, dirty)) in &self.values {
+            if *dirty {
+                batch.assertions(key, assertions)?;
+            }
+        }
+        for (handle, latest) in &self.latest {
+            batch.latest(*handle, latest)?;
+        }
+        for number in &self.new_classes {
+            if let Some(class) = self.directory.class(*number) {
+                batch.class(*number, &class.definition)?;
+            }
+        }
+        batch.postings(&self.postings)
+    }
+}
