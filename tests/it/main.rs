@@ -21,6 +21,7 @@
 
 mod authz_matrix;
 mod crash;
+mod engine;
 mod faults;
 mod floors;
 mod harness;

@@ -1,0 +1,158 @@
+//! Named subscriptions: where they stand is kept, by one stream at a time.
+
+use luytre::hub::error::Reason;
+use luytre::hub::{Command, Open, Start};
+use luytre::model::query::IndicatorFilter;
+
+use super::model::{self, Item, Model, Op};
+use super::support::{Engine, Stream};
+
+async fn five(engine: &Engine) {
+    let items = (0..5).map(|value| Item { value, marking: 1, labels: 1, note: 0, reinstate: false }).collect();
+    Model::default().apply(engine, &Op::Publish { org: 0, items }).await;
+}
+
+fn named(name: &str, start: Option<Start>) -> Open {
+    Open { subscription: Some(name.into()), start, ..Open::default() }
+}
+
+/// Takes events one at a time.
+async fn take(stream: &mut Stream, count: usize) {
+    for _ in 0..count {
+        stream.grant(1).await;
+        while !matches!(
+            stream.next().await.unwrap().unwrap(),
+            luytre::wire::proto::v1::subscribe_response::Message::Batch(_)
+        ) {}
+    }
+}
+
+async fn ack(stream: &Stream) {
+    stream.commands.send(Ok(Command::Ack(stream.token.clone()))).await.unwrap();
+}
+
+async fn count(stream: &mut Stream) -> usize {
+    stream.drain(100).await.iter().map(|batch| batch.events.len()).sum()
+}
+
+#[tokio::test]
+async fn an_acknowledged_cursor_outlives_a_restart() {
+    let mut engine = Engine::new();
+    five(&engine).await;
+    let mut stream = engine.stream(1, named("soc", Some(Start::Earliest))).await.unwrap();
+    take(&mut stream, 2).await;
+    ack(&stream).await;
+    while stream.acked == 0 {
+        stream.next().await.unwrap().unwrap();
+    }
+    take(&mut stream, 1).await;
+    stream.leave().await;
+    engine = engine.reopen(|_| ()).await;
+    let mut stream = engine.stream(1, named("soc", None)).await.unwrap();
+    assert_eq!(count(&mut stream).await, 3, "from what was acknowledged, not from what was sent");
+    stream.leave().await;
+    // The name is the organisation's own.
+    let strange = engine.stream(2, named("soc", None)).await.err().unwrap();
+    assert_eq!(strange.reason, Reason::FieldInvalid);
+    engine.close().await;
+}
+
+#[tokio::test]
+async fn a_named_subscription_exists_from_its_first_use_and_keeps_its_filter() {
+    let mut engine = Engine::new();
+    let filter = IndicatorFilter { labels: model::labels(1), ..IndicatorFilter::default() };
+    let open = Open { filter: filter.clone(), ..named("soc", Some(Start::Latest)) };
+    engine.stream(1, open).await.unwrap().leave().await;
+    engine = engine.reopen(|_| ()).await;
+    let kept = engine.hub.subscription(&engine.caller(1), "soc").await.unwrap();
+    assert_eq!((kept.filter, kept.acked), (filter, None));
+    let other = IndicatorFilter { labels: model::labels(2), ..IndicatorFilter::default() };
+    let error = engine.stream(1, Open { filter: other, ..named("soc", Some(Start::Latest)) }).await.err().unwrap();
+    assert_eq!(error.reason, Reason::FieldInvalid);
+    let error = engine.stream(1, named("soc", None)).await.err().unwrap();
+    assert_eq!(error.reason, Reason::FieldInvalid, "without an acknowledgement there is no place to go on from");
+}
+
+#[tokio::test]
+async fn a_newer_stream_displaces_the_older_one_of_its_name() {
+    let engine = Engine::new();
+    five(&engine).await;
+    let mut older = engine.stream(1, named("soc", Some(Start::Earliest))).await.unwrap();
+    let mut other = engine.stream(1, named("other", Some(Start::Earliest))).await.unwrap();
+    let mut newer = engine.stream(1, named("soc", Some(Start::Earliest))).await.unwrap();
+    assert_eq!(older.error().await.reason, Reason::SubscriptionDisplaced);
+    older.leave().await;
+    let mut newest = engine.stream(1, named("soc", Some(Start::Earliest))).await.unwrap();
+    assert_eq!(newer.error().await.reason, Reason::SubscriptionDisplaced);
+    assert_eq!((count(&mut newest).await, count(&mut other).await), (5, 5));
+}
+
+#[tokio::test]
+async fn a_deleted_subscription_is_gone_and_its_stream_ends() {
+    let mut engine = Engine::new();
+    five(&engine).await;
+    let mut stream = engine.stream(1, named("soc", Some(Start::Earliest))).await.unwrap();
+    take(&mut stream, 1).await;
+    ack(&stream).await;
+    let caller = engine.caller(1);
+    engine.hub.delete_subscription(&caller, "soc").await.unwrap();
+    assert_eq!(stream.error().await.reason, Reason::SubscriptionDisplaced);
+    stream.leave().await;
+    for again in [false, true] {
+        if again {
+            engine = engine.reopen(|_| ()).await;
+        }
+        let caller = engine.caller(1);
+        assert_eq!(engine.hub.subscription(&caller, "soc").await.unwrap_err().reason, Reason::NotFound);
+        assert_eq!(engine.hub.delete_subscription(&caller, "soc").await.unwrap_err().reason, Reason::NotFound);
+        assert!(engine.hub.subscriptions(&caller).await.unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn an_organisation_has_as_many_named_subscriptions_as_the_limit_says() {
+    let engine = Engine::with(|options| options.max_subscriptions_per_org = 2);
+    for name in ["a", "b", "a"] {
+        engine.stream(1, named(name, Some(Start::Latest))).await.unwrap().leave().await;
+    }
+    let error = engine.stream(1, named("c", Some(Start::Latest))).await.err().unwrap();
+    assert_eq!(error.reason, Reason::RateLimited);
+    assert!(engine.stream(2, named("c", Some(Start::Latest))).await.is_ok(), "another organisation's own");
+    assert!(engine.stream(1, Open { start: Some(Start::Latest), ..Open::default() }).await.is_ok(), "unnamed");
+    engine.hub.delete_subscription(&engine.caller(1), "a").await.unwrap();
+    assert!(engine.stream(1, named("c", Some(Start::Latest))).await.is_ok());
+}
+
+#[tokio::test]
+async fn only_what_was_received_on_a_named_stream_can_be_acknowledged() {
+    let engine = Engine::new();
+    five(&engine).await;
+    let mut all = engine.stream(1, named("soc", Some(Start::Earliest))).await.unwrap();
+    take(&mut all, 5).await;
+    let ahead = all.token.clone();
+    all.leave().await;
+    let mut foreign = engine.stream(2, named("soc", Some(Start::Earliest))).await.unwrap();
+    take(&mut foreign, 1).await;
+    for token in [ahead.clone(), foreign.token.clone(), bytes::Bytes::from_static(b"no token")] {
+        let mut stream = engine.stream(1, named("soc", Some(Start::Earliest))).await.unwrap();
+        take(&mut stream, 1).await;
+        stream.commands.send(Ok(Command::Ack(token.clone()))).await.unwrap();
+        assert_eq!(stream.error().await.reason, Reason::ResumeTokenInvalid);
+        stream.leave().await;
+    }
+    let mut unnamed = engine.stream(1, Open { start: Some(Start::Earliest), ..Open::default() }).await.unwrap();
+    take(&mut unnamed, 1).await;
+    ack(&unnamed).await;
+    assert_eq!(unnamed.error().await.reason, Reason::FieldInvalid);
+    // Nor does a token resume another organisation, filter or name.
+    let filter = IndicatorFilter { labels: model::labels(1), ..IndicatorFilter::default() };
+    for (viewer, open) in [
+        (2, named("soc", Some(Start::Token(ahead.clone())))),
+        (1, named("other", Some(Start::Token(ahead.clone())))),
+        (1, Open { filter, ..named("third", Some(Start::Token(ahead.clone()))) }),
+        (1, Open { start: Some(Start::Token(ahead)), ..Open::default() }),
+    ] {
+        let error = engine.stream(viewer, open).await.err().unwrap();
+        assert_eq!(error.reason, Reason::ResumeTokenInvalid);
+    }
+}

@@ -1,0 +1,13 @@
+//! The engine's promises, proved over a real hub on a real store, without
+//! transport, against models that are too simple to be wrong.
+
+mod apply;
+mod chunks;
+mod cursors;
+mod idempotency;
+mod model;
+mod queries;
+mod restore;
+mod streams;
+mod support;
+mod tampering;

@@ -1,0 +1,269 @@
+//! A hub without transport: four organisations, a clock that is set by hand,
+//! and subscribers that keep count of their credit.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use luytre::base::clock::{Clock, Timestamp};
+use luytre::hub::{Caller, Command, Error, Hub, Open, Options, PeerCertificate};
+use luytre::model::org::{DatedName, OrgSlug, Organisation};
+use luytre::model::principal::{Roles, SpiffeId};
+use luytre::model::roster::{Grant, Roster};
+use luytre::wire::frame::Frame;
+use luytre::wire::proto::v1;
+use luytre::wire::proto::v1::subscribe_response::Message;
+use prost::Message as _;
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::harness::patience::patiently;
+
+pub(crate) const ORGS: [&str; 4] = ["alpha", "bravo", "charlie", "delta"];
+/// The hub's clock at first: 2026-01-01.
+pub(crate) const START: u64 = 1_767_225_600_000_000;
+
+/// A clock that stands until it is set.
+#[derive(Debug)]
+pub(crate) struct Hands(AtomicU64);
+
+impl Hands {
+    pub(crate) fn set(&self, micros: u64) {
+        self.0.store(micros, Ordering::SeqCst);
+    }
+
+    pub(crate) fn advance(&self, micros: u64) {
+        self.0.fetch_add(micros, Ordering::SeqCst);
+    }
+}
+
+impl Clock for Hands {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros_clamped(self.0.load(Ordering::SeqCst))
+    }
+}
+
+pub(crate) fn slug(org: usize) -> OrgSlug {
+    OrgSlug::parse(ORGS[org]).unwrap()
+}
+
+pub(crate) fn roster() -> Roster {
+    let organisation = |org: usize| Organisation {
+        slug: slug(org),
+        names: vec![DatedName { vi: ORGS[org].into(), en: String::new(), short: String::new(), from: None, to: None }],
+        kind: "unit".into(),
+        parent: None,
+        valid_from: None,
+        valid_to: None,
+        suspended: false,
+        predecessors: Vec::new(),
+        successors: Vec::new(),
+    };
+    let all = 0..ORGS.len();
+    Roster {
+        organisations: all.clone().map(|org| (slug(org), organisation(org))).collect(),
+        duties: Vec::new(),
+        principals: all.map(|org| (identity(org), Grant { roles: Roles::from_bits(0xff), from: None, to: None })).collect(),
+    }
+}
+
+fn identity(org: usize) -> SpiffeId {
+    SpiffeId::parse(&format!("spiffe://hub.example/org/{}/system/soc", ORGS[org])).unwrap()
+}
+
+/// A hub in a directory of its own.
+pub(crate) struct Engine {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) clock: Arc<Hands>,
+    pub(crate) options: Options,
+    pub(crate) dir: Arc<TempDir>,
+}
+
+impl Engine {
+    pub(crate) fn new() -> Self {
+        Self::with(|_| ())
+    }
+
+    /// A new hub whose options `change` has set.
+    pub(crate) fn with(change: impl FnOnce(&mut Options)) -> Self {
+        let dir = Arc::new(tempfile::tempdir().unwrap());
+        let clock = Arc::new(Hands(AtomicU64::new(START)));
+        let data_dir = dir.path().join("hub");
+        Hub::init(&data_dir, roster(), "hub.example", clock.as_ref()).unwrap();
+        let mut options = Options {
+            data_dir,
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            heartbeat: Duration::from_millis(1),
+            block_cache_bytes: 8 << 20,
+            ..Options::default()
+        };
+        change(&mut options);
+        Self { hub: Hub::open(options.clone()).unwrap(), clock, options, dir }
+    }
+
+    pub(crate) fn caller(&self, org: usize) -> Caller {
+        let peer = PeerCertificate {
+            identity: identity(org),
+            serial: "01".into(),
+            not_after: Timestamp::from_micros_clamped(u64::MAX),
+            severed: CancellationToken::new(),
+        };
+        self.hub.authenticate(&peer).unwrap()
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.options.data_dir
+    }
+
+    /// Closes the hub, lets `meanwhile` work on its directory, opens it again.
+    pub(crate) async fn reopen(self, meanwhile: impl FnOnce(&mut Options)) -> Self {
+        let Self { hub, clock, mut options, dir } = self;
+        close(hub).await;
+        meanwhile(&mut options);
+        Self { hub: Hub::open(options.clone()).unwrap(), clock, options, dir }
+    }
+
+    /// Closes the hub; its directory stays as long as what is returned.
+    pub(crate) async fn close(self) -> Arc<TempDir> {
+        close(self.hub).await;
+        self.dir
+    }
+
+    /// Opens a stream.
+    pub(crate) async fn stream(&self, org: usize, open: Open) -> Result<Stream, Error> {
+        let credit = open.credit;
+        let (opened, pump) = self.hub.subscribe(&self.caller(org), open).await?;
+        let (commands, receiver) = mpsc::channel(16);
+        let (sender, frames) = mpsc::channel(1);
+        let task = tokio::spawn(pump.run(receiver, sender));
+        Ok(Stream { commands, frames, task, credit, token: opened.token, acked: 0 })
+    }
+}
+
+async fn close(hub: Arc<Hub>) {
+    hub.close().await;
+    assert_eq!(Arc::strong_count(&hub), 1, "nothing else holds the hub");
+}
+
+/// A batch as a subscriber gets it.
+#[derive(Debug, Clone)]
+pub(crate) struct Batch {
+    pub(crate) events: Vec<Event>,
+    pub(crate) token: Bytes,
+}
+
+/// An event as a subscriber gets it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Event {
+    pub(crate) kind: i32,
+    pub(crate) event_id: Bytes,
+    pub(crate) indicator: Option<v1::Indicator>,
+    pub(crate) sighting: Option<v1::Sighting>,
+}
+
+/// A subscriber's end.
+pub(crate) struct Stream {
+    pub(crate) commands: mpsc::Sender<Result<Command, Error>>,
+    frames: mpsc::Receiver<Result<Frame, Error>>,
+    task: tokio::task::JoinHandle<()>,
+    credit: u64,
+    /// The last token.
+    pub(crate) token: Bytes,
+    /// Acknowledgements that came back.
+    pub(crate) acked: usize,
+}
+
+impl Stream {
+    pub(crate) async fn grant(&mut self, events: u64) {
+        self.credit += events;
+        self.commands.send(Ok(Command::Credit(events))).await.unwrap();
+    }
+
+    /// The next frame; `None` at the end of the stream.
+    pub(crate) async fn next(&mut self) -> Option<Result<Message, Error>> {
+        let frame = match patiently("a frame", self.frames.recv()).await? {
+            Ok(frame) => frame,
+            Err(error) => return Some(Err(error)),
+        };
+        let mut bytes = Vec::new();
+        frame.encode(&mut bytes);
+        let message = v1::SubscribeResponse::decode(bytes.as_slice()).unwrap().message.unwrap();
+        match &message {
+            Message::Batch(batch) => {
+                assert!(!batch.events.is_empty(), "a batch has events");
+                self.credit = self.credit.checked_sub(batch.events.len() as u64).expect("credit is never exceeded");
+                self.token = batch.resume_token.clone();
+            }
+            Message::Heartbeat(heartbeat) => self.token = heartbeat.resume_token.clone(),
+            Message::Acked(_) => self.acked += 1,
+            _ => {}
+        }
+        Some(Ok(message))
+    }
+
+    /// Takes all there is, granting `grant` whenever the credit is used up.
+    pub(crate) async fn drain(&mut self, grant: u64) -> Vec<Batch> {
+        let (mut batches, mut quiet) = (Vec::new(), 0);
+        // With credit, the hub looks before each heartbeat. Once it has taken
+        // the credit at most two heartbeats may be from before that: one in
+        // the channel and one at its door.
+        while quiet < 4 {
+            if self.credit == 0 {
+                self.grant(grant).await;
+            }
+            match self.next().await.expect("the stream lasts").expect("no error") {
+                Message::Batch(batch) => {
+                    quiet = 0;
+                    batches.push(Batch { token: batch.resume_token.clone(), events: events(batch) });
+                }
+                Message::Heartbeat(_) if self.commands.capacity() < self.commands.max_capacity() => quiet = 0,
+                Message::Heartbeat(_) => quiet += 1,
+                Message::Acked(_) => {}
+                other => panic!("unexpected {other:?}"),
+            }
+        }
+        batches
+    }
+
+    /// The error that ends the stream.
+    pub(crate) async fn error(&mut self) -> Error {
+        let waiting = async {
+            loop {
+                if let Err(error) = self.next().await.expect("an error comes before the end") {
+                    return error;
+                }
+            }
+        };
+        patiently("the error that ends the stream", waiting).await
+    }
+
+    /// Goes away, and waits until the hub has noticed.
+    pub(crate) async fn leave(self) {
+        let Self { commands, frames, task, .. } = self;
+        drop((commands, frames));
+        patiently("the pump ends", task).await.unwrap();
+    }
+}
+
+fn events(batch: v1::EventBatch) -> Vec<Event> {
+    let kinds = if batch.kinds.is_empty() { vec![1; batch.events.len()] } else { batch.kinds };
+    assert_eq!(kinds.len(), batch.events.len(), "one kind per event, or none");
+    let both = batch.events.into_iter().zip(kinds);
+    both.map(|(event, kind)| {
+        let (mut indicator, mut sighting) = (None, None);
+        match event.subject.expect("every event has a subject") {
+            v1::event::Subject::Indicator(subject) => indicator = Some(subject),
+            v1::event::Subject::Sighting(subject) => sighting = Some(subject),
+        }
+        Event { kind, event_id: event.event_id, indicator, sighting }
+    })
+    .collect()
+}
+
+/// Runs a property's asynchronous body.
+pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+}
