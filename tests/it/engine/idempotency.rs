@@ -15,7 +15,12 @@ fn item(value: u8, note: u8) -> Item {
     Item { value, marking: 1, labels: 1, note, reinstate: false }
 }
 
-async fn publish(engine: &Engine, org: usize, request: Uuid, items: &[Item]) -> Vec<Result<Published, Rejection>> {
+async fn publish(
+    engine: &Engine,
+    org: usize,
+    request: Uuid,
+    items: &[Item],
+) -> Vec<Result<Published, Rejection>> {
     let drafts = items.iter().map(|item| Ok(model::draft(item))).collect();
     engine.hub.publish(&engine.caller(org), request, drafts).await.unwrap()
 }
@@ -36,8 +41,14 @@ async fn a_repeated_request_gets_its_first_answer_at_once_later_and_after_a_rest
     let items = [item(0, 0), item(3, 0), item(0, 1), item(0, 1), item(4, 0), item(5, 0)];
     let all = join_all((0..200).map(|_| publish(&engine, 0, request, &items))).await;
     let first = all[0].clone();
-    let expected =
-        [Ok(Effect::Created), Ok(Effect::Created), Ok(Effect::Updated), Ok(Effect::Unchanged), Ok(Effect::Created), Err(Reason::IdentityConflict)];
+    let expected = [
+        Ok(Effect::Created),
+        Ok(Effect::Created),
+        Ok(Effect::Updated),
+        Ok(Effect::Unchanged),
+        Ok(Effect::Created),
+        Err(Reason::IdentityConflict),
+    ];
     assert_eq!(effects(&first), expected);
     assert!(all.iter().all(|answer| *answer == first), "one answer for all");
     assert_eq!(engine.hub.statistics().items, 4, "written once");
@@ -58,7 +69,8 @@ async fn a_request_id_with_other_content_is_refused_and_stores_nothing() {
     let engine = Engine::new();
     let (request, caller) = (Uuid::new_v4(), engine.caller(0));
     let id = publish(&engine, 0, request, &[item(0, 0)]).await[0].as_ref().unwrap().id;
-    let others = [vec![item(0, 1)], vec![item(0, 0), item(1, 0)], vec![Item { reinstate: true, ..item(0, 0) }]];
+    let others =
+        [vec![item(0, 1)], vec![item(0, 0), item(1, 0)], vec![Item { reinstate: true, ..item(0, 0) }]];
     for items in others {
         let drafts = items.iter().map(|item| Ok(model::draft(item))).collect();
         let error = engine.hub.publish(&caller, request, drafts).await.unwrap_err();
@@ -89,7 +101,10 @@ async fn of_many_that_publish_one_value_at_once_one_creates_it() {
     // Aliases that many move at once: whatever the order, one state.
     let moves = (0..200_u8).map(|n| {
         let engine = &engine;
-        async move { publish(engine, usize::from(n % 2), Uuid::new_v4(), &[item(3 + n % 8, n / 100), item(n % 11, 0)]).await }
+        async move {
+            publish(engine, usize::from(n % 2), Uuid::new_v4(), &[item(3 + n % 8, n / 100), item(n % 11, 0)])
+                .await
+        }
     });
     join_all(moves).await;
     let path = engine.path().to_owned();
@@ -103,7 +118,8 @@ async fn versions_rise_by_one_to_four_microseconds_where_time_stands() {
     let mut engine = Engine::new();
     let mut versions = Vec::new();
     for note in 0..30 {
-        let answers = publish(&engine, usize::from(note % 3), Uuid::new_v4(), &[item(0, note), item(1, note)]).await;
+        let answers =
+            publish(&engine, usize::from(note % 3), Uuid::new_v4(), &[item(0, note), item(1, note)]).await;
         versions.extend(answers.into_iter().map(|answer| answer.unwrap().version));
         if note % 10 == 9 {
             // A clock that is set back changes nothing.
@@ -127,14 +143,23 @@ async fn a_revocation_stays_until_it_is_reinstated_and_minds_the_version() {
     assert_eq!(stale.reason, Reason::EtagMismatch);
     let request = Uuid::new_v4();
     let revoked = revoke(request, Some(second.version)).await.unwrap();
-    assert_eq!(effects(&publish(&engine, 0, Uuid::new_v4(), &[item(0, 1)]).await), [Err(Reason::IndicatorRevoked)]);
+    assert_eq!(
+        effects(&publish(&engine, 0, Uuid::new_v4(), &[item(0, 1)]).await),
+        [Err(Reason::IndicatorRevoked)]
+    );
     let back = Item { reinstate: true, ..item(0, 1) };
-    assert_eq!(effects(&publish(&engine, 0, Uuid::new_v4(), std::slice::from_ref(&back)).await), [Ok(Effect::Reinstated)]);
+    assert_eq!(
+        effects(&publish(&engine, 0, Uuid::new_v4(), std::slice::from_ref(&back)).await),
+        [Ok(Effect::Reinstated)]
+    );
     assert_eq!(effects(&publish(&engine, 0, Uuid::new_v4(), &[back]).await), [Ok(Effect::Unchanged)]);
     let now = v1::Indicator::decode(engine.hub.get(&caller, first.id).await.unwrap().indicator).unwrap();
     assert_eq!(now.reinstatement.unwrap().reason, "it is back");
     assert!(now.revocation.is_none());
     // The repeated revocation is answered, and takes nothing back again.
     assert_eq!(revoke(request, Some(second.version)).await.unwrap(), revoked);
-    assert_eq!(v1::Indicator::decode(engine.hub.get(&caller, first.id).await.unwrap().indicator).unwrap().state, 1);
+    assert_eq!(
+        v1::Indicator::decode(engine.hub.get(&caller, first.id).await.unwrap().indicator).unwrap().state,
+        1
+    );
 }

@@ -1,7 +1,7 @@
 //! The hub as a naive list: every version ever, in order, and nothing clever.
 
-use luytre::hub::{Effect, Open};
 use luytre::hub::error::Reason;
+use luytre::hub::{Effect, Open};
 use luytre::model::indicator::lifecycle::{Revocation, RevocationReason};
 use luytre::model::indicator::normalise;
 use luytre::model::indicator::{Draft, Kind, Observable, State};
@@ -9,8 +9,8 @@ use luytre::model::marking::{Marking, Recipients, Tlp};
 use luytre::model::query::IndicatorFilter;
 use luytre::model::sighting::{Outcome, SightingDraft};
 use luytre::wire::proto::v1;
-use prost::Message as _;
 use proptest::prelude::*;
+use prost::Message as _;
 use uuid::Uuid;
 
 use super::support::{Engine, Event, ORGS, slug};
@@ -61,9 +61,12 @@ pub(crate) fn ops(count: usize) -> impl Strategy<Value = Vec<Op>> {
 
 /// The values: two of no kinship, then one file's hashes in many unions.
 pub(crate) fn value(value: u8) -> (Observable, Vec<Observable>) {
-    let (md5, sha1, sha256) = (["0a", "0b"].map(|b| b.repeat(16)), "0c".repeat(20), ["0d", "0e"].map(|b| b.repeat(32)));
+    let (md5, sha1, sha256) =
+        (["0a", "0b"].map(|b| b.repeat(16)), "0c".repeat(20), ["0d", "0e"].map(|b| b.repeat(32)));
     let (md5, sha1, sha256) = ([&*md5[0], &*md5[1]], &*sha1, [&*sha256[0], &*sha256[1]]);
-    let file = |md5: Option<&str>, sha1: Option<&str>, sha256: Option<&str>| normalise::file(md5, sha1, sha256).unwrap();
+    let file = |md5: Option<&str>, sha1: Option<&str>, sha256: Option<&str>| {
+        normalise::file(md5, sha1, sha256).unwrap()
+    };
     match value {
         0 => (normalise::detect("evil.example").unwrap().observable, vec![]),
         1 => (normalise::detect("198.51.100.7").unwrap().observable, vec![]),
@@ -86,7 +89,10 @@ pub(crate) fn keys(number: u8) -> Vec<Observable> {
 }
 
 pub(crate) fn marking(marking: u8) -> Marking {
-    let named = |orgs: &[usize]| Recipients { organisations: orgs.iter().map(|&o| slug(o)).collect(), ..Recipients::default() };
+    let named = |orgs: &[usize]| Recipients {
+        organisations: orgs.iter().map(|&o| slug(o)).collect(),
+        ..Recipients::default()
+    };
     let to = |tlp, orgs| Marking { recipients: named(orgs), ..Marking::open(tlp) };
     match marking {
         0 => Marking::open(Tlp::Clear),
@@ -166,7 +172,8 @@ impl Model {
 
     /// The records of `org` that hold one of these keys now.
     fn holders(&self, org: usize, keys: &[Observable]) -> Vec<usize> {
-        let holds = |record: &usize| self::keys(self.now(*record).item.value).iter().any(|key| keys.contains(key));
+        let holds =
+            |record: &usize| self::keys(self.now(*record).item.value).iter().any(|key| keys.contains(key));
         (0..self.records.len()).filter(|&r| self.records[r].owner == org).filter(holds).collect()
     }
 
@@ -269,7 +276,8 @@ impl Model {
             last_seen: None,
             note: String::new(),
         };
-        let answer = engine.hub.report_sightings(&engine.caller(org), Uuid::new_v4(), vec![Ok(draft)]).await.unwrap();
+        let answer =
+            engine.hub.report_sightings(&engine.caller(org), Uuid::new_v4(), vec![Ok(draft)]).await.unwrap();
         match &answer[0] {
             Err(rejection) => {
                 assert_eq!(rejection.reason, Reason::NotFound);
@@ -280,7 +288,15 @@ impl Model {
                 let item = self.now(record).item.clone();
                 let sighting = Some((name.sighting, org));
                 let version = self.events.last().map_or(0, |event| event.version);
-                self.events.push(Version { record, owner, item, state: State::Active, version, before: None, sighting });
+                self.events.push(Version {
+                    record,
+                    owner,
+                    item,
+                    state: State::Active,
+                    version,
+                    before: None,
+                    sighting,
+                });
             }
         }
     }
@@ -297,7 +313,9 @@ impl Model {
                 }
                 continue;
             }
-            let wanted = |item: &Item| Self::sees(viewer, event.owner, item.marking) && matches(&open.filter, event.owner, item);
+            let wanted = |item: &Item| {
+                Self::sees(viewer, event.owner, item.marking) && matches(&open.filter, event.owner, item)
+            };
             let before = event.before.as_ref().is_some_and(wanted);
             let after = wanted(&event.item) && self.visible_now(viewer, event.record);
             let kind = match (before, after, event.state) {

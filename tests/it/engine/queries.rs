@@ -5,8 +5,8 @@ use luytre::hub::error::Reason;
 use luytre::model::indicator::{Observable, State};
 use luytre::model::query::IndicatorFilter;
 use luytre::wire::proto::v1;
-use prost::Message as _;
 use proptest::prelude::*;
+use prost::Message as _;
 use uuid::Uuid;
 
 use super::model::{self, Model, Record};
@@ -155,7 +155,8 @@ proptest! {
 async fn a_page_token_is_good_for_its_query_and_organisation_only() {
     let engine = Engine::new();
     let mut model = Model::default();
-    let items = (0..3).map(|value| model::Item { value, marking: 1, labels: 1, note: 0, reinstate: false }).collect();
+    let items =
+        (0..3).map(|value| model::Item { value, marking: 1, labels: 1, note: 0, reinstate: false }).collect();
     model.apply(&engine, &model::Op::Publish { org: 0, items }).await;
     let all = IndicatorFilter::default();
     let token = engine.hub.list(&engine.caller(1), all.clone(), 1, "").await.unwrap().next_page_token;

@@ -53,7 +53,8 @@ async fn a_restored_hub_goes_on_from_before_the_backup_and_refuses_tokens_from_a
     assert!(made.epoch > report.epoch);
     let engine = engine.reopen(|options| options.data_dir = restored.clone()).await;
     let mut model = snapshot;
-    let expired = engine.stream(1, Open { start: Some(Start::Token(after)), ..everything() }).await.err().unwrap();
+    let expired =
+        engine.stream(1, Open { start: Some(Start::Token(after)), ..everything() }).await.err().unwrap();
     assert_eq!(expired.reason, Reason::ResumeTokenExpired);
     assert_eq!(read(&engine, Start::Token(before.clone())).await.0, kept[6..]);
     assert!(read(&engine, Start::Token(at_backup.clone())).await.0.is_empty());

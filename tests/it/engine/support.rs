@@ -53,7 +53,13 @@ pub(crate) fn slug(org: usize) -> OrgSlug {
 pub(crate) fn roster() -> Roster {
     let organisation = |org: usize| Organisation {
         slug: slug(org),
-        names: vec![DatedName { vi: ORGS[org].into(), en: String::new(), short: String::new(), from: None, to: None }],
+        names: vec![DatedName {
+            vi: ORGS[org].into(),
+            en: String::new(),
+            short: String::new(),
+            from: None,
+            to: None,
+        }],
         kind: "unit".into(),
         parent: None,
         valid_from: None,
@@ -66,7 +72,9 @@ pub(crate) fn roster() -> Roster {
     Roster {
         organisations: all.clone().map(|org| (slug(org), organisation(org))).collect(),
         duties: Vec::new(),
-        principals: all.map(|org| (identity(org), Grant { roles: Roles::from_bits(0xff), from: None, to: None })).collect(),
+        principals: all
+            .map(|org| (identity(org), Grant { roles: Roles::from_bits(0xff), from: None, to: None }))
+            .collect(),
     }
 }
 
@@ -194,7 +202,8 @@ impl Stream {
         match &message {
             Message::Batch(batch) => {
                 assert!(!batch.events.is_empty(), "a batch has events");
-                self.credit = self.credit.checked_sub(batch.events.len() as u64).expect("credit is never exceeded");
+                self.credit =
+                    self.credit.checked_sub(batch.events.len() as u64).expect("credit is never exceeded");
                 self.token = batch.resume_token.clone();
             }
             Message::Heartbeat(heartbeat) => self.token = heartbeat.resume_token.clone(),
