@@ -56,8 +56,10 @@ impl Group<'_> {
             Change::Revoke(revocation) => decisions.push(self.revoke(revocation, &mut writing)?),
             Change::Sight(items) => {
                 for item in items {
-                    let decision = self.sight(item, &mut writing)?;
-                    decisions.push(decision);
+                    decisions.push(match item {
+                        Ok(item) => self.sight(item, &mut writing)?,
+                        Err(refusal) => Decision::Refused(*refusal),
+                    });
                 }
             }
         }

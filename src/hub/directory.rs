@@ -31,6 +31,7 @@ pub struct Directory {
     slugs: Arc<Vec<OrgSlug>>,
     classes: Vec<Arc<Class>>,
     by_definition: FxHashMap<ClassDefinition, ClassNo>,
+    class_counts: FxHashMap<OrgSlug, u32>,
 }
 
 impl Directory {
@@ -98,6 +99,7 @@ impl Directory {
         let audience = Audience::resolve(definition, owner, |slug| self.number(slug));
         self.classes.push(Arc::new(Class { definition: definition.clone(), audience }));
         self.by_definition.insert(definition.clone(), number);
+        *self.class_counts.entry(definition.owner.clone()).or_default() += 1;
         number
     }
 
@@ -105,6 +107,12 @@ impl Directory {
     #[must_use]
     pub fn class(&self, number: ClassNo) -> Option<&Arc<Class>> {
         self.classes.get((number.0 as usize).checked_sub(1)?)
+    }
+
+    /// Number of audience classes of one owner.
+    #[must_use]
+    pub fn class_count_of(&self, owner: &OrgSlug) -> u32 {
+        self.class_counts.get(owner).copied().unwrap_or_default()
     }
 
     /// Number of audience classes.

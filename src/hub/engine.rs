@@ -26,7 +26,7 @@ use super::cursors::Cursors;
 use super::directory::Directory;
 use super::error::{Error, Reason};
 use super::proposal::{Decision, Proposal};
-use super::shared::{Counters, Latch, Shared};
+use super::shared::{Counters, Latch, MAX_READS, Shared};
 use super::subscribe::LiveStreams;
 use super::tail::Tail;
 use super::writer::{Work, Writer};
@@ -72,7 +72,6 @@ pub struct Hub {
     pub(super) work: mpsc::Sender<Work>,
     pub(super) options: Options,
     pub(super) live: LiveStreams,
-    trust_domain: String,
 }
 
 /// An organisation as it stands on the hub's date.
@@ -157,19 +156,20 @@ impl Hub {
             latch: Latch::default(),
             draining: CancellationToken::new(),
             counters: Counters::default(),
+            trust_domain: genesis.trust_domain.clone(),
+            reads: tokio::sync::Semaphore::new(MAX_READS),
             store,
         });
         let (work, waiting) = mpsc::channel(options.max_waiting_requests);
         let writer = Writer::new(Arc::clone(&shared), waiting, requests, last.seq().next(), last_version);
         start_writer(writer)?;
-        let trust_domain = genesis.trust_domain;
-        Ok(Arc::new(Self { shared, work, options, live: LiveStreams::default(), trust_domain }))
+        Ok(Arc::new(Self { shared, work, options, live: LiveStreams::default() }))
     }
 
     /// Trust domain of every identity here.
     #[must_use]
     pub fn trust_domain(&self) -> &str {
-        &self.trust_domain
+        &self.shared.trust_domain
     }
 
     /// The hub's clock.
@@ -190,28 +190,8 @@ impl Hub {
         if peer.severed.is_cancelled() {
             return Err(Error::new(Reason::CertificateRevoked, "your certificate is no longer accepted"));
         }
-        let directory = self.shared.directory.load();
-        let slug = peer.identity.org();
-        let known = directory.number(slug).filter(|_| peer.identity.trust_domain() == self.trust_domain);
-        let Some(org) = known else {
-            return Err(Error::new(
-                Reason::PrincipalUnknown,
-                "the organisation in your certificate does not take part in this hub; ask its operator",
-            ));
-        };
-        let today = self.today();
-        if !directory.roster().is_active(slug, today) {
-            return Err(Error::new(
-                Reason::OrganisationInactive,
-                "your organisation does not take part at present; ask the hub's operator",
-            ));
-        }
-        Ok(Caller {
-            identity: peer.identity.clone(),
-            org,
-            roles: directory.roster().roles(&peer.identity, today),
-            severed: peer.severed.clone(),
-        })
+        let (org, roles) = self.shared.admit(&peer.identity)?;
+        Ok(Caller { identity: peer.identity.clone(), org, roles, severed: peer.severed.clone() })
     }
 
     /// An organisation as it stands on the hub's date.
@@ -315,6 +295,7 @@ impl Hub {
         &self,
         work: impl FnOnce(&Shared) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
+        let _place = self.shared.reads.acquire().await.map_err(Error::internal)?;
         let shared = Arc::clone(&self.shared);
         crate::base::tasks::spawn_blocking(move || work(&shared)).await.map_err(Error::internal)?
     }

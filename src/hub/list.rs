@@ -1,9 +1,12 @@
 //! Decides how a page of indicators is found: the newest version first, every
 //! record that stood when the walk began, once, as it stood then.
 
-use bytes::Bytes;
+use std::time::Duration;
 
-use crate::base::digest;
+use bytes::Bytes;
+use rustc_hash::FxHashMap;
+
+use crate::base::{clock, digest};
 use crate::model::position::Position;
 use crate::model::query::IndicatorFilter;
 use crate::policy::visibility::{Purpose, Viewer};
@@ -25,9 +28,9 @@ use super::store_error;
 
 /// Largest page.
 pub const MAX_PAGE: usize = 1_000;
-/// Most candidates looked at for one page; a page that is cut short by it has
-/// a token and goes on where it stopped.
-const MAX_CANDIDATES: usize = 200_000;
+/// How long one page is looked for; a page that is cut short by it has a token
+/// and goes on where it stopped.
+const PAGE_TIME: Duration = Duration::from_secs(1);
 /// Bytes of a page after which it is closed.
 const PAGE_BYTES: usize = 3 << 20;
 const METHOD: &str = "ListIndicators";
@@ -92,6 +95,7 @@ struct Walk<'a> {
     origin: Position,
     source: Source<'a>,
     chunk: Option<Chunk>,
+    stood: FxHashMap<Position, Position>,
 }
 
 /// Where candidates come from, newest first.
@@ -144,31 +148,35 @@ impl<'a> Walk<'a> {
             caller,
             directory,
             terms,
-            added_from: filter.added_from.map_or(0, crate::base::clock::Timestamp::as_micros),
+            added_from: filter.added_from.map_or(0, clock::Timestamp::as_micros),
             origin: place.origin,
             chunk: None,
+            stood: FxHashMap::default(),
         })
     }
 
-    /// The page, and the position before which the next one begins.
+    /// The page, and the position before which the next one begins. A token
+    /// is given only where something that the caller may see follows, or
+    /// where time is up: otherwise it would tell of what is hidden.
     fn page(mut self, size: usize) -> Result<(Vec<Bytes>, Option<Position>), Error> {
         let (mut page, mut bytes) = (Vec::new(), 0);
-        for _ in 0..MAX_CANDIDATES {
+        let begun = clock::monotonic();
+        loop {
             let Some(candidate) = self.source.next()? else { return Ok((page, None)) };
-            if page.len() == size || bytes > PAGE_BYTES {
-                return Ok((page, Some(candidate.position.next())));
+            let next = Some(candidate.position.next());
+            if begun.elapsed() > PAGE_TIME {
+                return Ok((page, next));
             }
             match self.judge(candidate)? {
                 Verdict::Past => return Ok((page, None)),
                 Verdict::No => {}
+                Verdict::Yes(_) if page.len() == size || bytes > PAGE_BYTES => return Ok((page, next)),
                 Verdict::Yes(indicator) => {
                     bytes += indicator.len();
                     page.push(indicator);
                 }
             }
         }
-        let next = self.source.next()?.map(|candidate| candidate.position.next());
-        Ok((page, next))
     }
 
     fn judge(&mut self, candidate: Posting) -> Result<Verdict, Error> {
@@ -191,7 +199,7 @@ impl<'a> Walk<'a> {
             // Changed since the walk began: the version that stood then is
             // the newest one at or before its origin.
             Some(latest) if latest.newest > self.origin && sees(latest.class) => {
-                self.stood_at_origin(latest.newest)? == at
+                self.stood_at_origin(item.header.handle, latest.newest)? == at
             }
             Some(_) => false,
         };
@@ -202,11 +210,18 @@ impl<'a> Walk<'a> {
         Ok(Verdict::Yes(chunk.bytes.slice_ref(indicator)))
     }
 
-    fn stood_at_origin(&self, mut at: Position) -> Result<Position, Error> {
+    /// The version of a record that stood when the walk began; found once per
+    /// page, however many of its versions are candidates.
+    fn stood_at_origin(&mut self, handle: Position, newest: Position) -> Result<Position, Error> {
+        if let Some(known) = self.stood.get(&handle) {
+            return Ok(*known);
+        }
+        let mut at = newest;
         while at > self.origin {
             let (header, _) = super::fetch::item(self.shared, at)?.ok_or_else(|| damaged(at))?;
             at = header.previous;
         }
+        self.stood.insert(handle, at);
         Ok(at)
     }
 

@@ -38,7 +38,9 @@ pub enum Change {
     /// To take one back.
     Revoke(ProposedRevocation),
     /// To record sightings.
-    Sight(Vec<ProposedSighting>),
+    /// What may not be recorded keeps its place, so that a repeated request
+    /// gets its first answer whatever has changed since.
+    Sight(Vec<Result<ProposedSighting, Refusal>>),
 }
 
 impl Change {
@@ -48,7 +50,7 @@ impl Change {
         match self {
             Self::Publish(items) => items.iter().map(|i| i.fields.len() + 256).sum(),
             Self::Revoke(_) => 1_024,
-            Self::Sight(items) => items.iter().map(|i| i.fields.len() + 256).sum(),
+            Self::Sight(items) => items.iter().flatten().map(|i| i.fields.len() + 256).sum::<usize>() + 256,
         }
     }
 }

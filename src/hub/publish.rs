@@ -20,6 +20,9 @@ use super::proposal::{Change, Decision, Proposal, ProposedIndicator, Refusal};
 
 pub use super::proposal::Effect as WrittenEffect;
 
+/// Most audience classes of one organisation: each is kept for good.
+pub const MAX_CLASSES_PER_OWNER: u32 = 4_096;
+
 /// What a publication did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -63,6 +66,16 @@ impl From<Invalid> for Rejection {
 }
 
 impl Rejection {
+    fn too_many_classes() -> Self {
+        Self {
+            reason: Reason::RateLimited,
+            field: "marking.organisations".to_owned(),
+            problem: format!(
+                "your organisation has used {MAX_CLASSES_PER_OWNER} different audiences; address one of those"
+            ),
+        }
+    }
+
     pub(super) fn refused(refusal: Refusal) -> Self {
         let (reason, problem) = match refusal {
             Refusal::Revoked => (
@@ -107,6 +120,10 @@ impl Hub {
             let unknown = |org: &OrgSlug| directory.number(org).is_none();
             for (place, item) in items.into_iter().enumerate() {
                 match item.and_then(|draft| check_recipients(draft, unknown)) {
+                    Ok(draft) if too_many_classes(caller, &draft, &directory) => {
+                        content.update(&[0]);
+                        rejected.push((place, Rejection::too_many_classes()));
+                    }
                     Ok(draft) => {
                         let item = propose(caller, draft, &salt, &directory);
                         content.update(&item.digest.to_be_bytes());
@@ -114,8 +131,7 @@ impl Hub {
                         proposed.push(item);
                     }
                     Err(invalid) => {
-                        content.update(invalid.field.as_bytes());
-                        content.update(invalid.problem.as_bytes());
+                        content.update(&[0]);
                         rejected.push((place, Rejection::from(invalid)));
                     }
                 }
@@ -167,6 +183,15 @@ pub(super) fn check_count(count: usize) -> Result<(), Error> {
     }
     let reason = if count == 0 { Reason::FieldInvalid } else { Reason::RequestTooLarge };
     Err(Error::new(reason, format!("a request carries 1 to {MAX_ITEMS} items; split it")))
+}
+
+/// Whether the draft would make one audience too many of its owner's.
+fn too_many_classes(caller: &Caller, draft: &Draft, directory: &Directory) -> bool {
+    let owner = caller.identity().org();
+    directory.class_count_of(owner) >= MAX_CLASSES_PER_OWNER
+        && directory
+            .class_number(&ClassDefinition { owner: owner.clone(), marking: draft.marking.clone() })
+            .is_none()
 }
 
 fn check_recipients(draft: Draft, unknown: impl Fn(&OrgSlug) -> bool) -> Result<Draft, Invalid> {

@@ -4,16 +4,18 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use crate::base::tasks;
+use crate::base::{clock, tasks};
 use crate::model::event::EventKind;
 use crate::model::position::Position;
+use crate::policy::access::{self, Method};
 use crate::store::chunk::View;
 use crate::store::subscription::Subscription;
 use crate::wire::event;
@@ -34,6 +36,8 @@ const BATCH_BYTES: usize = 256 << 10;
 const SCAN_BYTES: usize = 4 << 20;
 /// How long a draining hub waits for a subscriber to take its final token.
 const LAST_WORD: Duration = Duration::from_secs(5);
+/// How long a look at the caller's standing holds.
+const ADMISSION: Duration = Duration::from_secs(1);
 /// Most credit that adds up.
 const MAX_CREDIT: u64 = 1_000_000_000;
 
@@ -68,6 +72,8 @@ pub struct Pump {
     heartbeat: Duration,
     /// Number of the noted cursor change that waits to be durable, and token.
     acking: Option<(u64, Bytes)>,
+    /// When the caller's standing was last looked at.
+    admitted: Instant,
 }
 
 /// Why a pump ends without an error for its subscriber.
@@ -94,7 +100,18 @@ impl Pump {
     ) -> Self {
         shared.counters.subscribers.fetch_add(1, Ordering::Relaxed);
         let (selection, cursor, credit) = (Arc::new(selection), start, credit.min(MAX_CREDIT));
-        Self { shared, caller, selection, digest, named, cursor, credit, heartbeat, acking: None }
+        Self {
+            shared,
+            caller,
+            selection,
+            digest,
+            named,
+            cursor,
+            credit,
+            heartbeat,
+            acking: None,
+            admitted: clock::monotonic(),
+        }
     }
 
     fn purpose(&self) -> Use<'_> {
@@ -167,6 +184,16 @@ impl Pump {
                 return Ok(());
             }
             if !caught_up && self.credit > 0 {
+                if out.is_closed() {
+                    return Ok(());
+                }
+                // A long look at what the filter passes over is progress too.
+                if heartbeat.tick().now_or_never().is_some() {
+                    let frame = Frame::Heartbeat(self.token()?);
+                    if self.send(out, &displaced, frame).await?.is_err() {
+                        return Ok(());
+                    }
+                }
                 tokio::task::yield_now().await;
                 continue;
             }
@@ -202,12 +229,23 @@ impl Pump {
         }
     }
 
-    fn check(&self, displaced: &CancellationToken) -> Result<(), Error> {
+    fn check(&mut self, displaced: &CancellationToken) -> Result<(), Error> {
         if self.caller.is_severed() {
             return Err(Error::new(Reason::CertificateRevoked, "your certificate is no longer accepted"));
         }
         if displaced.is_cancelled() {
             return Err(displaced_error());
+        }
+        if self.admitted.elapsed() > ADMISSION {
+            // Roles and organisations have dates, and may end under a stream.
+            let (_, roles) = self.shared.admit(self.caller.identity())?;
+            if !access::allowed(Method::Subscribe, roles) {
+                return Err(Error::new(
+                    Reason::RoleInsufficient,
+                    "your role no longer allows subscribing; ask the hub's operator",
+                ));
+            }
+            self.admitted = clock::monotonic();
         }
         Ok(())
     }
@@ -299,6 +337,7 @@ impl Pump {
                 self.shared.counters.catch_ups.fetch_add(1, Ordering::Relaxed);
                 let (shared, selection) = (Arc::clone(&self.shared), Arc::clone(&self.selection));
                 let (cursor, credit) = (self.cursor, self.credit);
+                let _place = self.shared.reads.acquire().await.map_err(Error::internal)?;
                 tasks::spawn_blocking(move || scan(&shared, &selection, cursor, credit))
                     .await
                     .map_err(Error::internal)?

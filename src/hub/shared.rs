@@ -8,17 +8,21 @@ use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::base::clock::Clock;
 use crate::model::audience::ClassNo;
+use crate::model::org::OrgNo;
 use crate::model::position::{Position, Seq};
+use crate::model::principal::{Roles, SpiffeId};
 use crate::store::Store;
 use crate::wire::seal::Sealer;
 use crate::wire::token::Tokens;
 
 use super::cursors::Cursors;
 use super::directory::Directory;
+use super::error::{Error, Reason};
 use super::tail::Tail;
 
 /// What the engine's parts share.
@@ -49,7 +53,40 @@ pub struct Shared {
     pub draining: CancellationToken,
     /// What is counted.
     pub counters: Counters,
+    /// Trust domain of every identity here.
+    pub trust_domain: String,
+    /// Places for blocking reads: past them a read waits its turn, so that no
+    /// caller takes every thread.
+    pub reads: Semaphore,
 }
+
+impl Shared {
+    /// Number and roles of today of whoever has this identity.
+    ///
+    /// # Errors
+    /// `PRINCIPAL_UNKNOWN`, `ORGANISATION_INACTIVE`.
+    pub fn admit(&self, identity: &SpiffeId) -> Result<(OrgNo, Roles), Error> {
+        let directory = self.directory.load();
+        let known = directory.number(identity.org()).filter(|_| identity.trust_domain() == self.trust_domain);
+        let Some(org) = known else {
+            return Err(Error::new(
+                Reason::PrincipalUnknown,
+                "the organisation in your certificate does not take part in this hub; ask its operator",
+            ));
+        };
+        let today = self.clock.now().day();
+        if !directory.roster().is_active(identity.org(), today) {
+            return Err(Error::new(
+                Reason::OrganisationInactive,
+                "your organisation does not take part at present; ask the hub's operator",
+            ));
+        }
+        Ok((org, directory.roster().roles(identity, today)))
+    }
+}
+
+/// Most blocking reads at once.
+pub const MAX_READS: usize = 128;
 
 /// What the engine counts, since its start.
 #[derive(Debug, Default)]

@@ -14,7 +14,7 @@ use crate::wire::event;
 
 use super::caller::Caller;
 use super::engine::Hub;
-use super::error::Error;
+use super::error::{Error, Kind};
 use super::fetch;
 use super::proposal::{Change, Decision, Proposal, ProposedSighting, Refusal};
 use super::publish::{self, Rejection};
@@ -44,33 +44,33 @@ impl Hub {
         publish::check_count(items.len())?;
         let salt = random::bytes::<16>();
         let reporter = caller.clone();
-        let checked = self.blocking(move |shared| check(shared, &reporter, items, &salt)).await?;
         let mut content = digest::Sha256::default();
-        let (mut proposed, mut indicators, mut rejected) = (Vec::new(), Vec::new(), Vec::new());
-        for (place, item) in checked.into_iter().enumerate() {
+        let (mut drafts, mut rejected) = (Vec::new(), Vec::new());
+        for (place, item) in items.into_iter().enumerate() {
             match item {
-                Ok((indicator, item)) => {
-                    content.update(&item.digest.to_be_bytes());
-                    indicators.push(indicator);
-                    proposed.push(item);
+                Ok(draft) => {
+                    let fields = event::encode_sighting(&draft, caller.identity().org());
+                    content.update(&digest::sha256(&fields));
+                    drafts.push((draft, fields));
                 }
-                Err(rejection) => {
-                    content.update(rejection.field.as_bytes());
-                    content.update(rejection.problem.as_bytes());
-                    rejected.push((place, rejection));
+                Err(invalid) => {
+                    content.update(&[0]);
+                    rejected.push((place, Rejection::from(invalid)));
                 }
             }
         }
-        let decisions = if proposed.is_empty() {
+        let indicators: Vec<Uuid> = drafts.iter().map(|(draft, _)| draft.indicator).collect();
+        let decisions = if drafts.is_empty() {
             Vec::new()
         } else {
+            let checked = self.blocking(move |shared| check(shared, &reporter, drafts, &salt)).await?;
             let caller = caller.clone();
             self.propose(|reply| Proposal {
                 request: requests::request_key(caller.identity().as_str(), request_id.as_bytes()),
                 content: requests::first_16(&content.finish()),
                 salt,
                 caller,
-                change: Change::Sight(proposed),
+                change: Change::Sight(checked),
                 reply,
             })
             .await?
@@ -82,7 +82,9 @@ impl Hub {
                 Decision::Written { handle, .. } | Decision::Unchanged { handle, .. } => {
                     Ok(SightingName { indicator, sighting: self.shared.sealer.id(handle) })
                 }
-                Decision::Refused(refusal) => Err(Rejection::refused(refusal)),
+                Decision::Refused(refusal) => {
+                    Err(Rejection { field: "indicator".to_owned(), ..Rejection::refused(refusal) })
+                }
             })
             .collect();
         for (place, rejection) in rejected {
@@ -92,33 +94,24 @@ impl Hub {
     }
 }
 
-type Checked = Result<(Uuid, ProposedSighting), Rejection>;
-
+/// Looks up the indicators: one that the reporter may not see is refused.
 fn check(
     shared: &Shared,
     reporter: &Caller,
-    items: Vec<Result<SightingDraft, Invalid>>,
+    drafts: Vec<(SightingDraft, Vec<u8>)>,
     salt: &[u8; 16],
-) -> Result<Vec<Checked>, Error> {
-    items
+) -> Result<Vec<Result<ProposedSighting, Refusal>>, Error> {
+    drafts
         .into_iter()
-        .map(|item| match item {
-            Err(invalid) => Ok(Err(invalid.into())),
-            Ok(draft) => {
-                let absent = || {
-                    let mut rejection = Rejection::refused(Refusal::Absent);
-                    rejection.field = "indicator".to_owned();
-                    rejection
-                };
-                let Some(handle) = shared.sealer.handle(draft.indicator) else { return Ok(Err(absent())) };
-                match fetch::visible_header(shared, reporter, handle) {
-                    Ok(header) => {
-                        let owner = shared.directory.load().slug(header.owner).cloned();
-                        Ok(Ok((draft.indicator, propose(reporter, owner, handle, &draft, salt))))
-                    }
-                    Err(error) if error.kind() == super::error::Kind::Absent => Ok(Err(absent())),
-                    Err(error) => Err(error),
+        .map(|(draft, fields)| {
+            let Some(handle) = shared.sealer.handle(draft.indicator) else { return Ok(Err(Refusal::Absent)) };
+            match fetch::visible_header(shared, reporter, handle) {
+                Ok(header) => {
+                    let owner = shared.directory.load().slug(header.owner).cloned();
+                    Ok(Ok(propose(reporter, owner, handle, fields, salt)))
                 }
+                Err(error) if error.kind() == Kind::Absent => Ok(Err(Refusal::Absent)),
+                Err(error) => Err(error),
             }
         })
         .collect()
@@ -128,10 +121,9 @@ fn propose(
     reporter: &Caller,
     owner: Option<crate::model::org::OrgSlug>,
     indicator: Position,
-    draft: &SightingDraft,
+    fields: Vec<u8>,
     salt: &[u8; 16],
 ) -> ProposedSighting {
-    let fields = event::encode_sighting(draft, reporter.identity().org());
     let (digest, salted) = publish::digests(&fields, salt);
     let organisations = owner.into_iter().filter(|owner| owner != reporter.identity().org()).collect();
     let marking = Marking {

@@ -260,7 +260,7 @@ impl Replay<'_> {
                 let damaged = || db::Error::corrupt("item", item.position);
                 match item.header.op {
                     Op::Revoke => return revocation(&item).ok_or_else(damaged),
-                    Op::Sight => sightings.push(self.sighting(&item, &salt).ok_or_else(damaged)?),
+                    Op::Sight => sightings.push(Ok(self.sighting(&item, &salt).ok_or_else(damaged)?)),
                     _ => indicators.push(self.indicator(&item, &salt).ok_or_else(damaged)?),
                 }
             }

@@ -54,6 +54,8 @@ pub struct Writer {
     last_version: u64,
     /// The runtime that the callers wait on, where there is one.
     callers: Option<Handle>,
+    /// The group of answered requests that was last asked for.
+    replayed: Option<(u64, proto::RequestGroup)>,
 }
 
 impl std::fmt::Debug for Writer {
@@ -78,7 +80,15 @@ impl Writer {
         next: Seq,
         last_version: u64,
     ) -> Self {
-        Self { shared, work, requests, next, last_version, callers: Handle::try_current().ok() }
+        Self {
+            shared,
+            work,
+            requests,
+            next,
+            last_version,
+            callers: Handle::try_current().ok(),
+            replayed: None,
+        }
     }
 
     /// Works until told to stop, or until nobody can ask any more. Whoever
@@ -288,7 +298,7 @@ impl Writer {
     }
 
     fn remembered(
-        &self,
+        &mut self,
         key: &RequestKey,
         answered: &proto::RequestGroup,
         in_group: &FxHashMap<RequestKey, usize>,
@@ -297,8 +307,13 @@ impl Writer {
             return Ok(answered.requests.get(*place).cloned());
         }
         let Some(group) = self.requests.group(key) else { return Ok(None) };
-        let packed = self.shared.store.requests(group)?;
-        Ok(packed.and_then(|packed| packed.requests.into_iter().find(|r| r.key.as_ref() == key.as_slice())))
+        // Retries come together, as what they repeat did.
+        if self.replayed.as_ref().is_none_or(|(known, _)| *known != group) {
+            self.replayed = self.shared.store.requests(group)?.map(|packed| (group, packed));
+        }
+        let packed = self.replayed.as_ref().map(|(_, packed)| packed);
+        Ok(packed
+            .and_then(|packed| packed.requests.iter().find(|r| r.key.as_ref() == key.as_slice()).cloned()))
     }
 
     /// The first answer to a request, once more.

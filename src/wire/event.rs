@@ -328,21 +328,22 @@ pub fn stored_marking(marking: &v1::Marking) -> Option<Marking> {
 #[must_use]
 pub fn observables(indicator: &v1::Indicator) -> Option<(Observable, Vec<Observable>)> {
     use v1::observable::Value;
-    let (kind, text) = match indicator.observable.as_ref()?.value.as_ref()? {
+    // What is stored is canonical already, by the rules of its day.
+    let value = match indicator.observable.as_ref()?.value.as_ref()? {
         Value::Text(_) => return None,
-        Value::Ipv4(text) => (Kind::Ipv4, text),
-        Value::Ipv6(text) => (Kind::Ipv6, text),
-        Value::Cidr(text) => (Kind::Cidr, text),
-        Value::Endpoint(text) => (Kind::Endpoint, text),
-        Value::Domain(text) => (Kind::Domain, text),
-        Value::Url(text) => (Kind::Url, text),
+        Value::Ipv4(text) => Observable::Ipv4(text.parse().ok()?),
+        Value::Ipv6(text) => Observable::Ipv6(text.parse().ok()?),
+        Value::Cidr(text) => Observable::Cidr(text.parse().ok()?),
+        Value::Endpoint(text) => Observable::Endpoint(text.parse().ok()?),
+        Value::Domain(text) => Observable::Domain(text.as_str().into()),
+        Value::Url(text) => Observable::Url(text.as_str().into()),
         Value::File(hashes) => {
             let given = |text: &'_ str| (!text.is_empty()).then(|| text.to_owned());
             let (md5, sha1, sha256) = (given(&hashes.md5), given(&hashes.sha1), given(&hashes.sha256));
             return normalise::file(md5.as_deref(), sha1.as_deref(), sha256.as_deref()).ok();
         }
     };
-    Some((normalise::observable(kind, text).ok()?.observable, Vec::new()))
+    Some((value, Vec::new()))
 }
 
 /// Decodes the indicator inside a body.

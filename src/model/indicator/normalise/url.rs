@@ -18,6 +18,20 @@ use super::{address, domain};
 /// Reads `text` as a URL; without a scheme it must be a host and a path, and
 /// is taken as `http`.
 pub(super) fn url(text: &str) -> Result<Observable, Invalid> {
+    let read = parse(text)?;
+    // Escaping and `..` may bring up a mark of defanging that was not seen as
+    // one before: what is canonical must be so to whoever reads it again.
+    let again = if read.contains("[.]") { parse(&read)? } else { return Ok(Observable::Url(read.into())) };
+    if again.contains("[.]") && parse(&again)? != again {
+        return Err(Invalid::new(
+            "",
+            "is not a URL that reads the same twice: write its path without [.] marks",
+        ));
+    }
+    Ok(Observable::Url(again.into()))
+}
+
+fn parse(text: &str) -> Result<String, Invalid> {
     let parts = match refang::parts(text) {
         Some(parts) => parts,
         None => without_scheme(text)?,
@@ -34,7 +48,7 @@ pub(super) fn url(text: &str) -> Result<Observable, Invalid> {
             format!("is too long once escaped: a URL has at most {MAX_VALUE_BYTES} bytes"),
         ));
     }
-    Ok(Observable::Url(text.into()))
+    Ok(text)
 }
 
 /// A host, perhaps a port, and a path: nothing that could be anything else.
