@@ -12,18 +12,43 @@ use prost::Message as _;
 pub const RECEIVER: &str = "receiver";
 
 const LABELS: [&str; 12] = [
-    "phishing", "malware", "c2", "botnet", "scanner", "ransomware", "stealer", "loader", "brute-force", "apt",
-    "fraud", "miner",
+    "phishing",
+    "malware",
+    "c2",
+    "botnet",
+    "scanner",
+    "ransomware",
+    "stealer",
+    "loader",
+    "brute-force",
+    "apt",
+    "fraud",
+    "miner",
 ];
 /// Hosts for a machine without the lists.
 const INVENTED: [&str; 12] = [
-    "login.example.com", "cdn.update-service.example.net", "mail.example.org", "vn.bank-online.example.com",
-    "www.example.info", "static.files.example.net", "portal.example.vn", "api.pay.example.com", "shop.example.xyz",
-    "secure-account.example.top", "download.example.org", "news.hanoi.example.vn",
+    "login.example.com",
+    "cdn.update-service.example.net",
+    "mail.example.org",
+    "vn.bank-online.example.com",
+    "www.example.info",
+    "static.files.example.net",
+    "portal.example.vn",
+    "api.pay.example.com",
+    "shop.example.xyz",
+    "secure-account.example.top",
+    "download.example.org",
+    "news.hanoi.example.vn",
 ];
 const PATHS: [&str; 8] = [
-    "index.php", "wp-content/uploads/doc.zip", "login/verify", "a/b/update.exe", "images/logo.gif",
-    "api/v1/gate.php", "vn/khuyen-mai", "panel/admin.php",
+    "index.php",
+    "wp-content/uploads/doc.zip",
+    "login/verify",
+    "a/b/update.exe",
+    "images/logo.gif",
+    "api/v1/gate.php",
+    "vn/khuyen-mai",
+    "panel/admin.php",
 ];
 
 /// A request as it goes over the wire.
@@ -178,7 +203,9 @@ fn read_hosts(directory: &std::path::Path, hosts: &mut Vec<String>) {
             read_hosts(&path, hosts);
         } else if path.extension().is_some_and(|ending| ending == "txt") {
             let Ok(text) = std::fs::read_to_string(&path) else { continue };
-            hosts.extend(text.lines().map(str::trim).filter(|line| is_host(line)).take(2_000).map(str::to_owned));
+            hosts.extend(
+                text.lines().map(str::trim).filter(|line| is_host(line)).take(2_000).map(str::to_owned),
+            );
         }
     }
 }
@@ -193,7 +220,9 @@ fn is_host(line: &str) -> bool {
     };
     line.len() < 120
         && line.split('.').all(label)
-        && line.rsplit_once('.').is_some_and(|(_, tld)| tld.len() > 1 && tld.bytes().all(|b| b.is_ascii_lowercase()))
+        && line
+            .rsplit_once('.')
+            .is_some_and(|(_, tld)| tld.len() > 1 && tld.bytes().all(|b| b.is_ascii_lowercase()))
 }
 
 fn base36(mut number: u64) -> String {

@@ -57,10 +57,18 @@ const FULL: Sizes = Sizes {
     limits: true,
 };
 
-const QUICK: Sizes =
-    Sizes { batched: 200_000, single: 50_000, alone: 1_000, live: 2_000, idle: 500, crash: 200_000, limits: true };
+const QUICK: Sizes = Sizes {
+    batched: 200_000,
+    single: 50_000,
+    alone: 1_000,
+    live: 2_000,
+    idle: 500,
+    crash: 200_000,
+    limits: true,
+};
 
-const HELP: &str = "make bench BENCH=\"[ROW ...] [--only P1,P4] [--runs N] [--quick] [--no-limits] [--seed N]\"
+const HELP: &str =
+    "make bench BENCH=\"[ROW ...] [--only P1,P4] [--runs N] [--quick] [--no-limits] [--seed N]\"
 Rows: P1 P2 P3 P4 P7 P9 P19; all of them without a name. DATA=DIR: lists that shape the hosts.";
 
 #[derive(Debug)]
@@ -96,9 +104,9 @@ fn options(words: &[String]) -> Result<Options, String> {
         }
     }
     options.rows.iter_mut().for_each(|row| row.make_ascii_uppercase());
-    if let Some(row) = options.rows.iter().find(|row| {
-        !["P1", "P2", "P3", "P4", "P7", "P9", "P19"].contains(&row.as_str())
-    }) {
+    if let Some(row) =
+        options.rows.iter().find(|row| !["P1", "P2", "P3", "P4", "P7", "P9", "P19"].contains(&row.as_str()))
+    {
         return Err(format!("{row} is no row of this benchmark\n{HELP}"));
     }
     options.sizes.limits = limits;
@@ -134,7 +142,10 @@ async fn measure(options: &Options) -> ExitCode {
         options.rows.is_empty() || options.rows.iter().any(|row| rows.contains(&row.as_str()))
     };
     let mut items = items::Items::new(options.seed);
-    println!("The hub beside the limits of this machine: {} runs, seed {}; {}", options.runs, options.seed, items.origin);
+    println!(
+        "The hub beside the limits of this machine: {} runs, seed {}; {}",
+        options.runs, options.seed, items.origin
+    );
     let mut runs = Vec::new();
     for run in 1..=options.runs {
         println!("run {run} of {}", options.runs);

@@ -87,9 +87,9 @@ pub async fn serve(pki: &Path, ready: &Path) {
         roots.add(root.unwrap()).unwrap();
     }
     let clients =
-        rustls::server::WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(&provider)).build();
-    let chain =
-        CertificateDer::pem_file_iter(pki.join("server.pem")).unwrap().map(Result::unwrap).collect();
+        rustls::server::WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(&provider))
+            .build();
+    let chain = CertificateDer::pem_file_iter(pki.join("server.pem")).unwrap().map(Result::unwrap).collect();
     let key = PrivateKeyDer::from_pem_file(pki.join("server.key")).unwrap();
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
@@ -111,7 +111,8 @@ pub async fn serve(pki: &Path, ready: &Path) {
             let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
                 let call = Call { path: request.uri().path().to_owned(), relay: relay.clone() };
                 async move {
-                    let mut grpc = tonic::server::Grpc::new(Raw).apply_max_message_size_config(Some(64 << 20), None);
+                    let mut grpc =
+                        tonic::server::Grpc::new(Raw).apply_max_message_size_config(Some(64 << 20), None);
                     Ok::<_, Infallible>(grpc.streaming(call, request).await)
                 }
             });
@@ -149,7 +150,10 @@ impl StreamingService<Bytes> for Call {
                 let relay = self.relay.clone();
                 let answers = request.into_inner().map(move |message| {
                     // Nobody may be listening.
-                    message.map(|message| { let _ = relay.send(message); reply.clone() })
+                    message.map(|message| {
+                        let _ = relay.send(message);
+                        reply.clone()
+                    })
                 });
                 Box::pin(answers)
             }
@@ -181,7 +185,8 @@ pub struct Cost {
 pub fn rocksdb(beside: &Path, writers: usize, batch: usize, items: usize, bytes: usize) -> Cost {
     let directory = beside.join("raw.rocksdb");
     let words = [writers, batch, items, bytes].map(|number| number.to_string());
-    let output = again(&["--be-rocksdb"]).arg(&directory).args(words).output().expect("this program starts again");
+    let output =
+        again(&["--be-rocksdb"]).arg(&directory).args(words).output().expect("this program starts again");
     let _ = fs::remove_dir_all(&directory);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let mut numbers = text.split_whitespace().filter_map(|word| word.parse::<f64>().ok());

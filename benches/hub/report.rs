@@ -36,27 +36,77 @@ const fn line(
 use Target::{AtLeast, AtMost, None as Seen};
 
 const LINES: &[Line] = &[
-    line("P1", "publish, batches of 64, 4 connections", "p1.rate", "/s", AtLeast(120_000.0),
-        &[("raw RocksDB", "rocks64.rate"), ("raw gRPC bidi", "bidi64.rate")]),
-    line("", "  hub CPU seconds per million", "p1.cpu", "s", AtMost(12.0),
-        &[("raw RocksDB", "rocks64.cpu"), ("raw gRPC bidi", "bidi64.cpu")]),
+    line(
+        "P1",
+        "publish, batches of 64, 4 connections",
+        "p1.rate",
+        "/s",
+        AtLeast(120_000.0),
+        &[("raw RocksDB", "rocks64.rate"), ("raw gRPC bidi", "bidi64.rate")],
+    ),
+    line(
+        "",
+        "  hub CPU seconds per million",
+        "p1.cpu",
+        "s",
+        AtMost(12.0),
+        &[("raw RocksDB", "rocks64.cpu"), ("raw gRPC bidi", "bidi64.cpu")],
+    ),
     line("", "  answer to a batch, p50", "p1.p50", "ms", Seen, &[]),
     line("", "  answer to a batch, p99", "p1.p99", "ms", Seen, &[]),
-    line("P2", "publish, 256 callers, one item each", "p2.rate", "/s", AtLeast(70_000.0),
-        &[("raw RocksDB", "rocks1.rate"), ("raw gRPC bidi", "bidi1.rate")]),
+    line(
+        "P2",
+        "publish, 256 callers, one item each",
+        "p2.rate",
+        "/s",
+        AtLeast(70_000.0),
+        &[("raw RocksDB", "rocks1.rate"), ("raw gRPC bidi", "bidi1.rate")],
+    ),
     line("", "  answer, p99", "p2.p99", "ms", AtMost(10.0), &[("raw gRPC bidi", "bidi1.p99")]),
-    line("", "  hub CPU seconds per million", "p2.cpu", "s", Seen,
-        &[("raw RocksDB", "rocks1.cpu"), ("raw gRPC bidi", "bidi1.cpu")]),
-    line("P3", "one caller, one in flight: answer, p50", "p3.p50", "ms", AtMost(0.20),
-        &[("fdatasync", "fdatasync.p50"), ("raw gRPC", "alone.p50")]),
+    line(
+        "",
+        "  hub CPU seconds per million",
+        "p2.cpu",
+        "s",
+        Seen,
+        &[("raw RocksDB", "rocks1.cpu"), ("raw gRPC bidi", "bidi1.cpu")],
+    ),
+    line(
+        "P3",
+        "one caller, one in flight: answer, p50",
+        "p3.p50",
+        "ms",
+        AtMost(0.20),
+        &[("fdatasync", "fdatasync.p50"), ("raw gRPC", "alone.p50")],
+    ),
     line("", "  answer, p99", "p3.p99", "ms", AtMost(0.5), &[("raw gRPC", "alone.p99")]),
     line("", "  of it the commit, mean", "p3.commit", "ms", Seen, &[("fdatasync", "fdatasync.p50")]),
-    line("P4", "replay, published in batches of 64", "p4.rate", "/s", AtLeast(1_400_000.0),
-        &[("raw gRPC stream", "stream.rate")]),
-    line("", "  hub CPU seconds per million", "p4.cpu", "s", AtMost(0.7), &[("raw gRPC stream", "stream.cpu")]),
+    line(
+        "P4",
+        "replay, published in batches of 64",
+        "p4.rate",
+        "/s",
+        AtLeast(1_400_000.0),
+        &[("raw gRPC stream", "stream.rate")],
+    ),
+    line(
+        "",
+        "  hub CPU seconds per million",
+        "p4.cpu",
+        "s",
+        AtMost(0.7),
+        &[("raw gRPC stream", "stream.cpu")],
+    ),
     line("", "replay, published one by one", "p4s.rate", "/s", AtLeast(700_000.0), &[]),
     line("", "  hub CPU seconds per million", "p4s.cpu", "s", Seen, &[]),
-    line("P7", "1,000/s to 8 live: delivery, p50", "p7.p50", "ms", AtMost(0.45), &[("raw relay", "relay.p50")]),
+    line(
+        "P7",
+        "1,000/s to 8 live: delivery, p50",
+        "p7.p50",
+        "ms",
+        AtMost(0.45),
+        &[("raw relay", "relay.p50")],
+    ),
     line("", "  delivery, p99", "p7.p99", "ms", AtMost(1.0), &[("raw relay", "relay.p99")]),
     line("", "  hub CPU seconds per million", "p7.cpu", "s", Seen, &[]),
     line("P9", "idle subscriber", "p9.kib", "KiB", AtMost(45.0), &[]),
@@ -109,7 +159,12 @@ pub fn print(runs: &[Readings]) {
             })
             .collect();
         let reached = shown(value, line.unit);
-        println!("{:<4} {:<40} {target:>13} {reached:>13}  {verdict:<12} {}", line.row, line.what, limits.join(", "));
+        println!(
+            "{:<4} {:<40} {target:>13} {reached:>13}  {verdict:<12} {}",
+            line.row,
+            line.what,
+            limits.join(", ")
+        );
         if kept == Some(false) {
             short.push(format!("{row} {}: {reached}, target {target}", line.what.trim()));
         }
