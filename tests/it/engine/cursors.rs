@@ -8,7 +8,8 @@ use super::model::{self, Item, Model, Op};
 use super::support::{Engine, Stream};
 
 async fn five(engine: &Engine) {
-    let items = (0..5).map(|value| Item { value, marking: 1, labels: 1, note: 0, reinstate: false }).collect();
+    let items =
+        (0..5).map(|value| Item { value, marking: 1, labels: 1, note: 0, reinstate: false }).collect();
     Model::default().apply(engine, &Op::Publish { org: 0, items }).await;
 }
 
@@ -68,7 +69,8 @@ async fn a_named_subscription_exists_from_its_first_use_and_keeps_its_filter() {
     let kept = engine.hub.subscription(&engine.caller(1), "soc").await.unwrap();
     assert_eq!((kept.filter, kept.acked), (filter, None));
     let other = IndicatorFilter { labels: model::labels(2), ..IndicatorFilter::default() };
-    let error = engine.stream(1, Open { filter: other, ..named("soc", Some(Start::Latest)) }).await.err().unwrap();
+    let error =
+        engine.stream(1, Open { filter: other, ..named("soc", Some(Start::Latest)) }).await.err().unwrap();
     assert_eq!(error.reason, Reason::FieldInvalid);
     let mut stream = engine.stream(1, named("soc", None)).await.unwrap();
     assert_eq!(count(&mut stream).await, 5, "what came after the first use, though nothing was acknowledged");
@@ -105,7 +107,10 @@ async fn a_deleted_subscription_is_gone_and_its_stream_ends() {
         }
         let caller = engine.caller(1);
         assert_eq!(engine.hub.subscription(&caller, "soc").await.unwrap_err().reason, Reason::NotFound);
-        assert_eq!(engine.hub.delete_subscription(&caller, "soc").await.unwrap_err().reason, Reason::NotFound);
+        assert_eq!(
+            engine.hub.delete_subscription(&caller, "soc").await.unwrap_err().reason,
+            Reason::NotFound
+        );
         assert!(engine.hub.subscriptions(&caller).await.unwrap().is_empty());
     }
 }
@@ -119,7 +124,10 @@ async fn an_organisation_has_as_many_named_subscriptions_as_the_limit_says() {
     let error = engine.stream(1, named("c", Some(Start::Latest))).await.err().unwrap();
     assert_eq!(error.reason, Reason::RateLimited);
     assert!(engine.stream(2, named("c", Some(Start::Latest))).await.is_ok(), "another organisation's own");
-    assert!(engine.stream(1, Open { start: Some(Start::Latest), ..Open::default() }).await.is_ok(), "unnamed");
+    assert!(
+        engine.stream(1, Open { start: Some(Start::Latest), ..Open::default() }).await.is_ok(),
+        "unnamed"
+    );
     engine.hub.delete_subscription(&engine.caller(1), "a").await.unwrap();
     assert!(engine.stream(1, named("c", Some(Start::Latest))).await.is_ok());
 }
@@ -141,7 +149,8 @@ async fn only_what_was_received_on_a_named_stream_can_be_acknowledged() {
         assert_eq!(stream.error().await.reason, Reason::ResumeTokenInvalid);
         stream.leave().await;
     }
-    let mut unnamed = engine.stream(1, Open { start: Some(Start::Earliest), ..Open::default() }).await.unwrap();
+    let mut unnamed =
+        engine.stream(1, Open { start: Some(Start::Earliest), ..Open::default() }).await.unwrap();
     take(&mut unnamed, 1).await;
     ack(&unnamed).await;
     assert_eq!(unnamed.error().await.reason, Reason::FieldInvalid);

@@ -2,15 +2,17 @@
 
 use luytre::base::clock::Timestamp;
 use luytre::hub::error::Reason;
-use luytre::model::indicator::{Observable, State};
+use luytre::model::indicator::{Draft, Observable, State};
+use luytre::model::marking::{Marking, Recipients, Tlp};
 use luytre::model::query::IndicatorFilter;
+use luytre::model::sighting::{Outcome, SightingDraft};
 use luytre::wire::proto::v1;
 use proptest::prelude::*;
 use prost::Message as _;
 use uuid::Uuid;
 
 use super::model::{self, Model, Record};
-use super::support::{Engine, ORGS, block_on};
+use super::support::{Engine, ORGS, block_on, slug};
 
 const STATES: [State; 3] = [State::Active, State::Revoked, State::Expired];
 
@@ -171,4 +173,52 @@ async fn a_page_token_is_good_for_its_query_and_organisation_only() {
         assert_eq!(error.reason, Reason::PageTokenInvalid);
     }
     assert_eq!(engine.hub.list(&engine.caller(1), all, 1, &token).await.unwrap().indicators.len(), 1);
+}
+
+#[tokio::test]
+async fn a_page_token_tells_nothing_of_what_is_hidden_behind_the_page() {
+    let engine = Engine::new();
+    let (hub, filter) = (&engine.hub, IndicatorFilter { labels: vec!["apt-x".into()], ..Default::default() });
+    let publish = async |org: usize, name: &str, marking: Marking| {
+        let mut draft = Draft::new(Observable::Domain(name.into()), marking);
+        draft.labels = vec!["apt-x".into()];
+        hub.publish(&engine.caller(org), Uuid::new_v4(), vec![Ok(draft)]).await.unwrap();
+    };
+    let to = |org: usize| Marking {
+        recipients: Recipients { organisations: vec![slug(org)], ..Default::default() },
+        ..Marking::open(Tlp::Amber)
+    };
+    publish(0, "hidden.example", to(2)).await;
+    publish(1, "own.example", Marking::open(Tlp::Green)).await;
+    let page = hub.list(&engine.caller(1), filter.clone(), 1, "").await.unwrap();
+    assert_eq!((page.indicators.len(), page.next_page_token.as_str()), (1, ""));
+    let page = hub.list(&engine.caller(2), filter, 1, "").await.unwrap();
+    assert!(!page.next_page_token.is_empty(), "whoever may see it is led to it");
+}
+
+#[tokio::test]
+async fn a_repeated_report_gets_its_first_answer_though_the_indicator_is_hidden_since() {
+    let engine = Engine::new();
+    let (hub, owner, reporter) = (&engine.hub, engine.caller(0), engine.caller(1));
+    let draft = |marking| Ok(Draft::new(Observable::Domain("seen.example".into()), marking));
+    let publish = async |marking| {
+        hub.publish(&owner, Uuid::new_v4(), vec![draft(marking)]).await.unwrap().remove(0).unwrap().id
+    };
+    let indicator = publish(Marking::open(Tlp::Green)).await;
+    let report = || {
+        let outcome = Outcome::SeenBlocked;
+        let (first_seen, last_seen, note) = (None, None, String::new());
+        vec![Ok(SightingDraft { indicator, outcome, count: 1, first_seen, last_seen, note })]
+    };
+    let request = Uuid::new_v4();
+    let first = hub.report_sightings(&reporter, request, report()).await.unwrap();
+    assert!(first[0].is_ok());
+    let hidden = Marking {
+        recipients: Recipients { organisations: vec![slug(2)], ..Default::default() },
+        ..Marking::open(Tlp::Amber)
+    };
+    publish(hidden).await;
+    assert_eq!(hub.report_sightings(&reporter, request, report()).await.unwrap(), first);
+    let anew = hub.report_sightings(&reporter, Uuid::new_v4(), report()).await.unwrap();
+    assert_eq!(anew[0].as_ref().unwrap_err().reason, Reason::NotFound);
 }

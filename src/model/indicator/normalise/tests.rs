@@ -208,3 +208,14 @@ proptest! {
         );
     }
 }
+
+#[test]
+fn a_mark_of_defanging_that_only_normalising_brings_up_is_settled_at_once() {
+    for text in
+        ["http://e.com/hxxp/../a[.]b", "http://e.com/hxxp/../../x/[.].[.]", "http://e.com/a/../[[.].]b"]
+    {
+        let Ok(canonical) = detect(text) else { continue };
+        let once = canonical.observable.to_string();
+        assert_eq!(detect(&once).unwrap().observable.to_string(), once, "{text}");
+    }
+}
