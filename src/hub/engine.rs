@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::base::clock::{Clock, SystemClock, Timestamp};
 use crate::model::audience::ClassNo;
-use crate::model::org::{OrgNo, OrgSlug, Organisation, Standing};
+use crate::model::org::{OrgSlug, Organisation, Standing};
 use crate::model::position::{Position, Seq};
 use crate::model::roster::Roster;
 use crate::store::keys::{Family, KeyKind};
@@ -208,12 +208,6 @@ impl Hub {
         let (directory, today) = (self.shared.directory.load(), self.today());
         let roster = directory.roster();
         roster.organisations.values().map(|org| view(org, roster, today)).collect()
-    }
-
-    /// Slug of an organisation.
-    #[must_use]
-    pub fn organisation_slug(&self, number: OrgNo) -> Option<OrgSlug> {
-        self.shared.directory.load().slug(number).cloned()
     }
 
     /// Brings a request to the writer and waits until its answer is durable.

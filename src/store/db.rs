@@ -41,7 +41,7 @@ impl Default for Tuning {
 pub enum Error {
     /// RocksDB, or the file system under it.
     #[error("storage engine: {0}")]
-    Engine(#[from] rocksdb::Error),
+    Engine(rocksdb::Error),
     /// The file system.
     #[error("{path}: {source}")]
     File {
@@ -85,6 +85,17 @@ pub enum Error {
         /// What this release reads.
         known: u32,
     },
+}
+
+impl From<rocksdb::Error> for Error {
+    /// What the engine finds damaged is told as such, with the remedy.
+    fn from(error: rocksdb::Error) -> Self {
+        if error.kind() == rocksdb::ErrorKind::Corruption {
+            Self::Corrupt { what: "table or log file", at: error.to_string() }
+        } else {
+            Self::Engine(error)
+        }
+    }
 }
 
 impl Error {
@@ -330,10 +341,10 @@ fn open_error(path: &Path, error: rocksdb::Error) -> Error {
         return Error::Locked(path.to_owned());
     }
     if error.kind() != rocksdb::ErrorKind::Corruption {
-        return Error::Engine(error);
+        return error.into();
     }
     match super::repair::damaged_wal(path) {
-        None => Error::Engine(error),
+        None => error.into(),
         // What follows was acknowledged: nothing may be cut.
         Some(Damage { path, offset, valid_after: Some(after), .. }) => {
             let at = format!("{} byte {offset}, before valid records at byte {after}", path.display());

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use rocksdb::{DBRawIterator, ReadOptions};
 
 use crate::model::org::OrgNo;
-use crate::model::position::{Position, Seq};
+use crate::model::position::Position;
 
 use super::chunk::Chunk;
 use super::db::{Error, Store};
@@ -25,21 +25,6 @@ impl Store {
                 Ok(Some(view.last_position()))
             }
             None => Ok(None),
-        }
-    }
-
-    /// The last entry of `epoch` that the log holds.
-    ///
-    /// # Errors
-    /// As [`Self::last_position`].
-    pub fn last_of_epoch(&self, epoch: u16) -> Result<Option<Position>, Error> {
-        let end = Seq::new(epoch, u64::MAX).end();
-        let mut back = self.scan_back(end)?;
-        match back.next_chunk()? {
-            Some(chunk) if chunk.first.seq().epoch() == epoch => {
-                Ok(Some(chunk.view().ok_or_else(|| Error::corrupt("chunk", chunk.first))?.last_position()))
-            }
-            _ => Ok(None),
         }
     }
 

@@ -17,8 +17,9 @@ use super::proto;
 
 /// How long an answered request is remembered.
 pub const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
-/// Most requests remembered; the oldest are forgotten first. A retry of a
-/// forgotten one still does no harm: its items are unchanged by then.
+/// Most requests remembered; the oldest are forgotten first. Publishing the
+/// same again is harmless even then, as it changes nothing; a sighting would be
+/// recorded twice.
 pub const MAX_REMEMBERED: usize = 1 << 20;
 
 /// What names a request: first 16 bytes of SHA-256 over who asked and the id

@@ -33,8 +33,6 @@ pub enum Frame {
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
     bodies: Vec<Bytes>,
-    /// Copied bodies that follow `bodies`.
-    open: Vec<u8>,
     bodies_len: usize,
     kinds: Vec<EventKind>,
     all_new: bool,
@@ -51,24 +49,9 @@ impl Batch {
 
     /// Adds `count` NEW events whose bodies lie back to back in `bodies`.
     pub fn push_new(&mut self, count: usize, bodies: Bytes) {
-        self.close_copied();
         self.bodies_len += bodies.len();
         self.bodies.push(bodies);
         self.note_new(count);
-    }
-
-    /// Adds `count` NEW events, copying their bodies from memory that is not
-    /// shared.
-    pub fn copy_new(&mut self, count: usize, bodies: &[u8]) {
-        self.bodies_len += bodies.len();
-        self.open.extend_from_slice(bodies);
-        self.note_new(count);
-    }
-
-    fn close_copied(&mut self) {
-        if !self.open.is_empty() {
-            self.bodies.push(std::mem::take(&mut self.open).into());
-        }
     }
 
     fn note_new(&mut self, count: usize) {
@@ -142,7 +125,6 @@ impl Frame {
                 for bodies in &batch.bodies {
                     out.put_slice(bodies);
                 }
-                out.put_slice(&batch.open);
                 if !batch.all_new {
                     out.put_u8(BATCH_KINDS);
                     encode_varint(batch.kinds.len() as u64, out);
@@ -206,8 +188,8 @@ mod tests {
         batch.push_new(2, [body(1), body(2)].concat().into());
         batch.push(EventKind::Revoked, body(3));
         batch.push(EventKind::New, body(4));
-        batch.copy_new(1, &body(5));
-        batch.copy_new(1, &body(6));
+        batch.push_new(1, body(5));
+        batch.push_new(1, body(6));
         assert_eq!(batch.count(), 6);
         let v1::subscribe_response::Message::Batch(read) = decode(&Frame::Batch(batch)) else { panic!() };
         assert_eq!(read.events.iter().map(|e| e.event_id[0]).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
