@@ -26,7 +26,7 @@ use tonic::transport::server::TcpConnectInfo;
 use tower::{Service, ServiceExt as _};
 
 use super::connections::{Connections, Place};
-use super::handshake::{Failure, Shaken, shake_hands};
+use super::handshake::{Failure, Shaken, hello, shake_hands};
 use super::sever::{Cause, End};
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::{random, tasks};
@@ -36,17 +36,23 @@ use crate::pki::tls::{Snapshot, Standing};
 /// How much of everything one listener allows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Longest handshake, from the accepted socket to the client's proof.
+    /// Longest silence from the accepted socket to the client's whole hello.
+    pub hello_deadline: Duration,
+    /// Longest handshake, from the hello to the client's proof.
     pub handshake_deadline: Duration,
     /// Most handshakes at once.
     pub max_handshakes: usize,
     /// Longest wait for one of those.
     pub handshake_queue: Duration,
-    /// Most connections at once, those at the handshake included.
+    /// Most connections at once that have not finished the handshake.
+    pub max_pending: usize,
+    /// Most connections at once that have.
     pub max_connections: usize,
-    /// Most connections at once from one address, or /64 of IPv6.
+    /// Most connections of both kinds at once from one address, or /64 of
+    /// IPv6; four times that from one /48.
     pub max_connections_per_source: usize,
-    /// Most handshakes at once from one of those.
+    /// Most connections at once from one of those that have not finished the
+    /// handshake.
     pub max_handshakes_per_source: usize,
     /// Most calls at once on a connection.
     pub max_concurrent_streams: u32,
@@ -83,9 +89,11 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            hello_deadline: Duration::from_secs(3),
             handshake_deadline: Duration::from_secs(10),
             max_handshakes: 256,
             handshake_queue: Duration::from_secs(2),
+            max_pending: 1024,
             max_connections: 4096,
             max_connections_per_source: 1024,
             max_handshakes_per_source: 128,
@@ -243,14 +251,16 @@ where
     async fn take(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, mut place: Place) {
         let shaken = tokio::select! {
             () = self.drain.cancelled() => return,
-            shaken = self.shake_hands(stream) => shaken,
+            shaken = Box::pin(self.shake_hands(stream, &mut place)) => shaken,
         };
         let shaken = match shaken {
             Ok(shaken) => shaken,
             Err(failure) => return self.refuse(peer, &failure),
         };
         let end = End::default();
-        place.register(&shaken.identity, shaken.ends, &end);
+        if let Err(refused) = place.register(&shaken.identity, shaken.ends, &end, &self.limits) {
+            return self.refuse(peer, &Failure::refused(refused));
+        }
         // Registered first, checked second: a revocation that lands between
         // the handshake and here is found by one of the two.
         let standing =
@@ -277,11 +287,20 @@ where
         }
     }
 
-    async fn shake_hands(&self, stream: TcpStream) -> Result<Shaken, Failure> {
+    /// Only one who has said hello takes a permit: silence holds up nobody.
+    async fn shake_hands(&self, stream: TcpStream, place: &mut Place) -> Result<Shaken, Failure> {
+        let hello = tokio::select! {
+            () = place.displaced() => return Err(Failure::displaced()),
+            hello = timeout(self.limits.hello_deadline, hello(stream)) => hello,
+        };
+        let hello = hello.unwrap_or_else(|_| Err(Failure::silent()))?;
+        if !place.hear() {
+            return Err(Failure::displaced());
+        }
         let Ok(Ok(_permit)) = timeout(self.limits.handshake_queue, self.handshakes.acquire()).await else {
             return Err(Failure::saturated());
         };
-        match timeout(self.limits.handshake_deadline, shake_hands(stream, &self.snapshot)).await {
+        match timeout(self.limits.handshake_deadline, shake_hands(hello, &self.snapshot)).await {
             Ok(shaken) => shaken,
             Err(_) => Err(Failure::timeout()),
         }
