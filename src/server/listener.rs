@@ -19,6 +19,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::body::Body;
@@ -247,48 +248,25 @@ where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Send + 'static,
 {
-    /// One connection from its accepted socket to its close.
+    /// One connection from its accepted socket to its close. Each part has a
+    /// box of its own, so that a quiet connection keeps nothing of its
+    /// handshake.
     async fn take(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, mut place: Place) {
         let shaken = tokio::select! {
             () = self.drain.cancelled() => return,
             shaken = Box::pin(self.shake_hands(stream, &mut place)) => shaken,
         };
-        let shaken = match shaken {
-            Ok(shaken) => shaken,
+        let end = End::default();
+        let admitted = shaken.and_then(|shaken| self.establish(shaken, peer, &mut place, &end));
+        let established = match admitted {
+            Ok(established) => established,
             Err(failure) => return self.refuse(peer, &failure),
         };
-        let end = End::default();
-        if let Err(refused) = place.register(&shaken.identity, shaken.ends, &end, &self.limits) {
-            return self.refuse(peer, &Failure::refused(refused));
-        }
-        // Registered first, checked second: a revocation that lands between
-        // the handshake and here is found by one of the two.
-        let standing =
-            self.snapshot.load().standing(&shaken.identity.certificate_id(), shaken.ends, self.clock.now());
-        match standing {
-            Standing::Good => {}
-            Standing::Revoked => drop(self.connections.end(&end, Cause::Revoked)),
-            Standing::Expired => drop(self.connections.end(&end, Cause::Expired)),
-        }
-        tracing::debug!(
-            peer = %peer.ip(),
-            identity = %shaken.identity.spiffe_id,
-            serial = shaken.identity.serial,
-            key_exchange = shaken.key_exchange,
-            "connection established"
-        );
-        let (identity, serial) = (shaken.identity.spiffe_id.clone(), shaken.identity.serial.clone());
-        self.serve(shaken, peer, &end).await;
-        match end.cause() {
-            Some(cause) => {
-                tracing::info!(peer = %peer.ip(), %identity, serial, cause = cause.as_str(), "connection ended by the hub");
-            }
-            None => tracing::debug!(peer = %peer.ip(), %identity, "connection closed"),
-        }
+        Box::pin(self.serve(established, peer, &end)).await;
     }
 
     /// Only one who has said hello takes a permit: silence holds up nobody.
-    async fn shake_hands(&self, stream: TcpStream, place: &mut Place) -> Result<Shaken, Failure> {
+    async fn shake_hands(&self, stream: TcpStream, place: &mut Place) -> Result<Box<Shaken>, Failure> {
         let hello = tokio::select! {
             () = place.displaced() => return Err(Failure::displaced()),
             hello = timeout(self.limits.hello_deadline, hello(stream)) => hello,
@@ -301,7 +279,7 @@ where
             return Err(Failure::saturated());
         };
         match timeout(self.limits.handshake_deadline, shake_hands(hello, &self.snapshot)).await {
-            Ok(shaken) => shaken,
+            Ok(shaken) => shaken.map(Box::new),
             Err(_) => Err(Failure::timeout()),
         }
     }
@@ -317,16 +295,41 @@ where
         );
     }
 
-    async fn serve(&self, shaken: Shaken, peer: SocketAddr, end: &End) {
+    /// Registers the connection and makes it ready to be served.
+    fn establish(
+        &self,
+        shaken: Box<Shaken>,
+        peer: SocketAddr,
+        place: &mut Place,
+        end: &End,
+    ) -> Result<Established<S>, Failure> {
+        place.register(&shaken.identity, shaken.ends, end, &self.limits).map_err(Failure::refused)?;
+        // Registered first, checked second: a revocation that lands between
+        // the handshake and here is found by one of the two.
+        let standing =
+            self.snapshot.load().standing(&shaken.identity.certificate_id(), shaken.ends, self.clock.now());
+        match standing {
+            Standing::Good => {}
+            Standing::Revoked => drop(self.connections.end(end, Cause::Revoked)),
+            Standing::Expired => drop(self.connections.end(end, Cause::Expired)),
+        }
+        tracing::debug!(
+            peer = %peer.ip(),
+            identity = %shaken.identity.spiffe_id,
+            serial = shaken.identity.serial,
+            key_exchange = shaken.key_exchange,
+            "connection established"
+        );
+        let certificate = PeerCertificate {
+            identity: shaken.identity.spiffe_id,
+            serial: shaken.identity.serial,
+            not_after: shaken.identity.not_after,
+            severed: end.severed(),
+        };
         let called = Arc::new(AtomicBool::new(false));
         let calls = Calls {
             service: self.service.clone(),
-            certificate: PeerCertificate {
-                identity: shaken.identity.spiffe_id,
-                serial: shaken.identity.serial,
-                not_after: shaken.identity.not_after,
-                severed: end.severed(),
-            },
+            certificate: certificate.clone(),
             info: TcpConnectInfo {
                 local_addr: shaken.stream.get_ref().0.local_addr().ok(),
                 remote_addr: Some(peer),
@@ -334,10 +337,32 @@ where
             end: end.clone(),
             called: Arc::clone(&called),
         };
-        let mut connection = pin!(self.http().serve_connection(TokioIo::new(shaken.stream), calls));
+        let connection = Box::pin(self.http().serve_connection(TokioIo::new(shaken.stream), calls));
+        Ok(Established { connection, certificate, ends: shaken.ends, called })
+    }
 
+    async fn serve(&self, established: Established<S>, peer: SocketAddr, end: &End) {
+        let Established { connection, certificate, ends, called } = established;
+        self.drive(connection, ends, &called, peer, end).await;
+        let (identity, serial) = (certificate.identity, certificate.serial);
+        match end.cause() {
+            Some(cause) => {
+                tracing::info!(peer = %peer.ip(), %identity, serial, cause = cause.as_str(), "connection ended by the hub");
+            }
+            None => tracing::debug!(peer = %peer.ip(), %identity, "connection closed"),
+        }
+    }
+
+    async fn drive(
+        &self,
+        mut connection: Http<S>,
+        ends: Timestamp,
+        called: &AtomicBool,
+        peer: SocketAddr,
+        end: &End,
+    ) {
         let limits = &self.limits;
-        let mut expiry = pin!(expired(self.clock.as_ref(), shaken.ends));
+        let mut expiry = pin!(expired(self.clock.as_ref(), ends));
         let mut first_call = pin!(sleep(limits.first_call));
         let mut age = pin!(maybe(limits.max_age.map(jittered)));
         let (mut overtime, mut overtime_cause) = (pin!(maybe(None)), Cause::Aged);
@@ -410,6 +435,23 @@ where
             .keep_alive_timeout(limits.keepalive_timeout);
         http
     }
+}
+
+/// A connection over which calls come.
+type Http<S> = Pin<Box<http2::Connection<TokioIo<TlsStream<TcpStream>>, Calls<S>, Executor>>>;
+
+/// A connection that is ready to be served.
+struct Established<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
+{
+    connection: Http<S>,
+    certificate: PeerCertificate,
+    /// The last second of the right to be served.
+    ends: Timestamp,
+    /// Whether a call has come.
+    called: Arc<AtomicBool>,
 }
 
 /// Everything that is called on one connection.
