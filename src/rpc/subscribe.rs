@@ -229,9 +229,10 @@ impl Encoder for FrameCodec {
         Ok(())
     }
 
-    /// Frames are large already: what is ready at once goes out at once.
+    /// Frames are large already: what is ready at once goes out at once. A
+    /// quiet subscription keeps the buffer, so it starts small and grows.
     fn buffer_settings(&self) -> BufferSettings {
-        BufferSettings::new(16 * 1024, 256 * 1024)
+        BufferSettings::new(1024, 256 * 1024)
     }
 }
 
@@ -241,6 +242,11 @@ impl Decoder for FrameCodec {
 
     fn decode(&mut self, src: &mut DecodeBuf<'_>) -> Result<Option<Self::Item>, Status> {
         v1::SubscribeRequest::decode(src).map(Some).map_err(|error| Status::internal(error.to_string()))
+    }
+
+    /// What a subscriber says is short, and the buffer is kept.
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::new(1024, 32 * 1024)
     }
 }
 

@@ -1,13 +1,15 @@
 //! Decides which connections may exist: how many, from where, and for how long
 //! their certificates stay good.
 
-use std::collections::HashMap;
-use std::fmt;
-use std::net::IpAddr;
+use std::collections::{BTreeMap, HashMap};
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::{fmt, iter};
 
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 
 use super::handshake::Refused;
 use super::listener::Limits;
@@ -88,23 +90,96 @@ pub struct Connections {
 #[derive(Debug, Default)]
 struct State {
     next: u64,
-    total: usize,
-    sources: HashMap<IpAddr, Source>,
+    /// Connections that have not finished the handshake.
+    pending: usize,
+    /// Those of them that have said nothing yet, the oldest first.
+    silent: BTreeMap<u64, Silent>,
+    networks: HashMap<Network, Crowd>,
     live: HashMap<u64, Live>,
 }
 
 impl State {
-    fn leave_handshake(&mut self, source: IpAddr, shaking: &mut bool) {
-        if let Some(source) = self.sources.get_mut(&source).filter(|_| std::mem::take(shaking)) {
-            source.handshakes = source.handshakes.saturating_sub(1);
+    fn leave_handshake(&mut self, networks: Networks) {
+        self.pending = self.pending.saturating_sub(1);
+        for network in networks.each() {
+            if let Some(crowd) = self.networks.get_mut(&network) {
+                crowd.handshakes = crowd.handshakes.saturating_sub(1);
+            }
         }
+    }
+
+    fn leave(&mut self, networks: Networks) {
+        for network in networks.each() {
+            if let Some(crowd) = self.networks.get_mut(&network) {
+                crowd.connections = crowd.connections.saturating_sub(1);
+                if crowd.connections == 0 {
+                    self.networks.remove(&network);
+                }
+            }
+        }
+    }
+
+    /// Takes the place of the connection that has been silent for longest.
+    fn displace(&mut self) -> Option<Silent> {
+        let (_, oldest) = self.silent.pop_first()?;
+        self.leave_handshake(oldest.networks);
+        self.leave(oldest.networks);
+        Some(oldest)
     }
 }
 
+/// A connection that has said nothing yet.
+#[derive(Debug)]
+struct Silent {
+    networks: Networks,
+    /// Gone with it, which tells the connection that it lost its place.
+    _place: oneshot::Sender<Infallible>,
+}
+
+/// How many connections a network has.
 #[derive(Debug, Default)]
-struct Source {
+struct Crowd {
     connections: usize,
     handshakes: usize,
+}
+
+/// What is counted together: its first address and the length of its prefix.
+type Network = (IpAddr, u8);
+
+/// How many times as much the wide network may have as the narrow one.
+const WIDE_FACTOR: usize = 4;
+
+/// The networks that a source is counted in.
+#[derive(Debug, Clone, Copy)]
+struct Networks {
+    narrow: Network,
+    wide: Option<Network>,
+}
+
+impl Networks {
+    /// An address alone, or a /64 of IPv6, for one host owns at least that
+    /// much, and the /48 around it, for one site does.
+    fn of(from: IpAddr) -> Self {
+        match from.to_canonical() {
+            IpAddr::V6(v6) => {
+                let [a, b, c, d, ..] = v6.segments();
+                Self {
+                    narrow: (Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into(), 64),
+                    wide: Some((Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0).into(), 48)),
+                }
+            }
+            v4 => Self { narrow: (v4, 32), wide: None },
+        }
+    }
+
+    fn each(self) -> impl Iterator<Item = Network> {
+        iter::once(self.narrow).chain(self.wide)
+    }
+
+    /// Each network with how many times the limits of one source it may reach.
+    fn factors(self) -> impl Iterator<Item = (Network, usize)> {
+        self.each().zip([1, WIDE_FACTOR])
+    }
 }
 
 #[derive(Debug)]
@@ -130,7 +205,8 @@ impl Connections {
     /// Connections in all, those at the handshake included.
     #[must_use]
     pub fn total(&self) -> usize {
-        self.state.lock().total
+        let state = self.state.lock();
+        state.pending + state.live.len()
     }
 
     /// Ends every connection under `certificate`; returns how many.
@@ -170,62 +246,116 @@ impl Connections {
         first
     }
 
-    /// A place for a connection from `from`, if there is room.
+    /// A place for a connection from `from`, if there is room. Where only
+    /// connections before their handshake are in the way, the one that has
+    /// been silent for longest loses its place.
     ///
     /// # Errors
     /// Which limit is reached.
     pub(super) fn admit(self: &Arc<Self>, from: IpAddr, limits: &Limits) -> Result<Place, Refused> {
-        let source = source_of(from);
+        let networks = Networks::of(from);
         let mut state = self.state.lock();
-        if state.total >= limits.max_connections {
+        if state.live.len() >= limits.max_connections {
             return Err(Refused::ConnectionsSaturated);
         }
-        let known = state.sources.entry(source).or_default();
-        if known.connections >= limits.max_connections_per_source
-            || known.handshakes >= limits.max_handshakes_per_source
-        {
+        let crowded = networks.factors().any(|(network, factor)| {
+            state.networks.get(&network).is_some_and(|crowd| {
+                crowd.connections >= limits.max_connections_per_source.saturating_mul(factor)
+                    || crowd.handshakes >= limits.max_handshakes_per_source.saturating_mul(factor)
+            })
+        });
+        if crowded {
             return Err(Refused::SourceSaturated);
         }
-        known.connections += 1;
-        known.handshakes += 1;
-        state.total += 1;
+        let displaced = if state.pending >= limits.max_pending {
+            Some(state.displace().ok_or(Refused::HandshakesSaturated)?)
+        } else {
+            None
+        };
+        for network in networks.each() {
+            let crowd = state.networks.entry(network).or_default();
+            crowd.connections += 1;
+            crowd.handshakes += 1;
+        }
+        state.pending += 1;
         let number = state.next;
         state.next += 1;
+        let (sender, displacement) = oneshot::channel();
+        state.silent.insert(number, Silent { networks, _place: sender });
         drop(state);
-        Ok(Place { all: Arc::clone(self), source, number, shaking: true })
-    }
-}
-
-/// The network that a source is counted as: an address, or a /64 of IPv6, for
-/// one host owns at least that much.
-fn source_of(from: IpAddr) -> IpAddr {
-    match from.to_canonical() {
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            std::net::Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-        v4 => v4,
+        // Outside the lock, for it wakes a task.
+        drop(displaced);
+        Ok(Place { all: Arc::clone(self), networks, number, stage: Stage::Silent(displacement) })
     }
 }
 
 /// A connection's place in the table; leaves it when dropped.
 pub(super) struct Place {
     all: Arc<Connections>,
-    source: IpAddr,
+    networks: Networks,
     number: u64,
-    shaking: bool,
+    stage: Stage,
+}
+
+/// How far a connection has come.
+enum Stage {
+    /// It has said nothing and may lose its place.
+    Silent(oneshot::Receiver<Infallible>),
+    /// It has begun the handshake.
+    Shaking,
+    /// It is served.
+    Live,
+    /// Its place is another's.
+    Displaced,
 }
 
 impl Place {
+    /// Resolves once the place was given to another; never after the first
+    /// word.
+    pub(super) async fn displaced(&mut self) {
+        match &mut self.stage {
+            Stage::Silent(displacement) => drop(displacement.await),
+            Stage::Shaking | Stage::Live => std::future::pending().await,
+            Stage::Displaced => {}
+        }
+    }
+
+    /// The client has said hello: from now on the place is safe. Returns
+    /// whether it still was there.
+    pub(super) fn hear(&mut self) -> bool {
+        if matches!(self.stage, Stage::Silent(_)) {
+            let kept = self.all.state.lock().silent.remove(&self.number);
+            self.stage = if kept.is_some() { Stage::Shaking } else { Stage::Displaced };
+        }
+        !matches!(self.stage, Stage::Displaced)
+    }
+
     /// The handshake is over: registers the connection, so that from now on a
     /// revocation finds it.
-    pub(super) fn register(&mut self, identity: &Identity, not_after: Timestamp, end: &End) {
+    ///
+    /// # Errors
+    /// The hub is full, or the place was lost.
+    pub(super) fn register(
+        &mut self,
+        identity: &Identity,
+        not_after: Timestamp,
+        end: &End,
+        limits: &Limits,
+    ) -> Result<(), Refused> {
+        if !self.hear() {
+            return Err(Refused::Displaced);
+        }
         let live = Live { certificate: identity.certificate_id(), not_after, end: end.clone() };
         let mut state = self.all.state.lock();
+        if state.live.len() >= limits.max_connections {
+            return Err(Refused::ConnectionsSaturated);
+        }
         state.live.insert(self.number, live);
-        state.leave_handshake(self.source, &mut self.shaking);
+        state.leave_handshake(self.networks);
+        self.stage = Stage::Live;
         drop(state);
         self.all.counters.served.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 }
 
@@ -237,17 +367,17 @@ impl fmt::Debug for Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        // One that was displaced has left the table already.
+        if !self.hear() {
+            return;
+        }
         let removed = {
             let mut state = self.all.state.lock();
             let removed = state.live.remove(&self.number);
-            state.leave_handshake(self.source, &mut self.shaking);
-            state.total = state.total.saturating_sub(1);
-            if let Some(source) = state.sources.get_mut(&self.source) {
-                source.connections = source.connections.saturating_sub(1);
-                if source.connections == 0 {
-                    state.sources.remove(&self.source);
-                }
+            if removed.is_none() {
+                state.leave_handshake(self.networks);
             }
+            state.leave(self.networks);
             removed
         };
         drop(removed);
@@ -261,6 +391,7 @@ mod tests {
     fn limits() -> Limits {
         Limits {
             max_connections: 3,
+            max_pending: 3,
             max_connections_per_source: 2,
             max_handshakes_per_source: 2,
             ..Limits::default()
@@ -291,6 +422,40 @@ mod tests {
             drop(all.admit(IpAddr::from([192, 0, 2, last]), &limits()).unwrap());
         }
         assert_eq!(all.total(), 0);
-        assert!(all.state.lock().sources.is_empty());
+        assert!(all.state.lock().networks.is_empty());
+    }
+    #[test]
+    fn a_site_of_version_six_cannot_take_every_place_by_its_many_networks() {
+        let all = Arc::new(Connections::default());
+        let limits = Limits { max_pending: 100, ..limits() };
+        let host = |site: u16, network: u16| IpAddr::from([0x2001, 0xdb8, site, network, 0, 0, 0, 1]);
+        let _places: Vec<_> = (0..8).map(|network| all.admit(host(1, network), &limits).unwrap()).collect();
+        assert_eq!(all.admit(host(1, 8), &limits).unwrap_err(), Refused::SourceSaturated);
+        assert!(all.admit(host(2, 0), &limits).is_ok());
+    }
+
+    #[test]
+    fn a_newcomer_takes_the_place_of_the_one_that_was_silent_for_longest() {
+        let all = Arc::new(Connections::default());
+        let mut places: Vec<_> =
+            (0..3_u8).map(|last| all.admit(IpAddr::from([192, 0, 2, last]), &limits()).unwrap()).collect();
+        assert!(places[0].hear());
+        places.push(all.admit(IpAddr::from([192, 0, 2, 9]), &limits()).unwrap());
+        assert_eq!(all.total(), 3);
+        let kept: Vec<_> = places.iter_mut().map(Place::hear).collect();
+        assert_eq!(kept, [true, false, true, true]);
+        drop(places);
+        assert_eq!(all.total(), 0);
+        assert!(all.state.lock().networks.is_empty());
+    }
+
+    #[test]
+    fn those_who_have_said_hello_are_not_displaced() {
+        let all = Arc::new(Connections::default());
+        let mut places: Vec<_> =
+            (0..3_u8).map(|last| all.admit(IpAddr::from([192, 0, 2, last]), &limits()).unwrap()).collect();
+        assert!(places.iter_mut().all(Place::hear));
+        let late = all.admit(IpAddr::from([192, 0, 2, 9]), &limits());
+        assert_eq!(late.unwrap_err(), Refused::HandshakesSaturated);
     }
 }

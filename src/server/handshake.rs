@@ -9,8 +9,8 @@ use arc_swap::ArcSwap;
 use rustls::server::Acceptor;
 use rustls::{CertificateError, HandshakeKind, ProtocolVersion};
 use tokio::net::TcpStream;
-use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
 use crate::base::clock::Timestamp;
 use crate::pki::identity::{self, Identity};
@@ -51,6 +51,8 @@ pub enum Refused {
     Disconnected,
     /// The handshake took too long.
     Timeout,
+    /// The client said nothing while others came.
+    Displaced,
     /// Too many handshakes at once.
     HandshakesSaturated,
     /// Too many connections.
@@ -63,7 +65,7 @@ pub enum Refused {
 
 impl Refused {
     /// Every reason, in the order of the counters.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::NoCertificate,
         Self::Expired,
         Self::NotYetValid,
@@ -80,6 +82,7 @@ impl Refused {
         Self::PeerAlert,
         Self::Disconnected,
         Self::Timeout,
+        Self::Displaced,
         Self::HandshakesSaturated,
         Self::ConnectionsSaturated,
         Self::SourceSaturated,
@@ -106,6 +109,7 @@ impl Refused {
             Self::PeerAlert => "peer_alert",
             Self::Disconnected => "disconnected",
             Self::Timeout => "timeout",
+            Self::Displaced => "displaced",
             Self::HandshakesSaturated => "handshakes_saturated",
             Self::ConnectionsSaturated => "connections_saturated",
             Self::SourceSaturated => "source_saturated",
@@ -136,6 +140,21 @@ impl Failure {
     /// The handshake's deadline passed.
     pub(super) fn timeout() -> Self {
         Self::new(Refused::Timeout, "the handshake took too long")
+    }
+
+    /// No hello came in time.
+    pub(super) fn silent() -> Self {
+        Self::new(Refused::Timeout, "no hello came in time")
+    }
+
+    /// The place was given to a newcomer.
+    pub(super) fn displaced() -> Self {
+        Self::new(Refused::Displaced, "it said nothing while others came")
+    }
+
+    /// No more than this may be served.
+    pub(super) fn refused(refused: Refused) -> Self {
+        Self::new(refused, "after the handshake")
     }
 
     /// No handshake could be begun for the others under way.
@@ -213,11 +232,18 @@ pub(super) struct Shaken {
     pub(super) key_exchange: String,
 }
 
-/// Runs the handshake under the snapshot that is in force when the client has
-/// said hello, then the policy that the TLS library does not know.
-pub(super) async fn shake_hands(tcp: TcpStream, snapshot: &ArcSwap<Snapshot>) -> Result<Shaken, Failure> {
+/// Awaits the client's hello, which costs the hub no cryptography.
+pub(super) async fn hello(tcp: TcpStream) -> Result<StartHandshake<TcpStream>, Failure> {
     tcp.set_nodelay(true)?;
-    let hello = LazyConfigAcceptor::new(Acceptor::default(), tcp).await?;
+    Ok(LazyConfigAcceptor::new(Acceptor::default(), tcp).await?)
+}
+
+/// Runs the handshake under the snapshot that is in force now that the client
+/// has said hello, then the policy that the TLS library does not know.
+pub(super) async fn shake_hands(
+    hello: StartHandshake<TcpStream>,
+    snapshot: &ArcSwap<Snapshot>,
+) -> Result<Shaken, Failure> {
     let snapshot = snapshot.load_full();
     let stream = hello.into_stream(snapshot.server().clone()).await?;
     let (_, session) = stream.get_ref();

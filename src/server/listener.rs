@@ -19,6 +19,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::body::Body;
@@ -26,7 +27,7 @@ use tonic::transport::server::TcpConnectInfo;
 use tower::{Service, ServiceExt as _};
 
 use super::connections::{Connections, Place};
-use super::handshake::{Failure, Shaken, shake_hands};
+use super::handshake::{Failure, Shaken, hello, shake_hands};
 use super::sever::{Cause, End};
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::{random, tasks};
@@ -36,17 +37,23 @@ use crate::pki::tls::{Snapshot, Standing};
 /// How much of everything one listener allows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Longest handshake, from the accepted socket to the client's proof.
+    /// Longest silence from the accepted socket to the client's whole hello.
+    pub hello_deadline: Duration,
+    /// Longest handshake, from the hello to the client's proof.
     pub handshake_deadline: Duration,
     /// Most handshakes at once.
     pub max_handshakes: usize,
     /// Longest wait for one of those.
     pub handshake_queue: Duration,
-    /// Most connections at once, those at the handshake included.
+    /// Most connections at once that have not finished the handshake.
+    pub max_pending: usize,
+    /// Most connections at once that have.
     pub max_connections: usize,
-    /// Most connections at once from one address, or /64 of IPv6.
+    /// Most connections of both kinds at once from one address, or /64 of
+    /// IPv6; four times that from one /48.
     pub max_connections_per_source: usize,
-    /// Most handshakes at once from one of those.
+    /// Most connections at once from one of those that have not finished the
+    /// handshake.
     pub max_handshakes_per_source: usize,
     /// Most calls at once on a connection.
     pub max_concurrent_streams: u32,
@@ -83,9 +90,11 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            hello_deadline: Duration::from_secs(3),
             handshake_deadline: Duration::from_secs(10),
             max_handshakes: 256,
             handshake_queue: Duration::from_secs(2),
+            max_pending: 1024,
             max_connections: 4096,
             max_connections_per_source: 1024,
             max_handshakes_per_source: 128,
@@ -239,50 +248,38 @@ where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Send + 'static,
 {
-    /// One connection from its accepted socket to its close.
+    /// One connection from its accepted socket to its close. Each part has a
+    /// box of its own, so that a quiet connection keeps nothing of its
+    /// handshake.
     async fn take(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, mut place: Place) {
         let shaken = tokio::select! {
             () = self.drain.cancelled() => return,
-            shaken = self.shake_hands(stream) => shaken,
-        };
-        let shaken = match shaken {
-            Ok(shaken) => shaken,
-            Err(failure) => return self.refuse(peer, &failure),
+            shaken = Box::pin(self.shake_hands(stream, &mut place)) => shaken,
         };
         let end = End::default();
-        place.register(&shaken.identity, shaken.ends, &end);
-        // Registered first, checked second: a revocation that lands between
-        // the handshake and here is found by one of the two.
-        let standing =
-            self.snapshot.load().standing(&shaken.identity.certificate_id(), shaken.ends, self.clock.now());
-        match standing {
-            Standing::Good => {}
-            Standing::Revoked => drop(self.connections.end(&end, Cause::Revoked)),
-            Standing::Expired => drop(self.connections.end(&end, Cause::Expired)),
-        }
-        tracing::debug!(
-            peer = %peer.ip(),
-            identity = %shaken.identity.spiffe_id,
-            serial = shaken.identity.serial,
-            key_exchange = shaken.key_exchange,
-            "connection established"
-        );
-        let (identity, serial) = (shaken.identity.spiffe_id.clone(), shaken.identity.serial.clone());
-        self.serve(shaken, peer, &end).await;
-        match end.cause() {
-            Some(cause) => {
-                tracing::info!(peer = %peer.ip(), %identity, serial, cause = cause.as_str(), "connection ended by the hub");
-            }
-            None => tracing::debug!(peer = %peer.ip(), %identity, "connection closed"),
-        }
+        let admitted = shaken.and_then(|shaken| self.establish(shaken, peer, &mut place, &end));
+        let established = match admitted {
+            Ok(established) => established,
+            Err(failure) => return self.refuse(peer, &failure),
+        };
+        Box::pin(self.serve(established, peer, &end)).await;
     }
 
-    async fn shake_hands(&self, stream: TcpStream) -> Result<Shaken, Failure> {
+    /// Only one who has said hello takes a permit: silence holds up nobody.
+    async fn shake_hands(&self, stream: TcpStream, place: &mut Place) -> Result<Box<Shaken>, Failure> {
+        let hello = tokio::select! {
+            () = place.displaced() => return Err(Failure::displaced()),
+            hello = timeout(self.limits.hello_deadline, hello(stream)) => hello,
+        };
+        let hello = hello.unwrap_or_else(|_| Err(Failure::silent()))?;
+        if !place.hear() {
+            return Err(Failure::displaced());
+        }
         let Ok(Ok(_permit)) = timeout(self.limits.handshake_queue, self.handshakes.acquire()).await else {
             return Err(Failure::saturated());
         };
-        match timeout(self.limits.handshake_deadline, shake_hands(stream, &self.snapshot)).await {
-            Ok(shaken) => shaken,
+        match timeout(self.limits.handshake_deadline, shake_hands(hello, &self.snapshot)).await {
+            Ok(shaken) => shaken.map(Box::new),
             Err(_) => Err(Failure::timeout()),
         }
     }
@@ -298,16 +295,41 @@ where
         );
     }
 
-    async fn serve(&self, shaken: Shaken, peer: SocketAddr, end: &End) {
+    /// Registers the connection and makes it ready to be served.
+    fn establish(
+        &self,
+        shaken: Box<Shaken>,
+        peer: SocketAddr,
+        place: &mut Place,
+        end: &End,
+    ) -> Result<Established<S>, Failure> {
+        place.register(&shaken.identity, shaken.ends, end, &self.limits).map_err(Failure::refused)?;
+        // Registered first, checked second: a revocation that lands between
+        // the handshake and here is found by one of the two.
+        let standing =
+            self.snapshot.load().standing(&shaken.identity.certificate_id(), shaken.ends, self.clock.now());
+        match standing {
+            Standing::Good => {}
+            Standing::Revoked => drop(self.connections.end(end, Cause::Revoked)),
+            Standing::Expired => drop(self.connections.end(end, Cause::Expired)),
+        }
+        tracing::debug!(
+            peer = %peer.ip(),
+            identity = %shaken.identity.spiffe_id,
+            serial = shaken.identity.serial,
+            key_exchange = shaken.key_exchange,
+            "connection established"
+        );
+        let certificate = PeerCertificate {
+            identity: shaken.identity.spiffe_id,
+            serial: shaken.identity.serial,
+            not_after: shaken.identity.not_after,
+            severed: end.severed(),
+        };
         let called = Arc::new(AtomicBool::new(false));
         let calls = Calls {
             service: self.service.clone(),
-            certificate: PeerCertificate {
-                identity: shaken.identity.spiffe_id,
-                serial: shaken.identity.serial,
-                not_after: shaken.identity.not_after,
-                severed: end.severed(),
-            },
+            certificate: certificate.clone(),
             info: TcpConnectInfo {
                 local_addr: shaken.stream.get_ref().0.local_addr().ok(),
                 remote_addr: Some(peer),
@@ -315,10 +337,32 @@ where
             end: end.clone(),
             called: Arc::clone(&called),
         };
-        let mut connection = pin!(self.http().serve_connection(TokioIo::new(shaken.stream), calls));
+        let connection = Box::pin(self.http().serve_connection(TokioIo::new(shaken.stream), calls));
+        Ok(Established { connection, certificate, ends: shaken.ends, called })
+    }
 
+    async fn serve(&self, established: Established<S>, peer: SocketAddr, end: &End) {
+        let Established { connection, certificate, ends, called } = established;
+        self.drive(connection, ends, &called, peer, end).await;
+        let (identity, serial) = (certificate.identity, certificate.serial);
+        match end.cause() {
+            Some(cause) => {
+                tracing::info!(peer = %peer.ip(), %identity, serial, cause = cause.as_str(), "connection ended by the hub");
+            }
+            None => tracing::debug!(peer = %peer.ip(), %identity, "connection closed"),
+        }
+    }
+
+    async fn drive(
+        &self,
+        mut connection: Http<S>,
+        ends: Timestamp,
+        called: &AtomicBool,
+        peer: SocketAddr,
+        end: &End,
+    ) {
         let limits = &self.limits;
-        let mut expiry = pin!(expired(self.clock.as_ref(), shaken.ends));
+        let mut expiry = pin!(expired(self.clock.as_ref(), ends));
         let mut first_call = pin!(sleep(limits.first_call));
         let mut age = pin!(maybe(limits.max_age.map(jittered)));
         let (mut overtime, mut overtime_cause) = (pin!(maybe(None)), Cause::Aged);
@@ -391,6 +435,23 @@ where
             .keep_alive_timeout(limits.keepalive_timeout);
         http
     }
+}
+
+/// A connection over which calls come.
+type Http<S> = Pin<Box<http2::Connection<TokioIo<TlsStream<TcpStream>>, Calls<S>, Executor>>>;
+
+/// A connection that is ready to be served.
+struct Established<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
+{
+    connection: Http<S>,
+    certificate: PeerCertificate,
+    /// The last second of the right to be served.
+    ends: Timestamp,
+    /// Whether a call has come.
+    called: Arc<AtomicBool>,
 }
 
 /// Everything that is called on one connection.

@@ -233,9 +233,11 @@ async fn in_time<T>(name: &'static str, patience: Duration, mut task: JoinHandle
 
 fn limits(limits: &Limits) -> listener::Limits {
     listener::Limits {
+        hello_deadline: limits.hello_timeout.0,
         handshake_deadline: limits.handshake_timeout.0,
         max_handshakes: limits.handshakes,
         max_handshakes_per_source: limits.handshakes_per_source,
+        max_pending: limits.pending_connections,
         max_connections: limits.connections,
         max_connections_per_source: limits.connections_per_source,
         max_concurrent_streams: limits.streams_per_connection,

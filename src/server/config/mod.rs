@@ -85,11 +85,15 @@ pub enum LogFormat {
 pub struct Limits {
     /// TLS handshakes under way at once.
     pub handshakes: usize,
-    /// TLS handshakes under way at once from one address.
+    /// Connections at once that have not finished the handshake.
+    pub pending_connections: usize,
+    /// The same from one address (one /64 of IPv6).
     pub handshakes_per_source: usize,
-    /// Time for a whole handshake.
+    /// Time from the connection to the client's hello.
+    pub hello_timeout: Span,
+    /// Time from the hello to the end of the handshake.
     pub handshake_timeout: Span,
-    /// Connections at once.
+    /// Connections at once that have finished the handshake.
     pub connections: usize,
     /// Connections at once from one address (one /64 of IPv6).
     pub connections_per_source: usize,
@@ -115,7 +119,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             handshakes: 256,
+            pending_connections: 1024,
             handshakes_per_source: 128,
+            hello_timeout: seconds(3),
             handshake_timeout: seconds(10),
             connections: 4096,
             connections_per_source: 1024,
@@ -360,10 +366,22 @@ fn read_limits(mut section: Section, problems: &mut Vec<Invalid>) -> Limits {
     let usual = Limits::default();
     let limits = Limits {
         handshakes: section.bounded("handshakes", usual.handshakes, (1, 65_536), problems),
+        pending_connections: section.bounded(
+            "pending_connections",
+            usual.pending_connections,
+            (1, 65_536),
+            problems,
+        ),
         handshakes_per_source: section.bounded(
             "handshakes_per_source",
             usual.handshakes_per_source,
             (1, 65_536),
+            problems,
+        ),
+        hello_timeout: section.bounded(
+            "hello_timeout",
+            usual.hello_timeout,
+            (seconds(1), seconds(60)),
             problems,
         ),
         handshake_timeout: section.bounded(

@@ -133,8 +133,7 @@ fn with_protocols(hub: &Hub, protocols: &[&[u8]]) -> Arc<ClientConfig> {
 
 #[tokio::test]
 async fn a_hello_that_drips_is_cut_at_the_deadline() {
-    let hub =
-        Hub::limited(Limits { handshake_deadline: Duration::from_millis(200), ..Limits::default() }).await;
+    let hub = Hub::limited(Limits { hello_deadline: Duration::from_millis(200), ..Limits::default() }).await;
     let mut tcp = TcpStream::connect(hub.address).await.unwrap();
     tcp.set_nodelay(true).unwrap();
     let hello = client_hello_of_tls_1_2();
@@ -157,8 +156,7 @@ async fn a_hello_that_drips_is_cut_at_the_deadline() {
 
 #[tokio::test]
 async fn a_silent_connection_is_cut_at_the_deadline() {
-    let hub =
-        Hub::limited(Limits { handshake_deadline: Duration::from_millis(100), ..Limits::default() }).await;
+    let hub = Hub::limited(Limits { hello_deadline: Duration::from_millis(100), ..Limits::default() }).await;
     let mut tcp = TcpStream::connect(hub.address).await.unwrap();
     rest(&mut tcp).await;
     hub.eventually_refused(Refused::Timeout, 1).await;

@@ -8,8 +8,8 @@ use luytre::server::handshake::Refused;
 use luytre::server::listener::{Drained, Limits};
 use luytre::server::sever::Cause;
 use rustls::pki_types::PrivateKeyDer;
-use tokio::io::AsyncReadExt as _;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpSocket, TcpStream};
 use tonic::Code;
 
 use super::abuse::bare_http2;
@@ -39,8 +39,7 @@ async fn a_handshake_waits_its_turn_behind_the_others() {
         ..Limits::default()
     };
     let hub = Hub::limited(limits).await;
-    let _idle = TcpStream::connect(hub.address).await.unwrap();
-    eventually("the idle one is in", || hub.connections.total() == 1).await;
+    let _stalled = stalled(&hub).await;
     hub.assert_serves(&hub.good_client()).await;
     hub.eventually_refused(Refused::Timeout, 1).await;
 }
@@ -50,10 +49,75 @@ async fn a_handshake_that_would_wait_too_long_is_refused() {
     let limits =
         Limits { max_handshakes: 1, handshake_queue: Duration::from_millis(50), ..Limits::default() };
     let hub = Hub::limited(limits).await;
-    let _idle = TcpStream::connect(hub.address).await.unwrap();
-    eventually("the idle one is in", || hub.connections.total() == 1).await;
+    let _stalled = stalled(&hub).await;
     assert!(hub.tls(&hub.good_client()).await.is_err());
     hub.eventually_refused(Refused::HandshakesSaturated, 1).await;
+}
+
+/// A client that says hello and leaves the hub waiting for the rest.
+async fn stalled(hub: &Hub) -> TcpStream {
+    let config = hub.pki.client_config(&hub.good_client());
+    let name = rustls::pki_types::ServerName::try_from(super::support::NAME).unwrap();
+    let mut hello = Vec::new();
+    rustls::ClientConnection::new(config, name).unwrap().write_tls(&mut hello).unwrap();
+    let mut tcp = TcpStream::connect(hub.address).await.unwrap();
+    tcp.write_all(&hello).await.unwrap();
+    // The hub's part of the handshake shows that it has begun.
+    within(tcp.read_exact(&mut [0; 5])).await.unwrap();
+    tcp
+}
+
+/// A connection that says nothing, from an address of the loopback network.
+async fn silent(hub: &Hub, from: [u8; 4]) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((from, 0).into()).unwrap();
+    socket.connect(hub.address).await.unwrap()
+}
+
+#[tokio::test]
+async fn silent_sockets_take_no_handshake_from_those_who_speak() {
+    let limits = Limits { max_handshakes: 1, handshake_queue: Duration::ZERO, ..Limits::default() };
+    let hub = Hub::limited(limits).await;
+    let mut flood = Vec::new();
+    for number in 0..20 {
+        flood.push(silent(&hub, [127, 0, 1, number]).await);
+    }
+    eventually("the silent ones are in", || hub.connections.total() == 20).await;
+    hub.assert_serves(&hub.good_client()).await;
+}
+
+#[tokio::test]
+async fn silent_sockets_take_no_place_from_those_who_are_served() {
+    let limits = Limits { max_connections: 2, ..Limits::default() };
+    let hub = Hub::limited(limits).await;
+    let mut member = hub.client(&hub.good_client());
+    check(&mut member).await.unwrap();
+    let mut flood = Vec::new();
+    for number in 0..20 {
+        flood.push(silent(&hub, [127, 0, 1, number]).await);
+    }
+    eventually("the silent ones are in", || hub.connections.total() == 21).await;
+    hub.assert_serves(&hub.good_client()).await;
+    check(&mut member).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_good_client_gets_in_through_a_flood_of_silent_sockets() {
+    let limits = Limits { max_pending: 8, max_handshakes_per_source: 4, ..Limits::default() };
+    let hub = Hub::limited(limits).await;
+    let mut member = hub.client(&hub.good_client());
+    check(&mut member).await.unwrap();
+    let mut flood = Vec::new();
+    for number in 0..40 {
+        flood.push(silent(&hub, [127, 0, 1, number]).await);
+    }
+    hub.eventually_refused(Refused::Displaced, 32).await;
+    assert_eq!(hub.connections.total(), 9);
+    hub.assert_serves(&hub.good_client()).await;
+    check(&mut member).await.unwrap();
+    // The oldest went first, and was closed.
+    let read = within(flood[0].read(&mut [0; 1])).await;
+    assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
 }
 
 #[tokio::test]
@@ -203,7 +267,7 @@ async fn running_out_of_descriptors_pauses_the_listener_and_it_recovers() {
 async fn child_with_few_descriptors() {
     let Ok(dir) = std::env::var(CHILD) else { return };
     let dir = Path::new(&dir);
-    let limits = Limits { handshake_deadline: Duration::from_secs(60), ..Limits::default() };
+    let limits = Limits { hello_deadline: Duration::from_secs(60), ..Limits::default() };
     let hub = Hub::limited(limits).await;
     let client = hub.good_client();
     std::fs::write(dir.join("root"), hub.pki.server_root.certificate()).unwrap();
