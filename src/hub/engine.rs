@@ -29,7 +29,7 @@ use super::proposal::{Decision, Proposal};
 use super::shared::{Counters, Latch, Shared};
 use super::subscribe::LiveStreams;
 use super::tail::Tail;
-use super::writer::{Work, Writer};
+use super::writer::{Work, Writer, read_only};
 use super::{genesis, store_error};
 
 /// How the engine is opened.
@@ -246,8 +246,20 @@ impl Hub {
         }
         let (reply, answer) = oneshot::channel();
         let work = Work::Propose(Box::new(proposal(reply)));
-        self.work.send(work).await.map_err(|_| draining())?;
-        answer.await.map_err(|_| draining())?
+        if self.work.send(work).await.is_err() {
+            return Err(self.unanswered().await);
+        }
+        match answer.await {
+            Ok(answer) => answer,
+            Err(_) => Err(self.unanswered().await),
+        }
+    }
+
+    /// Why the writer answers no more: it was told to stop, or it died.
+    async fn unanswered(&self) -> Error {
+        // What made it end is known once it takes nothing any more.
+        self.work.closed().await;
+        self.shared.latch.reason().map_or_else(draining, |reason| read_only(&reason))
     }
 
     /// Commits a probe record, to prove that the disk still takes writes.
@@ -256,8 +268,13 @@ impl Hub {
     /// `STORE_READ_ONLY`, `DRAINING`.
     pub async fn probe(&self) -> Result<(), Error> {
         let (reply, answer) = oneshot::channel();
-        self.work.send(Work::Probe(reply)).await.map_err(|_| draining())?;
-        answer.await.map_err(|_| draining())?
+        if self.work.send(Work::Probe(reply)).await.is_err() {
+            return Err(self.unanswered().await);
+        }
+        match answer.await {
+            Ok(answer) => answer,
+            Err(_) => Err(self.unanswered().await),
+        }
     }
 
     /// Why the store is read-only; `None`: it is not.
