@@ -17,7 +17,7 @@ use crate::model::org::{OrgNo, OrgSlug, Organisation, Standing};
 use crate::model::position::{Position, Seq};
 use crate::model::roster::Roster;
 use crate::store::keys::{Family, KeyKind};
-use crate::store::{Store, Tuning, db, keys, record, requests};
+use crate::store::{Store, Tuning, checkpoint, db, keys, record, requests};
 use crate::wire::seal::Sealer;
 use crate::wire::token::Tokens;
 
@@ -131,8 +131,9 @@ impl Hub {
     /// needed to go on, then starts the writer on a thread of its own.
     ///
     /// # Errors
-    /// If the directory holds no hub, is in use, or is damaged.
+    /// If the directory holds no hub or a backup, is in use, or is damaged.
     pub fn open(options: Options) -> Result<Arc<Self>, db::Error> {
+        checkpoint::refuse_marked(&options.data_dir)?;
         let tuning = Tuning { block_cache_bytes: options.block_cache_bytes, ..Tuning::default() };
         let store = Store::open(&options.data_dir, &tuning)?;
         let failed =
