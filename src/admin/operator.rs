@@ -5,7 +5,7 @@ use std::fmt;
 use std::fs;
 use std::future::Future;
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -76,6 +76,18 @@ pub enum Error {
         /// What the system answered.
         source: io::Error,
     },
+    /// Something stands there that no hub made.
+    #[error("{} is not a socket, and is left alone; move it away, or name another admin_socket", path.display())]
+    NotASocket {
+        /// What stands there.
+        path: PathBuf,
+    },
+    /// Another process listens there.
+    #[error("another process listens on {}; stop it, or name another admin_socket", path.display())]
+    InUse {
+        /// The socket.
+        path: PathBuf,
+    },
     /// The hub went away, or what answered is no hub.
     #[error("the hub did not answer; see its log")]
     Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -85,6 +97,8 @@ pub enum Error {
 pub struct OperatorSocket {
     listener: UnixListener,
     path: PathBuf,
+    /// Device and inode of the socket.
+    own: (u64, u64),
 }
 
 impl fmt::Debug for OperatorSocket {
@@ -95,25 +109,23 @@ impl fmt::Debug for OperatorSocket {
 
 impl OperatorSocket {
     /// Binds `path`, mode 0600. Call it only while holding the lock of the
-    /// hub's directory: a socket that a killed hub left there is removed.
+    /// hub's directory: a socket that a killed hub left there is removed, and
+    /// nothing else is.
     ///
     /// # Errors
-    /// [`Error::Socket`].
-    pub fn bind(path: &Path) -> Result<Self, Error> {
-        let bound = || -> io::Result<UnixListener> {
-            match fs::remove_file(path) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
+    /// [`Error::NotASocket`], [`Error::InUse`], [`Error::Socket`].
+    pub async fn bind(path: &Path) -> Result<Self, Error> {
+        make_way(path).await?;
+        let bound = || -> io::Result<(UnixListener, (u64, u64))> {
             let socket = UnixSocket::new_stream()?;
             socket.bind(path)?;
             // Nobody can connect before `listen`, so never with another mode.
             fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-            socket.listen(BACKLOG)
+            let own = identity(&fs::symlink_metadata(path)?);
+            Ok((socket.listen(BACKLOG)?, own))
         };
         match bound() {
-            Ok(listener) => Ok(Self { listener, path: path.to_owned() }),
+            Ok((listener, own)) => Ok(Self { listener, path: path.to_owned(), own }),
             Err(source) => Err(Error::Socket { path: path.to_owned(), source }),
         }
     }
@@ -132,9 +144,35 @@ impl OperatorSocket {
             .layer(DefaultBodyLimit::max(MAX_BYTES))
             .with_state(hub);
         let served = axum::serve(self.listener, router).with_graceful_shutdown(stop).await;
-        let _ = fs::remove_file(&self.path);
+        // Only what was bound here: another may stand in its place by now.
+        if fs::symlink_metadata(&self.path)
+            .is_ok_and(|found| found.file_type().is_socket() && identity(&found) == self.own)
+        {
+            let _ = fs::remove_file(&self.path);
+        }
         served
     }
+}
+
+fn identity(metadata: &fs::Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+/// Removes a socket on which nobody listens any more.
+async fn make_way(path: &Path) -> Result<(), Error> {
+    let failed = |source| Error::Socket { path: path.to_owned(), source };
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() => {}
+        Ok(_) => return Err(Error::NotASocket { path: path.to_owned() }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    }
+    match UnixStream::connect(path).await {
+        Ok(_) => return Err(Error::InUse { path: path.to_owned() }),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+        Err(error) => return Err(failed(error)),
+    }
+    fs::remove_file(path).map_err(failed)
 }
 
 async fn backup(State(hub): State<Arc<Hub>>, body: Bytes) -> Response {

@@ -2,15 +2,16 @@
 //! mended where only the very end of its log is damaged.
 
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, fcntl_lock};
 
 use crate::base::clock::{Clock, Timestamp};
-use crate::base::files;
+use crate::base::files::{self, Staging};
 use crate::model::position::Position;
 use crate::store::repair::{self, Damage};
-use crate::store::{Store, Tuning, db};
+use crate::store::{Store, Tuning, checkpoint, db};
 
 use super::engine::{Hub, last_seq, last_version};
 use super::error::Error;
@@ -59,13 +60,14 @@ impl Hub {
 }
 
 fn backup(store: &Store, to: &Path) -> Result<BackupReport, db::Error> {
-    store.checkpoint(to)?;
-    let last = store_last(to)?;
-    Ok(BackupReport {
-        path: to.to_owned(),
-        last_entry: last.seq().counter(),
-        epoch: last.seq().epoch(),
-        bytes: size(to)?,
+    store.checkpoint(to, |copy| {
+        let last = store_last(copy)?;
+        Ok(BackupReport {
+            path: to.to_owned(),
+            last_entry: last.seq().counter(),
+            epoch: last.seq().epoch(),
+            bytes: size(copy)?,
+        })
     })
 }
 
@@ -92,7 +94,8 @@ fn size(path: &Path) -> Result<u64, db::Error> {
 }
 
 /// Makes a hub in `to`, a new or empty directory, from the backup in `from`,
-/// and begins a new history epoch in it.
+/// and begins a new history epoch in it. A restore that stops half way leaves
+/// nothing in `to`, and beside it nothing that could be served.
 ///
 /// # Errors
 /// If `to` is not empty, or the backup is damaged.
@@ -100,29 +103,32 @@ pub fn restore(from: &Path, to: &Path, clock: &dyn Clock) -> Result<RestoreRepor
     // A backup that cannot be opened must not leave half a hub behind.
     let last = store_last(from)?;
     let failed = |source| db::Error::File { path: to.to_owned(), source };
-    files::create_private_dir(to).map_err(failed)?;
-    if fs::read_dir(to).map_err(failed)?.next().is_some() {
-        return Err(db::Error::NotEmpty(to.to_owned()));
+    match fs::read_dir(to).map(|mut entries| entries.next().is_some()) {
+        Ok(true) => return Err(db::Error::NotEmpty(to.to_owned())),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
     }
+    let staging = Staging::beside(to).map_err(failed)?;
+    let copy = staging.place();
+    files::create_private_dir(copy).map_err(failed)?;
+    // First of all: until its epoch begins, the copy is as little a hub as
+    // what it is copied from.
+    checkpoint::mark(copy)?;
     for entry in fs::read_dir(from).map_err(failed)? {
         let entry = entry.map_err(failed)?;
-        if entry.file_type().map_err(failed)?.is_file() {
-            let copy = to.join(entry.file_name());
-            fs::copy(entry.path(), &copy).map_err(failed)?;
-            // The engine takes every file but its log's tail for durable.
-            File::open(&copy).and_then(|file| file.sync_all()).map_err(failed)?;
+        let to = copy.join(entry.file_name());
+        if entry.file_type().map_err(failed)?.is_file() && !to.try_exists().map_err(failed)? {
+            fs::copy(entry.path(), &to).map_err(failed)?;
         }
     }
-    let parent =
-        to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    for directory in [to, parent] {
-        File::open(directory).and_then(|file| file.sync_all()).map_err(failed)?;
-    }
-    let store = Store::open(to, &Tuning::default())?;
+    let store = Store::open(copy, &Tuning::default())?;
     let told = |error: Error| db::Error::Corrupt { what: "backup", at: error.to_string() };
     // Versions go on rising even where this machine's clock is behind.
     let begins = clock.now().max(Timestamp::from_micros_clamped(last_version(&store, last)?));
     let epoch = genesis::begin_epoch(&store, last_seq(&store).map_err(told)?, begins).map_err(told)?;
+    drop(store);
+    checkpoint::unmark(copy)?;
+    staging.publish().map_err(failed)?;
     Ok(RestoreReport { path: to.to_owned(), last_entry: last.seq().counter(), epoch: epoch.epoch() })
 }
 

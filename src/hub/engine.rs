@@ -17,7 +17,7 @@ use crate::model::org::{OrgSlug, Organisation, Standing};
 use crate::model::position::{Position, Seq};
 use crate::model::roster::Roster;
 use crate::store::keys::{Family, KeyKind};
-use crate::store::{Store, Tuning, db, keys, record, requests};
+use crate::store::{Store, Tuning, checkpoint, db, keys, record, requests};
 use crate::wire::seal::Sealer;
 use crate::wire::token::Tokens;
 
@@ -29,7 +29,7 @@ use super::proposal::{Decision, Proposal};
 use super::shared::{Counters, Latch, MAX_READS, Shared};
 use super::subscribe::LiveStreams;
 use super::tail::Tail;
-use super::writer::{Work, Writer};
+use super::writer::{Work, Writer, read_only};
 use super::{genesis, store_error};
 
 /// How the engine is opened.
@@ -130,8 +130,9 @@ impl Hub {
     /// needed to go on, then starts the writer on a thread of its own.
     ///
     /// # Errors
-    /// If the directory holds no hub, is in use, or is damaged.
+    /// If the directory holds no hub or a backup, is in use, or is damaged.
     pub fn open(options: Options) -> Result<Arc<Self>, db::Error> {
+        checkpoint::refuse_marked(&options.data_dir)?;
         let tuning = Tuning { block_cache_bytes: options.block_cache_bytes, ..Tuning::default() };
         let store = Store::open(&options.data_dir, &tuning)?;
         let failed =
@@ -220,8 +221,20 @@ impl Hub {
         }
         let (reply, answer) = oneshot::channel();
         let work = Work::Propose(Box::new(proposal(reply)));
-        self.work.send(work).await.map_err(|_| draining())?;
-        answer.await.map_err(|_| draining())?
+        if self.work.send(work).await.is_err() {
+            return Err(self.unanswered().await);
+        }
+        match answer.await {
+            Ok(answer) => answer,
+            Err(_) => Err(self.unanswered().await),
+        }
+    }
+
+    /// Why the writer answers no more: it was told to stop, or it died.
+    async fn unanswered(&self) -> Error {
+        // What made it end is known once it takes nothing any more.
+        self.work.closed().await;
+        self.shared.latch.reason().map_or_else(draining, |reason| read_only(&reason))
     }
 
     /// Commits a probe record, to prove that the disk still takes writes.
@@ -230,8 +243,13 @@ impl Hub {
     /// `STORE_READ_ONLY`, `DRAINING`.
     pub async fn probe(&self) -> Result<(), Error> {
         let (reply, answer) = oneshot::channel();
-        self.work.send(Work::Probe(reply)).await.map_err(|_| draining())?;
-        answer.await.map_err(|_| draining())?
+        if self.work.send(Work::Probe(reply)).await.is_err() {
+            return Err(self.unanswered().await);
+        }
+        match answer.await {
+            Ok(answer) => answer,
+            Err(_) => Err(self.unanswered().await),
+        }
     }
 
     /// Why the store is read-only; `None`: it is not.

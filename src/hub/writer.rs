@@ -64,6 +64,27 @@ impl std::fmt::Debug for Writer {
     }
 }
 
+/// Latches the store if the writer ends in any way but by being told to: its
+/// callers would else be told for ever that the hub is going down.
+struct DeadMan {
+    shared: Arc<Shared>,
+    told: bool,
+}
+
+impl DeadMan {
+    fn stand_down(mut self) {
+        self.told = true;
+    }
+}
+
+impl Drop for DeadMan {
+    fn drop(&mut self) {
+        if !self.told {
+            self.shared.latch.set(&"the writer ended unexpectedly");
+        }
+    }
+}
+
 /// A request of a group: answered with its decisions once all is durable.
 struct Answer {
     reply: oneshot::Sender<Result<Vec<Decision>, Error>>,
@@ -94,7 +115,9 @@ impl Writer {
     /// Works until told to stop, or until nobody can ask any more. Whoever
     /// said stop hears of it once the writer holds the store no longer.
     pub async fn run(mut self) {
+        let watch = DeadMan { shared: Arc::clone(&self.shared), told: false };
         let stop = self.work().await;
+        watch.stand_down();
         // Whoever is told may end the process at once, and the engine under
         // the store aborts if it is still being closed by then.
         drop(self);
@@ -391,7 +414,8 @@ impl Writer {
     }
 }
 
-fn read_only(reason: &str) -> Error {
+/// The answer to whoever would write.
+pub(super) fn read_only(reason: &str) -> Error {
     Error::new(
         Reason::StoreReadOnly,
         "the hub has stopped writing after a failure of its store; nothing acknowledged is lost; its operator must act",

@@ -113,7 +113,7 @@ pub async fn serve(
     reload: watch::Receiver<u64>,
 ) -> Result<(), Error> {
     let Assembly { config, hub, face, snapshot, rpc, machine } = assembly;
-    let operator = match OperatorSocket::bind(&config.admin_socket) {
+    let operator = match OperatorSocket::bind(&config.admin_socket).await {
         Ok(operator) => operator,
         Err(error) => {
             hub.close().await;

@@ -56,8 +56,16 @@ pub enum Error {
     /// There is no hub in the directory.
     #[error("{0} holds no hub; make one with `luytred init`")]
     Absent(PathBuf),
+    /// Others can enter the directory.
+    #[error("{0} holds the hub's keys and is open to other users; run: chmod 700 {0}")]
+    OpenToOthers(PathBuf),
+    /// The directory is a copy, not a hub.
+    #[error(
+        "{0} is a backup, and a hub on it would give out positions twice; make a hub of it with `luytred restore --from {0} --to DIR`"
+    )]
+    Backup(PathBuf),
     /// There is something in the directory already.
-    #[error("{0} is not empty; `luytred init` wants a new or empty directory")]
+    #[error("{0} is not empty; name a new or empty directory")]
     NotEmpty(PathBuf),
     /// The log's last bytes are not what a cut-off write leaves.
     #[error(
@@ -134,12 +142,16 @@ impl Store {
     /// Opens the store in `path` and locks the directory.
     ///
     /// # Errors
-    /// [`Error::Absent`], [`Error::Locked`], [`Error::DamagedTail`],
-    /// [`Error::Format`], or whatever the engine answers.
+    /// [`Error::Absent`], [`Error::OpenToOthers`], [`Error::Locked`],
+    /// [`Error::DamagedTail`], [`Error::Format`], or whatever the engine
+    /// answers.
     pub fn open(path: &Path, tuning: &Tuning) -> Result<Self, Error> {
         let current = path.join("CURRENT");
         if !current.try_exists().map_err(|source| Error::File { path: current.clone(), source })? {
             return Err(Error::Absent(path.to_owned()));
+        }
+        if files::is_open_to_others(path).map_err(|source| Error::File { path: path.to_owned(), source })? {
+            return Err(Error::OpenToOthers(path.to_owned()));
         }
         let store = Self::open_engine(path, tuning, false)?;
         match store.meta("format")?.as_deref().map(<[u8; 4]>::try_from) {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Output;
 
@@ -304,6 +305,31 @@ async fn a_second_hub_on_the_directory_is_refused_and_the_first_goes_on() {
     assert_holds(&hub, &[&before, &after]).await;
     hub.terminate().await;
     assert_recovers(&mut hub, &[&before, &after]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_operators_socket_takes_the_place_of_nothing_but_a_socket_left_behind() {
+    let mut hub = builder().prepare();
+    let socket = hub.data_dir().join("admin.sock");
+    fs::write(&socket, "a file").unwrap();
+    let refused = hub.try_serve().await.unwrap_err().stderr;
+    assert!(refused.contains("is not a socket"), "{refused}");
+    assert_eq!(fs::read_to_string(&socket).unwrap(), "a file");
+
+    fs::remove_file(&socket).unwrap();
+    let other = UnixListener::bind(&socket).unwrap();
+    let refused = hub.try_serve().await.unwrap_err().stderr;
+    assert!(refused.contains("another process listens"), "{refused}");
+    assert!(socket.symlink_metadata().is_ok());
+
+    // The listener is gone and its socket stays, as a killed hub leaves it.
+    drop(other);
+    hub.serve().await;
+    hub.backup("backup");
+    fs::remove_file(&socket).unwrap();
+    fs::write(&socket, "a file").unwrap();
+    assert!(hub.terminate().await.success());
+    assert_eq!(fs::read_to_string(&socket).unwrap(), "a file");
 }
 
 fn said(output: &Output) -> String {

@@ -94,6 +94,7 @@ const fn of_store(error: &store::Error) -> u8 {
         store::Error::NotEmpty(_) => 73,
         store::Error::Engine(_) | store::Error::File { .. } => 74,
         store::Error::Locked(_) => 75,
+        store::Error::OpenToOthers(_) | store::Error::Backup(_) => 78,
     }
 }
 

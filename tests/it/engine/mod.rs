@@ -4,6 +4,7 @@
 mod apply;
 mod chunks;
 mod cursors;
+mod death;
 mod idempotency;
 mod model;
 mod queries;

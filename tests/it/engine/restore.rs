@@ -1,11 +1,15 @@
 //! What a backup holds, and what a hub brought back from one never repeats.
 
 use std::collections::HashSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use luytre::base::clock::{Clock, Timestamp};
 use luytre::hub::error::Reason;
-use luytre::hub::{self, Hub, Open, Start, verify};
+use luytre::hub::{self, Hub, Open, Options, Start, verify};
 use uuid::Uuid;
 
 use super::model::{self, Item, Model, Op};
@@ -101,5 +105,151 @@ async fn a_backup_made_while_all_publish_is_whole_and_holds_what_was_acknowledge
     let report = verify(&to, |_| ()).unwrap();
     assert!(report.is_clean(), "{:?}", report.differences);
     assert!(report.items >= 3);
+    engine.close().await;
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+/// Names in a directory, hidden ones too.
+fn list(path: &Path) -> Vec<String> {
+    let entries = fs::read_dir(path).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// Why a hub in `path` does not open.
+fn refusal(path: &Path) -> String {
+    let options = Options { data_dir: path.to_owned(), block_cache_bytes: 8 << 20, ..Options::default() };
+    Hub::open(options).expect_err("it opens").to_string()
+}
+
+#[tokio::test]
+async fn only_the_hubs_user_can_enter_a_backup_a_restored_hub_and_a_new_one() {
+    let engine = Engine::new();
+    let path = |name: &str| engine.dir.path().join(name);
+    engine.hub.backup(&path("backup")).unwrap();
+    let there = path("there");
+    fs::create_dir(&there).unwrap();
+    fs::set_permissions(&there, fs::Permissions::from_mode(0o755)).unwrap();
+    hub::restore(&path("backup"), &there, engine.clock.as_ref()).unwrap();
+    hub::restore(&path("backup"), &path("new"), engine.clock.as_ref()).unwrap();
+    let empty = path("empty");
+    fs::create_dir(&empty).unwrap();
+    fs::set_permissions(&empty, fs::Permissions::from_mode(0o777)).unwrap();
+    Hub::init(&empty, super::support::roster(), "hub.example", engine.clock.as_ref()).unwrap();
+    for name in ["hub", "backup", "there", "new", "empty"] {
+        assert_eq!(mode(&path(name)), 0o700, "{name}");
+    }
+    assert_eq!(list(engine.dir.path()), ["backup", "empty", "hub", "new", "there"], "nothing is left over");
+    engine.close().await;
+}
+
+#[tokio::test]
+async fn a_directory_that_others_can_enter_is_refused_with_what_to_run() {
+    let engine = Engine::new();
+    let path = engine.path().to_owned();
+    let dir = engine.close().await;
+    for open in [0o750, 0o701, 0o702] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(open)).unwrap();
+        let told = refusal(&path);
+        assert!(told.contains(&format!("chmod 700 {}", path.display())), "{told}");
+        assert!(verify(&path, |_| ()).is_err());
+    }
+    drop(dir);
+}
+
+#[tokio::test]
+async fn a_backup_takes_no_place_that_is_taken() {
+    let engine = Engine::new();
+    let to = engine.dir.path().join("backup");
+    fs::create_dir(&to).unwrap();
+    assert!(engine.hub.backup(&to).is_err(), "not even that of an empty directory");
+    fs::write(to.join("kept"), "").unwrap();
+    assert!(engine.hub.backup(&to).is_err());
+    hub::restore(engine.path(), &to, engine.clock.as_ref()).unwrap_err();
+    assert_eq!(list(&to), ["kept"]);
+    assert_eq!(list(engine.dir.path()), ["backup", "hub"]);
+    engine.close().await;
+}
+
+#[tokio::test]
+async fn a_backup_does_not_serve_and_says_how_to_make_a_hub_of_it() {
+    let engine = Engine::new();
+    let (backup, restored) = (engine.dir.path().join("backup"), engine.dir.path().join("restored"));
+    engine.hub.backup(&backup).unwrap();
+    for _ in 0..2 {
+        let told = refusal(&backup);
+        assert!(told.contains("is a backup") && told.contains("luytred restore"), "{told}");
+        let report = verify(&backup, |_| ()).unwrap();
+        assert!(report.is_clean(), "{:?}", report.differences);
+        hub::restore(&backup, &restored, engine.clock.as_ref()).unwrap();
+        let options = Options { data_dir: restored.clone(), ..engine.options.clone() };
+        Hub::open(options).unwrap().close().await;
+        fs::remove_dir_all(&restored).unwrap();
+    }
+    engine.close().await;
+}
+
+/// A clock that copies what lies on the disk whenever it is asked.
+#[derive(Debug)]
+struct Camera {
+    of: PathBuf,
+    to: PathBuf,
+}
+
+impl Clock for Camera {
+    fn now(&self) -> Timestamp {
+        copy(&self.of, &self.to);
+        Timestamp::from_micros_clamped(START)
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to.join(entry.file_name()));
+        } else {
+            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+    fs::set_permissions(to, fs::Permissions::from_mode(0o700)).unwrap();
+}
+
+/// Directories under `path` that look like a hub.
+fn hubs(path: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for name in list(path) {
+        let path = path.join(name);
+        if path.is_dir() {
+            found.extend(path.join("CURRENT").exists().then(|| path.clone()));
+            found.extend(hubs(&path));
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn a_restore_that_stops_before_its_epoch_begins_leaves_nothing_that_serves() {
+    let engine = Engine::new();
+    let backup = engine.dir.path().join("backup");
+    engine.hub.backup(&backup).unwrap();
+    let (of, to) = (engine.dir.path().join("machine"), engine.dir.path().join("stopped"));
+    fs::create_dir(&of).unwrap();
+    let restored = of.join("restored");
+    // The time is asked when all is copied, just before the epoch begins.
+    hub::restore(&backup, &restored, &Camera { of, to: to.clone() }).unwrap();
+    assert!(!to.join("restored").exists(), "the place is empty until the hub is whole");
+    let halves = hubs(&to);
+    assert_eq!(halves.len(), 1, "{halves:?}");
+    for half in halves {
+        let told = refusal(&half);
+        assert!(told.contains("is a backup"), "{told}");
+    }
+    let options = Options { data_dir: restored, ..engine.options.clone() };
+    Hub::open(options).unwrap().close().await;
     engine.close().await;
 }
