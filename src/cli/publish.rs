@@ -98,7 +98,10 @@ impl Work {
                 Err(_) => self.flush().await?,
             }
         }
-        self.flush().await
+        // Judged first: an interrupted farewell loses no verdict.
+        self.flush().await?;
+        let rest = self.stream.finish().await?;
+        self.judge(rest)
     }
 
     async fn take(&mut self, item: Item) -> Result<(), Failure> {

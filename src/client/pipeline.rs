@@ -136,6 +136,19 @@ impl<C: Call> Pipeline<C> {
         Ok(None)
     }
 
+    /// Ends the stream as both sides expect it: nothing more is sent, and the
+    /// hub's last word is heard, for at most `patience`. Every answer that was
+    /// due is in hand, so that a stream that breaks now loses nothing.
+    pub(super) async fn end(&mut self, patience: Duration) {
+        debug_assert!(self.is_empty(), "the caller has received every answer");
+        let Some(Live { requests, mut answers }) = self.live.take() else { return };
+        drop(requests);
+        let ended = async { while let Ok(Some(_)) = answers.message().await {} };
+        if tokio::time::timeout(patience, ended).await.is_err() {
+            tracing::debug!(hub = %self.hub, "the hub did not end the stream");
+        }
+    }
+
     async fn next_answer(&mut self) -> Result<C::Answer, Status> {
         let answer = async {
             let live = match &mut self.live {
