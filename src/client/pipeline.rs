@@ -12,7 +12,7 @@ use tonic::{Status, Streaming};
 
 use super::backoff::{Backoff, Tries};
 use super::calls::check_count;
-use super::error::Error;
+use super::error::{Error, cause};
 
 /// Longest wait for the answer to the oldest batch before the stream counts as
 /// broken.
@@ -130,7 +130,7 @@ impl<C: Call> Pipeline<C> {
             };
             self.live = None;
             let delay = self.tries.after(&status, &self.hub)?;
-            tracing::info!(hub = %self.hub, code = ?status.code(), "the stream broke; opening it again");
+            tracing::warn!(hub = %self.hub, cause = cause(&status), "the stream broke; opening it again");
             tokio::time::sleep(delay).await;
         }
         Ok(None)
