@@ -46,6 +46,20 @@ impl Template {
         }
     }
 
+    /// Checks what would refuse every line alike, however the input is written.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        let usage = |text: String| Err(Failure::Usage(format!("luytre: {text}")));
+        let Some(tlp) = self.tlp else { return Ok(()) };
+        if is_for_everyone(tlp) && !self.to.is_empty() {
+            // Readers that were named must never be widened to everyone.
+            return usage(format!(
+                "--to names readers, but {} goes to everyone. For these readers alone give --tlp amber; for everyone leave out --to.",
+                tlp.as_str()
+            ));
+        }
+        Ok(())
+    }
+
     /// Checks what would refuse every line of a plain list alike.
     pub(super) fn check_for_plain(&self) -> Result<(), Failure> {
         let usage = |text: &str| Err(Failure::Usage(format!("luytre: {text}")));
@@ -73,6 +87,18 @@ impl Template {
             let named = record.to.iter().map(|name| organisation(name));
             named.collect::<Result<_, _>>().map_err(|problem| invalid("to", &problem))?
         };
+        if let Some(label) = label
+            && is_for_everyone(label)
+            && !record.to.is_empty()
+        {
+            return Err(invalid(
+                "to",
+                &format!(
+                    "the line names readers, but {} goes to everyone; write \"tlp\":\"amber\" for these readers alone, or leave out \"to\"",
+                    label.as_str()
+                ),
+            ));
+        }
         let mut draft = self.fill(observable(record)?, label, to)?;
         draft.labels.extend_from_slice(&record.labels);
         if record.confidence.is_some() {
@@ -112,7 +138,8 @@ impl Template {
                 problem: "how far may it travel? Give \"tlp\" on the line, or --tlp for all lines".to_owned(),
             });
         };
-        // Readers are named for AMBER only; --to may stand for a mixed file.
+        // Readers are named for AMBER only; --to may stand for a file whose
+        // lines say for themselves which of them go to everyone.
         let organisations = match tlp {
             Tlp::Amber | Tlp::AmberStrict => to,
             Tlp::Clear | Tlp::Green | Tlp::Red => Vec::new(),
@@ -120,6 +147,11 @@ impl Template {
         let marking = v1::Marking { tlp: i32::from(tlp.number()), organisations, ..v1::Marking::default() };
         Ok(v1::IndicatorDraft { observable: Some(observable), marking: Some(marking), ..self.common.clone() })
     }
+}
+
+/// Whether the label leaves no room for named readers.
+const fn is_for_everyone(tlp: Tlp) -> bool {
+    matches!(tlp, Tlp::Clear | Tlp::Green)
 }
 
 fn invalid(field: &str, problem: &str) -> Refused {
@@ -235,6 +267,30 @@ mod tests {
         let draft =
             template(&["--to", "sa-ict"]).draft(&record(r#"{"value":"a.example","tlp":"GREEN"}"#)).unwrap();
         assert_eq!(draft.marking.unwrap().organisations, Vec::<String>::new());
+    }
+
+    #[test]
+    fn readers_that_a_line_names_are_never_widened_to_everyone() {
+        for (options, line) in [
+            (&[][..], r#"{"value":"secret.example","tlp":"green","to":["sa-ict"]}"#),
+            (&[], r#"{"value":"secret.example","tlp":"clear","to":["sa-ict"]}"#),
+            (&["--tlp", "green"], r#"{"value":"secret.example","to":["sa-ict"]}"#),
+            (&["--to", "pa05"], r#"{"value":"secret.example","tlp":"green","to":["sa-ict"]}"#),
+        ] {
+            let refused = template(options).draft(&record(line)).unwrap_err();
+            assert!(refused.problem.starts_with("to: the line names readers"), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn readers_named_beside_a_marking_for_everyone_are_refused_before_any_line() {
+        for label in ["clear", "green"] {
+            let text = template(&["--tlp", label, "--to", "sa-ict"]).check().unwrap_err().text().unwrap();
+            assert!(text.contains("--tlp amber"), "{text}");
+            template(&["--tlp", label]).check().unwrap();
+        }
+        template(&["--tlp", "amber", "--to", "sa-ict"]).check().unwrap();
+        template(&["--to", "sa-ict"]).check().unwrap();
     }
 
     #[test]

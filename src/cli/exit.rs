@@ -71,6 +71,7 @@ impl Failure {
             Self::Client(error) => match error {
                 client::Error::File { .. } | client::Error::Settings(_) => CONFIGURATION,
                 client::Error::Transport(_) | client::Error::Timeout { .. } => TRY_LATER,
+                client::Error::Untrusted { .. } => NO_PERMISSION,
                 client::Error::Protocol(_) | client::Error::Misuse(_) => SOFTWARE,
                 client::Error::Refused(refusal) => of_status(refusal.code),
             },

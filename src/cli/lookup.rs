@@ -75,6 +75,7 @@ pub(super) async fn run(client: &Client, options: &Lookup, data: &mut Data) -> R
     }
     refused += write(lookup.flush().await?, options.format, data)?;
     data.flush()?;
+    refused += write(lookup.finish().await?, options.format, data)?;
     if refused == 0 { Ok(()) } else { Err(Failure::SomeRefused) }
 }
 

@@ -24,13 +24,14 @@ const FAREWELL: Duration = Duration::from_secs(10);
 
 /// Runs the command.
 pub(super) async fn run(client: &Client, options: &Publish, quiet: bool) -> Result<(), Failure> {
+    let template = Template::new(options);
+    template.check()?;
     let mut stop =
         Stop::listen().map_err(|error| Failure::Io(format!("cannot listen for signals: {error}")))?;
     let input = tokio::select! {
         input = Input::open(&options.input, options.format) => input?,
         () = stop.asked() => return Ok(()),
     };
-    let template = Template::new(options);
     if input.format() == InputFormat::Plain {
         template.check_for_plain()?;
     }
@@ -97,7 +98,10 @@ impl Work {
                 Err(_) => self.flush().await?,
             }
         }
-        self.flush().await
+        // Judged first: an interrupted farewell loses no verdict.
+        self.flush().await?;
+        let rest = self.stream.finish().await?;
+        self.judge(rest)
     }
 
     async fn take(&mut self, item: Item) -> Result<(), Failure> {

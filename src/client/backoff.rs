@@ -7,7 +7,7 @@ use tonic::{Code, Status};
 
 use crate::base::random;
 
-use super::error::{Error, Refusal};
+use super::error::{Error, Refusal, is_untrusted};
 
 /// How to wait between tries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +60,12 @@ pub(super) enum Class {
 /// Only what cannot have another outcome for being asked twice is tried again:
 /// UNAVAILABLE, and connections that broke without an answer.
 pub(super) fn classify(status: &Status) -> Class {
-    let local = std::error::Error::source(status).is_some();
+    let source = std::error::Error::source(status);
+    // The same certificate will be shown next time.
+    if source.is_some_and(is_untrusted) {
+        return Class::Final;
+    }
+    let local = source.is_some();
     match status.code() {
         Code::Unavailable => Class::Away,
         Code::Cancelled => Class::Cut,
@@ -172,6 +177,15 @@ mod tests {
         let mut tries = Tries::new(PLAIN, 1);
         let asked = Duration::from_secs(60);
         assert_eq!(tries.decide(Class::Away, Some(asked)), Some(asked));
+    }
+
+    #[test]
+    fn a_hub_whose_certificate_is_not_accepted_is_not_tried_again() {
+        let refused = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        let mut status = Status::unavailable("connect");
+        status.set_source(Arc::new(std::io::Error::new(std::io::ErrorKind::InvalidData, refused)));
+        assert_eq!(classify(&status), Class::Final);
+        assert!(matches!(Error::from_status(&status, "hub:1"), Error::Untrusted { .. }));
     }
 
     #[test]

@@ -153,6 +153,10 @@ impl Client {
         self.connection.hub()
     }
 
+    pub(super) const fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
     pub(super) const fn connection(&self) -> &Connection {
         &self.connection
     }

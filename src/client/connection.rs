@@ -458,6 +458,18 @@ mod tests {
         }
 
         #[tokio::test]
+        async fn a_subscriber_without_end_ends_at_a_hub_that_it_cannot_trust() {
+            use crate::client::{Start, Subscribe};
+            let scene = scene(&[ALPN_H2], "other.example").await;
+            let connection =
+                Connection::over(Uri::from_static("http://hub.example"), "hub:1", scene.connector.clone());
+            let mut subscription = connection.client().subscribe(Subscribe::from(Start::Earliest));
+            let error = subscription.next().await.unwrap_err();
+            assert!(matches!(&error, Error::Untrusted { .. }), "{error:?}");
+            assert!(error.to_string().contains("not valid for name"), "{error}");
+        }
+
+        #[tokio::test]
         async fn a_certificate_for_another_name_is_refused() {
             let error = scene(&[ALPN_H2], "other.example").await.connect().await.unwrap_err();
             assert!(error.to_string().contains("not valid for name"), "{error}");

@@ -27,6 +27,17 @@ pub enum Error {
     /// The connection failed, or broke before an answer came.
     #[error("{0}")]
     Transport(Broken),
+    /// The hub's certificate is not one that this client accepts. Nothing was
+    /// sent.
+    #[error(
+        "the hub at {hub} shows a certificate that is not accepted here: {cause}; check the authorities (--ca), the name (--server-name), and this machine's clock, or ask the hub's operator"
+    )]
+    Untrusted {
+        /// Address of the hub.
+        hub: String,
+        /// The chain of causes, outermost first.
+        cause: String,
+    },
     /// The hub answered, and refused.
     #[error("{0}")]
     Refused(Box<Refusal>),
@@ -170,6 +181,9 @@ impl Error {
     /// a status made on this side has a source.
     pub(crate) fn from_status(status: &Status, hub: &str) -> Self {
         match status.source() {
+            Some(source) if is_untrusted(source) => {
+                Self::Untrusted { hub: hub.to_owned(), cause: chain(source) }
+            }
             Some(source) => Self::Transport(Broken {
                 hub: hub.to_owned(),
                 cause: chain(source),
@@ -207,9 +221,30 @@ impl Error {
                 Code::OutOfRange => Advice::Restart,
                 _ => Advice::Never,
             },
-            Self::File { .. } | Self::Settings(_) | Self::Protocol(_) | Self::Misuse(_) => Advice::Never,
+            Self::File { .. }
+            | Self::Settings(_)
+            | Self::Untrusted { .. }
+            | Self::Protocol(_)
+            | Self::Misuse(_) => Advice::Never,
         }
     }
+}
+
+/// Whether TLS refused the hub's certificate, somewhere among the causes.
+pub(super) fn is_untrusted(error: &(dyn StdError + 'static)) -> bool {
+    let refuses = |error: &(dyn StdError + 'static)| {
+        matches!(error.downcast_ref(), Some(rustls::Error::InvalidCertificate(_)))
+    };
+    std::iter::successors(Some(error), |error| error.source()).take(16).any(|error| {
+        // An I/O error holds its cause without naming it as its source.
+        let held = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        refuses(error) || held.is_some_and(|held| refuses(held))
+    })
+}
+
+/// Why a stream broke, in one line.
+pub(super) fn cause(status: &Status) -> String {
+    status.source().map_or_else(|| status.message().to_owned(), chain)
 }
 
 /// The causes of an error in one line, without the repeats that wrappers make.

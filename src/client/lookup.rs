@@ -2,6 +2,7 @@
 //! results in the order of the values.
 
 use std::fmt;
+use std::time::Duration;
 
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
@@ -37,7 +38,7 @@ pub struct Found {
 /// for value in ["198.51.100.7", "example.net"] {
 ///     found.extend(lookup.push_text(value).await?);
 /// }
-/// found.extend(lookup.flush().await?);
+/// found.extend(lookup.finish().await?);
 /// # Ok(())
 /// # }
 /// ```
@@ -45,6 +46,8 @@ pub struct Lookup {
     pipeline: Pipeline<Ask>,
     gathered: Vec<v1::Observable>,
     ready: Vec<Found>,
+    /// Longest wait for the end of the stream.
+    patience: Duration,
 }
 
 impl fmt::Debug for Lookup {
@@ -62,6 +65,7 @@ impl Client {
             pipeline: Pipeline::new(Ask(self.clone()), hub, WINDOW, Backoff::STREAM),
             gathered: Vec::new(),
             ready: Vec::new(),
+            patience: self.deadline(),
         }
     }
 }
@@ -98,6 +102,16 @@ impl Lookup {
             self.receive().await?;
         }
         Ok(std::mem::take(&mut self.ready))
+    }
+
+    /// As [`Self::flush`], then ends the stream in good order.
+    ///
+    /// # Errors
+    /// As [`Self::flush`].
+    pub async fn finish(&mut self) -> Result<Vec<Found>, Error> {
+        let found = self.flush().await?;
+        self.pipeline.end(self.patience).await;
+        Ok(found)
     }
 
     async fn send_gathered(&mut self) -> Result<(), Error> {

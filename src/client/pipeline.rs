@@ -12,7 +12,7 @@ use tonic::{Status, Streaming};
 
 use super::backoff::{Backoff, Tries};
 use super::calls::check_count;
-use super::error::Error;
+use super::error::{Error, cause};
 
 /// Longest wait for the answer to the oldest batch before the stream counts as
 /// broken.
@@ -130,10 +130,23 @@ impl<C: Call> Pipeline<C> {
             };
             self.live = None;
             let delay = self.tries.after(&status, &self.hub)?;
-            tracing::info!(hub = %self.hub, code = ?status.code(), "the stream broke; opening it again");
+            tracing::warn!(hub = %self.hub, cause = cause(&status), "the stream broke; opening it again");
             tokio::time::sleep(delay).await;
         }
         Ok(None)
+    }
+
+    /// Ends the stream as both sides expect it: nothing more is sent, and the
+    /// hub's last word is heard, for at most `patience`. Every answer that was
+    /// due is in hand, so that a stream that breaks now loses nothing.
+    pub(super) async fn end(&mut self, patience: Duration) {
+        debug_assert!(self.is_empty(), "the caller has received every answer");
+        let Some(Live { requests, mut answers }) = self.live.take() else { return };
+        drop(requests);
+        let ended = async { while let Ok(Some(_)) = answers.message().await {} };
+        if tokio::time::timeout(patience, ended).await.is_err() {
+            tracing::debug!(hub = %self.hub, "the hub did not end the stream");
+        }
     }
 
     async fn next_answer(&mut self) -> Result<C::Answer, Status> {

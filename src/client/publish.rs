@@ -2,6 +2,7 @@
 //! batches, verdicts in the order of the drafts.
 
 use std::fmt;
+use std::time::Duration;
 
 use prost::Message as _;
 use tokio_stream::wrappers::ReceiverStream;
@@ -60,7 +61,7 @@ pub struct Verdict {
 ///         println!("{}: {:?}", verdict.index, verdict.result);
 ///     }
 /// }
-/// for verdict in stream.flush().await? {
+/// for verdict in stream.finish().await? {
 ///     println!("{}: {:?}", verdict.index, verdict.result);
 /// }
 /// # Ok(())
@@ -71,6 +72,8 @@ pub struct PublishStream {
     gathered: Vec<v1::IndicatorDraft>,
     gathered_bytes: usize,
     batch: usize,
+    /// Longest wait for the end of the stream.
+    patience: Duration,
     /// Verdicts received and not yet returned.
     ready: Vec<Verdict>,
     answered: u64,
@@ -92,6 +95,7 @@ impl Client {
             gathered: Vec::new(),
             gathered_bytes: 0,
             batch: options.batch.clamp(1, MAX_ITEMS),
+            patience: self.deadline(),
             ready: Vec::new(),
             answered: 0,
         }
@@ -127,6 +131,18 @@ impl PublishStream {
             self.receive().await?;
         }
         Ok(std::mem::take(&mut self.ready))
+    }
+
+    /// As [`Self::flush`], then ends the stream in good order. A stream that
+    /// is merely dropped looks to the hub like a producer that went away.
+    /// What is pushed afterwards goes over a new stream.
+    ///
+    /// # Errors
+    /// As [`Self::flush`].
+    pub async fn finish(&mut self) -> Result<Vec<Verdict>, Error> {
+        let verdicts = self.flush().await?;
+        self.pipeline.end(self.patience).await;
+        Ok(verdicts)
     }
 
     async fn send_gathered(&mut self) -> Result<(), Error> {

@@ -16,7 +16,7 @@ use v1::subscribe_response::Message as Heard;
 
 use super::backoff::{Backoff, Tries};
 use super::calls::Client;
-use super::error::Error;
+use super::error::{Error, cause};
 use super::ledger::{Confirmed, Ledger};
 use super::pipeline::CUTS;
 
@@ -196,7 +196,11 @@ impl Subscription {
             };
             self.live = None;
             let delay = self.tries.after(&status, self.client.connection().hub())?;
-            tracing::info!(hub = self.client.connection().hub(), code = ?status.code(), "the subscription broke; opening it again");
+            tracing::warn!(
+                hub = self.client.connection().hub(),
+                cause = cause(&status),
+                "the subscription broke; opening it again"
+            );
             tokio::time::sleep(delay).await;
         }
     }

@@ -35,6 +35,8 @@ pub(crate) struct State {
     streams: Mutex<usize>,
     /// Request ids in the order of arrival, repeats included.
     arrived: Mutex<Vec<String>>,
+    /// Streams that the client ended in good order.
+    ended: Mutex<usize>,
     /// What was published under each request id.
     applied: Mutex<HashMap<String, Vec<String>>>,
 }
@@ -70,6 +72,11 @@ impl Stub {
         *self.0.streams.lock()
     }
 
+    /// Streams that the client ended in good order, having heard all.
+    pub(crate) fn ended(&self) -> usize {
+        *self.0.ended.lock()
+    }
+
     pub(crate) fn published(&self) -> usize {
         self.0.applied.lock().values().map(Vec::len).sum()
     }
@@ -82,7 +89,12 @@ impl Stub {
         out: mpsc::Sender<Result<v1::PublishIndicatorsResponse, Status>>,
     ) {
         let mut answered = 0;
-        while let Ok(Some(batch)) = requests.message().await {
+        loop {
+            let batch = match requests.message().await {
+                Ok(Some(batch)) => batch,
+                Ok(None) => return *self.0.ended.lock() += 1,
+                Err(_) => return,
+            };
             let mut answer = self.apply(batch);
             match &cut {
                 Some(Cut::Status(after, status)) if answered == *after => {
@@ -166,9 +178,15 @@ impl ExchangeService for Stub {
         let cut = self.begin();
         let mut requests = request.into_inner();
         let (out, answers) = mpsc::channel(4);
+        let stub = self.clone();
         tasks::spawn("answers", async move {
             let mut answered = 0;
-            while let Ok(Some(batch)) = requests.message().await {
+            loop {
+                let batch = match requests.message().await {
+                    Ok(Some(batch)) => batch,
+                    Ok(None) => return *stub.0.ended.lock() += 1,
+                    Err(_) => return,
+                };
                 if matches!(&cut, Some(Cut::Quiet(after)) if answered == *after) {
                     return;
                 }
@@ -232,7 +250,7 @@ async fn publish_all(hub: &Hub, drafts: usize) -> Result<Vec<(u64, String)>, Err
     for n in 0..drafts {
         verdicts.extend(stream.push(draft(n)).await?);
     }
-    verdicts.extend(stream.flush().await?);
+    verdicts.extend(stream.finish().await?);
     Ok(verdicts
         .into_iter()
         .map(|verdict| match verdict.result.outcome.unwrap() {
@@ -255,6 +273,7 @@ async fn verdicts_keep_the_order_of_the_drafts_over_broken_streams_and_nothing_i
     assert_eq!(verdicts, expected);
     assert_eq!(stub.published(), 50);
     assert_eq!(stub.streams(), 6);
+    assert_eq!(stub.ended(), 1, "the stream that was not cut");
     assert!(stub.0.arrived.lock().len() > 17, "some batches were repeated");
 }
 
@@ -315,7 +334,8 @@ async fn results_of_a_bulk_look_up_keep_the_order_of_the_values_over_a_broken_st
     for n in 0..2_000 {
         found.extend(lookup.push_text(&format!("value-{n}")).await.unwrap());
     }
-    found.extend(lookup.flush().await.unwrap());
+    found.extend(lookup.finish().await.unwrap());
+    assert_eq!(stub.ended(), 1, "the stream that was not cut");
     assert_eq!(found.len(), 2_000);
     for (n, found) in found.into_iter().enumerate() {
         assert_eq!(text(Some(found.observable)), format!("value-{n}"));
