@@ -33,6 +33,7 @@ use super::directory::Directory;
 use super::exchange::Exchange;
 use super::layers::deadline;
 use super::layers::metrics::Metrics;
+use super::layers::streams::Streams;
 use super::layers::watch::Record;
 use super::status::status;
 use super::subscribe::Subscribe;
@@ -54,6 +55,7 @@ pub struct Face {
     metrics: Metrics,
     longest: Duration,
     streams: TaskTracker,
+    open: Streams,
 }
 
 impl std::fmt::Debug for Face {
@@ -82,6 +84,7 @@ impl Face {
             metrics,
             longest,
             streams,
+            open: Streams::default(),
         })
     }
 
@@ -114,10 +117,15 @@ impl Face {
             Err(error) => return status(error).into_http(),
         };
         let method = call.method;
-        request.extensions_mut().insert(call);
         if !method.is_unary() {
-            return self.route(method, request).await;
+            let place = match self.open.open(call.caller.identity().org()) {
+                Ok(place) => place,
+                Err(error) => return status(error).into_http(),
+            };
+            request.extensions_mut().insert(call);
+            return place.hold(self.route(method, request).await);
         }
+        request.extensions_mut().insert(call);
         let time = deadline::of(request.headers(), self.longest);
         match tokio::time::timeout(time, self.route(method, request)).await {
             Ok(response) => response,

@@ -32,8 +32,9 @@ use super::status::status;
 const OPEN_WITHIN: Duration = Duration::from_secs(10);
 /// Largest message of a subscriber, in bytes: an `Open` with a full filter.
 const MAX_REQUEST_BYTES: usize = 64 * 1024;
-/// Frames that wait for a slow reader.
-const WAITING_FRAMES: usize = 4;
+/// Frames that wait for a slow reader, beside the one that the transport
+/// holds: what a subscriber that never reads costs is a bounded few.
+const WAITING_FRAMES: usize = 1;
 /// Commands that wait for the pump.
 const WAITING_COMMANDS: usize = 16;
 

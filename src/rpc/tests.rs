@@ -28,6 +28,7 @@ use crate::wire::proto::v1;
 use crate::wire::proto::v1::directory_service_client::DirectoryServiceClient;
 use crate::wire::proto::v1::exchange_service_client::ExchangeServiceClient;
 
+use super::layers::streams::MAX_STREAMS;
 use super::{Face, Metrics};
 
 const IDENTITY: &str = "spiffe://test.example/org/a/system/feed";
@@ -198,4 +199,36 @@ async fn every_call_is_counted_once_by_method_and_outcome() {
     ] {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_organisation_has_so_many_streams_open_and_gets_another_when_one_ends() {
+    let trial = Trial::start();
+    let mut client = ExchangeServiceClient::new(trial.serve(LONG));
+    let mut open = Vec::new();
+    for _ in 0..MAX_STREAMS {
+        let (requests, taken) = mpsc::channel(1);
+        let answers = client.publish_stream(ReceiverStream::new(taken)).await.unwrap().into_inner();
+        open.push((requests, answers));
+    }
+    let refused = client.publish_stream(stream::pending()).await.unwrap_err();
+    assert_eq!(told(&refused), (Code::ResourceExhausted, "RATE_LIMITED".to_owned()));
+    assert!(refused.get_details_retry_info().unwrap().retry_delay.is_some());
+    assert!(client.publish_indicators(batch("a.example")).await.is_ok(), "what is no stream goes on");
+
+    // One ends in good order, one is given up, one ends with an error.
+    let (requests, mut answers) = open.pop().unwrap();
+    drop(requests);
+    assert!(answers.message().await.unwrap().is_none());
+    drop(open.pop());
+    let (requests, mut failed) = open.pop().unwrap();
+    requests.send(v1::PublishIndicatorsRequest::default()).await.unwrap();
+    failed.message().await.unwrap_err();
+    for _ in 0..3 {
+        let (requests, taken) = mpsc::channel(1);
+        let answers = client.publish_stream(ReceiverStream::new(taken)).await.unwrap().into_inner();
+        open.push((requests, answers));
+    }
+    let refused = client.publish_stream(stream::pending()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
 }

@@ -15,9 +15,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::hub::error::Reason;
-
-/// The domain of every `ErrorInfo`, as in `rpc::status`.
-const DOMAIN: &str = "luytre";
+use crate::rpc::status::DOMAIN;
 
 /// Why the hub ends a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
