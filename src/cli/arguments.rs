@@ -70,7 +70,7 @@ pub(super) struct Hub {
     /// Name in the hub's certificate, if not the host of its address
     #[arg(long, global = true, value_name = "NAME")]
     pub(super) server_name: Option<String>,
-    /// Longest wait for an answer, retries included, in seconds
+    /// Longest wait for an answer, of a stream for the first one, retries included, in seconds
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub(super) timeout: u64,
 }

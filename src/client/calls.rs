@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 use crate::base::random;
 use crate::wire::proto::v1;
@@ -14,7 +14,7 @@ use v1::subscription_service_client::SubscriptionServiceClient;
 
 use super::backoff::{Backoff, Tries};
 use super::connection::Connection;
-use super::error::Error;
+use super::error::{Error, cause};
 
 /// Most items in one request, as the public contract says.
 pub const MAX_ITEMS: usize = 1_000;
@@ -181,6 +181,7 @@ impl Client {
     {
         let hub = self.connection.hub();
         let mut tries = Tries::new(self.backoff, 1);
+        let mut last = None;
         let answered = async {
             loop {
                 let mut request = Request::new(message.clone());
@@ -188,13 +189,19 @@ impl Client {
                 request.set_timeout(self.deadline);
                 match make(request).await {
                     Ok(response) => return Ok(response.into_inner()),
-                    Err(status) => tokio::time::sleep(tries.after(&status, hub)?).await,
+                    Err(status) => {
+                        let delay = tries.after(&status, hub)?;
+                        // A call cut off by its own deadline explains nothing.
+                        if status.code() != Code::Cancelled {
+                            last = Some(cause(&status));
+                        }
+                        tokio::time::sleep(delay).await;
+                    }
                 }
             }
         };
-        tokio::time::timeout(self.deadline, answered)
-            .await
-            .unwrap_or_else(|_| Err(Error::Timeout { hub: hub.to_owned(), after: self.deadline }))
+        let ended = tokio::time::timeout(self.deadline, answered).await;
+        ended.unwrap_or_else(|_| Err(Error::Timeout { hub: hub.to_owned(), after: self.deadline, last }))
     }
 }
 

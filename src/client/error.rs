@@ -42,12 +42,14 @@ pub enum Error {
     #[error("{0}")]
     Refused(Box<Refusal>),
     /// No answer came in time.
-    #[error("the hub at {hub} did not answer within {} s; ask its operator whether it is overloaded, or allow more time", after.as_secs_f32())]
+    #[error("the hub at {hub} did not answer within {} s{}; ask its operator whether it is overloaded, or allow more time", after.as_secs_f32(), because(last.as_deref()))]
     Timeout {
         /// Address of the hub.
         hub: String,
         /// How long the call waited.
         after: Duration,
+        /// Why the last try failed, if one did.
+        last: Option<String>,
     },
     /// The hub broke the public contract.
     #[error("the hub broke the protocol: {0}; its release may not fit this client's")]
@@ -230,12 +232,17 @@ impl Error {
     }
 }
 
+/// The last failure as a part of a sentence.
+fn because(last: Option<&str>) -> String {
+    last.map_or_else(String::new, |last| format!("; the last try failed: {last}"))
+}
+
 /// Whether TLS refused the hub's certificate, somewhere among the causes.
 pub(super) fn is_untrusted(error: &(dyn StdError + 'static)) -> bool {
     let refuses = |error: &(dyn StdError + 'static)| {
         matches!(error.downcast_ref(), Some(rustls::Error::InvalidCertificate(_)))
     };
-    std::iter::successors(Some(error), |error| error.source()).take(16).any(|error| {
+    std::iter::successors(Some(error), |&error| error.source()).take(16).any(|error| {
         // An I/O error holds its cause without naming it as its source.
         let held = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
         refuses(error) || held.is_some_and(|held| refuses(held))

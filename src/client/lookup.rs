@@ -2,7 +2,6 @@
 //! results in the order of the values.
 
 use std::fmt;
-use std::time::Duration;
 
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
@@ -46,8 +45,6 @@ pub struct Lookup {
     pipeline: Pipeline<Ask>,
     gathered: Vec<v1::Observable>,
     ready: Vec<Found>,
-    /// Longest wait for the end of the stream.
-    patience: Duration,
 }
 
 impl fmt::Debug for Lookup {
@@ -62,10 +59,9 @@ impl Client {
     pub fn lookup(&self) -> Lookup {
         let hub = self.connection().hub().to_owned();
         Lookup {
-            pipeline: Pipeline::new(Ask(self.clone()), hub, WINDOW, Backoff::STREAM),
+            pipeline: Pipeline::new(Ask(self.clone()), hub, WINDOW, Backoff::STREAM, self.deadline()),
             gathered: Vec::new(),
             ready: Vec::new(),
-            patience: self.deadline(),
         }
     }
 }
@@ -110,7 +106,7 @@ impl Lookup {
     /// As [`Self::flush`].
     pub async fn finish(&mut self) -> Result<Vec<Found>, Error> {
         let found = self.flush().await?;
-        self.pipeline.end(self.patience).await;
+        self.pipeline.end().await;
         Ok(found)
     }
 

@@ -88,12 +88,33 @@ pub(super) struct Pipeline<C: Call> {
     window: Window<C::Request>,
     live: Option<Live<C>>,
     tries: Tries,
+    /// Longest wait for the first answer, retries included.
+    deadline: Duration,
+    /// Whether the hub ever answered: from then on it is worth waiting for.
+    answered: bool,
+    /// Why the last try failed.
+    last: Option<String>,
 }
 
 impl<C: Call> Pipeline<C> {
-    pub(super) const fn new(call: C, hub: String, window: usize, backoff: Backoff) -> Self {
+    pub(super) const fn new(
+        call: C,
+        hub: String,
+        window: usize,
+        backoff: Backoff,
+        deadline: Duration,
+    ) -> Self {
         let window = if window == 0 { 1 } else { window };
-        Self { call, hub, window: Window::new(window), live: None, tries: Tries::new(backoff, CUTS) }
+        Self {
+            call,
+            hub,
+            window: Window::new(window),
+            live: None,
+            tries: Tries::new(backoff, CUTS),
+            deadline,
+            answered: false,
+            last: None,
+        }
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -118,10 +139,21 @@ impl<C: Call> Pipeline<C> {
     /// Waits for the answer to the oldest batch; `None` if none is due.
     /// Nothing is lost if the future is dropped.
     pub(super) async fn receive(&mut self) -> Result<Option<(C::Request, C::Answer)>, Error> {
+        if self.answered {
+            return self.receive_patiently().await;
+        }
+        let deadline = self.deadline;
+        tokio::time::timeout(deadline, self.receive_patiently()).await.unwrap_or_else(|_| {
+            Err(Error::Timeout { hub: self.hub.clone(), after: deadline, last: self.last.take() })
+        })
+    }
+
+    async fn receive_patiently(&mut self) -> Result<Option<(C::Request, C::Answer)>, Error> {
         while !self.window.is_empty() {
             let status = match self.next_answer().await {
                 Ok(answer) => {
                     self.tries.progress();
+                    self.answered = true;
                     let Some(request) = self.window.answer() else { break };
                     check_count(C::asked(&request), C::answered(&answer))?;
                     return Ok(Some((request, answer)));
@@ -131,20 +163,21 @@ impl<C: Call> Pipeline<C> {
             self.live = None;
             let delay = self.tries.after(&status, &self.hub)?;
             tracing::warn!(hub = %self.hub, cause = cause(&status), "the stream broke; opening it again");
+            self.last = Some(cause(&status));
             tokio::time::sleep(delay).await;
         }
         Ok(None)
     }
 
     /// Ends the stream as both sides expect it: nothing more is sent, and the
-    /// hub's last word is heard, for at most `patience`. Every answer that was
+    /// hub's last word is heard, within the deadline. Every answer that was
     /// due is in hand, so that a stream that breaks now loses nothing.
-    pub(super) async fn end(&mut self, patience: Duration) {
+    pub(super) async fn end(&mut self) {
         debug_assert!(self.is_empty(), "the caller has received every answer");
         let Some(Live { requests, mut answers }) = self.live.take() else { return };
         drop(requests);
         let ended = async { while let Ok(Some(_)) = answers.message().await {} };
-        if tokio::time::timeout(patience, ended).await.is_err() {
+        if tokio::time::timeout(self.deadline, ended).await.is_err() {
             tracing::debug!(hub = %self.hub, "the hub did not end the stream");
         }
     }

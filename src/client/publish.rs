@@ -2,7 +2,6 @@
 //! batches, verdicts in the order of the drafts.
 
 use std::fmt;
-use std::time::Duration;
 
 use prost::Message as _;
 use tokio_stream::wrappers::ReceiverStream;
@@ -72,8 +71,6 @@ pub struct PublishStream {
     gathered: Vec<v1::IndicatorDraft>,
     gathered_bytes: usize,
     batch: usize,
-    /// Longest wait for the end of the stream.
-    patience: Duration,
     /// Verdicts received and not yet returned.
     ready: Vec<Verdict>,
     answered: u64,
@@ -91,11 +88,16 @@ impl Client {
     pub fn publish_stream(&self, options: PublishOptions) -> PublishStream {
         let hub = self.connection().hub().to_owned();
         PublishStream {
-            pipeline: Pipeline::new(Publish(self.clone()), hub, options.window, options.backoff),
+            pipeline: Pipeline::new(
+                Publish(self.clone()),
+                hub,
+                options.window,
+                options.backoff,
+                self.deadline(),
+            ),
             gathered: Vec::new(),
             gathered_bytes: 0,
             batch: options.batch.clamp(1, MAX_ITEMS),
-            patience: self.deadline(),
             ready: Vec::new(),
             answered: 0,
         }
@@ -141,7 +143,7 @@ impl PublishStream {
     /// As [`Self::flush`].
     pub async fn finish(&mut self) -> Result<Vec<Verdict>, Error> {
         let verdicts = self.flush().await?;
-        self.pipeline.end(self.patience).await;
+        self.pipeline.end().await;
         Ok(verdicts)
     }
 

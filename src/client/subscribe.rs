@@ -244,7 +244,7 @@ impl Subscription {
                 live.outbox.send(request(Say::Ack(v1::Ack { resume_token: ack }))),
             );
             if !matches!(sent.await, Ok(Ok(()))) {
-                return Err(Error::Timeout { hub, after: FAREWELL });
+                return Err(Error::Timeout { hub, after: FAREWELL, last: None });
             }
         }
         drop(live.outbox);
@@ -262,7 +262,7 @@ impl Subscription {
         };
         tokio::time::timeout(FAREWELL, stored)
             .await
-            .unwrap_or_else(|_| Err(Error::Timeout { hub: hub.clone(), after: FAREWELL }))
+            .unwrap_or_else(|_| Err(Error::Timeout { hub: hub.clone(), after: FAREWELL, last: None }))
     }
 
     /// The next message of the hub, on a stream that is opened if there is

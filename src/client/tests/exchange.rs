@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -9,7 +10,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::base::tasks;
-use crate::client::{Error, PublishOptions};
+use crate::client::{Backoff, Error, PublishOptions};
 use crate::wire::proto::v1;
 use v1::exchange_service_server::ExchangeService;
 
@@ -352,4 +353,29 @@ async fn a_walk_goes_on_past_an_empty_page_and_ends_at_the_last() {
         sizes.push(page.len());
     }
     assert_eq!(sizes, [2, 0, 1]);
+}
+
+/// Waits for ever after a failed try, but for a deadline.
+const FOR_EVER: Backoff =
+    Backoff { first: Duration::from_hours(1), longest: Duration::from_hours(1), tries: None };
+
+fn patient(hub: &Hub) -> crate::client::Client {
+    hub.client().with_backoff(FOR_EVER).with_deadline(Duration::from_secs(1))
+}
+
+#[tokio::test]
+async fn a_call_that_ran_out_of_time_says_why_its_last_try_failed() {
+    let hub = Stub::with([Cut::Status(0, Status::unavailable("restarting"))]).serve().await;
+    let error = patient(&hub).publish(vec![draft(1)]).await.unwrap_err();
+    assert!(matches!(&error, Error::Timeout { last: Some(last), .. } if last == "restarting"), "{error:?}");
+    assert!(error.to_string().contains("restarting"), "{error}");
+}
+
+#[tokio::test]
+async fn a_stream_without_a_first_answer_ends_with_the_deadline() {
+    let hub = Stub::with([Cut::Status(0, Status::unavailable("restarting"))]).serve().await;
+    let mut stream = patient(&hub).publish_stream(PublishOptions { backoff: FOR_EVER, ..SMALL });
+    assert!(stream.push(draft(1)).await.unwrap().is_empty());
+    let error = stream.finish().await.unwrap_err();
+    assert!(matches!(&error, Error::Timeout { last: Some(last), .. } if last == "restarting"), "{error:?}");
 }
