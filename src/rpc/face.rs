@@ -39,14 +39,18 @@ use super::status::status;
 use super::subscribe::Subscribe;
 use super::subscription::Subscriptions;
 
-/// Largest message that is decoded, in bytes.
+/// Largest message of many items that is decoded, in bytes.
 pub const MAX_MESSAGE_BYTES: usize = 5 * 1024 * 1024;
+/// Largest message of any other method, in bytes: a list with a full filter.
+pub(super) const MAX_SMALL_MESSAGE_BYTES: usize = 64 * 1024;
 
 /// The gRPC face of a hub: a service that every connection clones.
 #[derive(Clone)]
 pub struct Face {
     hub: Arc<Hub>,
     exchange: ExchangeServiceServer<Exchange>,
+    /// The same for the calls that carry many items.
+    bulk: ExchangeServiceServer<Exchange>,
     subscriptions: SubscriptionServiceServer<Subscriptions>,
     subscribe: Subscribe,
     directory: DirectoryServiceServer<Directory>,
@@ -72,12 +76,15 @@ impl Face {
     pub fn new(hub: Arc<Hub>, metrics: Metrics, longest: Duration) -> Result<Self, Error> {
         let health = HealthReporter::new();
         let streams = TaskTracker::new();
+        let exchange = ExchangeServiceServer::new(Exchange(Arc::clone(&hub)));
         Ok(Self {
-            exchange: ExchangeServiceServer::new(Exchange(Arc::clone(&hub)))
-                .max_decoding_message_size(MAX_MESSAGE_BYTES),
-            subscriptions: SubscriptionServiceServer::new(Subscriptions(Arc::clone(&hub))),
+            exchange: exchange.clone().max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES),
+            bulk: exchange.max_decoding_message_size(MAX_MESSAGE_BYTES),
+            subscriptions: SubscriptionServiceServer::new(Subscriptions(Arc::clone(&hub)))
+                .max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES),
             subscribe: Subscribe { hub: Arc::clone(&hub), streams: streams.clone() },
-            directory: DirectoryServiceServer::new(Directory(Arc::clone(&hub))),
+            directory: DirectoryServiceServer::new(Directory(Arc::clone(&hub)))
+                .max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES),
             common: common(health.clone()).map_err(Error::internal)?,
             hub,
             health,
@@ -155,11 +162,11 @@ impl Face {
         let answered = match method {
             Method::PublishIndicators
             | Method::PublishStream
-            | Method::RevokeIndicator
             | Method::ReportSightings
-            | Method::GetIndicator
-            | Method::ListIndicators
-            | Method::LookupObservables => self.exchange.call(request).await,
+            | Method::LookupObservables => self.bulk.call(request).await,
+            Method::RevokeIndicator | Method::GetIndicator | Method::ListIndicators => {
+                self.exchange.call(request).await
+            }
             Method::Subscribe => Ok(self.subscribe.clone().serve(request).await),
             Method::GetSubscription | Method::ListSubscriptions | Method::DeleteSubscription => {
                 self.subscriptions.call(request).await
@@ -190,9 +197,10 @@ fn common(health: HealthReporter) -> Result<Routes, tonic_reflection::server::Er
             .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    Ok(Routes::new(HealthServer::new(HealthService::from_health_reporter(health)))
-        .add_service(contract().build_v1()?)
-        .add_service(contract().build_v1alpha()?)
+    let health = HealthServer::new(HealthService::from_health_reporter(health));
+    Ok(Routes::new(health.max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES))
+        .add_service(contract().build_v1()?.max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES))
+        .add_service(contract().build_v1alpha()?.max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES))
         .prepare())
 }
 

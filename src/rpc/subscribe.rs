@@ -26,12 +26,11 @@ use crate::wire::frame::Frame;
 use crate::wire::proto::v1;
 
 use super::call::Call;
+use super::face::MAX_SMALL_MESSAGE_BYTES;
 use super::status::status;
 
 /// How long a new stream may keep the hub waiting for its `Open`.
 const OPEN_WITHIN: Duration = Duration::from_secs(10);
-/// Largest message of a subscriber, in bytes: an `Open` with a full filter.
-const MAX_REQUEST_BYTES: usize = 64 * 1024;
 /// Frames that wait for a slow reader, beside the one that the transport
 /// holds: what a subscriber that never reads costs is a bounded few.
 const WAITING_FRAMES: usize = 1;
@@ -54,7 +53,7 @@ impl Subscribe {
         request: http::Request<tonic::body::Body>,
     ) -> http::Response<tonic::body::Body> {
         tonic::server::Grpc::new(FrameCodec)
-            .apply_max_message_size_config(Some(MAX_REQUEST_BYTES), None)
+            .apply_max_message_size_config(Some(MAX_SMALL_MESSAGE_BYTES), None)
             .streaming(self, request)
             .await
     }

@@ -24,10 +24,12 @@ use crate::hub::{Hub, Options, PeerCertificate};
 use crate::model::org::{DatedName, OrgSlug, Organisation};
 use crate::model::principal::{Role, Roles, SpiffeId};
 use crate::model::roster::{Grant, Roster};
+use crate::policy::access::Method;
 use crate::wire::proto::v1;
 use crate::wire::proto::v1::directory_service_client::DirectoryServiceClient;
 use crate::wire::proto::v1::exchange_service_client::ExchangeServiceClient;
 
+use super::face::{MAX_MESSAGE_BYTES, MAX_SMALL_MESSAGE_BYTES};
 use super::layers::streams::MAX_STREAMS;
 use super::{Face, Metrics};
 
@@ -45,6 +47,11 @@ struct Trial {
 
 impl Trial {
     fn start() -> Self {
+        Self::with(Roles::NONE.with(Role::Publisher))
+    }
+
+    /// A hub at which the peer has `roles`.
+    fn with(roles: Roles) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let data_dir = dir.path().join("data");
         let identity = SpiffeId::parse(IDENTITY).unwrap();
@@ -62,7 +69,7 @@ impl Trial {
             predecessors: vec![],
             successors: vec![],
         };
-        let grant = Grant { roles: Roles::NONE.with(Role::Publisher), from: None, to: None };
+        let grant = Grant { roles, from: None, to: None };
         let roster = Roster {
             organisations: [(slug, organisation)].into(),
             duties: vec![],
@@ -198,6 +205,54 @@ async fn every_call_is_counted_once_by_method_and_outcome() {
         "luytre_rpc_calls_running 0",
     ] {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+}
+
+/// A message as gRPC frames it.
+fn framed(message: &[u8]) -> Body {
+    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+    Body::new(Full::new(Bytes::from([&[0][..], &length, message].concat())))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn too_many_items_are_refused_before_any_is_decoded() {
+    let trial = Trial::with(Roles::NONE.with(Role::Publisher).with(Role::Subscriber));
+    for (method, key) in [
+        (Method::PublishIndicators, 0x12),
+        (Method::PublishStream, 0x12),
+        (Method::ReportSightings, 0x12),
+        (Method::LookupObservables, 0x0a),
+    ] {
+        // Decoding would come to the end and find it malformed.
+        let mut message = [key, 0].repeat(MAX_MESSAGE_BYTES / 2 - 1);
+        message.push(0xff);
+        let request = request(method.path(), framed(&message));
+        let status = ended(trial.serve(LONG).oneshot(request).await.unwrap()).await;
+        assert_eq!(told(&status), (Code::InvalidArgument, "REQUEST_TOO_LARGE".to_owned()), "{method:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_what_carries_many_items_may_be_large() {
+    let trial = Trial::with(Roles::NONE.with(Role::Publisher).with(Role::Subscriber));
+    let unary = Method::ALL.into_iter().filter(|method| {
+        let path = method.path();
+        path.starts_with("/luytre.v1.") && !path.ends_with("/Subscribe")
+    });
+    for method in unary {
+        let limit = match method {
+            Method::PublishIndicators
+            | Method::PublishStream
+            | Method::ReportSightings
+            | Method::LookupObservables => MAX_MESSAGE_BYTES,
+            _ => MAX_SMALL_MESSAGE_BYTES,
+        };
+        // Bytes that decode to nothing: what is read is found malformed.
+        for (size, reason) in [(limit, "FIELD_INVALID"), (limit + 1, "REQUEST_TOO_LARGE")] {
+            let request = request(method.path(), framed(&vec![0xff; size]));
+            let status = ended(trial.serve(LONG).oneshot(request).await.unwrap()).await;
+            assert_eq!(told(&status), (Code::InvalidArgument, reason.to_owned()), "{method:?} {size}");
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Decides how the domain is spelt on the wire: protobuf to model at one
 //! boundary, opaque encrypted tokens, the encoded-once frame.
 
+pub mod codec;
 pub mod convert;
 pub mod event;
 pub mod frame;

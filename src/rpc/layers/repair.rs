@@ -68,7 +68,7 @@ pub(in crate::rpc) fn own_fault(found: &Status) -> Option<Error> {
     }
     let public = match cause(found)? {
         Reason::RequestTooLarge => {
-            "a message is larger than the limit; send at most 1,000 items and 4 MiB at once"
+            "a message holds more than the limit; send at most 1,000 items and 4 MiB at once, and in each item no more than its fields allow"
         }
         Reason::FieldInvalid => {
             "the message is not valid protobuf of this method's request; build it from the published contract"
