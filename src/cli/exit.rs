@@ -7,6 +7,8 @@ use tonic::Code;
 
 use crate::client;
 
+use super::pki;
+
 /// All is well.
 pub(super) const OK: u8 = 0;
 const USAGE: u8 = 64;
@@ -35,7 +37,7 @@ pub(super) enum Failure {
     /// Reading or writing failed.
     Io(String),
     /// A certificate could not be made, issued or revoked.
-    Pki(String),
+    Pki(pki::Error),
     /// The reader of our output went away, as `head` does.
     NobodyReads,
     /// The hub, or the way to it.
@@ -48,22 +50,29 @@ impl Failure {
         match self {
             // Rendered by clap, or by us in its manner.
             Self::Usage(text) => Some(text.trim_end().to_owned()),
-            Self::Configuration(text)
-            | Self::NoInput(text)
-            | Self::Interrupted(text)
-            | Self::Io(text)
-            | Self::Pki(text) => Some(format!("luytre: {text}")),
+            Self::Configuration(text) | Self::NoInput(text) | Self::Interrupted(text) | Self::Io(text) => {
+                Some(format!("luytre: {text}"))
+            }
+            Self::Pki(error) if error.kind() == pki::Kind::NobodyReads => None,
+            Self::Pki(error) => Some(format!("luytre: {error}")),
             Self::Client(error) => Some(format!("luytre: {error}{}", advice(error))),
             Self::SomeRefused | Self::NobodyReads => None,
         }
     }
 
     /// The exit code.
-    pub(super) const fn code(&self) -> u8 {
+    pub(super) fn code(&self) -> u8 {
         match self {
             Self::NobodyReads => OK,
             Self::Usage(_) => USAGE,
-            Self::SomeRefused | Self::Pki(_) => DATA,
+            Self::SomeRefused => DATA,
+            Self::Pki(error) => match error.kind() {
+                pki::Kind::Usage => USAGE,
+                pki::Kind::Exists => CANNOT_CREATE,
+                pki::Kind::Missing => NO_INPUT,
+                pki::Kind::NobodyReads => OK,
+                pki::Kind::Data => DATA,
+            },
             Self::NoInput(_) => NO_INPUT,
             Self::Io(_) => IO,
             Self::Interrupted(_) => TRY_LATER,

@@ -79,7 +79,7 @@ fn execute(arguments: Arguments, environment: &Environment, data: &mut Data) -> 
             return arguments::completions(&shell, data);
         }
         Arguments { command: Command::Pki(pki), .. } => {
-            return pki::run(pki).map_err(|error| Failure::Pki(error.to_string()));
+            return pki::run(pki, data.writer()).map_err(Failure::Pki);
         }
         arguments => arguments,
     };

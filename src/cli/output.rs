@@ -48,6 +48,11 @@ impl Data {
         self.0.write_all(bytes)
     }
 
+    /// The same output, for those who write for themselves.
+    pub(super) fn writer(&mut self) -> &mut dyn Write {
+        &mut self.0
+    }
+
     /// Hands everything to the reader.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         self.0.flush()
