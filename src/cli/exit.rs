@@ -34,6 +34,8 @@ pub(super) enum Failure {
     SomeRefused,
     /// The command was interrupted before it was done.
     Interrupted(String),
+    /// Another process holds what this one needs.
+    Busy(String),
     /// Reading or writing failed.
     Io(String),
     /// A certificate could not be made, issued or revoked.
@@ -50,9 +52,11 @@ impl Failure {
         match self {
             // Rendered by clap, or by us in its manner.
             Self::Usage(text) => Some(text.trim_end().to_owned()),
-            Self::Configuration(text) | Self::NoInput(text) | Self::Interrupted(text) | Self::Io(text) => {
-                Some(format!("luytre: {text}"))
-            }
+            Self::Configuration(text)
+            | Self::NoInput(text)
+            | Self::Interrupted(text)
+            | Self::Busy(text)
+            | Self::Io(text) => Some(format!("luytre: {text}")),
             Self::Pki(error) if error.kind() == pki::Kind::NobodyReads => None,
             Self::Pki(error) => Some(format!("luytre: {error}")),
             Self::Client(error) => Some(format!("luytre: {error}{}", advice(error))),
@@ -75,7 +79,7 @@ impl Failure {
             },
             Self::NoInput(_) => NO_INPUT,
             Self::Io(_) => IO,
-            Self::Interrupted(_) => TRY_LATER,
+            Self::Interrupted(_) | Self::Busy(_) => TRY_LATER,
             Self::Configuration(_) => CONFIGURATION,
             Self::Client(error) => match error {
                 client::Error::File { .. } | client::Error::Settings(_) => CONFIGURATION,
