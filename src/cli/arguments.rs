@@ -107,6 +107,8 @@ pub(super) enum Command {
     Revoke(Revoke),
     /// Report that you met an indicator, or did not · Báo cáo đã gặp
     Sight(Sight),
+    /// List who takes part and may be named as reader · Các đơn vị tham gia
+    Organisations(Organisations),
     /// Make authorities, issue and revoke certificates · Chứng thư số
     Pki(super::pki::Args),
     /// Print completions for a shell
@@ -329,6 +331,17 @@ pub(super) struct Sight {
     pub(super) note: String,
 }
 
+/// `organisations`.
+#[derive(Debug, Args)]
+pub(super) struct Organisations {
+    /// Also those that are suspended, ended or planned
+    #[arg(long)]
+    pub(super) all: bool,
+    /// How to write them
+    #[arg(long, value_enum, default_value_t = TableOrJson::Table)]
+    pub(super) format: TableOrJson,
+}
+
 /// `completions`.
 #[derive(Debug, Args)]
 pub(super) struct Completions {
@@ -361,6 +374,15 @@ pub(super) enum InputFormat {
 pub(super) enum PlainOrJson {
     /// One value a line, or words for people.
     Plain,
+    /// One JSON object a line.
+    Jsonl,
+}
+
+/// How a table is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum TableOrJson {
+    /// Columns for people.
+    Table,
     /// One JSON object a line.
     Jsonl,
 }

@@ -8,6 +8,7 @@ mod exit;
 mod input;
 mod list;
 mod lookup;
+mod organisations;
 mod output;
 pub mod pki;
 mod profile;
@@ -105,6 +106,7 @@ async fn converse(arguments: Arguments, environment: &Environment, data: &mut Da
         Command::Subscribe(options) => subscribe::run(&client, &options, data).await,
         Command::Lookup(options) => lookup::run(&client, &options, data).await,
         Command::List(options) => list::run(&client, &options, data).await,
+        Command::Organisations(options) => organisations::run(&client, &options, data).await,
         Command::Get(options) => single::get(&client, &options, data).await,
         Command::Revoke(options) => single::revoke(&client, &options, data).await,
         Command::Sight(options) => single::sight(&client, &options, data).await,
