@@ -6,6 +6,7 @@ use std::io;
 use tonic::Code;
 
 use crate::client;
+use crate::pki::{directory, issue};
 
 use super::pki;
 
@@ -57,7 +58,7 @@ impl Failure {
             | Self::Interrupted(text)
             | Self::Busy(text)
             | Self::Io(text) => Some(format!("luytre: {text}")),
-            Self::Pki(error) if error.kind() == pki::Kind::NobodyReads => None,
+            Self::Pki(pki::Error::Talk(error)) if error.kind() == io::ErrorKind::BrokenPipe => None,
             Self::Pki(error) => Some(format!("luytre: {error}")),
             Self::Client(error) => Some(format!("luytre: {error}{}", advice(error))),
             Self::SomeRefused | Self::NobodyReads => None,
@@ -70,13 +71,7 @@ impl Failure {
             Self::NobodyReads => OK,
             Self::Usage(_) => USAGE,
             Self::SomeRefused => DATA,
-            Self::Pki(error) => match error.kind() {
-                pki::Kind::Usage => USAGE,
-                pki::Kind::Exists => CANNOT_CREATE,
-                pki::Kind::Missing => NO_INPUT,
-                pki::Kind::NobodyReads => OK,
-                pki::Kind::Data => DATA,
-            },
+            Self::Pki(error) => of_pki(error),
             Self::NoInput(_) => NO_INPUT,
             Self::Io(_) => IO,
             Self::Interrupted(_) | Self::Busy(_) => TRY_LATER,
@@ -89,6 +84,30 @@ impl Failure {
                 client::Error::Refused(refusal) => of_status(refusal.code),
             },
         }
+    }
+}
+
+fn of_pki(error: &pki::Error) -> u8 {
+    use directory::Error as In;
+    match error {
+        pki::Error::Identity(_)
+        | pki::Error::Directory(
+            In::Name
+            | In::TrustDomain(_)
+            | In::ForeignIdentity { .. }
+            | In::NotIssued { .. }
+            | In::Serial
+            | In::Issue(issue::Error::DnsName { .. } | issue::Error::Nameless),
+        ) => USAGE,
+        pki::Error::Directory(In::Exists { .. }) => CANNOT_CREATE,
+        pki::Error::Directory(In::NotInitialised { .. }) => NO_INPUT,
+        pki::Error::Directory(In::File { source, .. }) | pki::Error::Read { source, .. }
+            if source.kind() == io::ErrorKind::NotFound =>
+        {
+            NO_INPUT
+        }
+        pki::Error::Talk(error) if error.kind() == io::ErrorKind::BrokenPipe => OK,
+        _ => DATA,
     }
 }
 

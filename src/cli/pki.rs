@@ -49,48 +49,6 @@ pub enum Error {
     Talk(#[from] io::Error),
 }
 
-/// What kind of failure it is, for the exit code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// An argument is wrong.
-    Usage,
-    /// What should be written is there already.
-    Exists,
-    /// What should be read is not there.
-    Missing,
-    /// The reader of the output went away.
-    NobodyReads,
-    /// Anything else that is wrong with the files or what they hold.
-    Data,
-}
-
-impl Error {
-    /// The kind of this failure.
-    pub(super) fn kind(&self) -> Kind {
-        use directory::Error as In;
-        let of_file = |source: &io::Error| match source.kind() {
-            io::ErrorKind::NotFound => Kind::Missing,
-            _ => Kind::Data,
-        };
-        match self {
-            Self::Identity(_)
-            | Self::Directory(
-                In::Name
-                | In::TrustDomain(_)
-                | In::ForeignIdentity { .. }
-                | In::NotIssued { .. }
-                | In::Serial
-                | In::Issue(issue::Error::DnsName { .. } | issue::Error::Nameless),
-            ) => Kind::Usage,
-            Self::Directory(In::Exists { .. }) => Kind::Exists,
-            Self::Directory(In::NotInitialised { .. }) => Kind::Missing,
-            Self::Directory(In::File { source, .. }) | Self::Read { source, .. } => of_file(source),
-            Self::Talk(error) if error.kind() == io::ErrorKind::BrokenPipe => Kind::NobodyReads,
-            Self::Directory(_) | Self::Pem { .. } | Self::Certificate(_) | Self::Talk(_) => Kind::Data,
-        }
-    }
-}
-
 /// Makes and keeps the certificates of a hub.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -380,6 +338,7 @@ mod tests {
 
     use clap::Parser;
 
+    use super::super::exit::Failure;
     use super::*;
     use crate::base::files;
     use crate::pki::identity::CertificateId;
@@ -402,6 +361,10 @@ mod tests {
         assert_eq!(data.is_empty(), !words_show, "what was asked for is data, all else is talk");
         data.append(&mut talk);
         Ok(String::from_utf8(data).unwrap())
+    }
+
+    fn code(error: Error) -> u8 {
+        Failure::Pki(error).code()
     }
 
     fn told(line: &str) -> String {
@@ -497,20 +460,20 @@ mod tests {
         let now = SystemClock.now();
         let again = at(&format!("init --dir {dir} --trust-domain hub.example"), now).unwrap_err();
         assert!(again.to_string().contains("not overwritten"), "{again}");
-        assert_eq!(again.kind(), Kind::Exists);
+        assert_eq!(code(again), 73);
         let nowhere = at("crl --dir /nonexistent/pki", now).unwrap_err();
         assert!(nowhere.to_string().contains("luytre pki init"), "{nowhere}");
-        assert_eq!(nowhere.kind(), Kind::Missing);
+        assert_eq!(code(nowhere), 66);
         let no_file = at(&format!("show {dir}/none.pem"), now).unwrap_err();
-        assert_eq!(no_file.kind(), Kind::Missing);
+        assert_eq!(code(no_file), 66);
         let no_certificate = at(&format!("show {dir}/private/client-root.key"), now).unwrap_err();
-        assert_eq!(no_certificate.kind(), Kind::Data, "{no_certificate}");
+        assert_eq!(code(no_certificate), 65);
         let name = at(&format!("issue --dir {dir} client --id spiffe://hub.example/org/SOC/user/an"), now)
             .unwrap_err();
         assert!(name.to_string().contains("--id"), "{name}");
-        assert_eq!(name.kind(), Kind::Usage);
+        assert_eq!(code(name), 64);
         let serial = at(&format!("revoke --dir {dir} --serial 0102"), now).unwrap_err();
-        assert_eq!(serial.kind(), Kind::Usage, "{serial}");
+        assert_eq!(code(serial), 64);
         let nameless = at(&format!("issue --dir {dir} server"), now).unwrap_err();
         assert!(nameless.to_string().contains("DNS name"), "{nameless}");
     }
