@@ -36,7 +36,8 @@ The hub and your certificate are named in a profile, ~/.config/luytre/profile.to
   key  = \"me.key\"
 
 stdout is data, stderr is talk. Exit codes: 0 done; 64 wrong arguments; 65 some items refused;
-66 no such thing; 74 input or output failed; 75 try again later; 77 not allowed; 78 wrong profile."
+66 no such thing; 70 a fault of the hub or of this program; 73 it exists already; 74 input or output
+failed; 75 try again later; 77 not allowed; 78 wrong profile."
 )]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -106,6 +107,8 @@ pub(super) enum Command {
     Revoke(Revoke),
     /// Report that you met an indicator, or did not · Báo cáo đã gặp
     Sight(Sight),
+    /// List who takes part and may be named as reader · Các đơn vị tham gia
+    Organisations(Organisations),
     /// Make authorities, issue and revoke certificates · Chứng thư số
     Pki(super::pki::Args),
     /// Print completions for a shell
@@ -328,6 +331,17 @@ pub(super) struct Sight {
     pub(super) note: String,
 }
 
+/// `organisations`.
+#[derive(Debug, Args)]
+pub(super) struct Organisations {
+    /// Also those that are suspended, ended or planned
+    #[arg(long)]
+    pub(super) all: bool,
+    /// How to write them
+    #[arg(long, value_enum, default_value_t = TableOrJson::Table)]
+    pub(super) format: TableOrJson,
+}
+
 /// `completions`.
 #[derive(Debug, Args)]
 pub(super) struct Completions {
@@ -360,6 +374,15 @@ pub(super) enum InputFormat {
 pub(super) enum PlainOrJson {
     /// One value a line, or words for people.
     Plain,
+    /// One JSON object a line.
+    Jsonl,
+}
+
+/// How a table is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum TableOrJson {
+    /// Columns for people.
+    Table,
     /// One JSON object a line.
     Jsonl,
 }

@@ -50,6 +50,12 @@ impl Template {
     pub(super) fn check(&self) -> Result<(), Failure> {
         let usage = |text: String| Err(Failure::Usage(format!("luytre: {text}")));
         let Some(tlp) = self.tlp else { return Ok(()) };
+        if matches!(tlp, Tlp::AmberStrict | Tlp::Red) {
+            return usage(format!(
+                "this release does not take {}; share it by other means, or give --tlp amber with --to ORG if its rules allow that.",
+                tlp.as_str()
+            ));
+        }
         if is_for_everyone(tlp) && !self.to.is_empty() {
             // Readers that were named must never be widened to everyone.
             return usage(format!(
@@ -291,6 +297,15 @@ mod tests {
         }
         template(&["--tlp", "amber", "--to", "sa-ict"]).check().unwrap();
         template(&["--to", "sa-ict"]).check().unwrap();
+    }
+
+    #[test]
+    fn markings_that_this_release_does_not_take_are_refused_before_any_line() {
+        for label in ["red", "amber+strict"] {
+            let failure = template(&["--tlp", label, "--to", "sa-ict"]).check().unwrap_err();
+            assert_eq!(failure.code(), 64);
+            assert!(failure.text().unwrap().contains("does not take TLP:"));
+        }
     }
 
     #[test]

@@ -6,6 +6,9 @@ use std::io;
 use tonic::Code;
 
 use crate::client;
+use crate::pki::{directory, issue};
+
+use super::pki;
 
 /// All is well.
 pub(super) const OK: u8 = 0;
@@ -32,10 +35,12 @@ pub(super) enum Failure {
     SomeRefused,
     /// The command was interrupted before it was done.
     Interrupted(String),
+    /// Another process holds what this one needs.
+    Busy(String),
     /// Reading or writing failed.
     Io(String),
     /// A certificate could not be made, issued or revoked.
-    Pki(String),
+    Pki(pki::Error),
     /// The reader of our output went away, as `head` does.
     NobodyReads,
     /// The hub, or the way to it.
@@ -51,22 +56,25 @@ impl Failure {
             Self::Configuration(text)
             | Self::NoInput(text)
             | Self::Interrupted(text)
-            | Self::Io(text)
-            | Self::Pki(text) => Some(format!("luytre: {text}")),
+            | Self::Busy(text)
+            | Self::Io(text) => Some(format!("luytre: {text}")),
+            Self::Pki(pki::Error::Talk(error)) if error.kind() == io::ErrorKind::BrokenPipe => None,
+            Self::Pki(error) => Some(format!("luytre: {error}")),
             Self::Client(error) => Some(format!("luytre: {error}{}", advice(error))),
             Self::SomeRefused | Self::NobodyReads => None,
         }
     }
 
     /// The exit code.
-    pub(super) const fn code(&self) -> u8 {
+    pub(super) fn code(&self) -> u8 {
         match self {
             Self::NobodyReads => OK,
             Self::Usage(_) => USAGE,
-            Self::SomeRefused | Self::Pki(_) => DATA,
+            Self::SomeRefused => DATA,
+            Self::Pki(error) => of_pki(error),
             Self::NoInput(_) => NO_INPUT,
             Self::Io(_) => IO,
-            Self::Interrupted(_) => TRY_LATER,
+            Self::Interrupted(_) | Self::Busy(_) => TRY_LATER,
             Self::Configuration(_) => CONFIGURATION,
             Self::Client(error) => match error {
                 client::Error::File { .. } | client::Error::Settings(_) => CONFIGURATION,
@@ -76,6 +84,30 @@ impl Failure {
                 client::Error::Refused(refusal) => of_status(refusal.code),
             },
         }
+    }
+}
+
+fn of_pki(error: &pki::Error) -> u8 {
+    use directory::Error as In;
+    match error {
+        pki::Error::Identity(_)
+        | pki::Error::Directory(
+            In::Name
+            | In::TrustDomain(_)
+            | In::ForeignIdentity { .. }
+            | In::NotIssued { .. }
+            | In::Serial
+            | In::Issue(issue::Error::DnsName { .. } | issue::Error::Nameless),
+        ) => USAGE,
+        pki::Error::Directory(In::Exists { .. }) => CANNOT_CREATE,
+        pki::Error::Directory(In::NotInitialised { .. }) => NO_INPUT,
+        pki::Error::Directory(In::File { source, .. }) | pki::Error::Read { source, .. }
+            if source.kind() == io::ErrorKind::NotFound =>
+        {
+            NO_INPUT
+        }
+        pki::Error::Talk(error) if error.kind() == io::ErrorKind::BrokenPipe => OK,
+        _ => DATA,
     }
 }
 

@@ -8,6 +8,7 @@ mod exit;
 mod input;
 mod list;
 mod lookup;
+mod organisations;
 mod output;
 pub mod pki;
 mod profile;
@@ -79,7 +80,7 @@ fn execute(arguments: Arguments, environment: &Environment, data: &mut Data) -> 
             return arguments::completions(&shell, data);
         }
         Arguments { command: Command::Pki(pki), .. } => {
-            return pki::run(pki).map_err(|error| Failure::Pki(error.to_string()));
+            return pki::run(pki, data.writer()).map_err(Failure::Pki);
         }
         arguments => arguments,
     };
@@ -105,6 +106,7 @@ async fn converse(arguments: Arguments, environment: &Environment, data: &mut Da
         Command::Subscribe(options) => subscribe::run(&client, &options, data).await,
         Command::Lookup(options) => lookup::run(&client, &options, data).await,
         Command::List(options) => list::run(&client, &options, data).await,
+        Command::Organisations(options) => organisations::run(&client, &options, data).await,
         Command::Get(options) => single::get(&client, &options, data).await,
         Command::Revoke(options) => single::revoke(&client, &options, data).await,
         Command::Sight(options) => single::sight(&client, &options, data).await,

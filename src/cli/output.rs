@@ -2,7 +2,7 @@
 //! everything else to stderr. The only printer of the commands.
 
 use std::fmt;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal as _, Write};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
@@ -48,6 +48,11 @@ impl Data {
         self.0.write_all(bytes)
     }
 
+    /// The same output, for those who write for themselves.
+    pub(super) fn writer(&mut self) -> &mut dyn Write {
+        &mut self.0
+    }
+
     /// Hands everything to the reader.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         self.0.flush()
@@ -62,13 +67,15 @@ pub(super) fn talk(text: &str) {
 
 /// Sends the log to stderr, at the levels of `filter`.
 pub(super) fn log_to_stderr(filter: &str) {
-    // A second run in one process keeps the first one's log.
-    let _ = tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(filter))
         .with_writer(io::stderr)
         .without_time()
-        .with_target(false)
-        .try_init();
+        .with_target(false);
+    // Colours are for eyes, not for log files; NO_COLOR counts at a terminal.
+    let log = if io::stderr().is_terminal() { log } else { log.with_ansi(false) };
+    // A second run in one process keeps the first one's log.
+    let _ = log.try_init();
 }
 
 /// Progress on stderr, where that is a terminal: over `bytes`, or, where the

@@ -45,7 +45,7 @@ pub enum Error {
     #[error(transparent)]
     Certificate(#[from] identity::Error),
     /// Nothing could be said.
-    #[error("cannot write to the terminal: {0}")]
+    #[error("cannot write what is to be told: {0}")]
     Talk(#[from] io::Error),
 }
 
@@ -140,20 +140,21 @@ enum LeafCommand {
     },
 }
 
-/// Runs the command and tells a person on standard error what was done.
+/// Runs the command: what was asked for goes to `data`, and a person is told
+/// on standard error what was done.
 ///
 /// # Errors
 /// With what went wrong and what to do; nothing is then half-written that a
 /// hub would take.
-pub fn run(args: Args) -> Result<(), Error> {
-    run_to(args, &mut io::stderr().lock(), SystemClock.now())
+pub fn run(args: Args, data: &mut dyn Write) -> Result<(), Error> {
+    run_to(args, data, &mut io::stderr().lock(), SystemClock.now())
 }
 
 /// The same, telling `talk`, at the moment `now`.
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_to(args: Args, talk: &mut dyn Write, now: Timestamp) -> Result<(), Error> {
+pub fn run_to(args: Args, data: &mut dyn Write, talk: &mut dyn Write, now: Timestamp) -> Result<(), Error> {
     match args.command {
         Command::Init { place, trust_domain, crl_days } => {
             init(&place.dir, &trust_domain, days(crl_days), talk, now)
@@ -169,7 +170,7 @@ pub fn run_to(args: Args, talk: &mut dyn Write, now: Timestamp) -> Result<(), Er
             let list = Directory::open(&place.dir)?.sign_revocation_list(None, now, days(crl_days))?;
             tell_list(&place.dir, list.next_update, talk)
         }
-        Command::Show { file } => show(&file, talk, now),
+        Command::Show { file } => show(&file, data, now),
     }
 }
 
@@ -243,41 +244,41 @@ fn tell_list(dir: &Path, next_update: Timestamp, talk: &mut dyn Write) -> Result
     Ok(())
 }
 
-fn show(path: &Path, talk: &mut dyn Write, now: Timestamp) -> Result<(), Error> {
+fn show(path: &Path, data: &mut dyn Write, now: Timestamp) -> Result<(), Error> {
     let text = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     let certificates =
         pem::certificates(&text).map_err(|source| Error::Pem { path: path.to_owned(), source })?;
     for (index, der) in certificates.iter().enumerate() {
         if index > 0 {
-            writeln!(talk)?;
+            writeln!(data)?;
         }
-        show_one(der, talk, now)?;
+        show_one(der, data, now)?;
     }
     Ok(())
 }
 
-fn show_one(der: &[u8], talk: &mut dyn Write, now: Timestamp) -> Result<(), Error> {
+fn show_one(der: &[u8], data: &mut dyn Write, now: Timestamp) -> Result<(), Error> {
     let certificate = identity::parse(der)?;
     let authority = issue::check_authority(&certificate).is_ok();
     let purpose = certificate.extended_key_usage().ok().flatten().map(|purpose| purpose.value);
     let serves = purpose.is_some_and(|purpose| purpose.server_auth);
     if authority {
-        writeln!(talk, "authority   {}", plain(certificate.subject()))?;
+        writeln!(data, "authority   {}", plain(certificate.subject()))?;
     } else if serves {
-        writeln!(talk, "server      {}", names(&certificate).join(", "))?;
+        writeln!(data, "server      {}", names(&certificate).join(", "))?;
     } else {
         match identity::read_of_any_domain(der) {
-            Ok(read) => writeln!(talk, "identity    {}", read.spiffe_id)?,
-            Err(reason) => writeln!(talk, "identity    none: {reason}")?,
+            Ok(read) => writeln!(data, "identity    {}", read.spiffe_id)?,
+            Err(reason) => writeln!(data, "identity    none: {reason}")?,
         }
     }
-    writeln!(talk, "serial      {}", identity::serial_hex(certificate.raw_serial()).unwrap_or_default())?;
-    writeln!(talk, "issuer      {}", plain(certificate.issuer()))?;
+    writeln!(data, "serial      {}", identity::serial_hex(certificate.raw_serial()).unwrap_or_default())?;
+    writeln!(data, "issuer      {}", plain(certificate.issuer()))?;
     if let Ok((not_before, not_after)) = issue::validity_of(&certificate) {
-        writeln!(talk, "valid       {not_before} to {not_after}, {}", standing(not_before, not_after, now))?;
+        writeln!(data, "valid       {not_before} to {not_after}, {}", standing(not_before, not_after, now))?;
     }
     let uses = purpose.map_or_else(|| "none".to_owned(), |purpose| uses(purpose).join(", "));
-    writeln!(talk, "purposes    {uses}")?;
+    writeln!(data, "purposes    {uses}")?;
     Ok(())
 }
 
@@ -337,6 +338,7 @@ mod tests {
 
     use clap::Parser;
 
+    use super::super::exit::Failure;
     use super::*;
     use crate::base::files;
     use crate::pki::identity::CertificateId;
@@ -350,11 +352,19 @@ mod tests {
 
     /// Runs one line at `now`, and returns what was told.
     fn at(line: &str, now: Timestamp) -> Result<String, Error> {
+        let words_show = line.starts_with("show");
         let words = std::iter::once("pki").chain(line.split_whitespace());
         let line = Line::try_parse_from(words).unwrap();
-        let mut talk = Vec::new();
-        run_to(line.args, &mut talk, now)?;
-        Ok(String::from_utf8(talk).unwrap())
+        let (mut data, mut talk) = (Vec::new(), Vec::new());
+        run_to(line.args, &mut data, &mut talk, now)?;
+        assert!(data.is_empty() || talk.is_empty(), "a command either shows or does");
+        assert_eq!(data.is_empty(), !words_show, "what was asked for is data, all else is talk");
+        data.append(&mut talk);
+        Ok(String::from_utf8(data).unwrap())
+    }
+
+    fn code(error: Error) -> u8 {
+        Failure::Pki(error).code()
     }
 
     fn told(line: &str) -> String {
@@ -450,11 +460,20 @@ mod tests {
         let now = SystemClock.now();
         let again = at(&format!("init --dir {dir} --trust-domain hub.example"), now).unwrap_err();
         assert!(again.to_string().contains("not overwritten"), "{again}");
+        assert_eq!(code(again), 73);
         let nowhere = at("crl --dir /nonexistent/pki", now).unwrap_err();
         assert!(nowhere.to_string().contains("luytre pki init"), "{nowhere}");
+        assert_eq!(code(nowhere), 66);
+        let no_file = at(&format!("show {dir}/none.pem"), now).unwrap_err();
+        assert_eq!(code(no_file), 66);
+        let no_certificate = at(&format!("show {dir}/private/client-root.key"), now).unwrap_err();
+        assert_eq!(code(no_certificate), 65);
         let name = at(&format!("issue --dir {dir} client --id spiffe://hub.example/org/SOC/user/an"), now)
             .unwrap_err();
         assert!(name.to_string().contains("--id"), "{name}");
+        assert_eq!(code(name), 64);
+        let serial = at(&format!("revoke --dir {dir} --serial 0102"), now).unwrap_err();
+        assert_eq!(code(serial), 64);
         let nameless = at(&format!("issue --dir {dir} server"), now).unwrap_err();
         assert!(nameless.to_string().contains("DNS name"), "{nameless}");
     }

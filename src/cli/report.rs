@@ -108,7 +108,7 @@ impl Report {
             Some(Outcome::Rejected(status)) => {
                 let refusal = Refusal::from_item(&status);
                 let fields: Vec<String> =
-                    refusal.fields.iter().map(|v| format!("{}: {}", v.field, v.problem)).collect();
+                    refusal.fields.iter().map(|v| format!("{}: {}", of_line(&v.field), v.problem)).collect();
                 let problem = if fields.is_empty() { refusal.message } else { fields.join("; ") };
                 self.refuse(
                     pending,
@@ -174,6 +174,16 @@ impl Report {
     }
 }
 
+/// The path of a field within its line: the line number, which is told beside
+/// it, says more than the place in the batch.
+fn of_line(field: &str) -> &str {
+    field
+        .strip_prefix("indicators[")
+        .and_then(|rest| rest.split_once("]."))
+        .filter(|(place, _)| place.bytes().all(|digit| digit.is_ascii_digit()))
+        .map_or(field, |(_, within)| within)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,6 +195,13 @@ mod tests {
                 ..v1::PublishedIndicator::default()
             })),
         }
+    }
+
+    #[test]
+    fn a_field_is_named_within_its_line() {
+        assert_eq!(of_line("indicators[17].marking.organisations[0]"), "marking.organisations[0]");
+        assert_eq!(of_line("observable.text"), "observable.text");
+        assert_eq!(of_line("indicators[x].a"), "indicators[x].a");
     }
 
     fn line(number: u64) -> Pending {

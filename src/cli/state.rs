@@ -1,7 +1,9 @@
 //! Decides how a subscriber remembers where it stands: one small file,
 //! replaced as a whole after the output is flushed.
 
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -25,6 +27,8 @@ pub(super) struct StateFile {
     /// Digest of what was asked for; a token is good for nothing else.
     asked: String,
     hub: String,
+    /// Held until the subscriber ends.
+    lock: Option<File>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -39,7 +43,35 @@ struct Content {
 impl StateFile {
     /// The state kept at `path` of what `asked` stands for.
     pub(super) fn new(path: &Path, hub: &str, asked: String) -> Self {
-        Self { path: path.to_owned(), asked, hub: hub.to_owned() }
+        Self { path: path.to_owned(), asked, hub: hub.to_owned(), lock: None }
+    }
+
+    /// Keeps other processes from the same state: two would each move the
+    /// place past what the other has not written. The lock ends with this
+    /// process, however it ends; its file stays.
+    pub(super) fn lock(&mut self) -> Result<(), Failure> {
+        let mut name = self.path.clone().into_os_string();
+        name.push(".lock");
+        let path = PathBuf::from(name);
+        let wrong = |error: io::Error| Failure::Io(format!("cannot lock {}: {error}", path.display()));
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(wrong)?;
+        match file.try_lock() {
+            Ok(()) => self.lock = Some(file),
+            Err(TryLockError::WouldBlock) => {
+                return Err(Failure::Busy(format!(
+                    "another process uses the state file {}; end that one, or name another with --state",
+                    self.path.display()
+                )));
+            }
+            Err(TryLockError::Error(error)) => return Err(wrong(error)),
+        }
+        Ok(())
     }
 
     /// The token to go on after; `None`: the first time.
@@ -120,6 +152,18 @@ mod tests {
         let gone = StateFile::new(&dir.path().join("no/such/dir/state.json"), "hub:1", "all".into());
         assert!(gone.store(&Bytes::from_static(b"two")).is_err());
         assert_eq!(state.load().unwrap(), Some(Bytes::from_static(b"one")));
+    }
+
+    #[test]
+    fn a_state_serves_one_process_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut first = file(dir.path(), "all");
+        first.lock().unwrap();
+        let failure = file(dir.path(), "all").lock().unwrap_err();
+        assert_eq!(failure.code(), 75);
+        assert!(failure.text().unwrap().contains("state.json"), "{failure:?}");
+        drop(first);
+        file(dir.path(), "all").lock().unwrap();
     }
 
     #[test]

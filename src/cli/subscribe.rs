@@ -22,7 +22,10 @@ pub(super) async fn run(client: &Client, options: &Subscribe, data: &mut Data) -
     let asked = digest::hex(&digest::sha256(
         format!("{}\n{}", digest::hex(&filter.encode_to_vec()), options.sightings).as_bytes(),
     ));
-    let state = options.state.as_ref().map(|path| StateFile::new(path, client.hub(), asked));
+    let mut state = options.state.as_ref().map(|path| StateFile::new(path, client.hub(), asked));
+    if let Some(state) = &mut state {
+        state.lock()?;
+    }
     let first = match options.from {
         From::Earliest => Start::Earliest,
         From::Latest => Start::Latest,

@@ -147,6 +147,30 @@ impl Client {
         Ok(answer.subscription)
     }
 
+    /// A page of who takes part, and the token of the next page, empty at the
+    /// end. `all`: also those that do not take part now.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn organisations(
+        &self,
+        all: bool,
+        page_token: &str,
+    ) -> Result<(Vec<v1::Organisation>, String), Error> {
+        let request = v1::ListOrganisationsRequest {
+            page_size: 1_000,
+            page_token: page_token.to_owned(),
+            include_inactive: all,
+        };
+        let page = self
+            .call(request, |request| async { self.directory().list_organisations(request).await })
+            .await?;
+        if !page.next_page_token.is_empty() && page.next_page_token == page_token {
+            return Err(Error::Protocol("a page names itself as the next one".to_owned()));
+        }
+        Ok((page.organisations, page.next_page_token))
+    }
+
     /// Address of the hub, for people.
     #[must_use]
     pub fn hub(&self) -> &str {

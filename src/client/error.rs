@@ -134,7 +134,9 @@ impl fmt::Display for Refusal {
         } else {
             write!(f, "{}: {}", self.reason, self.message)?;
         }
-        for violation in self.fields.iter().filter(|v| !self.message.contains(&v.problem)) {
+        // A field is left out only if the message names it with its problem.
+        let told = |v: &FieldViolation| self.message.contains(&v.field) && self.message.contains(&v.problem);
+        for violation in self.fields.iter().filter(|v| !told(v)) {
             write!(f, "\n  {}: {}", violation.field, violation.problem)?;
         }
         if !self.request_id.is_empty() {
@@ -294,6 +296,15 @@ mod tests {
             [FieldViolation { field: "filter.kinds".into(), problem: "too many".into() }]
         );
         assert_eq!(refusal.metadata["limit"], "9");
+    }
+
+    #[test]
+    fn a_refusal_names_the_field_even_if_its_message_tells_the_problem() {
+        let mut details = ErrorDetails::with_error_info("FIELD_INVALID", "hub", []);
+        details.add_bad_request_violation("sightings[0].note", "too long");
+        let status = Status::with_error_details(Code::InvalidArgument, "too long", details);
+        let text = Error::from_status(&status, "hub:1").to_string();
+        assert!(text.contains("sightings[0].note: too long"), "{text}");
     }
 
     #[test]

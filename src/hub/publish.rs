@@ -199,7 +199,7 @@ fn check_recipients(draft: Draft, unknown: impl Fn(&OrgSlug) -> bool) -> Result<
         None => Ok(draft),
         Some(place) => Err(Invalid::new(
             format!("marking.organisations[{place}]"),
-            "this organisation is not in the hub's roster; `luytre` or ListOrganisations shows who is",
+            "this organisation is not in the hub's roster; `luytre organisations` shows who is",
         )
         .because(crate::model::invalid::Reason::OrganisationUnknown)),
     }
