@@ -6,7 +6,7 @@
 //! | [`telemetry`] | how events are logged |
 //! | [`metrics`] | what is counted and where it is read |
 //! | [`tls`] | which certificates are in force |
-//! | [`listener`] | how connections are taken and served |
+//! | [`listener`] | how connections are taken and served, within its [`limits`] |
 //! | [`connections`] | which connections may exist |
 //! | [`handshake`] | which of them are let in |
 //! | [`sever`] | how one ends that the hub ends |
@@ -20,6 +20,7 @@ mod descriptors;
 mod error;
 pub mod handshake;
 mod health;
+pub mod limits;
 pub mod listener;
 pub mod metrics;
 mod ready;

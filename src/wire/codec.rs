@@ -177,11 +177,15 @@ impl<U: Message + Default + Bounded> Decoder for BoundedDecoder<U> {
             return Err(Status::internal("a message came in pieces"));
         }
         // The code with which tonic refuses a message that is too long.
-        if let Err(error) = U::check(encoded) {
+        let decoded = match U::check(encoded) {
+            Ok(()) => self.0.decode(src),
+            Err(error) => Err(Status::out_of_range(error.to_string())),
+        };
+        if decoded.is_err() {
+            // What is left unread would be offered again, for ever.
             src.advance(src.remaining());
-            return Err(Status::out_of_range(error.to_string()));
         }
-        self.0.decode(src)
+        decoded
     }
 
     fn buffer_settings(&self) -> BufferSettings {
