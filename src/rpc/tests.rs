@@ -234,7 +234,7 @@ async fn too_many_items_are_refused_before_any_is_decoded() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_what_carries_many_items_may_be_large() {
-    let trial = Trial::with(Roles::NONE.with(Role::Publisher).with(Role::Subscriber));
+    let trial = Trial::with(Role::ALL.into_iter().collect());
     let unary = Method::ALL.into_iter().filter(|method| {
         let path = method.path();
         let streams = ["/Subscribe", "/PublishStream", "/LookupObservables"];
