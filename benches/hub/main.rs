@@ -52,7 +52,7 @@ const FULL: Sizes = Sizes {
     single: 300_000,
     alone: 5_000,
     live: 10_000,
-    idle: 500,
+    idle: 400,
     crash: 400_000,
     limits: true,
 };
@@ -62,7 +62,7 @@ const QUICK: Sizes = Sizes {
     single: 50_000,
     alone: 1_000,
     live: 2_000,
-    idle: 500,
+    idle: 400,
     crash: 200_000,
     limits: true,
 };
