@@ -151,11 +151,8 @@ impl Hub {
             })
             .await?
         };
-        let mut results: Vec<_> = decisions.into_iter().map(|d| self.published(d)).collect();
-        for (place, rejection) in rejected {
-            results.insert(place.min(results.len()), Err(rejection));
-        }
-        Ok(results)
+        let results: Vec<_> = decisions.into_iter().map(|d| self.published(d)).collect();
+        Ok(in_place(results, rejected))
     }
 
     fn published(&self, decision: Decision) -> Result<Published, Rejection> {
@@ -175,6 +172,17 @@ impl Hub {
         };
         Ok(Published { id: self.shared.sealer.id(handle), version, effect })
     }
+}
+
+/// Puts what was rejected early back to its place among the results.
+pub(super) fn in_place<T>(
+    mut results: Vec<Result<T, Rejection>>,
+    rejected: Vec<(usize, Rejection)>,
+) -> Vec<Result<T, Rejection>> {
+    for (place, rejection) in rejected {
+        results.insert(place.min(results.len()), Err(rejection));
+    }
+    results
 }
 
 pub(super) fn check_count(count: usize) -> Result<(), Error> {

@@ -75,7 +75,7 @@ impl Hub {
             })
             .await?
         };
-        let mut results: Vec<_> = decisions
+        let results: Vec<_> = decisions
             .into_iter()
             .zip(indicators)
             .map(|(decision, indicator)| match decision {
@@ -87,10 +87,7 @@ impl Hub {
                 }
             })
             .collect();
-        for (place, rejection) in rejected {
-            results.insert(place.min(results.len()), Err(rejection));
-        }
-        Ok(results)
+        Ok(publish::in_place(results, rejected))
     }
 }
 
