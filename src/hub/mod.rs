@@ -4,7 +4,7 @@
 //! * [`apply`] decides what an entry does over what a [`group`] sees, [`writer`] in what
 //!   order;
 //! * [`publish`], [`revoke`], [`sighting`] bring entries to the writer;
-//! * [`fetch`], [`list`], [`lookup`] ask; [`subscribe`] and [`pump`] follow;
+//! * [`fetch`], [`list`], [`lookup`] ask; [`subscribe`], [`pump`] and [`look`] follow;
 //! * [`mod@verify`] and [`backup`] look after what is stored.
 
 pub mod apply;
@@ -18,10 +18,11 @@ pub mod fetch;
 pub mod genesis;
 pub mod group;
 pub mod list;
+mod look;
 pub mod lookup;
 pub mod proposal;
 pub mod publish;
-pub mod pump;
+mod pump;
 pub mod revoke;
 pub mod select;
 pub mod shared;

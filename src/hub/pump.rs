@@ -1,41 +1,30 @@
-//! Decides what a subscriber is sent and when: from the ring while it keeps
-//! up, from the log when it does not, never more than its credit, and a slow
-//! one costs a cursor, not memory.
+//! Decides when a subscriber is sent something: never more than its credit,
+//! nothing after its standing ended, and its last token when the hub drains.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures_util::FutureExt as _;
-use tokio::sync::{mpsc, watch};
+use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
+use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use crate::base::{clock, tasks};
-use crate::model::event::EventKind;
+use crate::base::clock;
 use crate::model::position::Position;
 use crate::policy::access::{self, Method};
-use crate::store::chunk::View;
 use crate::store::subscription::Subscription;
-use crate::wire::event;
 use crate::wire::frame::{Batch, Frame};
 use crate::wire::token::{Place, Use};
 
 use super::caller::Caller;
 use super::error::{Error, Reason};
-use super::select::{Selection, Whole};
+use super::look;
+use super::select::Selection;
 use super::shared::Shared;
-use super::store_error;
 use super::subscribe::LiveStreams;
-use super::tail::Read;
 
-/// A batch is sent once its bodies reach this many bytes.
-const BATCH_BYTES: usize = 256 << 10;
-/// Bytes of the log looked at before the pump listens again.
-const SCAN_BYTES: usize = 4 << 20;
-/// How long a draining hub waits for a subscriber to take its final token.
-const LAST_WORD: Duration = Duration::from_secs(5);
 /// How long a look at the caller's standing holds.
 const ADMISSION: Duration = Duration::from_secs(1);
 /// Most credit that adds up.
@@ -74,16 +63,6 @@ pub struct Pump {
     acking: Option<(u64, Bytes)>,
     /// When the caller's standing was last looked at.
     admitted: Instant,
-}
-
-/// Why a pump ends without an error for its subscriber.
-struct Gone;
-
-/// What one look at the log brought.
-struct Looked {
-    batch: Batch,
-    cursor: Position,
-    caught_up: bool,
 }
 
 impl Pump {
@@ -130,103 +109,31 @@ impl Pump {
         Ok(token.into())
     }
 
-    /// Streams until the client goes, the hub drains, a newer stream of the
-    /// same name displaces this one, or an error.
-    pub async fn run(
-        mut self,
-        mut commands: mpsc::Receiver<Result<Command, Error>>,
-        out: mpsc::Sender<Result<Frame, Error>>,
-    ) {
-        let result = self.stream(&mut commands, &out).await;
-        if let Err(error) = result {
-            // A client that is gone does not hear why.
-            let _ = out.send(Err(error)).await;
-        }
-    }
-
-    async fn stream(
-        &mut self,
-        commands: &mut mpsc::Receiver<Result<Command, Error>>,
-        out: &mpsc::Sender<Result<Frame, Error>>,
-    ) -> Result<(), Error> {
-        let shared = Arc::clone(&self.shared);
-        let mut committed = shared.tail.watch();
-        let mut written = shared.cursors.watch();
-        let displaced = self.named.as_ref().map(|named| named.displaced.clone()).unwrap_or_default();
-        let mut heartbeat = ticker(self.heartbeat);
-        let mut open = true;
-        loop {
-            if shared.draining.is_cancelled() {
-                // A busy subscriber gets its final token too, once it has
-                // taken what is on the way; one that reads nothing does not
-                // hold up the end.
-                let last = out.send(Ok(Frame::Draining(self.token()?)));
-                let _ = tokio::time::timeout(LAST_WORD, last).await;
-                return Ok(());
+    /// The frames of the stream, which ends when the client has said its last
+    /// and its credit is used, the hub drains, a newer stream of the same name
+    /// displaces this one, or with an error. It does nothing unless polled:
+    /// what a client that does not read costs is the frame it does not take.
+    pub fn frames(
+        self,
+        commands: impl Stream<Item = Result<Command, Error>> + Send + Unpin,
+    ) -> impl Stream<Item = Result<Frame, Error>> + Send {
+        let running = Running {
+            committed: self.shared.tail.watch(),
+            written: self.shared.cursors.watch(),
+            displaced: self.named.as_ref().map(|named| named.displaced.clone()).unwrap_or_default(),
+            heartbeat: ticker(self.heartbeat),
+            commands: Some(commands),
+            pump: self,
+        };
+        stream::unfold(Some(Box::new(running)), async |running| {
+            let mut running = running?;
+            match running.next().await {
+                Ok(Some(frame @ Frame::Draining(_))) => Some((Ok(frame), None)),
+                Ok(Some(frame)) => Some((Ok(frame), Some(running))),
+                Ok(None) => None,
+                Err(error) => Some((Err(error), None)),
             }
-            self.check(&displaced)?;
-            let mut caught_up = true;
-            if self.credit > 0 {
-                committed.mark_unchanged();
-                let looked = self.look().await?;
-                self.cursor = looked.cursor;
-                caught_up = looked.caught_up;
-                if looked.batch.count() > 0 {
-                    heartbeat.reset();
-                    if self.send_batch(out, &displaced, looked.batch).await?.is_err() {
-                        return Ok(());
-                    }
-                }
-                while let Ok(command) = commands.try_recv() {
-                    self.obey(command?)?;
-                }
-            } else if !open {
-                return Ok(());
-            }
-            if !caught_up && self.credit > 0 {
-                if out.is_closed() {
-                    return Ok(());
-                }
-                // A long look at what the filter passes over is progress too.
-                if heartbeat.tick().now_or_never().is_some() {
-                    let frame = Frame::Heartbeat(self.token()?);
-                    if self.send(out, &displaced, frame).await?.is_err() {
-                        return Ok(());
-                    }
-                }
-                tokio::task::yield_now().await;
-                continue;
-            }
-            let waiting = self.credit > 0;
-            let acking = self.acking.as_ref().map(|(number, _)| *number);
-            tokio::select! {
-                () = shared.draining.cancelled() => {}
-                () = displaced.cancelled() => {}
-                () = out.closed() => return Ok(()),
-                command = commands.recv(), if open => match command {
-                    Some(command) => self.obey(command?)?,
-                    None => open = false,
-                },
-                changed = committed.changed(), if waiting => {
-                    if changed.is_err() {
-                        return Ok(());
-                    }
-                }
-                durable = reached(&mut written, acking), if acking.is_some() => {
-                    durable?;
-                    let Some((_, token)) = self.acking.take() else { continue };
-                    if self.send(out, &displaced, Frame::Acked(token)).await?.is_err() {
-                        return Ok(());
-                    }
-                }
-                _ = heartbeat.tick() => {
-                    let frame = Frame::Heartbeat(self.token()?);
-                    if self.send(out, &displaced, frame).await?.is_err() {
-                        return Ok(());
-                    }
-                }
-            }
-        }
+        })
     }
 
     fn check(&mut self, displaced: &CancellationToken) -> Result<(), Error> {
@@ -250,35 +157,12 @@ impl Pump {
         Ok(())
     }
 
-    async fn send_batch(
-        &mut self,
-        out: &mpsc::Sender<Result<Frame, Error>>,
-        displaced: &CancellationToken,
-        mut batch: Batch,
-    ) -> Result<Result<(), Gone>, Error> {
+    fn batch(&mut self, mut batch: Batch) -> Result<Frame, Error> {
         let count = batch.count() as u64;
         batch.set_token(self.token()?);
         self.credit = self.credit.saturating_sub(count);
-        let sent = self.send(out, displaced, Frame::Batch(batch)).await?;
-        if sent.is_ok() {
-            self.shared.counters.delivered.fetch_add(count, Ordering::Relaxed);
-        }
-        Ok(sent)
-    }
-
-    /// Sends a frame, waiting as long as the client takes, unless the stream
-    /// is displaced meanwhile.
-    async fn send(
-        &self,
-        out: &mpsc::Sender<Result<Frame, Error>>,
-        displaced: &CancellationToken,
-        frame: Frame,
-    ) -> Result<Result<(), Gone>, Error> {
-        tokio::select! {
-            biased;
-            sent = out.send(Ok(frame)) => Ok(sent.map_err(|_| Gone)),
-            () = displaced.cancelled() => Err(displaced_error()),
-        }
+        self.shared.counters.delivered.fetch_add(count, Ordering::Relaxed);
+        Ok(Frame::Batch(batch))
     }
 
     fn obey(&mut self, command: Command) -> Result<(), Error> {
@@ -319,31 +203,6 @@ impl Pump {
         }
         Ok(())
     }
-
-    /// Looks at what follows the cursor: in the ring, else in the log.
-    async fn look(&self) -> Result<Looked, Error> {
-        match self.shared.tail.read(self.cursor, BATCH_BYTES) {
-            Read::Chunks(chunks) => {
-                let mut look = Look::new(&self.shared, &self.selection, self.cursor, self.credit);
-                for chunk in &chunks {
-                    let view = chunk.view().ok_or_else(|| super::fetch::damaged(chunk.first))?;
-                    if !look.take(&view, &|range| chunk.bytes.slice(range))? {
-                        return Ok(look.finish(false));
-                    }
-                }
-                Ok(look.finish(chunks.is_empty()))
-            }
-            Read::Behind => {
-                self.shared.counters.catch_ups.fetch_add(1, Ordering::Relaxed);
-                let (shared, selection) = (Arc::clone(&self.shared), Arc::clone(&self.selection));
-                let (cursor, credit) = (self.cursor, self.credit);
-                let _place = self.shared.reads.acquire().await.map_err(Error::internal)?;
-                tasks::spawn_blocking(move || scan(&shared, &selection, cursor, credit))
-                    .await
-                    .map_err(Error::internal)?
-            }
-        }
-    }
 }
 
 impl Drop for Pump {
@@ -352,6 +211,93 @@ impl Drop for Pump {
         if let Some(named) = &self.named {
             named.live.leave(self.caller.org(), &named.name, &named.displaced);
         }
+    }
+}
+
+/// A pump at work.
+struct Running<C> {
+    pump: Pump,
+    /// What the client says; none once it has said its last.
+    commands: Option<C>,
+    committed: watch::Receiver<Position>,
+    written: watch::Receiver<u64>,
+    displaced: CancellationToken,
+    heartbeat: Interval,
+}
+
+impl<C: Stream<Item = Result<Command, Error>> + Unpin> Running<C> {
+    /// The next frame; none where the stream ends in peace.
+    async fn next(&mut self) -> Result<Option<Frame>, Error> {
+        let shared = Arc::clone(&self.pump.shared);
+        loop {
+            if shared.draining.is_cancelled() {
+                return Ok(Some(Frame::Draining(self.pump.token()?)));
+            }
+            self.pump.check(&self.displaced)?;
+            while let Some(said) = said(&mut self.commands).now_or_never() {
+                self.hear(said)?;
+            }
+            if self.pump.credit > 0 {
+                self.committed.mark_unchanged();
+                let looked =
+                    look::at(&shared, &self.pump.selection, self.pump.cursor, self.pump.credit).await?;
+                self.pump.cursor = looked.cursor;
+                if looked.batch.count() > 0 {
+                    self.heartbeat.reset();
+                    return self.pump.batch(looked.batch).map(Some);
+                }
+                if !looked.caught_up {
+                    // A long look at what the filter passes over is progress too.
+                    if self.heartbeat.tick().now_or_never().is_some() {
+                        return Ok(Some(Frame::Heartbeat(self.pump.token()?)));
+                    }
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+            } else if self.commands.is_none() {
+                return Ok(None);
+            }
+            if let Some(frame) = self.wait(&shared).await? {
+                return Ok(Some(frame));
+            }
+        }
+    }
+
+    /// Waits until there may be something to send.
+    async fn wait(&mut self, shared: &Shared) -> Result<Option<Frame>, Error> {
+        let Self { pump, commands, committed, written, displaced, heartbeat } = self;
+        let waiting = pump.credit > 0;
+        let acking = pump.acking.as_ref().map(|(number, _)| *number);
+        tokio::select! {
+            () = shared.draining.cancelled() => {}
+            () = displaced.cancelled() => {}
+            said = said(commands) => self.hear(said)?,
+            changed = committed.changed(), if waiting => changed.map_err(Error::internal)?,
+            durable = reached(written, acking), if acking.is_some() => {
+                durable?;
+                return Ok(pump.acking.take().map(|(_, token)| Frame::Acked(token)));
+            }
+            _ = heartbeat.tick() => return Ok(Some(Frame::Heartbeat(pump.token()?))),
+        }
+        Ok(None)
+    }
+
+    fn hear(&mut self, said: Option<Result<Command, Error>>) -> Result<(), Error> {
+        match said {
+            Some(command) => self.pump.obey(command?),
+            None => {
+                self.commands = None;
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What the client says next; waits for ever where it has said its last.
+async fn said<C: Stream + Unpin>(commands: &mut Option<C>) -> Option<C::Item> {
+    match commands {
+        Some(commands) => commands.next().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -373,101 +319,4 @@ fn ticker(period: Duration) -> Interval {
     ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticker.reset();
     ticker
-}
-
-/// Reads the log after `cursor` until a batch is full.
-fn scan(shared: &Arc<Shared>, selection: &Selection, cursor: Position, credit: u64) -> Result<Looked, Error> {
-    // The end comes first: a directory that is taken after it knows every
-    // audience class up to it, and none is taken for unknown and passed over.
-    let end = shared.tail.committed();
-    let mut look = Look::new(shared, selection, cursor, credit);
-    let mut scan = shared.store.scan(cursor).map_err(store_error)?;
-    let mut read = 0;
-    while read < SCAN_BYTES {
-        let Some((first, bytes)) = scan.peek().map_err(store_error)? else {
-            return Ok(look.finish(true));
-        };
-        if first > end {
-            // Written, but not yet known to be durable.
-            return Ok(look.finish(true));
-        }
-        let view = View::parse(first, bytes).ok_or_else(|| super::fetch::damaged(first))?;
-        let copy =
-            |range: std::ops::Range<usize>| Bytes::copy_from_slice(bytes.get(range).unwrap_or_default());
-        if !look.take(&view, &copy)? {
-            break;
-        }
-        read += bytes.len();
-        scan.advance();
-    }
-    Ok(look.finish(false))
-}
-
-/// A look at consecutive chunks, filling one batch.
-struct Look<'a> {
-    shared: &'a Shared,
-    selection: &'a Selection,
-    directory: Arc<super::directory::Directory>,
-    batch: Batch,
-    cursor: Position,
-    credit: u64,
-}
-
-impl<'a> Look<'a> {
-    fn new(shared: &'a Shared, selection: &'a Selection, cursor: Position, credit: u64) -> Self {
-        let directory = shared.directory.load_full();
-        Self { shared, selection, directory, batch: Batch::new(), cursor, credit }
-    }
-
-    /// Takes in a chunk; `slice` gives shared bytes of it. Returns whether
-    /// the batch has room for more.
-    fn take(
-        &mut self,
-        view: &View<'_>,
-        slice: &dyn Fn(std::ops::Range<usize>) -> Bytes,
-    ) -> Result<bool, Error> {
-        let last = view.last_position();
-        if last <= self.cursor {
-            return Ok(true);
-        }
-        let reclassed = self.shared.reclassed.read();
-        let touched = reclassed.range(view.first..=last).next().is_some();
-        let count = u64::from(view.count);
-        let left = self.credit - self.batch.count() as u64;
-        match self.selection.whole(view, &self.directory, touched) {
-            Whole::Nothing => self.cursor = last,
-            Whole::All if view.first > self.cursor && count <= left => {
-                let end = view.bodies_at + view.bodies.len();
-                self.batch.push_new(usize::from(view.count), slice(view.bodies_at..end));
-                self.cursor = last;
-            }
-            Whole::All | Whole::Each => {
-                for item in view.items() {
-                    let item = item.ok_or_else(|| super::fetch::damaged(view.first))?;
-                    if item.position <= self.cursor {
-                        continue;
-                    }
-                    let class_now = reclassed.get(&item.header.handle).copied().unwrap_or(item.header.class);
-                    if let Some(kind) = self.selection.event(&item, &self.directory, class_now) {
-                        if self.batch.count() as u64 == self.credit {
-                            return Ok(false);
-                        }
-                        let from = view.bodies_at + item.offset;
-                        let body = if kind == EventKind::Withdrawn {
-                            event::stub(&self.shared.sealer, item.position, item.header.handle).into()
-                        } else {
-                            slice(from..from + item.body.len())
-                        };
-                        self.batch.push(kind, body);
-                    }
-                    self.cursor = item.position;
-                }
-            }
-        }
-        Ok(self.batch.bodies_len() < BATCH_BYTES && (self.batch.count() as u64) < self.credit)
-    }
-
-    fn finish(self, caught_up: bool) -> Looked {
-        Looked { batch: self.batch, cursor: self.cursor, caught_up }
-    }
 }

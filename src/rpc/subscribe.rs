@@ -9,15 +9,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
 use prost::Message as _;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::TaskTracker;
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::base::tasks;
 use crate::hub::error::{Error, Reason};
-use crate::hub::{Command, Hub, Open, Opened, Pump, Start};
+use crate::hub::{Command, Hub, Open, Opened, Start};
 use crate::model::Invalid;
 use crate::model::org::OrgSlug;
 use crate::wire::convert::subscription::{self, Position};
@@ -31,11 +28,6 @@ use super::status::status;
 
 /// How long a new stream may keep the hub waiting for its `Open`.
 const OPEN_WITHIN: Duration = Duration::from_secs(10);
-/// Frames that wait for a slow reader, beside the one that the transport
-/// holds: what a subscriber that never reads costs is a bounded few.
-const WAITING_FRAMES: usize = 1;
-/// Commands that wait for the pump.
-const WAITING_COMMANDS: usize = 16;
 
 /// The `Subscribe` call.
 #[derive(Debug, Clone)]
@@ -67,10 +59,13 @@ impl Subscribe {
         let open = first(&mut incoming).await?;
         let open = read_open(open, call.caller.identity().org()).map_err(status)?;
         let (opened, pump) = self.hub.subscribe(&call.caller, open).await.map_err(status)?;
-        let (out, frames) = mpsc::channel(WAITING_FRAMES);
-        tasks::spawn("subscription", self.streams.track_future(run(pump, incoming, out)));
+        let frames = pump.frames(Box::pin(stream::unfold(incoming, next_command)));
         let opened = stream::once(std::future::ready(Ok(write_opened(opened))));
-        let frames = opened.chain(ReceiverStream::new(frames).map(|frame| frame.map_err(status)));
+        let running = self.streams.token();
+        let frames = opened.chain(frames.map(move |frame| {
+            let _counted = &running;
+            frame.map_err(status)
+        }));
         Ok(Response::new(Box::pin(frames)))
     }
 }
@@ -83,32 +78,6 @@ impl tonic::server::StreamingService<v1::SubscribeRequest> for Subscribe {
     fn call(&mut self, request: Request<Streaming<v1::SubscribeRequest>>) -> Self::Future {
         Box::pin(self.clone().open(request))
     }
-}
-
-/// Runs the pump beside the reading of commands; it ends when the pump does,
-/// which is when the client has gone, the hub drains, or either erred.
-async fn run(
-    pump: Pump,
-    mut incoming: Streaming<v1::SubscribeRequest>,
-    out: mpsc::Sender<Result<Frame, Error>>,
-) {
-    let (commands, taken) = mpsc::channel(WAITING_COMMANDS);
-    let reading = async move {
-        while let Some(command) = next_command(&mut incoming).await {
-            let last = command.is_err();
-            if commands.send(command).await.is_err() || last {
-                break;
-            }
-        }
-        // Dropping the sender tells the pump that the client said its last.
-    };
-    let pumping = pump.run(taken, out);
-    tokio::pin!(reading, pumping);
-    tokio::select! {
-        () = &mut pumping => return,
-        () = &mut reading => {}
-    }
-    pumping.await;
 }
 
 async fn first(incoming: &mut Streaming<v1::SubscribeRequest>) -> Result<v1::Open, Status> {
@@ -127,14 +96,17 @@ async fn first(incoming: &mut Streaming<v1::SubscribeRequest>) -> Result<v1::Ope
 }
 
 /// The next thing a subscriber says after `Open`; none at the end.
-async fn next_command(incoming: &mut Streaming<v1::SubscribeRequest>) -> Option<Result<Command, Error>> {
-    match incoming.message().await {
-        Ok(Some(v1::SubscribeRequest { message })) => Some(read_command(message)),
+async fn next_command(
+    mut incoming: Streaming<v1::SubscribeRequest>,
+) -> Option<(Result<Command, Error>, Streaming<v1::SubscribeRequest>)> {
+    let command = match incoming.message().await {
+        Ok(Some(v1::SubscribeRequest { message })) => read_command(message),
+        Ok(None) => return None,
         // A transport that failed has nobody left to tell; what could not be
         // decoded has.
-        Ok(None) => None,
-        Err(status) => super::layers::own_fault(&status).map(Err),
-    }
+        Err(status) => Err(super::layers::own_fault(&status)?),
+    };
+    Some((command, incoming))
 }
 
 fn read_command(message: Option<v1::subscribe_request::Message>) -> Result<Command, Error> {

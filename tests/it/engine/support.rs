@@ -18,6 +18,8 @@ use luytre::wire::proto::v1::subscribe_response::Message;
 use prost::Message as _;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::harness::patience::patiently;
@@ -146,7 +148,14 @@ impl Engine {
         let (opened, pump) = self.hub.subscribe(&self.caller(org), open).await?;
         let (commands, receiver) = mpsc::channel(16);
         let (sender, frames) = mpsc::channel(1);
-        let task = tokio::spawn(pump.run(receiver, sender));
+        let task = tokio::spawn(async move {
+            let mut stream = std::pin::pin!(pump.frames(ReceiverStream::new(receiver)));
+            while let Some(frame) = stream.next().await {
+                if sender.send(frame).await.is_err() {
+                    break;
+                }
+            }
+        });
         Ok(Stream { commands, frames, task, credit, token: opened.token, acked: 0 })
     }
 }
