@@ -16,13 +16,13 @@
 
 pub mod config;
 pub mod connections;
-mod descriptors;
 mod error;
 pub mod handshake;
 mod health;
 pub mod limits;
 pub mod listener;
 pub mod metrics;
+mod process;
 mod ready;
 mod run;
 pub mod sever;

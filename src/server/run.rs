@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::config::{Config, Limits};
 use super::listener::{self, Drained, Listener};
-use super::{Error, Ready, descriptors, health, metrics, tls};
+use super::{Error, Ready, health, metrics, process, tls};
 use crate::admin::{Admin, OperatorSocket};
 use crate::base::clock::{Clock, SystemClock};
 use crate::base::tasks;
@@ -73,7 +73,7 @@ impl Assembly {
     /// # Errors
     /// What is wrong with the store or the certificates.
     pub fn open(config: Config, calendar: Arc<dyn Clock>) -> Result<Self, Error> {
-        descriptors::raise();
+        process::prepare();
         let limits = &config.limits;
         let hub = Hub::open(Options {
             data_dir: config.data_dir.clone(),

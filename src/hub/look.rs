@@ -1,0 +1,161 @@
+//! Decides what a subscriber is sent next: from the ring while it keeps up,
+//! from the log when it does not, so that a slow one costs a cursor, not
+//! memory.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+
+use crate::base::tasks;
+use crate::model::event::EventKind;
+use crate::model::position::Position;
+use crate::store::chunk::View;
+use crate::wire::event;
+use crate::wire::frame::Batch;
+
+use super::error::Error;
+use super::select::{Selection, Whole};
+use super::shared::Shared;
+use super::store_error;
+use super::tail::Read;
+
+/// A batch is sent once its bodies reach this many bytes.
+const BATCH_BYTES: usize = 256 << 10;
+/// Bytes of the log looked at before the pump listens again.
+const SCAN_BYTES: usize = 4 << 20;
+
+/// What one look at the log brought.
+pub(super) struct Looked {
+    pub(super) batch: Batch,
+    pub(super) cursor: Position,
+    /// Whether nothing more follows for now.
+    pub(super) caught_up: bool,
+}
+
+/// Looks at what follows `cursor`: in the ring, else in the log.
+pub(super) async fn at(
+    shared: &Arc<Shared>,
+    selection: &Arc<Selection>,
+    cursor: Position,
+    credit: u64,
+) -> Result<Looked, Error> {
+    match shared.tail.read(cursor, BATCH_BYTES) {
+        Read::Chunks(chunks) => {
+            let mut look = Look::new(shared, selection, cursor, credit);
+            for chunk in &chunks {
+                let view = chunk.view().ok_or_else(|| super::fetch::damaged(chunk.first))?;
+                if !look.take(&view, &|range| chunk.bytes.slice(range))? {
+                    return Ok(look.finish(false));
+                }
+            }
+            Ok(look.finish(chunks.is_empty()))
+        }
+        Read::Behind => {
+            shared.counters.catch_ups.fetch_add(1, Ordering::Relaxed);
+            let (shared, selection) = (Arc::clone(shared), Arc::clone(selection));
+            let _place = shared.reads.acquire().await.map_err(Error::internal)?;
+            let scanned = Arc::clone(&shared);
+            tasks::spawn_blocking(move || scan(&scanned, &selection, cursor, credit))
+                .await
+                .map_err(Error::internal)?
+        }
+    }
+}
+
+/// Reads the log after `cursor` until a batch is full.
+fn scan(shared: &Arc<Shared>, selection: &Selection, cursor: Position, credit: u64) -> Result<Looked, Error> {
+    // The end comes first: a directory that is taken after it knows every
+    // audience class up to it, and none is taken for unknown and passed over.
+    let end = shared.tail.committed();
+    let mut look = Look::new(shared, selection, cursor, credit);
+    let mut scan = shared.store.scan(cursor).map_err(store_error)?;
+    let mut read = 0;
+    while read < SCAN_BYTES {
+        let Some((first, bytes)) = scan.peek().map_err(store_error)? else {
+            return Ok(look.finish(true));
+        };
+        if first > end {
+            // Written, but not yet known to be durable.
+            return Ok(look.finish(true));
+        }
+        let view = View::parse(first, bytes).ok_or_else(|| super::fetch::damaged(first))?;
+        let copy =
+            |range: std::ops::Range<usize>| Bytes::copy_from_slice(bytes.get(range).unwrap_or_default());
+        if !look.take(&view, &copy)? {
+            break;
+        }
+        read += bytes.len();
+        scan.advance();
+    }
+    Ok(look.finish(false))
+}
+
+/// A look at consecutive chunks, filling one batch.
+struct Look<'a> {
+    shared: &'a Shared,
+    selection: &'a Selection,
+    directory: Arc<super::directory::Directory>,
+    batch: Batch,
+    cursor: Position,
+    credit: u64,
+}
+
+impl<'a> Look<'a> {
+    fn new(shared: &'a Shared, selection: &'a Selection, cursor: Position, credit: u64) -> Self {
+        let directory = shared.directory.load_full();
+        Self { shared, selection, directory, batch: Batch::new(), cursor, credit }
+    }
+
+    /// Takes in a chunk; `slice` gives shared bytes of it. Returns whether
+    /// the batch has room for more.
+    fn take(
+        &mut self,
+        view: &View<'_>,
+        slice: &dyn Fn(std::ops::Range<usize>) -> Bytes,
+    ) -> Result<bool, Error> {
+        let last = view.last_position();
+        if last <= self.cursor {
+            return Ok(true);
+        }
+        let reclassed = self.shared.reclassed.read();
+        let touched = reclassed.range(view.first..=last).next().is_some();
+        let count = u64::from(view.count);
+        let left = self.credit - self.batch.count() as u64;
+        match self.selection.whole(view, &self.directory, touched) {
+            Whole::Nothing => self.cursor = last,
+            Whole::All if view.first > self.cursor && count <= left => {
+                let end = view.bodies_at + view.bodies.len();
+                self.batch.push_new(usize::from(view.count), slice(view.bodies_at..end));
+                self.cursor = last;
+            }
+            Whole::All | Whole::Each => {
+                for item in view.items() {
+                    let item = item.ok_or_else(|| super::fetch::damaged(view.first))?;
+                    if item.position <= self.cursor {
+                        continue;
+                    }
+                    let class_now = reclassed.get(&item.header.handle).copied().unwrap_or(item.header.class);
+                    if let Some(kind) = self.selection.event(&item, &self.directory, class_now) {
+                        if self.batch.count() as u64 == self.credit {
+                            return Ok(false);
+                        }
+                        let from = view.bodies_at + item.offset;
+                        let body = if kind == EventKind::Withdrawn {
+                            event::stub(&self.shared.sealer, item.position, item.header.handle).into()
+                        } else {
+                            slice(from..from + item.body.len())
+                        };
+                        self.batch.push(kind, body);
+                    }
+                    self.cursor = item.position;
+                }
+            }
+        }
+        Ok(self.batch.bodies_len() < BATCH_BYTES && (self.batch.count() as u64) < self.credit)
+    }
+
+    fn finish(self, caught_up: bool) -> Looked {
+        Looked { batch: self.batch, cursor: self.cursor, caught_up }
+    }
+}
