@@ -25,6 +25,7 @@ use super::caller::{Caller, PeerCertificate};
 use super::cursors::Cursors;
 use super::directory::Directory;
 use super::error::{Error, Reason};
+use super::merger::Backlog;
 use super::proposal::{Decision, Proposal};
 use super::shared::{Counters, Latch, MAX_READS, Shared};
 use super::subscribe::LiveStreams;
@@ -102,6 +103,8 @@ pub struct Statistics {
     pub subscribers: u64,
     /// Times that a subscriber fell off the ring.
     pub catch_ups: u64,
+    /// Blocks of postings that a larger one has replaced.
+    pub merged_blocks: u64,
     /// Bytes in the ring now.
     pub ring_bytes: u64,
     /// Requests that wait for the writer now.
@@ -154,6 +157,7 @@ impl Hub {
             tokens,
             clock: Arc::clone(&options.clock),
             cursors: Cursors::default(),
+            backlog: Backlog::default(),
             latch: Latch::default(),
             draining: CancellationToken::new(),
             counters: Counters::default(),
@@ -290,6 +294,7 @@ impl Hub {
             delivered: counted(&shared.counters.delivered),
             subscribers: counted(&shared.counters.subscribers),
             catch_ups: counted(&shared.counters.catch_ups),
+            merged_blocks: counted(&shared.counters.merged_blocks),
             ring_bytes: shared.tail.bytes() as u64,
             waiting_requests: (self.work.max_capacity() - self.work.capacity()) as u64,
             audience_classes: shared.directory.load().class_count() as u64,

@@ -5,7 +5,7 @@
 //!   order;
 //! * [`publish`], [`revoke`], [`sighting`] bring entries to the writer;
 //! * [`fetch`], [`list`], [`lookup`] ask; [`subscribe`] and [`pump`] follow;
-//! * [`mod@verify`] and [`backup`] look after what is stored.
+//! * [`merger`], [`mod@verify`] and [`backup`] look after what is stored.
 
 pub mod apply;
 pub mod backup;
@@ -19,6 +19,7 @@ pub mod genesis;
 pub mod group;
 pub mod list;
 pub mod lookup;
+pub mod merger;
 pub mod proposal;
 pub mod publish;
 pub mod pump;

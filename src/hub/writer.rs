@@ -10,6 +10,7 @@ use prost::Message as _;
 use rustc_hash::FxHashMap;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use crate::base::{random, tasks};
 use crate::model::position::Seq;
@@ -19,6 +20,7 @@ use crate::store::{Batch, db, proto};
 use super::apply::Entry;
 use super::error::{Error, Reason};
 use super::group::Group;
+use super::merger::{Merger, Offer};
 use super::proposal::{Decision, Effect, Proposal, Refusal};
 use super::shared::Shared;
 
@@ -52,6 +54,12 @@ pub struct Writer {
     requests: requests::Index,
     next: Seq,
     last_version: u64,
+    /// Merges of postings: one waits at most, and goes with the next commit.
+    offers: mpsc::Receiver<Offer>,
+    offer: Option<Offer>,
+    /// Whoever offers them, until the writer runs.
+    merger: Option<Merger>,
+    stop_merger: CancellationToken,
     /// The runtime that the callers wait on, where there is one.
     callers: Option<Handle>,
     /// The group of answered requests that was last asked for.
@@ -101,7 +109,13 @@ impl Writer {
         next: Seq,
         last_version: u64,
     ) -> Self {
+        let stop_merger = CancellationToken::new();
+        let (offered, offers) = mpsc::channel(1);
         Self {
+            merger: Some(Merger::new(Arc::clone(&shared), offered, stop_merger.clone())),
+            stop_merger,
+            offers,
+            offer: None,
             shared,
             work,
             requests,
@@ -116,7 +130,13 @@ impl Writer {
     /// said stop hears of it once the writer holds the store no longer.
     pub async fn run(mut self) {
         let watch = DeadMan { shared: Arc::clone(&self.shared), told: false };
+        let merger = self.merger.take().map(|merger| tasks::spawn("postings merger", merger.run()));
         let stop = self.work().await;
+        self.stop_merger.cancel();
+        if let Some(merger) = merger {
+            // It holds the store too. If it died, it holds nothing any more.
+            let _ = merger.await;
+        }
         watch.stand_down();
         // Whoever is told may end the process at once, and the engine under
         // the store aborts if it is still being closed by then.
@@ -144,18 +164,28 @@ impl Writer {
                             return Some(stop);
                         }
                     } else {
-                        self.commit_cursors();
+                        self.commit_alone();
                     }
                 }
+                Some(offer) = self.offers.recv() => {
+                    self.offer = Some(offer);
+                    self.commit_alone();
+                }
             }
+            // The merger runs on this thread too, and would hardly be heard
+            // while there is always work.
+            tokio::task::yield_now().await;
         }
     }
 
-    fn commit_cursors(&mut self) {
+    /// Commits what belongs to no group: cursors, a merge.
+    fn commit_alone(&mut self) {
         if self.shared.latch.reason().is_none() {
             let result = self.commit(None, &proto::RequestGroup::default());
             self.latch_on(&result);
         }
+        // The merger hears that it was not taken.
+        self.offer = None;
     }
 
     fn latch_on(&self, result: &Result<(), db::Error>) {
@@ -382,6 +412,10 @@ impl Writer {
         for ((org, name), record) in &cursors.changes {
             batch.cursor(*org, name, record.as_deref())?;
         }
+        let offer = self.offer.take().or_else(|| self.offers.try_recv().ok());
+        if let Some(offer) = &offer {
+            batch.merge(&offer.merge)?;
+        }
         if batch.is_empty() {
             // A probe, or a group of mere repeats: still prove the disk.
             batch.meta("probe", &shared.clock.now().as_micros().to_be_bytes())?;
@@ -392,6 +426,11 @@ impl Writer {
         let spent = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         shared.counters.commit_micros.fetch_add(spent, Ordering::Relaxed);
         shared.cursors.committed(&cursors);
+        if let Some(Offer { merge, done }) = offer {
+            shared.counters.merged_blocks.fetch_add(merge.replaced() as u64, Ordering::Relaxed);
+            // A merger that was stopped needs no answer.
+            let _ = done.send(());
+        }
         if !answered.requests.is_empty() {
             self.requests.add(number, answered);
         }
@@ -408,6 +447,7 @@ impl Writer {
         for (handle, class) in group.reclassed() {
             shared.reclassed.write().insert(handle, class);
         }
+        shared.backlog.note(group.postings.terms());
         if !group.chunks.is_empty() {
             shared.tail.push(group.chunks);
         }

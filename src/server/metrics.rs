@@ -140,6 +140,7 @@ impl Gatherer {
             delivered,
             subscribers,
             catch_ups,
+            merged_blocks,
             ring_bytes,
             waiting_requests,
             audience_classes,
@@ -159,6 +160,11 @@ impl Gatherer {
             "luytre_subscriber_catch_ups",
             "Times that a subscriber was too slow for the ring and read from the store",
             catch_ups,
+        )?;
+        sheet.counter(
+            "luytre_postings_blocks_merged",
+            "Blocks of postings that a larger one has replaced",
+            merged_blocks,
         )?;
         sheet.gauge("luytre_ring_bytes", "Memory that the newest events take", ring_bytes)?;
         sheet.gauge(

@@ -161,7 +161,7 @@ impl Store {
         }
     }
 
-    fn open_engine(path: &Path, tuning: &Tuning, create: bool) -> Result<Self, Error> {
+    pub(super) fn open_engine(path: &Path, tuning: &Tuning, create: bool) -> Result<Self, Error> {
         let cache = Cache::new_lru_cache(tuning.block_cache_bytes);
         let mut options = Options::default();
         options.create_if_missing(create);

@@ -6,6 +6,7 @@ mod chunks;
 mod cursors;
 mod death;
 mod idempotency;
+mod merging;
 mod model;
 mod queries;
 mod restore;
