@@ -27,6 +27,7 @@ use super::directory::Directory;
 use super::error::{Error, Reason};
 use super::merger::Backlog;
 use super::proposal::{Decision, Proposal};
+use super::room::Room;
 use super::shared::{Counters, Latch, MAX_READS, Shared};
 use super::subscribe::LiveStreams;
 use super::tail::Tail;
@@ -50,6 +51,8 @@ pub struct Options {
     pub max_subscriptions_per_org: usize,
     /// Most requests that wait for the writer; more wait at their sender.
     pub max_waiting_requests: usize,
+    /// About how many bytes these may weigh; likewise.
+    pub max_waiting_bytes: usize,
 }
 
 impl Default for Options {
@@ -62,6 +65,7 @@ impl Default for Options {
             heartbeat: Duration::from_secs(10),
             max_subscriptions_per_org: 256,
             max_waiting_requests: 1_024,
+            max_waiting_bytes: 64 << 20,
         }
     }
 }
@@ -71,6 +75,7 @@ impl Default for Options {
 pub struct Hub {
     pub(super) shared: Arc<Shared>,
     pub(super) work: mpsc::Sender<Work>,
+    room: Room,
     pub(super) options: Options,
     pub(super) live: LiveStreams,
 }
@@ -109,6 +114,8 @@ pub struct Statistics {
     pub ring_bytes: u64,
     /// Requests that wait for the writer now.
     pub waiting_requests: u64,
+    /// About how many bytes these weigh, and what is being written.
+    pub waiting_bytes: u64,
     /// Audience classes known.
     pub audience_classes: u64,
     /// Values known, as the engine estimates.
@@ -168,7 +175,8 @@ impl Hub {
         let (work, waiting) = mpsc::channel(options.max_waiting_requests);
         let writer = Writer::new(Arc::clone(&shared), waiting, requests, last.seq().next(), last_version);
         start_writer(writer)?;
-        Ok(Arc::new(Self { shared, work, options, live: LiveStreams::default() }))
+        let room = Room::new(options.max_waiting_bytes);
+        Ok(Arc::new(Self { shared, work, room, options, live: LiveStreams::default() }))
     }
 
     /// Trust domain of every identity here.
@@ -224,7 +232,11 @@ impl Hub {
             return Err(draining());
         }
         let (reply, answer) = oneshot::channel();
-        let work = Work::Propose(Box::new(proposal(reply)));
+        let proposal = proposal(reply);
+        // It goes with the proposal: a caller that goes away leaves that
+        // behind.
+        let room = self.room.take(proposal.change.weight()).await;
+        let work = Work::Propose(Box::new(proposal), room);
         if self.work.send(work).await.is_err() {
             return Err(self.unanswered().await);
         }
@@ -297,6 +309,7 @@ impl Hub {
             merged_blocks: counted(&shared.counters.merged_blocks),
             ring_bytes: shared.tail.bytes() as u64,
             waiting_requests: (self.work.max_capacity() - self.work.capacity()) as u64,
+            waiting_bytes: self.room.taken() as u64,
             audience_classes: shared.directory.load().class_count() as u64,
             values_estimate: shared
                 .store

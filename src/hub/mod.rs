@@ -24,6 +24,7 @@ pub mod proposal;
 pub mod publish;
 pub mod pump;
 pub mod revoke;
+pub mod room;
 pub mod select;
 pub mod shared;
 pub mod sighting;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use prost::Message as _;
 use rustc_hash::FxHashMap;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::base::{random, tasks};
@@ -39,8 +39,8 @@ const FORGET_PER_GROUP: usize = 8;
 /// What the writer is asked for.
 #[derive(Debug)]
 pub enum Work {
-    /// A request.
-    Propose(Box<Proposal>),
+    /// A request, and the room that it takes until it is answered.
+    Propose(Box<Proposal>, Option<OwnedSemaphorePermit>),
     /// A probe: really commit something.
     Probe(oneshot::Sender<Result<(), Error>>),
     /// Write what waits, then stop.
@@ -196,14 +196,15 @@ impl Writer {
 
     /// Drains what waits into a group and commits it.
     fn group(&mut self, first: Work) -> Option<oneshot::Sender<()>> {
-        let (mut proposals, mut probes, mut stop) = (Vec::new(), Vec::new(), None);
+        let (mut proposals, mut rooms, mut probes, mut stop) = (Vec::new(), Vec::new(), Vec::new(), None);
         let mut weight = 0;
         let mut next = Some(first);
         while let Some(work) = next {
             match work {
-                Work::Propose(proposal) => {
+                Work::Propose(proposal, room) => {
                     weight += proposal.change.weight();
                     proposals.push(*proposal);
+                    rooms.extend(room);
                 }
                 Work::Probe(reply) => probes.push(reply),
                 Work::Stop(done) => {
@@ -217,6 +218,7 @@ impl Writer {
             next = self.work.try_recv().ok();
         }
         self.work_off(proposals, probes);
+        drop(rooms);
         stop
     }
 

@@ -143,6 +143,7 @@ impl Gatherer {
             merged_blocks,
             ring_bytes,
             waiting_requests,
+            waiting_bytes,
             audience_classes,
             values_estimate,
             table_bytes,
@@ -171,6 +172,11 @@ impl Gatherer {
             "luytre_writer_waiting_requests",
             "Requests that wait to be written",
             waiting_requests,
+        )?;
+        sheet.gauge(
+            "luytre_writer_waiting_bytes",
+            "About how many bytes wait to be written or are being written",
+            waiting_bytes,
         )?;
         sheet.gauge("luytre_audience_classes", "Different audiences known", audience_classes)?;
         sheet.gauge("luytre_values_estimate", "Values known, as the store estimates", values_estimate)?;

@@ -8,6 +8,7 @@ mod death;
 mod idempotency;
 mod merging;
 mod model;
+mod pressure;
 mod queries;
 mod restore;
 mod streams;
