@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::base::clock::{Clock, SystemClock, Timestamp};
+use crate::base::volume::{SystemVolume, Volume};
 use crate::model::audience::ClassNo;
 use crate::model::org::{OrgSlug, Organisation, Standing};
 use crate::model::position::{Position, Seq};
@@ -29,6 +30,7 @@ use super::merger::Backlog;
 use super::proposal::{Decision, Proposal};
 use super::room::Room;
 use super::shared::{Counters, Latch, MAX_READS, Shared};
+use super::space::Space;
 use super::subscribe::LiveStreams;
 use super::tail::Tail;
 use super::writer::{Work, Writer, read_only};
@@ -53,6 +55,10 @@ pub struct Options {
     pub max_waiting_requests: usize,
     /// About how many bytes these may weigh; likewise.
     pub max_waiting_bytes: usize,
+    /// How the room on the store's disk is measured.
+    pub volume: Arc<dyn Volume>,
+    /// With less room than this, in bytes, nothing new is taken.
+    pub free_space_floor: u64,
 }
 
 impl Default for Options {
@@ -66,6 +72,8 @@ impl Default for Options {
             max_subscriptions_per_org: 256,
             max_waiting_requests: 1_024,
             max_waiting_bytes: 64 << 20,
+            volume: SystemVolume::shared(),
+            free_space_floor: 1 << 30,
         }
     }
 }
@@ -124,6 +132,10 @@ pub struct Statistics {
     pub table_bytes: u64,
     /// Whether the store is latched read-only.
     pub read_only: bool,
+    /// Whether nothing is taken for lack of room on the disk.
+    pub space_low: bool,
+    /// Bytes free on the store's disk; `None`: not measured yet.
+    pub space_free: Option<u64>,
 }
 
 impl Hub {
@@ -165,6 +177,7 @@ impl Hub {
             clock: Arc::clone(&options.clock),
             cursors: Cursors::default(),
             backlog: Backlog::default(),
+            space: Space::new(Arc::clone(&options.volume), options.free_space_floor),
             latch: Latch::default(),
             draining: CancellationToken::new(),
             counters: Counters::default(),
@@ -231,6 +244,7 @@ impl Hub {
         if self.shared.draining.is_cancelled() {
             return Err(draining());
         }
+        self.shared.space.check()?;
         let (reply, answer) = oneshot::channel();
         let proposal = proposal(reply);
         // It goes with the proposal: a caller that goes away leaves that
@@ -253,11 +267,13 @@ impl Hub {
         self.shared.latch.reason().map_or_else(draining, |reason| read_only(&reason))
     }
 
-    /// Commits a probe record, to prove that the disk still takes writes.
+    /// Commits a probe record, to prove that the disk still takes writes and
+    /// has room for more.
     ///
     /// # Errors
     /// `STORE_READ_ONLY`, `DRAINING`.
     pub async fn probe(&self) -> Result<(), Error> {
+        self.shared.space.check()?;
         let (reply, answer) = oneshot::channel();
         if self.work.send(Work::Probe(reply)).await.is_err() {
             return Err(self.unanswered().await);
@@ -272,6 +288,12 @@ impl Hub {
     #[must_use]
     pub fn latched(&self) -> Option<String> {
         self.shared.latch.reason()
+    }
+
+    /// Whether requests that write are taken.
+    #[must_use]
+    pub fn takes_writes(&self) -> bool {
+        self.shared.latch.reason().is_none() && !self.shared.space.is_low()
     }
 
     /// Begins to go down in good order: subscribers get a last token, new
@@ -317,6 +339,8 @@ impl Hub {
                 .unwrap_or_default(),
             table_bytes: tables,
             read_only: shared.latch.reason().is_some(),
+            space_low: shared.space.is_low(),
+            space_free: shared.space.free(),
         }
     }
 

@@ -5,6 +5,7 @@
 //!   order;
 //! * [`publish`], [`revoke`], [`sighting`] bring entries to the writer;
 //! * [`fetch`], [`list`], [`lookup`] ask; [`subscribe`] and [`pump`] follow;
+//! * [`room`] and [`space`] decide when writing must wait;
 //! * [`merger`], [`mod@verify`] and [`backup`] look after what is stored.
 
 pub mod apply;
@@ -28,6 +29,7 @@ pub mod room;
 pub mod select;
 pub mod shared;
 pub mod sighting;
+pub mod space;
 pub mod subscribe;
 pub mod tail;
 pub mod verify;

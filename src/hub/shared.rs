@@ -24,6 +24,7 @@ use super::cursors::Cursors;
 use super::directory::Directory;
 use super::error::{Error, Reason};
 use super::merger::Backlog;
+use super::space::Space;
 use super::tail::Tail;
 
 /// What the engine's parts share.
@@ -45,6 +46,8 @@ pub struct Shared {
     pub cursors: Cursors,
     /// Terms whose postings may have become many small blocks.
     pub backlog: Backlog,
+    /// Whether the disk has room.
+    pub space: Space,
     /// Whether the store may be written.
     pub latch: Latch,
     /// Records whose audience class changed since birth, and their class now:

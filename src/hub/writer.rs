@@ -415,6 +415,7 @@ impl Writer {
             batch.cursor(*org, name, record.as_deref())?;
         }
         let offer = self.offer.take().or_else(|| self.offers.try_recv().ok());
+        let offer = offer.filter(|_| !shared.space.is_low());
         if let Some(offer) = &offer {
             batch.merge(&offer.merge)?;
         }

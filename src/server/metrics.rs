@@ -148,9 +148,19 @@ impl Gatherer {
             values_estimate,
             table_bytes,
             read_only,
+            space_low,
+            space_free,
         } = self.hub.statistics();
         let read_only = u64::from(read_only);
         sheet.gauge("luytre_store_read_only", "1 once a failed write made the store read-only", read_only)?;
+        sheet.gauge(
+            "luytre_store_space_low",
+            "1 while nothing is taken for lack of room on the disk",
+            u64::from(space_low),
+        )?;
+        if let Some(free) = space_free {
+            sheet.gauge("luytre_store_free_bytes", "Bytes free on the store's disk", free)?;
+        }
         sheet.counter("luytre_store_commits", "Commits, each a group of requests with one sync", commits)?;
         let waited = Duration::from_micros(commit_micros);
         sheet.seconds("luytre_store_commit_seconds", "Time spent in commits", waited)?;

@@ -11,6 +11,7 @@ mod model;
 mod pressure;
 mod queries;
 mod restore;
+mod space;
 mod streams;
 mod support;
 mod tampering;
