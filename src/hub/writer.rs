@@ -33,7 +33,8 @@ const GROUP_REQUESTS: usize = 4_096;
 const CURSOR_DELAY: Duration = Duration::from_millis(100);
 /// Up to so many answers the writer sends by itself.
 const ANSWERS_AT_ONCE: usize = 4;
-/// Most groups of answered requests that are forgotten with one commit.
+/// So many steps more than requests are answered, old ones are forgotten with
+/// one commit.
 const FORGET_PER_GROUP: usize = 8;
 
 /// What the writer is asked for.
@@ -348,6 +349,7 @@ impl Writer {
             content: proposal.content.to_vec().into(),
             time: now.as_micros(),
             outcomes: requests::pack(&decisions.iter().map(outcome).collect::<Vec<_>>()),
+            organisation: proposal.caller.org().0,
         };
         Ok((Ok(decisions), Some(record)))
     }
@@ -405,8 +407,11 @@ impl Writer {
         let number = self.requests.next_group();
         if !answered.requests.is_empty() {
             batch.requests(number, &answered.encode_to_vec())?;
-            for _ in 0..FORGET_PER_GROUP {
-                let Some(old) = self.requests.forget_one(shared.clock.now()) else { break };
+            // As many as are added, and some more.
+            let steps = FORGET_PER_GROUP + answered.requests.len();
+            self.requests.forget(shared.clock.now(), steps);
+            for _ in 0..steps {
+                let Some(old) = self.requests.next_spent() else { break };
                 batch.forget_requests(old)?;
             }
         }
