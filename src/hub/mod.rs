@@ -46,7 +46,7 @@ pub use publish::{Effect, Published, Rejection};
 pub use pump::{Command, Pump};
 pub use sighting::SightingName;
 pub use subscribe::{Open, Opened, Start, SubscriptionRecord};
-pub use verify::{VerifyReport, verify};
+pub use verify::{VerifyReport, verify, verify_in};
 
 /// What a failure of the store means for a caller.
 fn store_error(error: crate::store::Error) -> Error {

@@ -302,6 +302,8 @@ async fn a_second_hub_on_the_directory_is_refused_and_the_first_goes_on() {
     let (status, said) = hub.serve_beside().await;
     assert!(!status.success());
     assert!(said.contains("another luytred"), "{said}");
+    let verified = hub.luytred(&["verify"]);
+    assert_eq!(verified.status.code(), Some(75), "{}", self::said(&verified));
     let after = publish(&hub, "beside").await;
     assert_holds(&hub, &[&before, &after]).await;
     hub.terminate().await;

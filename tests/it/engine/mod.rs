@@ -15,3 +15,4 @@ mod space;
 mod streams;
 mod support;
 mod tampering;
+mod verifying;
