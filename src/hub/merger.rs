@@ -156,7 +156,7 @@ impl Merger {
             let found = tasks::spawn_blocking(move || asked.find(&shared.store)).await;
             let Ok(found) = found else { return Ok(()) };
             let (merge, next) = found?;
-            self.sweep = next.or(self.sweep.take());
+            self.sweep = next.or_else(|| self.sweep.take());
             let Some(merge) = merge else { return Ok(()) };
             if !self.offer(merge).await {
                 if self.shared.latch.reason().is_some() || self.pause(REFUSED_PAUSE).await.is_none() {

@@ -370,7 +370,7 @@ mod tests {
                 let live: std::collections::BTreeSet<u64> = model.iter().map(|(group, ..)| *group).collect();
                 prop_assert_eq!(&spent, &(1..=group).filter(|group| !live.contains(group)).collect());
             }
-            let late = Timestamp::from_micros_clamped(1 + RETENTION.as_micros() as u64);
+            let late = Timestamp::from_micros_clamped(1 + RETENTION.as_secs() * 1_000_000);
             index.forget(late, usize::MAX);
             prop_assert!(index.is_empty() && index.shelves.is_empty() && index.order.is_empty());
             spent.extend(std::iter::from_fn(|| index.next_spent()));
