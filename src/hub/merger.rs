@@ -23,7 +23,7 @@ use super::shared::Shared;
 const MAX_TERMS: usize = 1 << 16;
 /// Between two steps of a sweep, which nobody waits for.
 const SWEEP_PAUSE: Duration = Duration::from_millis(20);
-/// Until a merge is tried again that the writer could not take.
+/// Until a merge is tried again that there was no room for.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 
 type Term = (Dimension, u64);
@@ -113,7 +113,7 @@ impl Merger {
         Self { shared, offers, stop, sweep: Some(Vec::new()) }
     }
 
-    /// Works until told to stop, or until the store is read-only or damaged.
+    /// Works until the hub goes down, or until the store is read-only or damaged.
     pub async fn run(mut self) {
         while !self.stop.is_cancelled() {
             let Some(look) = self.next().await else { return };
@@ -132,7 +132,8 @@ impl Merger {
             if let Some(term) = self.shared.backlog.next() {
                 return Some(Look::Newest(term));
             }
-            if self.shared.backlog.has_lost() {
+            // A sweep under way is ended first, or would never be.
+            if self.sweep.is_none() && self.shared.backlog.has_lost() {
                 self.sweep = Some(Vec::new());
             }
             if let Some(key) = self.sweep.take() {
@@ -169,8 +170,11 @@ impl Merger {
         }
     }
 
-    /// Has the writer commit `merge`; whether it did.
+    /// Has the writer commit `merge`, if there is room; whether it did.
     async fn offer(&self, merge: Merge) -> bool {
+        if self.shared.space.is_low() {
+            return false;
+        }
         let (done, committed) = oneshot::channel();
         let offered = async {
             self.offers.send(Offer { merge, done }).await.ok()?;

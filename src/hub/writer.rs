@@ -110,7 +110,7 @@ impl Writer {
         next: Seq,
         last_version: u64,
     ) -> Self {
-        let stop_merger = CancellationToken::new();
+        let stop_merger = shared.draining.child_token();
         let (offered, offers) = mpsc::channel(1);
         Self {
             merger: Some(Merger::new(Arc::clone(&shared), offered, stop_merger.clone())),
@@ -420,7 +420,6 @@ impl Writer {
             batch.cursor(*org, name, record.as_deref())?;
         }
         let offer = self.offer.take().or_else(|| self.offers.try_recv().ok());
-        let offer = offer.filter(|_| !shared.space.is_low());
         if let Some(offer) = &offer {
             batch.merge(&offer.merge)?;
         }
