@@ -12,7 +12,7 @@
 //! | 3 | [`store`] | RocksDB, and the log |
 //! | 2 | [`policy`], [`interop`], [`wire`], [`pki`] | pure decisions; foreign formats; protobuf; X.509 and TLS |
 //! | 1 | [`model`] | the domain: pure, no async, no I/O, no clock |
-//! | 0 | [`base`] | clock, randomness, digests, tasks, files, redaction |
+//! | 0 | [`base`] | clock, randomness, digests, tasks, files, volumes, redaction |
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "the bans guard the hub, not its tests"))]
 

@@ -1,5 +1,5 @@
-//! Decides nothing about the domain: clock, randomness, digests, tasks, files
-//! and redaction, through which every effect enters.
+//! Decides nothing about the domain: clock, randomness, digests, tasks, files,
+//! volumes and redaction, through which every effect enters.
 
 pub mod clock;
 pub mod digest;
@@ -7,3 +7,4 @@ pub mod files;
 pub mod random;
 pub mod secret;
 pub mod tasks;
+pub mod volume;

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::base::clock::{Clock, SystemClock, Timestamp};
+use crate::base::volume::{SystemVolume, Volume};
 use crate::model::audience::ClassNo;
 use crate::model::org::{OrgSlug, Organisation, Standing};
 use crate::model::position::{Position, Seq};
@@ -25,8 +26,11 @@ use super::caller::{Caller, PeerCertificate};
 use super::cursors::Cursors;
 use super::directory::Directory;
 use super::error::{Error, Reason};
+use super::merger::Backlog;
 use super::proposal::{Decision, Proposal};
+use super::room::Room;
 use super::shared::{Counters, Latch, MAX_READS, Shared};
+use super::space::Space;
 use super::subscribe::LiveStreams;
 use super::tail::Tail;
 use super::writer::{Work, Writer, read_only};
@@ -49,6 +53,12 @@ pub struct Options {
     pub max_subscriptions_per_org: usize,
     /// Most requests that wait for the writer; more wait at their sender.
     pub max_waiting_requests: usize,
+    /// About how many bytes these may weigh; likewise.
+    pub max_waiting_bytes: usize,
+    /// How the room on the store's disk is measured.
+    pub volume: Arc<dyn Volume>,
+    /// With less room than this, in bytes, nothing new is taken.
+    pub free_space_floor: u64,
 }
 
 impl Default for Options {
@@ -61,6 +71,9 @@ impl Default for Options {
             heartbeat: Duration::from_secs(10),
             max_subscriptions_per_org: 256,
             max_waiting_requests: 1_024,
+            max_waiting_bytes: 64 << 20,
+            volume: SystemVolume::shared(),
+            free_space_floor: 1 << 30,
         }
     }
 }
@@ -70,6 +83,7 @@ impl Default for Options {
 pub struct Hub {
     pub(super) shared: Arc<Shared>,
     pub(super) work: mpsc::Sender<Work>,
+    room: Room,
     pub(super) options: Options,
     pub(super) live: LiveStreams,
 }
@@ -102,10 +116,14 @@ pub struct Statistics {
     pub subscribers: u64,
     /// Times that a subscriber fell off the ring.
     pub catch_ups: u64,
+    /// Blocks of postings that a larger one has replaced.
+    pub merged_blocks: u64,
     /// Bytes in the ring now.
     pub ring_bytes: u64,
     /// Requests that wait for the writer now.
     pub waiting_requests: u64,
+    /// About how many bytes these weigh, and what is being written.
+    pub waiting_bytes: u64,
     /// Audience classes known.
     pub audience_classes: u64,
     /// Values known, as the engine estimates.
@@ -114,6 +132,10 @@ pub struct Statistics {
     pub table_bytes: u64,
     /// Whether the store is latched read-only.
     pub read_only: bool,
+    /// Whether nothing is taken for lack of room on the disk.
+    pub space_low: bool,
+    /// Bytes free on the store's disk; `None`: not measured yet.
+    pub space_free: Option<u64>,
 }
 
 impl Hub {
@@ -154,6 +176,8 @@ impl Hub {
             tokens,
             clock: Arc::clone(&options.clock),
             cursors: Cursors::default(),
+            backlog: Backlog::default(),
+            space: Space::new(Arc::clone(&options.volume), options.free_space_floor),
             latch: Latch::default(),
             draining: CancellationToken::new(),
             counters: Counters::default(),
@@ -164,7 +188,8 @@ impl Hub {
         let (work, waiting) = mpsc::channel(options.max_waiting_requests);
         let writer = Writer::new(Arc::clone(&shared), waiting, requests, last.seq().next(), last_version);
         start_writer(writer)?;
-        Ok(Arc::new(Self { shared, work, options, live: LiveStreams::default() }))
+        let room = Room::new(options.max_waiting_bytes);
+        Ok(Arc::new(Self { shared, work, room, options, live: LiveStreams::default() }))
     }
 
     /// Trust domain of every identity here.
@@ -219,8 +244,13 @@ impl Hub {
         if self.shared.draining.is_cancelled() {
             return Err(draining());
         }
+        self.shared.space.check()?;
         let (reply, answer) = oneshot::channel();
-        let work = Work::Propose(Box::new(proposal(reply)));
+        let proposal = proposal(reply);
+        // It goes with the proposal: a caller that goes away leaves that
+        // behind.
+        let room = self.room.take(proposal.change.weight()).await;
+        let work = Work::Propose(Box::new(proposal), room);
         if self.work.send(work).await.is_err() {
             return Err(self.unanswered().await);
         }
@@ -237,11 +267,13 @@ impl Hub {
         self.shared.latch.reason().map_or_else(draining, |reason| read_only(&reason))
     }
 
-    /// Commits a probe record, to prove that the disk still takes writes.
+    /// Commits a probe record, to prove that the disk still takes writes and
+    /// has room for more.
     ///
     /// # Errors
     /// `STORE_READ_ONLY`, `DRAINING`.
     pub async fn probe(&self) -> Result<(), Error> {
+        self.shared.space.check()?;
         let (reply, answer) = oneshot::channel();
         if self.work.send(Work::Probe(reply)).await.is_err() {
             return Err(self.unanswered().await);
@@ -256,6 +288,12 @@ impl Hub {
     #[must_use]
     pub fn latched(&self) -> Option<String> {
         self.shared.latch.reason()
+    }
+
+    /// Whether requests that write are taken.
+    #[must_use]
+    pub fn takes_writes(&self) -> bool {
+        self.shared.latch.reason().is_none() && !self.shared.space.is_low()
     }
 
     /// Begins to go down in good order: subscribers get a last token, new
@@ -290,8 +328,10 @@ impl Hub {
             delivered: counted(&shared.counters.delivered),
             subscribers: counted(&shared.counters.subscribers),
             catch_ups: counted(&shared.counters.catch_ups),
+            merged_blocks: counted(&shared.counters.merged_blocks),
             ring_bytes: shared.tail.bytes() as u64,
             waiting_requests: (self.work.max_capacity() - self.work.capacity()) as u64,
+            waiting_bytes: self.room.taken() as u64,
             audience_classes: shared.directory.load().class_count() as u64,
             values_estimate: shared
                 .store
@@ -299,6 +339,8 @@ impl Hub {
                 .unwrap_or_default(),
             table_bytes: tables,
             read_only: shared.latch.reason().is_some(),
+            space_low: shared.space.is_low(),
+            space_free: shared.space.free(),
         }
     }
 

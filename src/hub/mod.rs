@@ -5,7 +5,8 @@
 //!   order;
 //! * [`publish`], [`revoke`], [`sighting`] bring entries to the writer;
 //! * [`fetch`], [`list`], [`lookup`] ask; [`subscribe`], [`pump`] and [`look`] follow;
-//! * [`mod@verify`] and [`backup`] look after what is stored.
+//! * [`room`] and [`space`] decide when writing must wait;
+//! * [`merger`], [`mod@verify`] and [`backup`] look after what is stored.
 
 pub mod apply;
 pub mod backup;
@@ -20,13 +21,16 @@ pub mod group;
 pub mod list;
 mod look;
 pub mod lookup;
+pub mod merger;
 pub mod proposal;
 pub mod publish;
 mod pump;
 pub mod revoke;
+pub mod room;
 pub mod select;
 pub mod shared;
 pub mod sighting;
+pub mod space;
 pub mod subscribe;
 pub mod tail;
 pub mod verify;
@@ -43,7 +47,7 @@ pub use publish::{Effect, Published, Rejection};
 pub use pump::{Command, Pump};
 pub use sighting::SightingName;
 pub use subscribe::{Open, Opened, Start, SubscriptionRecord};
-pub use verify::{VerifyReport, verify};
+pub use verify::{VerifyReport, verify, verify_in};
 
 /// What a failure of the store means for a caller.
 fn store_error(error: crate::store::Error) -> Error {

@@ -84,7 +84,7 @@ impl Rejection {
             ),
             Refusal::Conflict => (
                 Reason::IdentityConflict,
-                "the hashes name two indicators of your organisation; revoke one of them first",
+                "the hashes name two indicators of your organisation; publish each with its own hashes, or first publish without a shared hash the one that has it",
             ),
             Refusal::Absent => (Reason::NotFound, "there is no such indicator, or you may not see it"),
             Refusal::Stale => {

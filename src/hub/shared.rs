@@ -23,6 +23,8 @@ use crate::wire::token::Tokens;
 use super::cursors::Cursors;
 use super::directory::Directory;
 use super::error::{Error, Reason};
+use super::merger::Backlog;
+use super::space::Space;
 use super::tail::Tail;
 
 /// What the engine's parts share.
@@ -42,6 +44,10 @@ pub struct Shared {
     pub tail: Tail,
     /// Named subscriptions that wait for a commit.
     pub cursors: Cursors,
+    /// Terms whose postings may have become many small blocks.
+    pub backlog: Backlog,
+    /// Whether the disk has room.
+    pub space: Space,
     /// Whether the store may be written.
     pub latch: Latch,
     /// Records whose audience class changed since birth, and their class now:
@@ -103,6 +109,8 @@ pub struct Counters {
     pub subscribers: AtomicU64,
     /// Times that a subscriber fell off the ring and read the log.
     pub catch_ups: AtomicU64,
+    /// Blocks of postings that a larger one has replaced.
+    pub merged_blocks: AtomicU64,
 }
 
 /// Read-only for good after the first failure, with its reason.

@@ -3,6 +3,8 @@
 //! log, values, latest and directory, and by content in postings.
 
 use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -76,18 +78,44 @@ impl Drop for Scratch {
     }
 }
 
-/// Verifies a hub that does not run, or a backup. `progress` is told the
-/// number of items applied so far. Needs as much free disk beside the hub as
-/// the hub holds.
+impl Scratch {
+    /// An empty store in a directory of its own in `place`.
+    fn new(place: &Path) -> Result<Self, db::Error> {
+        let path = place.join(format!(".verify-{:016x}", random::u64()));
+        let failed = |source| db::Error::Scratch { path: place.to_owned(), source };
+        fs::DirBuilder::new().mode(0o700).create(&path).map_err(failed)?;
+        let mut scratch = Self { store: None, path };
+        scratch.store = Some(Store::create(&scratch.path, &Tuning::default())?);
+        Ok(scratch)
+    }
+}
+
+/// Verifies a hub that does not run, or a backup, with a scratch copy beside
+/// it: see [`verify_in`].
 ///
 /// # Errors
-/// If the directory holds no hub, is in use, or cannot be read.
-pub fn verify(data_dir: &Path, mut progress: impl FnMut(u64)) -> Result<VerifyReport, db::Error> {
-    let store = Store::open(data_dir, &Tuning::default())?;
+/// As [`verify_in`].
+pub fn verify(data_dir: &Path, progress: impl FnMut(u64)) -> Result<VerifyReport, db::Error> {
+    let beside = data_dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+    verify_in(data_dir, beside.unwrap_or_else(|| Path::new(".")), progress)
+}
+
+/// Verifies a hub that does not run, or a backup, of which no byte is changed.
+/// `progress` is told the number of items applied so far. A copy is made in
+/// `scratch` and removed; it takes as much room as the hub.
+///
+/// # Errors
+/// If the directory holds no hub, is in use, or cannot be read; if `scratch`
+/// cannot be written to, or lies in the directory.
+pub fn verify_in(
+    data_dir: &Path,
+    scratch: &Path,
+    mut progress: impl FnMut(u64),
+) -> Result<VerifyReport, db::Error> {
+    let store = Store::open_read_only(data_dir, &Tuning::default())?;
+    refuse_inside(data_dir, scratch)?;
     let mut report = VerifyReport::default();
-    let name = format!(".verify-{:016x}", random::u64());
-    let path = data_dir.parent().unwrap_or_else(|| Path::new(".")).join(name);
-    let scratch = Scratch { store: Some(Store::create(&path, &Tuning::default())?), path };
+    let scratch = Scratch::new(scratch)?;
     if let Some(copy) = &scratch.store {
         replay(&store, copy, &mut report, &mut progress)?;
         compare(&store, copy, Family::Values, KeyKind::Value, &mut report)?;
@@ -97,6 +125,16 @@ pub fn verify(data_dir: &Path, mut progress: impl FnMut(u64)) -> Result<VerifyRe
     }
     report.digest = state_digest(&store)?;
     Ok(report)
+}
+
+/// The copy must not lie in what is not to be changed.
+fn refuse_inside(data_dir: &Path, scratch: &Path) -> Result<(), db::Error> {
+    let failed = |source| db::Error::Scratch { path: scratch.to_owned(), source };
+    let store = data_dir.canonicalize().map_err(failed)?;
+    if scratch.canonicalize().map_err(failed)?.starts_with(store) {
+        return Err(failed(io::Error::other("it lies in the store's directory")));
+    }
+    Ok(())
 }
 
 /// Multiset digest over the logical records: the sum modulo 2^256 of the

@@ -9,7 +9,8 @@ use std::time::Duration;
 use prost::Message as _;
 use rustc_hash::FxHashMap;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use crate::base::{random, tasks};
 use crate::model::position::Seq;
@@ -19,6 +20,7 @@ use crate::store::{Batch, db, proto};
 use super::apply::Entry;
 use super::error::{Error, Reason};
 use super::group::Group;
+use super::merger::{Merger, Offer};
 use super::proposal::{Decision, Effect, Proposal, Refusal};
 use super::shared::Shared;
 
@@ -31,14 +33,15 @@ const GROUP_REQUESTS: usize = 4_096;
 const CURSOR_DELAY: Duration = Duration::from_millis(100);
 /// Up to so many answers the writer sends by itself.
 const ANSWERS_AT_ONCE: usize = 4;
-/// Most groups of answered requests that are forgotten with one commit.
+/// So many steps more than requests are answered, old ones are forgotten with
+/// one commit.
 const FORGET_PER_GROUP: usize = 8;
 
 /// What the writer is asked for.
 #[derive(Debug)]
 pub enum Work {
-    /// A request.
-    Propose(Box<Proposal>),
+    /// A request, and the room that it takes until it is answered.
+    Propose(Box<Proposal>, Option<OwnedSemaphorePermit>),
     /// A probe: really commit something.
     Probe(oneshot::Sender<Result<(), Error>>),
     /// Write what waits, then stop.
@@ -52,6 +55,12 @@ pub struct Writer {
     requests: requests::Index,
     next: Seq,
     last_version: u64,
+    /// Merges of postings: one waits at most, and goes with the next commit.
+    offers: mpsc::Receiver<Offer>,
+    offer: Option<Offer>,
+    /// Whoever offers them, until the writer runs.
+    merger: Option<Merger>,
+    stop_merger: CancellationToken,
     /// The runtime that the callers wait on, where there is one.
     callers: Option<Handle>,
     /// The group of answered requests that was last asked for.
@@ -101,7 +110,13 @@ impl Writer {
         next: Seq,
         last_version: u64,
     ) -> Self {
+        let stop_merger = shared.draining.child_token();
+        let (offered, offers) = mpsc::channel(1);
         Self {
+            merger: Some(Merger::new(Arc::clone(&shared), offered, stop_merger.clone())),
+            stop_merger,
+            offers,
+            offer: None,
             shared,
             work,
             requests,
@@ -116,7 +131,13 @@ impl Writer {
     /// said stop hears of it once the writer holds the store no longer.
     pub async fn run(mut self) {
         let watch = DeadMan { shared: Arc::clone(&self.shared), told: false };
+        let merger = self.merger.take().map(|merger| tasks::spawn("postings merger", merger.run()));
         let stop = self.work().await;
+        self.stop_merger.cancel();
+        if let Some(merger) = merger {
+            // It holds the store too. If it died, it holds nothing any more.
+            let _ = merger.await;
+        }
         watch.stand_down();
         // Whoever is told may end the process at once, and the engine under
         // the store aborts if it is still being closed by then.
@@ -144,18 +165,28 @@ impl Writer {
                             return Some(stop);
                         }
                     } else {
-                        self.commit_cursors();
+                        self.commit_alone();
                     }
                 }
+                Some(offer) = self.offers.recv() => {
+                    self.offer = Some(offer);
+                    self.commit_alone();
+                }
             }
+            // The merger runs on this thread too, and would hardly be heard
+            // while there is always work.
+            tokio::task::yield_now().await;
         }
     }
 
-    fn commit_cursors(&mut self) {
+    /// Commits what belongs to no group: cursors, a merge.
+    fn commit_alone(&mut self) {
         if self.shared.latch.reason().is_none() {
             let result = self.commit(None, &proto::RequestGroup::default());
             self.latch_on(&result);
         }
+        // The merger hears that it was not taken.
+        self.offer = None;
     }
 
     fn latch_on(&self, result: &Result<(), db::Error>) {
@@ -166,14 +197,15 @@ impl Writer {
 
     /// Drains what waits into a group and commits it.
     fn group(&mut self, first: Work) -> Option<oneshot::Sender<()>> {
-        let (mut proposals, mut probes, mut stop) = (Vec::new(), Vec::new(), None);
+        let (mut proposals, mut rooms, mut probes, mut stop) = (Vec::new(), Vec::new(), Vec::new(), None);
         let mut weight = 0;
         let mut next = Some(first);
         while let Some(work) = next {
             match work {
-                Work::Propose(proposal) => {
+                Work::Propose(proposal, room) => {
                     weight += proposal.change.weight();
                     proposals.push(*proposal);
+                    rooms.extend(room);
                 }
                 Work::Probe(reply) => probes.push(reply),
                 Work::Stop(done) => {
@@ -187,6 +219,7 @@ impl Writer {
             next = self.work.try_recv().ok();
         }
         self.work_off(proposals, probes);
+        drop(rooms);
         stop
     }
 
@@ -316,6 +349,7 @@ impl Writer {
             content: proposal.content.to_vec().into(),
             time: now.as_micros(),
             outcomes: requests::pack(&decisions.iter().map(outcome).collect::<Vec<_>>()),
+            organisation: proposal.caller.org().0,
         };
         Ok((Ok(decisions), Some(record)))
     }
@@ -373,14 +407,21 @@ impl Writer {
         let number = self.requests.next_group();
         if !answered.requests.is_empty() {
             batch.requests(number, &answered.encode_to_vec())?;
-            for _ in 0..FORGET_PER_GROUP {
-                let Some(old) = self.requests.forget_one(shared.clock.now()) else { break };
+            // As many as are added, and some more.
+            let steps = FORGET_PER_GROUP + answered.requests.len();
+            self.requests.forget(shared.clock.now(), steps);
+            for _ in 0..steps {
+                let Some(old) = self.requests.next_spent() else { break };
                 batch.forget_requests(old)?;
             }
         }
         let cursors = shared.cursors.take();
         for ((org, name), record) in &cursors.changes {
             batch.cursor(*org, name, record.as_deref())?;
+        }
+        let offer = self.offer.take().or_else(|| self.offers.try_recv().ok());
+        if let Some(offer) = &offer {
+            batch.merge(&offer.merge)?;
         }
         if batch.is_empty() {
             // A probe, or a group of mere repeats: still prove the disk.
@@ -392,6 +433,11 @@ impl Writer {
         let spent = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         shared.counters.commit_micros.fetch_add(spent, Ordering::Relaxed);
         shared.cursors.committed(&cursors);
+        if let Some(Offer { merge, done }) = offer {
+            shared.counters.merged_blocks.fetch_add(merge.replaced() as u64, Ordering::Relaxed);
+            // A merger that was stopped needs no answer.
+            let _ = done.send(());
+        }
         if !answered.requests.is_empty() {
             self.requests.add(number, answered);
         }
@@ -408,6 +454,7 @@ impl Writer {
         for (handle, class) in group.reclassed() {
             shared.reclassed.write().insert(handle, class);
         }
+        shared.backlog.note(group.postings.terms());
         if !group.chunks.is_empty() {
             shared.tail.push(group.chunks);
         }

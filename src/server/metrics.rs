@@ -140,15 +140,27 @@ impl Gatherer {
             delivered,
             subscribers,
             catch_ups,
+            merged_blocks,
             ring_bytes,
             waiting_requests,
+            waiting_bytes,
             audience_classes,
             values_estimate,
             table_bytes,
             read_only,
+            space_low,
+            space_free,
         } = self.hub.statistics();
         let read_only = u64::from(read_only);
         sheet.gauge("luytre_store_read_only", "1 once a failed write made the store read-only", read_only)?;
+        sheet.gauge(
+            "luytre_store_space_low",
+            "1 while nothing is taken for lack of room on the disk",
+            u64::from(space_low),
+        )?;
+        if let Some(free) = space_free {
+            sheet.gauge("luytre_store_free_bytes", "Bytes free on the store's disk", free)?;
+        }
         sheet.counter("luytre_store_commits", "Commits, each a group of requests with one sync", commits)?;
         let waited = Duration::from_micros(commit_micros);
         sheet.seconds("luytre_store_commit_seconds", "Time spent in commits", waited)?;
@@ -160,11 +172,21 @@ impl Gatherer {
             "Times that a subscriber was too slow for the ring and read from the store",
             catch_ups,
         )?;
+        sheet.counter(
+            "luytre_postings_blocks_merged",
+            "Blocks of postings that a larger one has replaced",
+            merged_blocks,
+        )?;
         sheet.gauge("luytre_ring_bytes", "Memory that the newest events take", ring_bytes)?;
         sheet.gauge(
             "luytre_writer_waiting_requests",
             "Requests that wait to be written",
             waiting_requests,
+        )?;
+        sheet.gauge(
+            "luytre_writer_waiting_bytes",
+            "About how many bytes wait to be written or are being written",
+            waiting_bytes,
         )?;
         sheet.gauge("luytre_audience_classes", "Different audiences known", audience_classes)?;
         sheet.gauge("luytre_values_estimate", "Values known, as the store estimates", values_estimate)?;

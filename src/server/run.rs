@@ -81,6 +81,7 @@ impl Assembly {
             block_cache_bytes: bytes(limits.block_cache_bytes.0),
             ring_bytes: bytes(limits.ring_bytes.0),
             heartbeat: limits.heartbeat.0,
+            free_space_floor: limits.free_space.0,
             max_subscriptions_per_org: limits.subscriptions_per_organisation,
             ..Options::default()
         })?;

@@ -8,6 +8,7 @@ use crate::model::position::Position;
 use super::chunk::Chunk;
 use super::db::{Error, Store};
 use super::keys::{self, Family};
+use super::merge::Merge;
 use super::postings::Postings;
 use super::record::{self, Assertion, Latest};
 
@@ -79,6 +80,21 @@ impl<'a> Batch<'a> {
     pub fn postings(&mut self, postings: &Postings) -> Result<(), Error> {
         let family = self.store.family(Family::Postings)?;
         for (key, block) in postings.blocks() {
+            self.inner.put_cf(family, key, block);
+        }
+        Ok(())
+    }
+
+    /// Larger blocks of postings in place of smaller ones.
+    ///
+    /// # Errors
+    /// If the store has lost its families.
+    pub fn merge(&mut self, merge: &Merge) -> Result<(), Error> {
+        let family = self.store.family(Family::Postings)?;
+        for key in &merge.removed {
+            self.inner.delete_cf(family, key);
+        }
+        for (key, block) in &merge.written {
             self.inner.put_cf(family, key, block);
         }
         Ok(())

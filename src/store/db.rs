@@ -1,12 +1,16 @@
 //! Decides how RocksDB is opened and tuned, and reads single records.
 
 use std::fmt;
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB,
     DBCompressionType, DBRecoveryMode, Options, SliceTransform, WriteOptions,
 };
+use rustix::fs::{FlockOperation, fcntl_lock};
+use rustix::io::Errno;
 
 use crate::base::files;
 use crate::model::position::Position;
@@ -48,7 +52,17 @@ pub enum Error {
         /// Which file.
         path: PathBuf,
         /// What it answered.
-        source: std::io::Error,
+        source: io::Error,
+    },
+    /// There is no place for a copy to be thrown away.
+    #[error(
+        "cannot make a scratch copy in {path}: {source}; name a directory with `--scratch DIR` that you may write to and that has as much room as the hub takes"
+    )]
+    Scratch {
+        /// Where it was to be made.
+        path: PathBuf,
+        /// What the file system answered.
+        source: io::Error,
     },
     /// Another process has the directory open.
     #[error("{0} is in use by another luytred; stop that one first, or name another directory")]
@@ -117,6 +131,8 @@ impl Error {
 pub struct Store {
     pub(super) db: DB,
     pub(super) path: PathBuf,
+    /// Keeps others from writing where the engine does not lock.
+    _lock: Option<File>,
 }
 
 impl fmt::Debug for Store {
@@ -146,45 +162,37 @@ impl Store {
     /// [`Error::DamagedTail`], [`Error::Format`], or whatever the engine
     /// answers.
     pub fn open(path: &Path, tuning: &Tuning) -> Result<Self, Error> {
-        let current = path.join("CURRENT");
-        if !current.try_exists().map_err(|source| Error::File { path: current.clone(), source })? {
-            return Err(Error::Absent(path.to_owned()));
-        }
-        if files::is_open_to_others(path).map_err(|source| Error::File { path: path.to_owned(), source })? {
-            return Err(Error::OpenToOthers(path.to_owned()));
-        }
-        let store = Self::open_engine(path, tuning, false)?;
-        match store.meta("format")?.as_deref().map(<[u8; 4]>::try_from) {
-            Some(Ok(found)) if u32::from_be_bytes(found) == FORMAT_VERSION => Ok(store),
+        check_directory(path)?;
+        Self::open_engine(path, tuning, false)?.of_this_format()
+    }
+
+    /// Opens the store in `path` for reading: not a byte of the directory is
+    /// changed, and no hub can be started on it meanwhile.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_read_only(path: &Path, tuning: &Tuning) -> Result<Self, Error> {
+        check_directory(path)?;
+        let lock = shared_lock(path)?;
+        let options = engine_options(tuning, false);
+        let db = DB::open_cf_descriptors_read_only(&options, path, families(tuning), false)
+            .map_err(|e| open_error(path, e))?;
+        Self { db, path: path.to_owned(), _lock: lock }.of_this_format()
+    }
+
+    fn of_this_format(self) -> Result<Self, Error> {
+        match self.meta("format")?.as_deref().map(<[u8; 4]>::try_from) {
+            Some(Ok(found)) if u32::from_be_bytes(found) == FORMAT_VERSION => Ok(self),
             Some(Ok(found)) => Err(Error::Format { found: u32::from_be_bytes(found), known: FORMAT_VERSION }),
-            _ => Err(Error::Absent(path.to_owned())),
+            _ => Err(Error::Absent(self.path)),
         }
     }
 
-    fn open_engine(path: &Path, tuning: &Tuning, create: bool) -> Result<Self, Error> {
-        let cache = Cache::new_lru_cache(tuning.block_cache_bytes);
-        let mut options = Options::default();
-        options.create_if_missing(create);
-        options.create_missing_column_families(create);
-        // The default recovery, to a point in time, silently drops what was
-        // acknowledged after a damage in the middle; this one forgives only a
-        // tail that a cut-off write leaves, and it cannot recycle log files.
-        options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
-        options.set_recycle_log_file_num(0);
-        options.set_max_total_wal_size(tuning.max_wal_bytes);
-        options.set_max_background_jobs(2);
-        options.set_max_open_files(512);
-        options.set_keep_log_file_num(4);
-        options.set_max_log_file_size(4 << 20);
-        options.set_bytes_per_sync(1 << 20);
-        options.set_enable_pipelined_write(false);
-        options.set_allow_concurrent_memtable_write(false);
-        options.set_stats_dump_period_sec(0);
-        options.set_paranoid_checks(true);
-        let families = Family::ALL
-            .map(|family| ColumnFamilyDescriptor::new(family.name(), family_options(family, tuning, &cache)));
-        let db = DB::open_cf_descriptors(&options, path, families).map_err(|e| open_error(path, e))?;
-        Ok(Self { db, path: path.to_owned() })
+    pub(super) fn open_engine(path: &Path, tuning: &Tuning, create: bool) -> Result<Self, Error> {
+        let options = engine_options(tuning, create);
+        let db =
+            DB::open_cf_descriptors(&options, path, families(tuning)).map_err(|e| open_error(path, e))?;
+        Ok(Self { db, path: path.to_owned(), _lock: None })
     }
 
     /// Where the store lies.
@@ -295,6 +303,61 @@ impl Store {
         }
         Ok(())
     }
+}
+
+fn check_directory(path: &Path) -> Result<(), Error> {
+    let current = path.join("CURRENT");
+    if !current.try_exists().map_err(|source| Error::File { path: current.clone(), source })? {
+        return Err(Error::Absent(path.to_owned()));
+    }
+    if files::is_open_to_others(path).map_err(|source| Error::File { path: path.to_owned(), source })? {
+        return Err(Error::OpenToOthers(path.to_owned()));
+    }
+    Ok(())
+}
+
+/// A lock that any number of readers share, and no engine that writes; `None`
+/// where none has ever been opened.
+fn shared_lock(path: &Path) -> Result<Option<File>, Error> {
+    let place = path.join("LOCK");
+    let file = match File::open(&place) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(Error::File { path: place, source }),
+    };
+    match fcntl_lock(&file, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(Some(file)),
+        Err(Errno::AGAIN | Errno::ACCESS) => Err(Error::Locked(path.to_owned())),
+        Err(error) => Err(Error::File { path: place, source: error.into() }),
+    }
+}
+
+fn engine_options(tuning: &Tuning, create: bool) -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(create);
+    options.create_missing_column_families(create);
+    // The default recovery, to a point in time, silently drops what was
+    // acknowledged after a damage in the middle; this one forgives only a
+    // tail that a cut-off write leaves, and it cannot recycle log files.
+    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    options.set_recycle_log_file_num(0);
+    options.set_max_total_wal_size(tuning.max_wal_bytes);
+    options.set_max_background_jobs(2);
+    options.set_max_open_files(512);
+    options.set_keep_log_file_num(4);
+    options.set_max_log_file_size(4 << 20);
+    options.set_bytes_per_sync(1 << 20);
+    options.set_enable_pipelined_write(false);
+    options.set_allow_concurrent_memtable_write(false);
+    options.set_stats_dump_period_sec(0);
+    options.set_paranoid_checks(true);
+    options
+}
+
+fn families(tuning: &Tuning) -> [ColumnFamilyDescriptor; Family::ALL.len()] {
+    let cache = Cache::new_lru_cache(tuning.block_cache_bytes);
+    Family::ALL
+        .map(|family| ColumnFamilyDescriptor::new(family.name(), family_options(family, tuning, &cache)))
 }
 
 fn family_options(family: Family, tuning: &Tuning, cache: &Cache) -> Options {

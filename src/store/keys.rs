@@ -191,13 +191,19 @@ impl Dimension {
         [Self::Owner, Self::Kind, Self::Label, Self::Class, Self::Terminal, Self::Sighting];
 }
 
-/// Key of a block of postings: dimension, term, first position of the group.
+/// Key of a block of postings: dimension, term, first position in the block.
 #[must_use]
 pub fn posting(dimension: Dimension, term: u64, group: Position) -> [u8; POSTING_KEY_BYTES] {
+    posting_at(&posting_prefix(dimension, term), group)
+}
+
+/// The same from what all blocks of the term begin with.
+#[must_use]
+pub fn posting_at(prefix: &[u8; POSTING_PREFIX_BYTES], first: Position) -> [u8; POSTING_KEY_BYTES] {
     let mut key = [0; POSTING_KEY_BYTES];
-    let (prefix, position) = key.split_at_mut(POSTING_PREFIX_BYTES);
-    prefix.copy_from_slice(&posting_prefix(dimension, term));
-    position.copy_from_slice(&group.raw().to_be_bytes());
+    let (head, position) = key.split_at_mut(POSTING_PREFIX_BYTES);
+    head.copy_from_slice(prefix);
+    position.copy_from_slice(&first.raw().to_be_bytes());
     key
 }
 

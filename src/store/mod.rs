@@ -4,7 +4,8 @@
 //! * [`keys`]: the registry of key kinds, whose bytes never change;
 //! * [`chunk`]: the log's values: item headers, then bodies as they travel;
 //! * [`record`]: values and latest, the records that decide uniqueness;
-//! * [`postings`]: from a term to the records that carry it;
+//! * [`postings`]: from a term to the records that carry it; [`merge`]: how they stay few
+//!   and large;
 //! * [`requests`]: what was answered, for idempotent retries;
 //! * [`roster`], [`subscription`]: organisations, principals, audience classes; named
 //!   subscriptions and their cursors;
@@ -16,6 +17,7 @@ pub mod chunk;
 pub mod db;
 pub mod keys;
 pub mod log;
+pub mod merge;
 pub mod postings;
 pub mod proto;
 pub mod record;

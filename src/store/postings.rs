@@ -1,5 +1,6 @@
 //! Decides how postings are packed: per term and commit group one block of
 //! (handle, position) pairs in order of position, as varint deltas.
+//! [`super::merge`] makes larger blocks of small ones later.
 
 use std::collections::BTreeMap;
 
@@ -32,6 +33,11 @@ impl Postings {
         self.blocks.entry((dimension, term)).or_default().push(posting);
     }
 
+    /// The terms that have a block in the group.
+    pub fn terms(&self) -> impl Iterator<Item = (Dimension, u64)> + '_ {
+        self.blocks.keys().copied()
+    }
+
     /// The group's blocks as key and value.
     pub fn blocks(&self) -> impl Iterator<Item = ([u8; keys::POSTING_KEY_BYTES], Vec<u8>)> + '_ {
         self.blocks.iter().filter_map(|(&(dimension, term), block)| {
@@ -55,6 +61,15 @@ pub fn encode(block: &[Posting]) -> Vec<u8> {
         before = position;
     }
     out
+}
+
+/// Number of postings in a block, which is not decoded for that; `None` if its
+/// head is damaged.
+#[must_use]
+pub fn count(bytes: &[u8]) -> Option<usize> {
+    let (&format, mut rest) = bytes.split_first()?;
+    let count = decode_varint(&mut rest).ok()?;
+    (format == FORMAT).then(|| usize::try_from(count).ok()).flatten()
 }
 
 /// Decodes a block; `None` if the bytes are damaged.
@@ -94,6 +109,7 @@ mod tests {
                 })
                 .collect();
             block.sort_unstable();
+            prop_assert_eq!(count(&encode(&block)), Some(block.len()));
             prop_assert_eq!(decode(&encode(&block)), Some(block));
         }
 

@@ -1,7 +1,7 @@
 //! Decides what is remembered of answered requests, so that a retry gets the
 //! first answer: a bounded index in memory over packed records on disk.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use prost::Message as _;
@@ -9,6 +9,7 @@ use rustc_hash::FxHashMap;
 
 use crate::base::clock::Timestamp;
 use crate::base::digest;
+use crate::model::org::OrgNo;
 use crate::model::position::Position;
 
 use super::db::{Error, Store};
@@ -17,9 +18,9 @@ use super::proto;
 
 /// How long an answered request is remembered.
 pub const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
-/// Most requests remembered; the oldest are forgotten first. Publishing the
-/// same again is harmless even then, as it changes nothing; a sighting would be
-/// recorded twice.
+/// Most requests remembered; past that the oldest of the organisation with the
+/// most are forgotten first. Publishing the same again is harmless even then,
+/// as it changes nothing; a sighting would be recorded twice.
 pub const MAX_REMEMBERED: usize = 1 << 20;
 
 /// What names a request: first 16 bytes of SHA-256 over who asked and the id
@@ -117,26 +118,66 @@ pub fn unpack(runs: &[proto::OutcomeRun]) -> Option<Vec<ItemOutcome>> {
 }
 
 /// The index over answered requests: which group answered which request.
-#[derive(Debug, Default)]
+///
+/// Past its bound the organisation that has most is forgotten most: whatever
+/// the others send, each is remembered for its share at least.
+#[derive(Debug)]
 pub struct Index {
     groups: FxHashMap<RequestKey, u64>,
-    order: VecDeque<(Timestamp, u64, Vec<RequestKey>)>,
+    /// Groups of which anything is remembered, oldest first.
+    order: BTreeMap<u64, Remembered>,
+    shelves: FxHashMap<OrgNo, Shelf>,
+    /// Groups of which nothing is remembered any more.
+    spent: VecDeque<u64>,
     last: u64,
+    most: usize,
+}
+
+/// What is remembered of a group.
+#[derive(Debug)]
+struct Remembered {
+    time: Timestamp,
+    keys: Vec<(OrgNo, RequestKey)>,
+}
+
+/// What is remembered of an organisation.
+#[derive(Debug, Default)]
+struct Shelf {
+    /// The groups with requests of its, oldest first.
+    groups: VecDeque<u64>,
+    count: usize,
 }
 
 impl Index {
+    const fn new(most: usize) -> Self {
+        Self {
+            groups: FxHashMap::with_hasher(rustc_hash::FxBuildHasher),
+            order: BTreeMap::new(),
+            shelves: FxHashMap::with_hasher(rustc_hash::FxBuildHasher),
+            spent: VecDeque::new(),
+            last: 0,
+            most,
+        }
+    }
+
     /// Rebuilds the index from what is on disk.
     ///
     /// # Errors
     /// [`Error::Corrupt`], or whatever the engine answers.
     pub fn load(store: &Store) -> Result<Self, Error> {
-        let mut index = Self::default();
+        Self::load_at_most(store, MAX_REMEMBERED)
+    }
+
+    fn load_at_most(store: &Store, most: usize) -> Result<Self, Error> {
+        let mut index = Self::new(most);
         let mut records = store.records(Family::Meta, &[KeyKind::Request.byte()])?;
         while let Some((key, value)) = records.next_record()? {
             let damaged = || Error::corrupt("requests", &key);
             let group = keys::number_of(&key).ok_or_else(damaged)?;
             let packed = proto::RequestGroup::decode(value.as_slice()).map_err(|_| damaged())?;
             index.add(group, &packed);
+            // A group stays on disk while any of it is remembered.
+            while index.forget_too_many() {}
         }
         Ok(index)
     }
@@ -147,16 +188,23 @@ impl Index {
         self.last.saturating_add(1)
     }
 
-    /// Adds a group's requests.
+    /// Adds a group's requests. Groups come in rising order.
     pub fn add(&mut self, group: u64, packed: &proto::RequestGroup) {
         self.last = self.last.max(group);
-        let keys: Vec<RequestKey> =
-            packed.requests.iter().filter_map(|r| r.key.as_ref().try_into().ok()).collect();
-        let time = packed.requests.last().map_or(0, |r| r.time);
-        for key in &keys {
-            self.groups.insert(*key, group);
+        let mut keys = Vec::with_capacity(packed.requests.len());
+        for request in &packed.requests {
+            let Ok(key) = RequestKey::try_from(request.key.as_ref()) else { continue };
+            let org = OrgNo(request.organisation);
+            let shelf = self.shelves.entry(org).or_default();
+            // Answered anew after it was forgotten, it is there once.
+            shelf.count += usize::from(self.groups.insert(key, group).is_none());
+            if shelf.groups.back() != Some(&group) {
+                shelf.groups.push_back(group);
+            }
+            keys.push((org, key));
         }
-        self.order.push_back((Timestamp::from_micros_clamped(time), group, keys));
+        let time = packed.requests.last().map_or(0, |request| request.time);
+        self.order.insert(group, Remembered { time: Timestamp::from_micros_clamped(time), keys });
     }
 
     /// The group that answered a request.
@@ -177,19 +225,73 @@ impl Index {
         self.groups.is_empty()
     }
 
-    /// Takes the oldest group out if it is past its time or one too many.
-    pub fn forget_one(&mut self, now: Timestamp) -> Option<u64> {
-        let (time, ..) = self.order.front()?;
-        if now.since(*time) < RETENTION && self.groups.len() <= MAX_REMEMBERED {
-            return None;
-        }
-        let (_, group, keys) = self.order.pop_front()?;
-        for key in keys {
-            if self.groups.get(&key) == Some(&group) {
-                self.groups.remove(&key);
+    /// Forgets what is past its time or too many, in so many steps at most.
+    pub fn forget(&mut self, now: Timestamp, steps: usize) {
+        for _ in 0..steps {
+            if !self.forget_oldest(now) && !self.forget_too_many() {
+                return;
             }
         }
-        Some(group)
+    }
+
+    /// Takes out a group of which nothing is remembered any more.
+    pub fn next_spent(&mut self) -> Option<u64> {
+        self.spent.pop_front()
+    }
+
+    /// Forgets the oldest group if it is past its time.
+    fn forget_oldest(&mut self, now: Timestamp) -> bool {
+        let Some(oldest) = self.order.first_entry().filter(|g| now.since(g.get().time) >= RETENTION) else {
+            return false;
+        };
+        let (group, Remembered { keys, .. }) = oldest.remove_entry();
+        for (org, key) in keys {
+            self.remove(group, org, &key);
+        }
+        self.spent.push_back(group);
+        true
+    }
+
+    /// Forgets the oldest share of the organisation that has most, if there
+    /// are too many.
+    fn forget_too_many(&mut self) -> bool {
+        if self.groups.len() <= self.most {
+            return false;
+        }
+        let Some(org) =
+            self.shelves.iter().max_by_key(|(org, shelf)| (shelf.count, **org)).map(|(org, _)| *org)
+        else {
+            return false;
+        };
+        let Some(group) = self.shelves.get(&org).and_then(|shelf| shelf.groups.front().copied()) else {
+            return false;
+        };
+        let Some(remembered) = self.order.get_mut(&group) else { return false };
+        let (share, rest): (Vec<_>, Vec<_>) = remembered.keys.iter().copied().partition(|(of, _)| *of == org);
+        remembered.keys = rest;
+        if remembered.keys.is_empty() {
+            self.order.remove(&group);
+            self.spent.push_back(group);
+        }
+        for (_, key) in share {
+            self.remove(group, org, &key);
+        }
+        true
+    }
+
+    /// Takes a request of the organisation's oldest group off its shelf.
+    fn remove(&mut self, group: u64, org: OrgNo, key: &RequestKey) {
+        let Some(shelf) = self.shelves.get_mut(&org) else { return };
+        if shelf.groups.front() == Some(&group) {
+            shelf.groups.pop_front();
+        }
+        if self.groups.get(key) == Some(&group) {
+            self.groups.remove(key);
+            shelf.count = shelf.count.saturating_sub(1);
+        }
+        if shelf.groups.is_empty() && shelf.count == 0 {
+            self.shelves.remove(&org);
+        }
     }
 }
 
@@ -221,7 +323,60 @@ mod tests {
         ]
     }
 
+    fn key(number: u64) -> RequestKey {
+        *[number.to_be_bytes(), [7; 8]].concat().first_chunk().unwrap()
+    }
+
+    fn request(org: u32, number: u64, time: u64) -> proto::Request {
+        proto::Request { key: key(number).to_vec().into(), time, organisation: org, ..Default::default() }
+    }
+
+    /// How many requests of which organisation each group holds.
+    fn answered() -> impl Strategy<Value = Vec<Vec<(u32, u8)>>> {
+        prop::collection::vec(prop::collection::vec((0..4_u32, 1..6_u8), 1..4), 1..60)
+    }
+
     proptest! {
+        #[test]
+        fn what_is_forgotten_is_the_oldest_of_whoever_has_most(groups in answered(), most in 4..60_usize) {
+            let mut index = Index::new(most);
+            // Naively: group, organisation and number of each request.
+            let mut model: Vec<(u64, u32, u64)> = Vec::new();
+            let (mut number, mut spent) = (0, std::collections::BTreeSet::new());
+            for (group, counts) in (1..).zip(&groups) {
+                let mut packed = proto::RequestGroup::default();
+                for &(org, count) in counts {
+                    for _ in 0..count {
+                        number += 1;
+                        packed.requests.push(request(org, number, 1));
+                        model.push((group, org, number));
+                    }
+                }
+                prop_assert_eq!(index.next_group(), group);
+                index.add(group, &packed);
+                index.forget(Timestamp::from_micros_clamped(1), usize::MAX);
+                while model.len() > most {
+                    let count = |org| model.iter().filter(|(_, of, _)| *of == org).count();
+                    let org = (0..4).max_by_key(|&org| (count(org), org)).unwrap();
+                    let oldest = model.iter().find(|(_, of, _)| *of == org).unwrap().0;
+                    model.retain(|(group, of, _)| (*group, *of) != (oldest, org));
+                }
+                for n in 1..=number {
+                    let kept = model.iter().find(|(_, _, number)| *number == n).map(|(group, ..)| *group);
+                    prop_assert_eq!(index.group(&key(n)), kept);
+                }
+                prop_assert_eq!(index.len(), model.len());
+                spent.extend(std::iter::from_fn(|| index.next_spent()));
+                let live: std::collections::BTreeSet<u64> = model.iter().map(|(group, ..)| *group).collect();
+                prop_assert_eq!(&spent, &(1..=group).filter(|group| !live.contains(group)).collect());
+            }
+            let late = Timestamp::from_micros_clamped(1 + RETENTION.as_secs() * 1_000_000);
+            index.forget(late, usize::MAX);
+            prop_assert!(index.is_empty() && index.shelves.is_empty() && index.order.is_empty());
+            spent.extend(std::iter::from_fn(|| index.next_spent()));
+            prop_assert_eq!(spent.len(), groups.len());
+        }
+
         #[test]
         fn packed_outcomes_unpack_to_themselves(all in proptest::collection::vec(outcome(), 0..30)) {
             prop_assert_eq!(unpack(&pack(&all)), Some(all));
@@ -236,5 +391,44 @@ mod tests {
             prop_assert_eq!((runs.len(), runs[0].positions.len()), (1, 1));
             prop_assert_eq!(unpack(&runs), Some(all));
         }
+    }
+
+    #[test]
+    fn an_organisation_that_floods_the_hub_pushes_out_its_own_requests_and_no_others() {
+        let mut index = Index::new(100);
+        let now = Timestamp::from_micros_clamped(1);
+        let quiet = |n: u64| n.is_multiple_of(50);
+        for n in 1..=1_000 {
+            let mut packed = proto::RequestGroup { requests: vec![request(0, n, 1)] };
+            if quiet(n) {
+                packed.requests.push(request(1, 10_000 + n, 1));
+            }
+            index.add(n, &packed);
+            index.forget(now, 2);
+        }
+        assert_eq!(index.len(), 100);
+        for n in 1..=1_000 {
+            assert_eq!(index.group(&key(10_000 + n)).is_some(), quiet(n), "{n} of the quiet one");
+            assert_eq!(index.group(&key(n)).is_some(), n > 920, "{n} of the other");
+        }
+    }
+
+    #[test]
+    fn a_start_remembers_the_same_and_lets_the_rest_go_from_the_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let tuning = crate::store::Tuning { block_cache_bytes: 1 << 20, ..Default::default() };
+        let store = Store::create(&dir.path().join("store"), &tuning).unwrap();
+        let mut batch = crate::store::Batch::new(&store);
+        for n in 1..=30 {
+            let packed = proto::RequestGroup { requests: vec![request(u32::from(n > 5), n, 1)] };
+            batch.requests(n, &packed.encode_to_vec()).unwrap();
+        }
+        store.commit(batch).unwrap();
+        let mut index = Index::load_at_most(&store, 10).unwrap();
+        let remembered: Vec<u64> = (1..=30).filter(|&n| index.group(&key(n)).is_some()).collect();
+        assert_eq!(remembered, [1, 2, 3, 4, 5, 26, 27, 28, 29, 30]);
+        let spent: Vec<u64> = std::iter::from_fn(|| index.next_spent()).collect();
+        assert_eq!(spent, (6..=25).collect::<Vec<_>>());
+        assert_eq!(index.next_group(), 31);
     }
 }

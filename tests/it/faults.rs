@@ -15,6 +15,7 @@ use tonic::{Code, Status};
 use uuid::Uuid;
 
 use crate::harness::listener::reason;
+use crate::harness::patience::eventually;
 use crate::harness::{Builder, Disk, TestHub, batch, draft, value_of};
 
 fn builder() -> Builder {
@@ -301,6 +302,8 @@ async fn a_second_hub_on_the_directory_is_refused_and_the_first_goes_on() {
     let (status, said) = hub.serve_beside().await;
     assert!(!status.success());
     assert!(said.contains("another luytred"), "{said}");
+    let verified = hub.luytred(&["verify"]);
+    assert_eq!(verified.status.code(), Some(75), "{}", self::said(&verified));
     let after = publish(&hub, "beside").await;
     assert_holds(&hub, &[&before, &after]).await;
     hub.terminate().await;
@@ -330,6 +333,16 @@ async fn the_operators_socket_takes_the_place_of_nothing_but_a_socket_left_behin
     fs::write(&socket, "a file").unwrap();
     assert!(hub.terminate().await.success());
     assert_eq!(fs::read_to_string(&socket).unwrap(), "a file");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hub_whose_disk_has_less_room_than_configured_is_red_and_takes_nothing() {
+    let hub = builder().config("[limits]\nfree_space = \"1048576GiB\"").start().await;
+    eventually("the disk is measured", async || (hub.get("/readyz").await.0 == 503).then_some(())).await;
+    assert_read_only(&hub, &[]).await;
+    let metrics = hub.get("/metrics").await.1;
+    assert!(metrics.contains("\nluytre_store_space_low 1\n"), "{metrics}");
+    assert!(metrics.contains("\nluytre_store_read_only 0\n"), "{metrics}");
 }
 
 fn said(output: &Output) -> String {

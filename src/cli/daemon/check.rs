@@ -19,10 +19,14 @@ struct Findings<'a> {
 
 pub(super) fn verify(options: &Verify, data: &mut Data) -> Result<(), Failure> {
     let bar = output::progress(None, false);
-    let report = hub::verify(&options.data, |items| {
+    let progress = |items| {
         bar.set_message(format!("{} items applied again", output::count(items)));
         bar.tick();
-    });
+    };
+    let report = match &options.scratch {
+        Some(scratch) => hub::verify_in(&options.data, scratch, progress),
+        None => hub::verify(&options.data, progress),
+    };
     bar.finish_and_clear();
     let report = report?;
     if options.json {

@@ -92,7 +92,7 @@ const fn of_store(error: &store::Error) -> u8 {
         store::Error::Absent(_) => 66,
         store::Error::DamagedTail { .. } | store::Error::Corrupt { .. } => of_kind(Kind::Corrupt),
         store::Error::NotEmpty(_) => 73,
-        store::Error::Engine(_) | store::Error::File { .. } => 74,
+        store::Error::Engine(_) | store::Error::File { .. } | store::Error::Scratch { .. } => 74,
         store::Error::Locked(_) => 75,
         store::Error::OpenToOthers(_) | store::Error::Backup(_) => 78,
     }

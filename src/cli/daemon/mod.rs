@@ -88,6 +88,10 @@ struct Verify {
     /// The store's directory; no hub may be running on it.
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
+    /// Where to make a copy, which is removed at the end, with as much room as
+    /// the store takes; beside the store if not said.
+    #[arg(long, value_name = "DIR")]
+    scratch: Option<PathBuf>,
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,

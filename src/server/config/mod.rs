@@ -109,6 +109,8 @@ pub struct Limits {
     pub ring_bytes: Size,
     /// Memory for blocks read from the store.
     pub block_cache_bytes: Size,
+    /// Free space on the store's disk below which nothing new is taken.
+    pub free_space: Size,
     /// Span between signs of life on a quiet subscription.
     pub heartbeat: Span,
     /// Longest wait for calls under way when the hub stops.
@@ -131,6 +133,7 @@ impl Default for Limits {
             subscriptions_per_organisation: 256,
             ring_bytes: Size(64 << 20),
             block_cache_bytes: Size(256 << 20),
+            free_space: Size(1 << 30),
             heartbeat: seconds(10),
             drain_deadline: seconds(20),
         }
@@ -433,6 +436,7 @@ fn read_limits(mut section: Section, problems: &mut Vec<Invalid>) -> Limits {
             (Size(8 << 20), Size(1 << 40)),
             problems,
         ),
+        free_space: section.bounded("free_space", usual.free_space, (Size(0), Size(1 << 50)), problems),
         heartbeat: section.bounded("heartbeat", usual.heartbeat, (seconds(1), seconds(300)), problems),
         drain_deadline: section.bounded(
             "drain_deadline",

@@ -3,12 +3,17 @@
 
 mod apply;
 mod chunks;
+mod conflict;
 mod cursors;
 mod death;
 mod idempotency;
+mod merging;
 mod model;
+mod pressure;
 mod queries;
 mod restore;
+mod space;
 mod streams;
 mod support;
 mod tampering;
+mod verifying;
