@@ -31,6 +31,7 @@ use crate::wire::proto::v1::directory_service_client::DirectoryServiceClient;
 use crate::wire::proto::v1::exchange_service_client::ExchangeServiceClient;
 
 use super::face::{MAX_MESSAGE_BYTES, MAX_SMALL_MESSAGE_BYTES};
+use super::layers::intake::{Intake, Limits};
 use super::layers::streams::MAX_STREAMS;
 use super::{Face, Metrics};
 
@@ -86,8 +87,13 @@ impl Trial {
 
     /// The face as a connection of the peer sees it.
     fn serve(&self, longest: Duration) -> Service {
+        self.connect(self.bare(longest))
+    }
+
+    /// The same of a certain face.
+    fn connect(&self, face: Face) -> Service {
         let peer = self.peer.clone();
-        BoxCloneSyncService::new(self.bare(longest).map_request(move |mut request: http::Request<Body>| {
+        BoxCloneSyncService::new(face.map_request(move |mut request: http::Request<Body>| {
             request.extensions_mut().insert(peer.clone());
             request
         }))
@@ -156,6 +162,45 @@ async fn a_unary_call_ends_at_its_deadline() {
         }
         let status = ended(trial.serve(longest).oneshot(request).await.unwrap()).await;
         assert_eq!(told(&status), (Code::DeadlineExceeded, "DEADLINE_EXCEEDED".to_owned()), "{asked:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_a_message_ends_a_call_in_time_however_long_the_call_may_take() {
+    let trial = Trial::with(Role::ALL.into_iter().collect());
+    let mut face = trial.bare(LONG);
+    face.intake = Intake::new(Limits { message_within: Duration::ZERO, ..Limits::default() });
+    let open = v1::Open { start: Some(v1::open::Start::Position(1)), ..Default::default() };
+    let open =
+        v1::SubscribeRequest { message: Some(v1::subscribe_request::Message::Open(open)) }.encode_to_vec();
+    for (method, before) in [
+        (Method::WhoAmI, None),
+        (Method::PublishIndicators, None),
+        (Method::PublishStream, None),
+        (Method::PublishStream, Some(batch("a.example").encode_to_vec())),
+        (Method::LookupObservables, None),
+        (Method::Subscribe, None),
+        (Method::Subscribe, Some(open)),
+    ] {
+        let before = before.map(|whole| message(&whole)).unwrap_or_default();
+        let frames = [before, message(&[0; 9]).slice(..7)].map(|data| Ok::<_, Infallible>(Frame::data(data)));
+        let body = StreamBody::new(stream::iter(frames).chain(stream::pending()));
+        let request = request(method.path(), Body::new(body));
+        let status = ended(trial.connect(face.clone()).oneshot(request).await.unwrap()).await;
+        assert_eq!(told(&status), (Code::DeadlineExceeded, "DEADLINE_EXCEEDED".to_owned()), "{method:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_for_which_there_is_no_room_is_told_when_to_come_again() {
+    let trial = Trial::with(Role::ALL.into_iter().collect());
+    let mut face = trial.bare(LONG);
+    face.intake = Intake::new(Limits { room_kib: 0, room_within: Duration::ZERO, ..Limits::default() });
+    for method in [Method::PublishIndicators, Method::PublishStream, Method::Subscribe] {
+        let request = request(method.path(), framed(&[]));
+        let status = ended(trial.connect(face.clone()).oneshot(request).await.unwrap()).await;
+        assert_eq!(told(&status), (Code::ResourceExhausted, "RATE_LIMITED".to_owned()), "{method:?}");
+        assert!(status.get_details_retry_info().unwrap().retry_delay.is_some(), "{method:?}");
     }
 }
 

@@ -64,7 +64,8 @@ fn add_request(details: &mut ErrorDetails, call: Uuid) {
 pub(in crate::rpc) fn own_fault(found: &Status) -> Option<Error> {
     if let Some(info) = found.get_details_error_info() {
         let reason = Reason::ALL.into_iter().find(|r| r.as_str() == info.reason)?;
-        return Some(Error::new(reason, found.message()));
+        let retry_after = found.get_details_retry_info().and_then(|info| info.retry_delay);
+        return Some(Error { retry_after, ..Error::new(reason, found.message()) });
     }
     let public = match cause(found)? {
         Reason::RequestTooLarge => {
@@ -171,6 +172,11 @@ mod tests {
         let details = status.get_error_details();
         assert_eq!(details.bad_request().unwrap().field_violations[0].field, "page_size");
         assert!(details.retry_info().is_some());
+        let again = own_fault(&ours).unwrap();
+        assert_eq!(
+            (again.reason, again.retry_after),
+            (Reason::FieldInvalid, Some(std::time::Duration::from_secs(3)))
+        );
     }
 
     #[test]
