@@ -32,7 +32,7 @@ use super::call::Call;
 use super::directory::Directory;
 use super::exchange::Exchange;
 use super::layers::deadline;
-use super::layers::intake::Intake;
+use super::layers::intake::{self, Intake};
 use super::layers::metrics::Metrics;
 use super::layers::streams::Streams;
 use super::layers::watch::Record;
@@ -94,7 +94,7 @@ impl Face {
             longest,
             streams,
             open: Streams::default(),
-            intake: Intake::default(),
+            intake: Intake::new(intake::Limits::default()),
         })
     }
 

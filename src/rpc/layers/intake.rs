@@ -49,7 +49,7 @@ impl Default for Limits {
 }
 
 /// The room of each organisation that has called; the roster bounds them.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(in crate::rpc) struct Intake {
     limits: Limits,
     rooms: Arc<Mutex<HashMap<OrgSlug, Arc<Semaphore>>>>,
