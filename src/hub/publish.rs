@@ -4,10 +4,10 @@
 use uuid::Uuid;
 
 use crate::base::{digest, random};
-use crate::model::Invalid;
 use crate::model::audience::ClassDefinition;
 use crate::model::indicator::Draft;
 use crate::model::position::MAX_ITEMS;
+use crate::model::{Invalid, invalid};
 use crate::store::{keys, requests};
 use crate::wire::event;
 
@@ -90,7 +90,7 @@ impl Rejection {
             }
             Refusal::UnknownRecipient(place) => {
                 return Self {
-                    reason: Reason::OrganisationUnknown,
+                    reason: Reason::Input(invalid::Reason::OrganisationUnknown),
                     field: format!("marking.organisations[{place}]"),
                     problem:
                         "this organisation is not in the hub's roster; `luytre organisations` shows who is"
@@ -194,7 +194,8 @@ pub(super) fn check_count(count: usize) -> Result<(), Error> {
     if (1..=MAX_ITEMS).contains(&count) {
         return Ok(());
     }
-    let reason = if count == 0 { Reason::FieldInvalid } else { Reason::RequestTooLarge };
+    let reason =
+        if count == 0 { Reason::Input(invalid::Reason::FieldInvalid) } else { Reason::RequestTooLarge };
     Err(Error::new(reason, format!("a request carries 1 to {MAX_ITEMS} items; split it")))
 }
 
@@ -317,8 +318,11 @@ mod tests {
         ];
         let reasons: Vec<_> =
             answers.iter().flatten().map(|a| a.as_ref().map_err(|r| r.reason).err()).collect();
-        let unknown = Some(Reason::OrganisationUnknown);
-        assert_eq!(reasons, [unknown, None, Some(Reason::FieldInvalid), unknown, unknown]);
+        let unknown = Some(Reason::Input(invalid::Reason::OrganisationUnknown));
+        assert_eq!(
+            reasons,
+            [unknown, None, Some(Reason::Input(invalid::Reason::FieldInvalid)), unknown, unknown]
+        );
         assert_eq!(answers[0][0].as_ref().unwrap_err().field, "marking.organisations[1]");
 
         let grown = Directory::from_roster(roster(&["a", "b", "c"]));

@@ -325,6 +325,7 @@ mod tests {
 
     use super::*;
     use crate::model::indicator::State;
+    use crate::model::invalid;
     use crate::model::org::OrgSlug;
 
     #[test]
@@ -357,7 +358,7 @@ mod tests {
     #[test]
     fn a_batch_is_neither_empty_nor_larger_than_the_limits() {
         let reason = |items, encoded| check_batch("indicators", items, encoded).err().map(|e| e.reason);
-        assert_eq!(reason(0, 0), Some(Reason::FieldInvalid));
+        assert_eq!(reason(0, 0), Some(Reason::Input(invalid::Reason::FieldInvalid)));
         assert_eq!(reason(1_001, 0), Some(Reason::RequestTooLarge));
         assert_eq!(reason(1, batch::MAX_BATCH_BYTES + 1), Some(Reason::RequestTooLarge));
         assert_eq!(reason(1_000, batch::MAX_BATCH_BYTES), None);
