@@ -49,8 +49,10 @@ impl Group<'_> {
         match entry.change {
             Change::Publish(items) => {
                 for item in items {
-                    let decision = self.publish(item, &mut writing)?;
-                    decisions.push(decision);
+                    decisions.push(match item {
+                        Ok(item) => self.publish(item, &mut writing)?,
+                        Err(refusal) => Decision::Refused(*refusal),
+                    });
                 }
             }
             Change::Revoke(revocation) => decisions.push(self.revoke(revocation, &mut writing)?),

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::model::Invalid;
+use crate::model::{Invalid, invalid};
 
 /// The classes of error; each maps to one gRPC code, HTTP status and exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -66,14 +66,8 @@ impl Kind {
 /// each in `docs/errors.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reason {
-    /// A field is not acceptable.
-    FieldInvalid,
-    /// A marking is missing.
-    MarkingRequired,
-    /// The marking is valid TLP that this hub does not take yet.
-    MarkingUnsupported,
-    /// An organisation that the roster does not know.
-    OrganisationUnknown,
+    /// What was sent is refused for what it says.
+    Input(invalid::Reason),
     /// The certificate names nobody whom the roster knows.
     PrincipalUnknown,
     /// The organisation is suspended, ended or not yet begun.
@@ -123,10 +117,10 @@ pub enum Reason {
 impl Reason {
     /// Every reason.
     pub const ALL: [Self; 26] = [
-        Self::FieldInvalid,
-        Self::MarkingRequired,
-        Self::MarkingUnsupported,
-        Self::OrganisationUnknown,
+        Self::Input(invalid::Reason::FieldInvalid),
+        Self::Input(invalid::Reason::MarkingRequired),
+        Self::Input(invalid::Reason::MarkingUnsupported),
+        Self::Input(invalid::Reason::OrganisationUnknown),
         Self::PrincipalUnknown,
         Self::OrganisationInactive,
         Self::CertificateRevoked,
@@ -155,10 +149,7 @@ impl Reason {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::FieldInvalid => "FIELD_INVALID",
-            Self::MarkingRequired => "MARKING_REQUIRED",
-            Self::MarkingUnsupported => "MARKING_UNSUPPORTED",
-            Self::OrganisationUnknown => "ORGANISATION_UNKNOWN",
+            Self::Input(reason) => reason.as_str(),
             Self::PrincipalUnknown => "PRINCIPAL_UNKNOWN",
             Self::OrganisationInactive => "ORGANISATION_INACTIVE",
             Self::CertificateRevoked => "CERTIFICATE_REVOKED",
@@ -188,10 +179,7 @@ impl Reason {
     #[must_use]
     pub const fn kind(self) -> Kind {
         match self {
-            Self::FieldInvalid
-            | Self::MarkingRequired
-            | Self::MarkingUnsupported
-            | Self::OrganisationUnknown
+            Self::Input(_)
             | Self::DuplicateRequestId
             | Self::RequestTooLarge
             | Self::ResumeTokenInvalid
@@ -216,15 +204,9 @@ impl Reason {
     }
 }
 
-impl From<crate::model::invalid::Reason> for Reason {
-    fn from(reason: crate::model::invalid::Reason) -> Self {
-        use crate::model::invalid::Reason as Cause;
-        match reason {
-            Cause::FieldInvalid => Self::FieldInvalid,
-            Cause::MarkingRequired => Self::MarkingRequired,
-            Cause::MarkingUnsupported => Self::MarkingUnsupported,
-            Cause::OrganisationUnknown => Self::OrganisationUnknown,
-        }
+impl From<invalid::Reason> for Reason {
+    fn from(reason: invalid::Reason) -> Self {
+        Self::Input(reason)
     }
 }
 

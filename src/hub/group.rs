@@ -70,7 +70,7 @@ impl<'a> Group<'a> {
         let mut wanted: Vec<&[u8]> = Vec::new();
         for change in changes {
             if let Change::Publish(items) = change {
-                for item in items {
+                for item in items.iter().flatten() {
                     wanted.push(&item.value_key);
                     wanted.extend(item.alias_keys.iter().map(Vec::as_slice));
                 }

@@ -33,13 +33,13 @@ pub struct Proposal {
 /// What a request asks for.
 #[derive(Debug, Clone)]
 pub enum Change {
-    /// To publish indicators.
-    Publish(Vec<ProposedIndicator>),
+    /// To publish indicators. Here and in sightings, what the state of the
+    /// hub refuses keeps its place, so that a repeated request gets its first
+    /// answer whatever has changed since.
+    Publish(Vec<Result<ProposedIndicator, Refusal>>),
     /// To take one back.
     Revoke(ProposedRevocation),
     /// To record sightings.
-    /// What may not be recorded keeps its place, so that a repeated request
-    /// gets its first answer whatever has changed since.
     Sight(Vec<Result<ProposedSighting, Refusal>>),
 }
 
@@ -48,7 +48,7 @@ impl Change {
     #[must_use]
     pub fn weight(&self) -> usize {
         match self {
-            Self::Publish(items) => items.iter().map(|i| i.fields.len() + 256).sum(),
+            Self::Publish(items) => items.iter().flatten().map(|i| i.fields.len() + 256).sum::<usize>() + 256,
             Self::Revoke(_) => 1_024,
             Self::Sight(items) => items.iter().flatten().map(|i| i.fields.len() + 256).sum::<usize>() + 256,
         }
@@ -168,7 +168,7 @@ impl Effect {
     }
 }
 
-/// Why an item was refused by what stands in the log.
+/// Why an item was refused by what stands in the log or in the directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// Its producer revoked the value.
@@ -179,4 +179,8 @@ pub enum Refusal {
     Absent,
     /// Another version stands.
     Stale,
+    /// It would make one audience too many of its owner's.
+    TooManyClasses,
+    /// The recipient at this place is not in the roster.
+    UnknownRecipient(u32),
 }

@@ -4,11 +4,10 @@
 use uuid::Uuid;
 
 use crate::base::{digest, random};
-use crate::model::Invalid;
 use crate::model::audience::ClassDefinition;
 use crate::model::indicator::Draft;
-use crate::model::org::OrgSlug;
 use crate::model::position::MAX_ITEMS;
+use crate::model::{Invalid, invalid};
 use crate::store::{keys, requests};
 use crate::wire::event;
 
@@ -66,16 +65,6 @@ impl From<Invalid> for Rejection {
 }
 
 impl Rejection {
-    fn too_many_classes() -> Self {
-        Self {
-            reason: Reason::RateLimited,
-            field: "marking.organisations".to_owned(),
-            problem: format!(
-                "your organisation has used {MAX_CLASSES_PER_OWNER} different audiences; address one of those"
-            ),
-        }
-    }
-
     pub(super) fn refused(refusal: Refusal) -> Self {
         let (reason, problem) = match refusal {
             Refusal::Revoked => (
@@ -89,6 +78,24 @@ impl Rejection {
             Refusal::Absent => (Reason::NotFound, "there is no such indicator, or you may not see it"),
             Refusal::Stale => {
                 (Reason::EtagMismatch, "another version stands by now; read it and decide again")
+            }
+            Refusal::TooManyClasses => {
+                return Self {
+                    reason: Reason::RateLimited,
+                    field: "marking.organisations".to_owned(),
+                    problem: format!(
+                        "your organisation has used {MAX_CLASSES_PER_OWNER} different audiences; address one of those"
+                    ),
+                };
+            }
+            Refusal::UnknownRecipient(place) => {
+                return Self {
+                    reason: Reason::Input(invalid::Reason::OrganisationUnknown),
+                    field: format!("marking.organisations[{place}]"),
+                    problem:
+                        "this organisation is not in the hub's roster; `luytre organisations` shows who is"
+                            .to_owned(),
+                };
             }
         };
         Self { reason, field: String::new(), problem: problem.to_owned() }
@@ -117,18 +124,16 @@ impl Hub {
         let mut content = digest::Sha256::default();
         {
             let directory = self.shared.directory.load();
-            let unknown = |org: &OrgSlug| directory.number(org).is_none();
             for (place, item) in items.into_iter().enumerate() {
-                match item.and_then(|draft| check_recipients(draft, unknown)) {
-                    Ok(draft) if too_many_classes(caller, &draft, &directory) => {
-                        content.update(&[0]);
-                        rejected.push((place, Rejection::too_many_classes()));
-                    }
+                match item {
                     Ok(draft) => {
+                        let refused = refusal(caller, &draft, &directory);
                         let item = propose(caller, draft, &salt, &directory);
+                        // Of what was sent and nothing else, so that a retry is
+                        // the same request whatever became of the hub since.
                         content.update(&item.digest.to_be_bytes());
                         content.update(item.reinstate.as_deref().unwrap_or_default().as_bytes());
-                        proposed.push(item);
+                        proposed.push(refused.map_or(Ok(item), Err));
                     }
                     Err(invalid) => {
                         content.update(&[0]);
@@ -189,28 +194,23 @@ pub(super) fn check_count(count: usize) -> Result<(), Error> {
     if (1..=MAX_ITEMS).contains(&count) {
         return Ok(());
     }
-    let reason = if count == 0 { Reason::FieldInvalid } else { Reason::RequestTooLarge };
+    let reason =
+        if count == 0 { Reason::Input(invalid::Reason::FieldInvalid) } else { Reason::RequestTooLarge };
     Err(Error::new(reason, format!("a request carries 1 to {MAX_ITEMS} items; split it")))
 }
 
-/// Whether the draft would make one audience too many of its owner's.
-fn too_many_classes(caller: &Caller, draft: &Draft, directory: &Directory) -> bool {
+/// Why the directory, as it stands, refuses a draft.
+fn refusal(caller: &Caller, draft: &Draft, directory: &Directory) -> Option<Refusal> {
+    let mut recipients = draft.marking.recipients.organisations.iter();
+    if let Some(place) = recipients.position(|org| directory.number(org).is_none()) {
+        return Some(Refusal::UnknownRecipient(u32::try_from(place).unwrap_or(u32::MAX)));
+    }
     let owner = caller.identity().org();
-    directory.class_count_of(owner) >= MAX_CLASSES_PER_OWNER
+    let crowded = directory.class_count_of(owner) >= MAX_CLASSES_PER_OWNER
         && directory
             .class_number(&ClassDefinition { owner: owner.clone(), marking: draft.marking.clone() })
-            .is_none()
-}
-
-fn check_recipients(draft: Draft, unknown: impl Fn(&OrgSlug) -> bool) -> Result<Draft, Invalid> {
-    match draft.marking.recipients.organisations.iter().position(unknown) {
-        None => Ok(draft),
-        Some(place) => Err(Invalid::new(
-            format!("marking.organisations[{place}]"),
-            "this organisation is not in the hub's roster; `luytre organisations` shows who is",
-        )
-        .because(crate::model::invalid::Reason::OrganisationUnknown)),
-    }
+            .is_none();
+    crowded.then_some(Refusal::TooManyClasses)
 }
 
 fn propose(caller: &Caller, draft: Draft, salt: &[u8; 16], directory: &Directory) -> ProposedIndicator {
@@ -243,4 +243,92 @@ pub(super) fn digests(fields: &[u8], salt: &[u8; 16]) -> (u64, [u8; 16]) {
     salted.update(&full);
     let first = full.first_chunk::<8>().copied().unwrap_or_default();
     (u64::from_be_bytes(first), requests::first_16(&salted.finish()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::base::clock::{SystemClock, Timestamp};
+    use crate::hub::{Options, PeerCertificate};
+    use crate::model::indicator::Observable;
+    use crate::model::marking::{Caveats, Marking, Recipients, Tlp};
+    use crate::model::org::{DatedName, OrgSlug, Organisation};
+    use crate::model::principal::{Role, Roles, SpiffeId};
+    use crate::model::roster::{Grant, Roster};
+
+    const IDENTITY: &str = "spiffe://test.example/org/a/system/feed";
+
+    fn roster(slugs: &[&str]) -> Roster {
+        let name =
+            DatedName { vi: "A".into(), en: String::new(), short: String::new(), from: None, to: None };
+        let organisation = |slug: OrgSlug| Organisation {
+            slug,
+            names: vec![name.clone()],
+            kind: "department".into(),
+            parent: None,
+            valid_from: None,
+            valid_to: None,
+            suspended: false,
+            predecessors: vec![],
+            successors: vec![],
+        };
+        let slugs = slugs.iter().map(|slug| OrgSlug::parse(slug).unwrap());
+        let grant = Grant { roles: Roles::NONE.with(Role::Publisher), from: None, to: None };
+        Roster {
+            organisations: slugs.map(|slug| (slug.clone(), organisation(slug))).collect(),
+            duties: vec![],
+            principals: [(SpiffeId::parse(IDENTITY).unwrap(), grant)].into(),
+        }
+    }
+
+    fn draft(value: u8, recipients: &[&str]) -> Result<Draft, Invalid> {
+        let organisations = recipients.iter().map(|slug| OrgSlug::parse(slug).unwrap()).collect();
+        let marking = Marking {
+            tlp: Tlp::Amber,
+            recipients: Recipients { organisations, ..Recipients::default() },
+            caveats: Caveats::NONE,
+        };
+        Ok(Draft::new(Observable::Ipv4([192, 0, 2, value].into()), marking))
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_retry_gets_its_first_answer_though_the_roster_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let data_dir = dir.path().join("data");
+        Hub::init(&data_dir, roster(&["a", "b"]), "test.example", &SystemClock).unwrap();
+        let hub = Hub::open(Options { data_dir, ..Options::default() }).unwrap();
+        let peer = PeerCertificate {
+            identity: SpiffeId::parse(IDENTITY).unwrap(),
+            serial: "2a".into(),
+            not_after: Timestamp::from_micros(4_000_000_000_000_000).unwrap(),
+            severed: CancellationToken::new(),
+        };
+        let caller = hub.authenticate(&peer).unwrap();
+        let unread = || Err(Invalid::new("labels", "no"));
+        let some = || vec![draft(1, &["b", "c"]), draft(2, &["b"]), unread(), draft(3, &["c"])];
+        let none = || vec![draft(4, &["c"])];
+        let (first, second) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let answers = [
+            hub.publish(&caller, first, some()).await.unwrap(),
+            hub.publish(&caller, second, none()).await.unwrap(),
+        ];
+        let reasons: Vec<_> =
+            answers.iter().flatten().map(|a| a.as_ref().map_err(|r| r.reason).err()).collect();
+        let unknown = Some(Reason::Input(invalid::Reason::OrganisationUnknown));
+        assert_eq!(
+            reasons,
+            [unknown, None, Some(Reason::Input(invalid::Reason::FieldInvalid)), unknown, unknown]
+        );
+        assert_eq!(answers[0][0].as_ref().unwrap_err().field, "marking.organisations[1]");
+
+        let grown = Directory::from_roster(roster(&["a", "b", "c"]));
+        hub.shared.directory.store(Arc::new(grown));
+        assert_eq!(hub.publish(&caller, first, some()).await.unwrap(), answers[0]);
+        assert_eq!(hub.publish(&caller, second, none()).await.unwrap(), answers[1]);
+        hub.close().await;
+    }
 }

@@ -12,6 +12,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::base::clock;
+use crate::model::invalid;
 use crate::model::position::Position;
 use crate::policy::access::{self, Method};
 use crate::store::subscription::Subscription;
@@ -190,7 +191,7 @@ impl Pump {
         let now = self.shared.clock.now();
         let Some(named) = &mut self.named else {
             return Err(Error::new(
-                Reason::FieldInvalid,
+                Reason::Input(invalid::Reason::FieldInvalid),
                 "only a named subscription keeps acknowledgements; open it with a name, or keep the token yourself",
             ));
         };

@@ -299,7 +299,7 @@ impl Replay<'_> {
                 match item.header.op {
                     Op::Revoke => return revocation(&item).ok_or_else(damaged),
                     Op::Sight => sightings.push(Ok(self.sighting(&item, &salt).ok_or_else(damaged)?)),
-                    _ => indicators.push(self.indicator(&item, &salt).ok_or_else(damaged)?),
+                    _ => indicators.push(Ok(self.indicator(&item, &salt).ok_or_else(damaged)?)),
                 }
             }
         }

@@ -470,6 +470,9 @@ pub(super) fn read_only(reason: &str) -> Error {
     .with_source(reason.to_owned())
 }
 
+/// Numbers of refusals from here on name the place of a recipient.
+const UNKNOWN_RECIPIENTS_FROM: u32 = 256;
+
 fn outcome(decision: &Decision) -> ItemOutcome {
     match *decision {
         Decision::Written { position, .. } => ItemOutcome::Written(position),
@@ -481,6 +484,8 @@ fn outcome(decision: &Decision) -> ItemOutcome {
                     Refusal::Conflict => 1,
                     Refusal::Absent => 2,
                     Refusal::Stale => 3,
+                    Refusal::TooManyClasses => 4,
+                    Refusal::UnknownRecipient(place) => place.saturating_add(UNKNOWN_RECIPIENTS_FROM),
                 },
         ),
     }
@@ -491,6 +496,31 @@ const fn refusal(number: u32) -> Refusal {
         0 => Refusal::Revoked,
         1 => Refusal::Conflict,
         3 => Refusal::Stale,
+        4 => Refusal::TooManyClasses,
+        number if number >= UNKNOWN_RECIPIENTS_FROM => {
+            Refusal::UnknownRecipient(number - UNKNOWN_RECIPIENTS_FROM)
+        }
         _ => Refusal::Absent,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_remembered_refusal_is_the_one_that_was_given() {
+        for given in [
+            Refusal::Revoked,
+            Refusal::Conflict,
+            Refusal::Absent,
+            Refusal::Stale,
+            Refusal::TooManyClasses,
+            Refusal::UnknownRecipient(0),
+            Refusal::UnknownRecipient(255),
+        ] {
+            let ItemOutcome::Refused(number) = outcome(&Decision::Refused(given)) else { panic!("refused") };
+            assert_eq!(refusal(number), given);
+        }
     }
 }

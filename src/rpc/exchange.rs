@@ -294,12 +294,24 @@ fn until_severed<T: Send + 'static>(
 ) -> impl Stream<Item = Result<T, Status>> + Send {
     let caller = call.caller.clone();
     let watched = call.caller.clone();
-    requests.take_until(async move { watched.severed().await }).chain(
+    until_error(requests).take_until(async move { watched.severed().await }).chain(
         stream::once(async move {
             if caller.is_severed() { Some(Err(status(call.severed(&hub).await))) } else { None }
         })
         .filter_map(std::future::ready),
     )
+}
+
+/// The requests of a stream up to the first that cannot be read: tonic goes on
+/// behind it, byte by byte, and takes what follows for further messages.
+fn until_error<T: Send + 'static>(requests: Streaming<T>) -> impl Stream<Item = Result<T, Status>> + Send {
+    stream::unfold(Some(requests), |requests| async move {
+        let mut requests = requests?;
+        match requests.message().await.transpose()? {
+            Ok(request) => Some((Ok(request), Some(requests))),
+            Err(status) => Some((Err(status), None)),
+        }
+    })
 }
 
 /// Reads a message that the hub itself encoded.
@@ -313,6 +325,7 @@ mod tests {
 
     use super::*;
     use crate::model::indicator::State;
+    use crate::model::invalid;
     use crate::model::org::OrgSlug;
 
     #[test]
@@ -345,7 +358,7 @@ mod tests {
     #[test]
     fn a_batch_is_neither_empty_nor_larger_than_the_limits() {
         let reason = |items, encoded| check_batch("indicators", items, encoded).err().map(|e| e.reason);
-        assert_eq!(reason(0, 0), Some(Reason::FieldInvalid));
+        assert_eq!(reason(0, 0), Some(Reason::Input(invalid::Reason::FieldInvalid)));
         assert_eq!(reason(1_001, 0), Some(Reason::RequestTooLarge));
         assert_eq!(reason(1, batch::MAX_BATCH_BYTES + 1), Some(Reason::RequestTooLarge));
         assert_eq!(reason(1_000, batch::MAX_BATCH_BYTES), None);

@@ -32,6 +32,7 @@ use super::call::Call;
 use super::directory::Directory;
 use super::exchange::Exchange;
 use super::layers::deadline;
+use super::layers::intake::{self, Intake};
 use super::layers::metrics::Metrics;
 use super::layers::streams::Streams;
 use super::layers::watch::Record;
@@ -60,6 +61,7 @@ pub struct Face {
     longest: Duration,
     streams: TaskTracker,
     open: Streams,
+    pub(super) intake: Intake,
 }
 
 impl std::fmt::Debug for Face {
@@ -92,6 +94,7 @@ impl Face {
             longest,
             streams,
             open: Streams::default(),
+            intake: Intake::new(intake::Limits::default()),
         })
     }
 
@@ -124,6 +127,8 @@ impl Face {
             Err(error) => return status(error).into_http(),
         };
         let method = call.method;
+        let mut request =
+            request.map(|body| self.intake.meter(call.caller.identity().org(), longest(method), body));
         if !method.is_unary() {
             let place = match self.open.open(call.caller.identity().org()) {
                 Ok(place) => place,
@@ -182,6 +187,17 @@ impl Face {
             Ok(response) => response,
             Err(never) => match never {},
         }
+    }
+}
+
+/// Longest message that a caller of `method` may send.
+pub(super) const fn longest(method: Method) -> usize {
+    match method {
+        Method::PublishIndicators
+        | Method::PublishStream
+        | Method::ReportSightings
+        | Method::LookupObservables => MAX_MESSAGE_BYTES,
+        _ => MAX_SMALL_MESSAGE_BYTES,
     }
 }
 

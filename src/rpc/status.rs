@@ -142,6 +142,7 @@ mod tests {
     use tonic_types::RpcStatusExt as _;
 
     use super::*;
+    use crate::model::invalid;
 
     #[test]
     fn every_status_has_one_error_info_and_the_code_of_its_kind() {
@@ -183,7 +184,10 @@ mod tests {
     fn many_violations_are_cut_to_the_first_and_a_count() {
         let fields =
             (0..500).map(|i| Invalid::new(format!("indicators[{i}].labels"), "ộ".repeat(400))).collect();
-        let status = status(Error { fields, ..Error::new(Reason::FieldInvalid, "ộ".repeat(4_000)) });
+        let status = status(Error {
+            fields,
+            ..Error::new(Reason::Input(invalid::Reason::FieldInvalid), "ộ".repeat(4_000))
+        });
         assert!(status.details().len() < 6 * 1024 * 3 / 4, "{} bytes", status.details().len());
         assert!(status.message().len() <= MAX_MESSAGE_BYTES);
         let details = status.get_error_details();
@@ -200,7 +204,7 @@ mod tests {
     #[test]
     fn a_rejected_item_says_which_field_and_why() {
         let refused = Rejection {
-            reason: Reason::FieldInvalid,
+            reason: Reason::Input(invalid::Reason::FieldInvalid),
             field: "confidence".into(),
             problem: "0 to 100".into(),
         };

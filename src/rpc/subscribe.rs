@@ -225,6 +225,7 @@ impl Decoder for FrameCodec {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::invalid;
     use v1::subscribe_request::Message;
 
     fn own() -> OrgSlug {
@@ -242,7 +243,10 @@ mod tests {
 
     #[test]
     fn a_stream_says_where_to_start_unless_its_name_knows() {
-        assert_eq!(refused(v1::Open::default()), (Reason::FieldInvalid, "open.start".into()));
+        assert_eq!(
+            refused(v1::Open::default()),
+            (Reason::Input(invalid::Reason::FieldInvalid), "open.start".into())
+        );
         assert!(read_open(earliest(), &own()).is_ok());
         let named =
             v1::Open { subscription: "organisations/me/subscriptions/siem".into(), ..Default::default() };

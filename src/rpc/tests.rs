@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use prometheus_client::registry::Registry;
+use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +31,7 @@ use crate::wire::proto::v1::directory_service_client::DirectoryServiceClient;
 use crate::wire::proto::v1::exchange_service_client::ExchangeServiceClient;
 
 use super::face::{MAX_MESSAGE_BYTES, MAX_SMALL_MESSAGE_BYTES};
+use super::layers::intake::{Intake, Limits};
 use super::layers::streams::MAX_STREAMS;
 use super::{Face, Metrics};
 
@@ -85,8 +87,13 @@ impl Trial {
 
     /// The face as a connection of the peer sees it.
     fn serve(&self, longest: Duration) -> Service {
+        self.connect(self.bare(longest))
+    }
+
+    /// The same of a certain face.
+    fn connect(&self, face: Face) -> Service {
         let peer = self.peer.clone();
-        BoxCloneSyncService::new(self.bare(longest).map_request(move |mut request: http::Request<Body>| {
+        BoxCloneSyncService::new(face.map_request(move |mut request: http::Request<Body>| {
             request.extensions_mut().insert(peer.clone());
             request
         }))
@@ -159,6 +166,45 @@ async fn a_unary_call_ends_at_its_deadline() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_a_message_ends_a_call_in_time_however_long_the_call_may_take() {
+    let trial = Trial::with(Role::ALL.into_iter().collect());
+    let mut face = trial.bare(LONG);
+    face.intake = Intake::new(Limits { message_within: Duration::ZERO, ..Limits::default() });
+    let open = v1::Open { start: Some(v1::open::Start::Position(1)), ..Default::default() };
+    let open =
+        v1::SubscribeRequest { message: Some(v1::subscribe_request::Message::Open(open)) }.encode_to_vec();
+    for (method, before) in [
+        (Method::WhoAmI, None),
+        (Method::PublishIndicators, None),
+        (Method::PublishStream, None),
+        (Method::PublishStream, Some(batch("a.example").encode_to_vec())),
+        (Method::LookupObservables, None),
+        (Method::Subscribe, None),
+        (Method::Subscribe, Some(open)),
+    ] {
+        let before = before.map(|whole| message(&whole)).unwrap_or_default();
+        let frames = [before, message(&[0; 9]).slice(..7)].map(|data| Ok::<_, Infallible>(Frame::data(data)));
+        let body = StreamBody::new(stream::iter(frames).chain(stream::pending()));
+        let request = request(method.path(), Body::new(body));
+        let status = ended(trial.connect(face.clone()).oneshot(request).await.unwrap()).await;
+        assert_eq!(told(&status), (Code::DeadlineExceeded, "DEADLINE_EXCEEDED".to_owned()), "{method:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_for_which_there_is_no_room_is_told_when_to_come_again() {
+    let trial = Trial::with(Role::ALL.into_iter().collect());
+    let mut face = trial.bare(LONG);
+    face.intake = Intake::new(Limits { room_kib: 0, room_within: Duration::ZERO, ..Limits::default() });
+    for method in [Method::PublishIndicators, Method::PublishStream, Method::Subscribe] {
+        let request = request(method.path(), framed(&[]));
+        let status = ended(trial.connect(face.clone()).oneshot(request).await.unwrap()).await;
+        assert_eq!(told(&status), (Code::ResourceExhausted, "RATE_LIMITED".to_owned()), "{method:?}");
+        assert!(status.get_details_retry_info().unwrap().retry_delay.is_some(), "{method:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_open_stream_ends_when_its_certificate_does() {
     let trial = Trial::start();
     let mut client = ExchangeServiceClient::new(trial.serve(LONG));
@@ -209,9 +255,14 @@ async fn every_call_is_counted_once_by_method_and_outcome() {
 }
 
 /// A message as gRPC frames it.
-fn framed(message: &[u8]) -> Body {
-    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
-    Body::new(Full::new(Bytes::from([&[0][..], &length, message].concat())))
+fn message(content: &[u8]) -> Bytes {
+    let length = u32::try_from(content.len()).unwrap().to_be_bytes();
+    [&[0][..], &length, content].concat().into()
+}
+
+/// A request of one message.
+fn framed(content: &[u8]) -> Body {
+    Body::new(Full::new(message(content)))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -224,9 +275,9 @@ async fn too_many_items_are_refused_before_any_is_decoded() {
         (Method::LookupObservables, 0x0a),
     ] {
         // Decoding would come to the end and find it malformed.
-        let mut message = [key, 0].repeat(MAX_MESSAGE_BYTES / 2 - 1);
-        message.push(0xff);
-        let request = request(method.path(), framed(&message));
+        let mut content = [key, 0].repeat(MAX_MESSAGE_BYTES / 2 - 1);
+        content.push(0xff);
+        let request = request(method.path(), framed(&content));
         let status = ended(trial.serve(LONG).oneshot(request).await.unwrap()).await;
         assert_eq!(told(&status), (Code::InvalidArgument, "REQUEST_TOO_LARGE".to_owned()), "{method:?}");
     }
@@ -235,12 +286,7 @@ async fn too_many_items_are_refused_before_any_is_decoded() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_what_carries_many_items_may_be_large() {
     let trial = Trial::with(Role::ALL.into_iter().collect());
-    let unary = Method::ALL.into_iter().filter(|method| {
-        let path = method.path();
-        let streams = ["/Subscribe", "/PublishStream", "/LookupObservables"];
-        path.starts_with("/luytre.v1.") && !streams.iter().any(|end| path.ends_with(end))
-    });
-    for method in unary {
+    for method in Method::ALL.into_iter().filter(|method| method.path().starts_with("/luytre.v1.")) {
         let limit = match method {
             Method::PublishIndicators
             | Method::PublishStream
@@ -255,6 +301,20 @@ async fn only_what_carries_many_items_may_be_large() {
             assert_eq!(told(&status), (Code::InvalidArgument, reason.to_owned()), "{method:?} {size}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_status_is_the_last_that_a_call_says() {
+    let trial = Trial::start();
+    let (requests, taken) = mpsc::channel(2);
+    requests.send(v1::PublishIndicatorsRequest::default()).await.unwrap();
+    requests.send(batch("a.example")).await.unwrap();
+    let both = ReceiverStream::new(taken)
+        .map(|request| Ok::<_, Infallible>(Frame::data(message(&request.encode_to_vec()))));
+    let request = request(Method::PublishStream.path(), Body::new(StreamBody::new(both)));
+    let mut body = trial.serve(LONG).oneshot(request).await.unwrap().into_body();
+    assert!(body.frame().await.unwrap().unwrap().is_trailers(), "the first request is refused");
+    assert!(body.frame().await.is_none());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

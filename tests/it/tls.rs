@@ -5,6 +5,7 @@ mod abuse;
 mod handshake;
 mod identity;
 mod limits;
+mod log;
 mod revocation;
 mod snapshot;
 mod support;

@@ -1,7 +1,8 @@
-//! Decides what every call passes through, whatever its method: a name, a
-//! bound in time or number, and an end with exactly one `ErrorInfo`.
+//! Decides what every call passes through, whatever its method: a name,
+//! bounds in time, number and bytes, and an end with exactly one `ErrorInfo`.
 
 pub(super) mod deadline;
+pub(super) mod intake;
 pub(super) mod metrics;
 pub(super) mod repair;
 pub(super) mod streams;

@@ -7,6 +7,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 use uuid::Uuid;
 
 use crate::hub::error::{Error, Reason};
+use crate::model::invalid;
 use crate::rpc::status;
 
 /// How a call ended, for logs and metrics.
@@ -64,13 +65,14 @@ fn add_request(details: &mut ErrorDetails, call: Uuid) {
 pub(in crate::rpc) fn own_fault(found: &Status) -> Option<Error> {
     if let Some(info) = found.get_details_error_info() {
         let reason = Reason::ALL.into_iter().find(|r| r.as_str() == info.reason)?;
-        return Some(Error::new(reason, found.message()));
+        let retry_after = found.get_details_retry_info().and_then(|info| info.retry_delay);
+        return Some(Error { retry_after, ..Error::new(reason, found.message()) });
     }
     let public = match cause(found)? {
         Reason::RequestTooLarge => {
             "a message holds more than the limit; send at most 1,000 items and 4 MiB at once, and in each item no more than its fields allow"
         }
-        Reason::FieldInvalid => {
+        Reason::Input(_) => {
             "the message is not valid protobuf of this method's request; build it from the published contract"
         }
         Reason::MethodUnknown => {
@@ -96,9 +98,9 @@ fn cause(found: &Status) -> Option<Reason> {
     ];
     match found.code() {
         Code::OutOfRange => Some(Reason::RequestTooLarge),
-        Code::InvalidArgument => Some(Reason::FieldInvalid),
+        Code::InvalidArgument => Some(Reason::Input(invalid::Reason::FieldInvalid)),
         Code::Internal if MALFORMED.iter().any(|text| found.message().starts_with(text)) => {
-            Some(Reason::FieldInvalid)
+            Some(Reason::Input(invalid::Reason::FieldInvalid))
         }
         Code::Unimplemented => Some(Reason::MethodUnknown),
         Code::DeadlineExceeded => Some(Reason::DeadlineExceeded),
@@ -145,10 +147,14 @@ mod tests {
             ),
             (
                 Status::internal("failed to decode Protobuf message: x"),
-                Reason::FieldInvalid,
+                Reason::Input(invalid::Reason::FieldInvalid),
                 Code::InvalidArgument,
             ),
-            (Status::internal("Missing request message."), Reason::FieldInvalid, Code::InvalidArgument),
+            (
+                Status::internal("Missing request message."),
+                Reason::Input(invalid::Reason::FieldInvalid),
+                Code::InvalidArgument,
+            ),
             (Status::unimplemented(""), Reason::MethodUnknown, Code::Unimplemented),
             (Status::internal("anything else"), Reason::InternalError, Code::Internal),
             (Status::unknown("a panic, perhaps"), Reason::InternalError, Code::Internal),
@@ -171,6 +177,11 @@ mod tests {
         let details = status.get_error_details();
         assert_eq!(details.bad_request().unwrap().field_violations[0].field, "page_size");
         assert!(details.retry_info().is_some());
+        let again = own_fault(&ours).unwrap();
+        assert_eq!(
+            (again.reason, again.retry_after),
+            (Reason::Input(invalid::Reason::FieldInvalid), Some(std::time::Duration::from_secs(3)))
+        );
     }
 
     #[test]

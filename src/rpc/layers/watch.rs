@@ -83,6 +83,10 @@ impl http_body::Body for Watched {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = &mut *self;
+        if this.record.ended {
+            // A status is the last that a call says, whatever its handler has left.
+            return Poll::Ready(None);
+        }
         let polled = {
             let _entered = this.record.span.enter();
             ready!(Pin::new(&mut this.inner).poll_frame(cx))
@@ -99,7 +103,7 @@ impl http_body::Body for Watched {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.record.ended || self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -2,6 +2,7 @@
 
 use luytre::hub::error::Reason;
 use luytre::hub::{Command, Open, Start};
+use luytre::model::invalid;
 use luytre::model::query::IndicatorFilter;
 
 use super::model::{self, Item, Model, Op};
@@ -54,7 +55,7 @@ async fn an_acknowledged_cursor_outlives_a_restart() {
     stream.leave().await;
     // The name is the organisation's own.
     let strange = engine.stream(2, named("soc", None)).await.err().unwrap();
-    assert_eq!(strange.reason, Reason::FieldInvalid);
+    assert_eq!(strange.reason, Reason::Input(invalid::Reason::FieldInvalid));
     engine.close().await;
 }
 
@@ -71,7 +72,7 @@ async fn a_named_subscription_exists_from_its_first_use_and_keeps_its_filter() {
     let other = IndicatorFilter { labels: model::labels(2), ..IndicatorFilter::default() };
     let error =
         engine.stream(1, Open { filter: other, ..named("soc", Some(Start::Latest)) }).await.err().unwrap();
-    assert_eq!(error.reason, Reason::FieldInvalid);
+    assert_eq!(error.reason, Reason::Input(invalid::Reason::FieldInvalid));
     let mut stream = engine.stream(1, named("soc", None)).await.unwrap();
     assert_eq!(count(&mut stream).await, 5, "what came after the first use, though nothing was acknowledged");
 }
@@ -153,7 +154,7 @@ async fn only_what_was_received_on_a_named_stream_can_be_acknowledged() {
         engine.stream(1, Open { start: Some(Start::Earliest), ..Open::default() }).await.unwrap();
     take(&mut unnamed, 1).await;
     ack(&unnamed).await;
-    assert_eq!(unnamed.error().await.reason, Reason::FieldInvalid);
+    assert_eq!(unnamed.error().await.reason, Reason::Input(invalid::Reason::FieldInvalid));
     // Nor does a token resume another organisation, filter or name.
     let filter = IndicatorFilter { labels: model::labels(1), ..IndicatorFilter::default() };
     for (viewer, open) in [

@@ -10,6 +10,7 @@ use rcgen::{
 use rustls::{AlertDescription, ClientConfig, HandshakeKind, NamedGroup, ProtocolVersion, RootCertStore};
 use time::OffsetDateTime;
 
+use super::log;
 use super::support::{
     Credential, FEED, Hub, authority, check, client_leaf, odd_authority, odd_leaf, self_signed_leaf, uri,
     within,
@@ -54,7 +55,7 @@ async fn a_client_without_a_certificate_is_refused() {
 
 #[tokio::test]
 async fn an_expired_certificate_is_refused_and_the_log_tells_by_how_much() {
-    let (log, _guard) = captured_log();
+    let (log, _guard) = log::captured();
     let hub = Hub::start().await;
     let expired = odd_leaf(&hub.pki.client, |params| {
         params.not_after = OffsetDateTime::now_utc() - time::Duration::minutes(10);
@@ -66,7 +67,7 @@ async fn an_expired_certificate_is_refused_and_the_log_tells_by_how_much() {
 
 #[tokio::test]
 async fn a_certificate_of_tomorrow_is_refused_and_the_log_tells_by_how_much() {
-    let (log, _guard) = captured_log();
+    let (log, _guard) = log::captured();
     let hub = Hub::start().await;
     let early = odd_leaf(&hub.pki.client, |params| {
         params.not_before = OffsetDateTime::now_utc() + time::Duration::minutes(10);
@@ -275,34 +276,6 @@ pub fn roots(hub: &Hub) -> RootCertStore {
 pub fn with_h2(mut config: ClientConfig) -> Arc<ClientConfig> {
     config.alpn_protocols = vec![b"h2".to_vec()];
     Arc::new(config)
-}
-
-#[derive(Clone, Default)]
-struct Log(Arc<parking_lot::Mutex<Vec<u8>>>);
-
-impl Log {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().clone()).unwrap()
-    }
-}
-
-impl std::io::Write for Log {
-    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().extend_from_slice(line);
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-/// What this thread logs; a test's runtime has no other.
-fn captured_log() -> (Log, tracing::subscriber::DefaultGuard) {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    (log, tracing::subscriber::set_default(subscriber))
 }
 
 fn assert_skew(log: &str, reason: &str, seconds: u64) {

@@ -259,6 +259,7 @@ impl Hub {
     }
 
     pub async fn start_with(limits: Limits, clock: Arc<dyn Clock>, others: &[&Authority]) -> Self {
+        super::log::install();
         let now = clock.now();
         let pki = Pki::new(now);
         let mut trusted = vec![(&pki.client, crl(&pki.client, None, &[], now))];
