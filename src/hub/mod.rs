@@ -3,6 +3,7 @@
 //!
 //! * [`apply`] decides what an entry does over what a [`group`] sees, [`writer`] in what
 //!   order;
+//! * [`directory`] and [`rosters`] say who is who, and was; [`mod@roster`] changes it;
 //! * [`publish`], [`revoke`], [`sighting`] bring entries to the writer;
 //! * [`fetch`], [`list`], [`lookup`] ask; [`subscribe`], [`pump`] and [`look`] follow;
 //! * [`mod@verify`] and [`backup`] look after what is stored.
@@ -24,12 +25,15 @@ pub mod proposal;
 pub mod publish;
 mod pump;
 pub mod revoke;
+pub mod roster;
+pub mod rosters;
 pub mod select;
 pub mod shared;
 pub mod sighting;
 pub mod subscribe;
 pub mod tail;
 pub mod verify;
+mod walk;
 pub mod writer;
 
 pub use backup::{BackupReport, RepairReport, RestoreReport, repair_tail, restore};

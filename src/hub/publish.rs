@@ -145,7 +145,7 @@ impl Hub {
                 request: requests::request_key(caller.identity().as_str(), request_id.as_bytes()),
                 content: requests::first_16(&content.finish()),
                 salt,
-                caller,
+                caller: Some(caller),
                 change: Change::Publish(proposed),
                 reply,
             })
@@ -161,9 +161,10 @@ impl Hub {
                 let effect = match effect {
                     WrittenEffect::Created => Effect::Created,
                     WrittenEffect::Reinstated => Effect::Reinstated,
-                    WrittenEffect::Updated | WrittenEffect::Revoked | WrittenEffect::Sighted => {
-                        Effect::Updated
-                    }
+                    WrittenEffect::Updated
+                    | WrittenEffect::Revoked
+                    | WrittenEffect::Sighted
+                    | WrittenEffect::Resolved => Effect::Updated,
                 };
                 (handle, version, effect)
             }

@@ -23,6 +23,7 @@ use crate::wire::token::Tokens;
 use super::cursors::Cursors;
 use super::directory::Directory;
 use super::error::{Error, Reason};
+use super::rosters::Rosters;
 use super::tail::Tail;
 
 /// What the engine's parts share.
@@ -38,6 +39,8 @@ pub struct Shared {
     pub clock: Arc<dyn Clock>,
     /// Who is who now.
     pub directory: ArcSwap<Directory>,
+    /// Who was who, generation by generation.
+    pub rosters: Rosters,
     /// The end of the log.
     pub tail: Tail,
     /// Named subscriptions that wait for a commit.

@@ -17,9 +17,10 @@ use crate::store::requests::{self, ItemOutcome, RequestKey};
 use crate::store::{Batch, db, proto};
 
 use super::apply::Entry;
+use super::caller::Caller;
 use super::error::{Error, Reason};
-use super::group::Group;
-use super::proposal::{Decision, Effect, Proposal, Refusal};
+use super::group::{Group, resolved};
+use super::proposal::{Change, Decision, Effect, Proposal, Refusal};
 use super::shared::Shared;
 
 /// A commit group is closed once it weighs this much; it holds one request at
@@ -283,7 +284,7 @@ impl Writer {
         answered: &proto::RequestGroup,
         in_group: &FxHashMap<RequestKey, usize>,
     ) -> Result<(Result<Vec<Decision>, Error>, Option<proto::Request>), db::Error> {
-        if proposal.caller.is_severed() {
+        if proposal.caller.as_ref().is_some_and(Caller::is_severed) {
             let error = Error::new(Reason::CertificateRevoked, "your certificate is no longer accepted");
             return Ok((Err(error), None));
         }
@@ -295,13 +296,13 @@ impl Writer {
                 );
                 return Ok((Err(error), None));
             }
-            return Ok((Ok(self.replay(&known, group)?), None));
+            return Ok((Ok(self.replay(&known, &proposal.change, group)?), None));
         }
         let now = self.shared.clock.now();
         let entry = Entry {
             seq: self.next,
             time: now,
-            author: proposal.caller.identity().as_str(),
+            author: proposal.caller.as_ref().map_or("", |caller| caller.identity().as_str()),
             seed: random::u64(),
             salt: &proposal.salt,
             change: &proposal.change,
@@ -340,13 +341,21 @@ impl Writer {
     }
 
     /// The first answer to a request, once more.
-    fn replay(&self, known: &proto::Request, group: &Group<'_>) -> Result<Vec<Decision>, db::Error> {
+    fn replay(
+        &self,
+        known: &proto::Request,
+        change: &Change,
+        group: &Group<'_>,
+    ) -> Result<Vec<Decision>, db::Error> {
         let outcomes =
             requests::unpack(&known.outcomes).ok_or_else(|| db::Error::corrupt("requests", known.time))?;
         outcomes
             .into_iter()
             .map(|outcome| match outcome {
                 ItemOutcome::Refused(number) => Ok(Decision::Refused(refusal(number))),
+                ItemOutcome::Written(position) if matches!(change, Change::Roster(_)) => {
+                    Ok(resolved(position))
+                }
                 ItemOutcome::Written(position) => {
                     let header = group.header(position)?;
                     Ok(Decision::Written {
@@ -402,7 +411,12 @@ impl Writer {
     fn publish(&self, group: Group<'_>, before: &super::directory::Directory) {
         let shared = &self.shared;
         shared.counters.items.fetch_add(group.item_count() as u64, Ordering::Relaxed);
-        if group.directory.class_count() != before.class_count() {
+        // Before the chunks: whoever reads them must find the roster that
+        // holds at their positions.
+        for generation in &group.generations {
+            shared.rosters.push(generation);
+        }
+        if !group.generations.is_empty() || group.directory.class_count() != before.class_count() {
             shared.directory.store(Arc::clone(&group.directory));
         }
         for (handle, class) in group.reclassed() {

@@ -73,10 +73,10 @@ pub(crate) fn roster() -> Roster {
     let all = 0..ORGS.len();
     Roster {
         organisations: all.clone().map(|org| (slug(org), organisation(org))).collect(),
-        duties: Vec::new(),
         principals: all
             .map(|org| (identity(org), Grant { roles: Roles::from_bits(0xff), from: None, to: None }))
             .collect(),
+        ..Roster::default()
     }
 }
 
