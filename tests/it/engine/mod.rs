@@ -9,6 +9,7 @@ mod idempotency;
 mod model;
 mod queries;
 mod restore;
+mod sharing;
 mod streams;
 mod support;
 mod tampering;

@@ -246,6 +246,20 @@ impl Stream {
         batches
     }
 
+    /// Takes what comes until the credit is used up, or nothing comes.
+    pub(crate) async fn spend(&mut self) -> Vec<Batch> {
+        let (mut batches, mut quiet) = (Vec::new(), 0);
+        while self.credit > 0 && quiet < 4 {
+            match self.next().await.expect("the stream lasts").expect("no error") {
+                Message::Batch(batch) => {
+                    batches.push(Batch { token: batch.resume_token.clone(), events: events(batch) });
+                }
+                _ => quiet += 1,
+            }
+        }
+        batches
+    }
+
     /// The error that ends the stream.
     pub(crate) async fn error(&mut self) -> Error {
         let waiting = async {
