@@ -11,7 +11,7 @@ use crate::store::chunk::{Builder, Item, ItemHeader, Op};
 use crate::store::keys::{self, Dimension};
 use crate::store::postings::Posting;
 use crate::store::record::Assertion;
-use crate::store::{db, proto};
+use crate::store::{db, proto, roster};
 use crate::wire::event::{self, Decided};
 
 use super::group::{Group, Standing};
@@ -54,6 +54,12 @@ impl Group<'_> {
                         Err(refusal) => Decision::Refused(*refusal),
                     });
                 }
+            }
+            Change::Roster(change) => {
+                decisions.push(self.change_roster(change, entry.seq.at(0)));
+                self.last_version = floor;
+                self.chunks.extend(writing.builder.finish());
+                return Ok(decisions);
             }
             Change::Revoke(revocation) => decisions.push(self.revoke(revocation, &mut writing)?),
             Change::Sight(items) => {
@@ -325,6 +331,7 @@ impl Writing {
             Change::Publish(_) => Stored::Publish(proto::Publish {}),
             Change::Revoke(_) => Stored::Revoke(proto::Revoke {}),
             Change::Sight(_) => Stored::Sight(proto::Sight {}),
+            Change::Roster(change) => Stored::Roster(roster::encode_change(&change.patch, change.date)),
         };
         let header = proto::EntryHeader {
             time: entry.time.as_micros(),

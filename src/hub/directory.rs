@@ -1,50 +1,60 @@
-//! Decides who is who at one moment of the log: organisations and their
+//! Decides who is who in one roster generation: organisations and their
 //! numbers, principals and their roles, audience classes and whom they reach.
 //! Immutable once made; a change makes a new one.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustc_hash::FxHashMap;
+use time::Date;
 
 use crate::model::audience::{ClassDefinition, ClassNo};
 use crate::model::marking::Tlp;
 use crate::model::org::{OrgNo, OrgSlug};
-use crate::model::roster::Roster;
+use crate::model::position::Position;
+use crate::model::roster::{Patch, Roster};
 use crate::policy::visibility::{self, Audience, Purpose, Viewer};
 use crate::store::roster::StoredDirectory;
 use crate::store::{Batch, db};
 
-/// An audience class and whom it reaches.
+/// An audience class and, once somebody asked, whom it reaches.
 #[derive(Debug)]
 pub struct Class {
     /// What the number stands for.
-    pub definition: ClassDefinition,
-    audience: Audience,
+    pub definition: Arc<ClassDefinition>,
+    audience: OnceLock<Audience>,
 }
 
-/// Who is who at one moment of the log.
-#[derive(Debug, Clone, Default)]
+/// Who is who in one roster generation.
+#[derive(Debug, Clone)]
 pub struct Directory {
+    generation: Position,
+    date: Date,
     roster: Arc<Roster>,
     numbers: Arc<HashMap<OrgSlug, OrgNo>>,
     slugs: Arc<Vec<OrgSlug>>,
     classes: Vec<Arc<Class>>,
-    by_definition: FxHashMap<ClassDefinition, ClassNo>,
+    by_definition: FxHashMap<Arc<ClassDefinition>, ClassNo>,
     class_counts: FxHashMap<OrgSlug, u32>,
 }
 
 impl Directory {
-    /// From what is stored.
+    /// From what is stored; the generation that stands is the last one, or
+    /// `genesis` and its day.
     #[must_use]
-    pub fn from_stored(stored: StoredDirectory) -> Self {
+    pub fn from_stored(stored: StoredDirectory, genesis: (Position, Date)) -> Self {
         let mut numbers = stored.numbers;
         numbers.sort_unstable();
+        let (generation, date) = stored.generations.last().copied().unwrap_or(genesis);
         let mut directory = Self {
+            generation,
+            date,
             roster: Arc::new(stored.roster),
             slugs: Arc::new(numbers.iter().map(|(_, slug)| slug.clone()).collect()),
             numbers: Arc::new(numbers.into_iter().map(|(number, slug)| (slug, number)).collect()),
-            ..Self::default()
+            classes: Vec::new(),
+            by_definition: FxHashMap::default(),
+            class_counts: FxHashMap::default(),
         };
         for (_, definition) in stored.classes {
             directory.intern(&definition);
@@ -54,14 +64,53 @@ impl Directory {
 
     /// A roster at the beginning of a log: numbers follow the order of slugs.
     #[must_use]
-    pub fn from_roster(roster: Roster) -> Self {
+    pub fn from_roster(roster: Roster, genesis: (Position, Date)) -> Self {
         let numbers = roster
             .organisations
             .keys()
             .zip(1..)
             .map(|(slug, number)| (OrgNo(number), slug.clone()))
             .collect();
-        Self::from_stored(StoredDirectory { roster, numbers, classes: Vec::new() })
+        Self::from_stored(StoredDirectory { roster, numbers, ..StoredDirectory::default() }, genesis)
+    }
+
+    /// The generation that `patch` begins at `generation`: new organisations
+    /// get the next numbers, in order of their slugs.
+    #[must_use]
+    pub fn changed(&self, patch: Patch, generation: Position, date: Date) -> Self {
+        let mut roster = Roster::clone(&self.roster);
+        roster.apply(patch);
+        let (mut numbers, mut slugs) = (Arc::clone(&self.numbers), Arc::clone(&self.slugs));
+        for slug in roster.organisations.keys() {
+            if !numbers.contains_key(slug) {
+                let slugs = Arc::make_mut(&mut slugs);
+                slugs.push(slug.clone());
+                let number = OrgNo(u32::try_from(slugs.len()).unwrap_or(u32::MAX));
+                Arc::make_mut(&mut numbers).insert(slug.clone(), number);
+            }
+        }
+        Self { numbers, slugs, ..self.under(Arc::new(roster), generation, date) }
+    }
+
+    /// The same organisations' numbers and classes under another roster.
+    #[must_use]
+    pub fn under(&self, roster: Arc<Roster>, generation: Position, date: Date) -> Self {
+        let classes = self.classes.iter().map(|class| {
+            Arc::new(Class { definition: Arc::clone(&class.definition), audience: OnceLock::new() })
+        });
+        Self { generation, date, roster, classes: classes.collect(), ..self.clone() }
+    }
+
+    /// Position of the entry that began this generation.
+    #[must_use]
+    pub const fn generation(&self) -> Position {
+        self.generation
+    }
+
+    /// The day for which rights are resolved.
+    #[must_use]
+    pub const fn date(&self) -> Date {
+        self.date
     }
 
     /// Who takes part.
@@ -94,11 +143,9 @@ impl Directory {
             return number;
         }
         let number = ClassNo(u32::try_from(self.classes.len() + 1).unwrap_or(u32::MAX));
-        // An owner without a number owns nothing that anyone could see.
-        let owner = self.number(&definition.owner).unwrap_or(OrgNo(0));
-        let audience = Audience::resolve(definition, owner, |slug| self.number(slug));
-        self.classes.push(Arc::new(Class { definition: definition.clone(), audience }));
-        self.by_definition.insert(definition.clone(), number);
+        let shared = Arc::new(definition.clone());
+        self.classes.push(Arc::new(Class { definition: Arc::clone(&shared), audience: OnceLock::new() }));
+        self.by_definition.insert(shared, number);
         *self.class_counts.entry(definition.owner.clone()).or_default() += 1;
         number
     }
@@ -131,25 +178,19 @@ impl Directory {
     /// by nobody.
     #[must_use]
     pub fn visible(&self, viewer: Viewer<'_>, class: ClassNo, purpose: Purpose) -> bool {
-        self.class(class).is_some_and(|class| visibility::visible(viewer, &class.audience, purpose))
+        let audience = |class: &Class| {
+            Audience::resolve(&class.definition, &self.roster, self.date, |slug| self.number(slug))
+        };
+        self.class(class).is_some_and(|class| {
+            visibility::visible(viewer, class.audience.get_or_init(|| audience(class)), purpose)
+        })
     }
 
-    /// Writes organisations, principals and duties into `batch`.
+    /// Writes into `batch` what differs from `before`.
     ///
     /// # Errors
     /// If the store has lost its families.
-    pub fn write_to(&self, batch: &mut Batch<'_>) -> Result<(), db::Error> {
-        for (slug, org) in &self.roster.organisations {
-            if let Some(number) = self.number(slug) {
-                batch.organisation(number, org)?;
-            }
-        }
-        for (id, grant) in &self.roster.principals {
-            batch.principal(id, grant)?;
-        }
-        for (duty, place) in self.roster.duties.iter().zip(0..) {
-            batch.duty(place, duty)?;
-        }
-        Ok(())
+    pub fn write_to(&self, before: &Roster, batch: &mut Batch<'_>) -> Result<(), db::Error> {
+        batch.roster(&self.roster, before, |slug| self.number(slug))
     }
 }

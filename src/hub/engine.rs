@@ -29,6 +29,7 @@ use super::error::{Error, Reason};
 use super::merger::Backlog;
 use super::proposal::{Decision, Proposal};
 use super::room::Room;
+use super::rosters::Rosters;
 use super::shared::{Counters, Latch, MAX_READS, Shared};
 use super::space::Space;
 use super::subscribe::LiveStreams;
@@ -167,8 +168,10 @@ impl Hub {
         let last = store.last_position()?.ok_or_else(|| db::Error::corrupt("log", "end"))?;
         let last_version = last_version(&store, last)?;
         let requests = requests::Index::load(&store)?;
+        let (began, stored) = (genesis::began(genesis.time), store.directory()?);
         let shared = Arc::new(Shared {
-            directory: ArcSwap::from_pointee(Directory::from_stored(store.directory()?)),
+            rosters: Rosters::load(&store, began, genesis.roster, &stored.generations)?,
+            directory: ArcSwap::from_pointee(Directory::from_stored(stored, began)),
             tail: Tail::new(last, options.ring_bytes),
             reclassed: parking_lot::RwLock::new(reclassed(&store)?),
             fences: genesis::fences(&store).map_err(failed)?,

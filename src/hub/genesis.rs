@@ -5,12 +5,13 @@
 use std::path::Path;
 
 use prost::Message as _;
+use time::Date;
 use zeroize::Zeroize as _;
 
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::random;
 use crate::model::Invalid;
-use crate::model::position::{MAX_EPOCH, Seq};
+use crate::model::position::{MAX_EPOCH, Position, Seq};
 use crate::model::principal::check_trust_domain;
 use crate::model::roster::Roster;
 use crate::store::chunk::Builder;
@@ -30,9 +31,19 @@ const EPOCH_STEPS: u64 = 64;
 /// How many counters a restore draws the next one from.
 const COUNTER_STEPS: u64 = 1 << 28;
 
+/// Where the first roster generation began, and its day.
+#[must_use]
+pub fn began(time: u64) -> (Position, Date) {
+    (FIRST.at(0), Timestamp::from_micros_clamped(time).day())
+}
+
 /// What the first entry says.
 #[derive(Debug)]
 pub struct Genesis {
+    /// When the log began, microseconds since the Unix epoch.
+    pub time: u64,
+    /// Who took part then.
+    pub roster: Roster,
     /// Trust domain of every identity.
     pub trust_domain: String,
     /// Key of public ids.
@@ -83,8 +94,8 @@ fn write_genesis(batch: &mut Batch<'_>, header: &[u8], time: u64, roster: Roster
     }
     batch.meta("format", &db::FORMAT_VERSION.to_be_bytes())?;
     batch.meta("genesis", &FIRST.raw().to_be_bytes())?;
-    let directory = Directory::from_roster(roster);
-    directory.write_to(batch)
+    let directory = Directory::from_roster(roster, began(time));
+    directory.write_to(&Roster::default(), batch)
 }
 
 /// Reads what the log began with.
@@ -98,7 +109,10 @@ pub fn read(store: &Store) -> Result<Genesis, Error> {
     let header = proto::EntryHeader::decode(header).map_err(|_| damaged())?;
     let Some(Change::Genesis(genesis)) = header.change else { return Err(damaged()) };
     let key = genesis.token_key.ok_or_else(damaged)?;
+    let stored = genesis.roster.unwrap_or_default();
     Ok(Genesis {
+        time: header.time,
+        roster: roster::decode_roster(&stored).map_err(super::store_error)?,
         trust_domain: genesis.trust_domain,
         seal_key: crate::base::secret::Secret::new(genesis.seal_key.to_vec()),
         token_keys: vec![(key.key_id, crate::base::secret::Secret::new(key.key.to_vec()))],

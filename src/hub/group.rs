@@ -16,7 +16,7 @@ use crate::store::{Batch, Store, db};
 use crate::wire::seal::Sealer;
 
 use super::directory::Directory;
-use super::proposal::{Change, ProposedIndicator};
+use super::proposal::{Change, Decision, Effect, ProposedIndicator, RosterChange};
 
 /// The state as a commit group sees it: what is stored, under what the group
 /// itself has changed so far.
@@ -33,6 +33,10 @@ pub struct Group<'a> {
     recent: FxHashMap<Position, Item>,
     pub(super) postings: Postings,
     new_classes: Vec<ClassNo>,
+    /// The roster that stood before the group.
+    before: Arc<Directory>,
+    /// Roster generations that begin in the group.
+    pub(super) generations: Vec<Arc<Directory>>,
     /// Chunks of the group, in order.
     pub chunks: Vec<Chunk>,
 }
@@ -44,6 +48,11 @@ pub(super) struct Standing {
     pub(super) body: Vec<u8>,
 }
 
+/// What becomes of a change of the roster: it stands at `at`, without items.
+pub(super) const fn resolved(at: Position) -> Decision {
+    Decision::Written { handle: at, position: at, version: 0, effect: Effect::Resolved }
+}
+
 impl<'a> Group<'a> {
     /// A group over the stored state.
     #[must_use]
@@ -51,6 +60,8 @@ impl<'a> Group<'a> {
         Self {
             store,
             sealer,
+            before: Arc::clone(&directory),
+            generations: Vec::new(),
             directory,
             last_version,
             values: FxHashMap::default(),
@@ -81,6 +92,13 @@ impl<'a> Group<'a> {
             self.values.entry(key.to_vec()).or_insert((assertions, false));
         }
         Ok(())
+    }
+
+    /// Begins a roster generation at `at`.
+    pub(super) fn change_roster(&mut self, change: &RosterChange, at: Position) -> Decision {
+        self.directory = Arc::new(self.directory.changed(change.patch.clone(), at, change.date));
+        self.generations.push(Arc::clone(&self.directory));
+        resolved(at)
     }
 
     /// The number of a class, interned now if need be.
@@ -233,6 +251,12 @@ impl<'a> Group<'a> {
             if let Some(class) = self.directory.class(*number) {
                 batch.class(*number, &class.definition)?;
             }
+        }
+        if !self.generations.is_empty() {
+            self.directory.write_to(self.before.roster(), batch)?;
+        }
+        for generation in &self.generations {
+            batch.generation(generation.generation(), generation.date())?;
         }
         batch.postings(&self.postings)
     }

@@ -61,7 +61,7 @@ impl Hub {
         let org = caller.identity().org();
         let committed = self.shared.tail.committed();
         let place = if page_token.is_empty() {
-            Place { position: committed.next(), origin: committed }
+            Place { position: committed.next(), origin: committed, ..Place::default() }
         } else {
             self.shared.tokens.open_text(org, purpose, page_token).map_err(|_| {
                 Error::new(
@@ -76,7 +76,7 @@ impl Hub {
             self.blocking(move |shared| Walk::new(shared, &viewer, &filter, place)?.page(size)).await?;
         let next_page_token = match next {
             Some(position) => {
-                let place = Place { position, origin: place.origin };
+                let place = Place { position, ..place };
                 self.shared.tokens.seal_text(org, purpose, place).map_err(Error::internal)?
             }
             None => String::new(),

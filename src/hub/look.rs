@@ -15,7 +15,7 @@ use crate::wire::event;
 use crate::wire::frame::Batch;
 
 use super::error::Error;
-use super::select::{Selection, Whole};
+use super::select::{Held, Selection, Whole};
 use super::shared::Shared;
 use super::store_error;
 use super::tail::Read;
@@ -31,6 +31,8 @@ pub(super) struct Looked {
     pub(super) cursor: Position,
     /// Whether nothing more follows for now.
     pub(super) caught_up: bool,
+    /// Where a roster generation begins, if that is what follows.
+    pub(super) generation: Option<Position>,
 }
 
 /// Looks at what follows `cursor`: in the ring, else in the log.
@@ -95,7 +97,10 @@ fn scan(shared: &Arc<Shared>, selection: &Selection, cursor: Position, credit: u
 struct Look<'a> {
     shared: &'a Shared,
     selection: &'a Selection,
-    directory: Arc<super::directory::Directory>,
+    rosters: Held,
+    /// Where the generation after that of the cursor begins.
+    ends: Option<Position>,
+    generation: Option<Position>,
     batch: Batch,
     cursor: Position,
     credit: u64,
@@ -103,8 +108,10 @@ struct Look<'a> {
 
 impl<'a> Look<'a> {
     fn new(shared: &'a Shared, selection: &'a Selection, cursor: Position, credit: u64) -> Self {
-        let directory = shared.directory.load_full();
-        Self { shared, selection, directory, batch: Batch::new(), cursor, credit }
+        let now = shared.directory.load_full();
+        let rosters = Held { then: shared.rosters.at(cursor, &now), now };
+        let ends = shared.rosters.next(cursor);
+        Self { shared, selection, rosters, ends, generation: None, batch: Batch::new(), cursor, credit }
     }
 
     /// Takes in a chunk; `slice` gives shared bytes of it. Returns whether
@@ -118,11 +125,17 @@ impl<'a> Look<'a> {
         if last <= self.cursor {
             return Ok(true);
         }
+        if self.ends.is_some_and(|end| end <= view.first) {
+            // Another roster holds from here on: that is looked at by itself,
+            // once what stands before it has gone out.
+            self.generation = self.ends.filter(|_| self.batch.count() == 0);
+            return Ok(false);
+        }
         let reclassed = self.shared.reclassed.read();
         let touched = reclassed.range(view.first..=last).next().is_some();
         let count = u64::from(view.count);
         let left = self.credit - self.batch.count() as u64;
-        match self.selection.whole(view, &self.directory, touched) {
+        match self.selection.whole(view, &self.rosters, touched) {
             Whole::Nothing => self.cursor = last,
             Whole::All if view.first > self.cursor && count <= left => {
                 let end = view.bodies_at + view.bodies.len();
@@ -136,7 +149,7 @@ impl<'a> Look<'a> {
                         continue;
                     }
                     let class_now = reclassed.get(&item.header.handle).copied().unwrap_or(item.header.class);
-                    if let Some(kind) = self.selection.event(&item, &self.directory, class_now) {
+                    if let Some(kind) = self.selection.event(&item, &self.rosters, class_now) {
                         if self.batch.count() as u64 == self.credit {
                             return Ok(false);
                         }
@@ -156,6 +169,6 @@ impl<'a> Look<'a> {
     }
 
     fn finish(self, caught_up: bool) -> Looked {
-        Looked { batch: self.batch, cursor: self.cursor, caught_up }
+        Looked { batch: self.batch, cursor: self.cursor, caught_up, generation: self.generation }
     }
 }

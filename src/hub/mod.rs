@@ -3,11 +3,13 @@
 //!
 //! * [`apply`] decides what an entry does over what a [`group`] sees, [`writer`] in what
 //!   order;
+//! * [`directory`] and [`rosters`] say who is who, and was; [`mod@roster`] changes it;
 //! * [`publish`], [`revoke`], [`sighting`] bring entries to the writer;
 //! * [`fetch`], [`list`], [`lookup`] ask; [`subscribe`], [`pump`] and [`look`] follow;
 //! * [`room`] and [`space`] decide when writing must wait;
 //! * [`merger`], [`mod@verify`] and [`backup`] look after what is stored.
 
+mod answered;
 pub mod apply;
 pub mod backup;
 pub mod caller;
@@ -27,6 +29,8 @@ pub mod publish;
 mod pump;
 pub mod revoke;
 pub mod room;
+pub mod roster;
+pub mod rosters;
 pub mod select;
 pub mod shared;
 pub mod sighting;
@@ -34,6 +38,7 @@ pub mod space;
 pub mod subscribe;
 pub mod tail;
 pub mod verify;
+mod walk;
 pub mod writer;
 
 pub use backup::{BackupReport, RepairReport, RestoreReport, repair_tail, restore};

@@ -1,12 +1,14 @@
 //! Decides what a request asks of the writer: everything that needs a clock,
 //! randomness or much work is decided before, and carried here.
 
+use time::Date;
 use tokio::sync::oneshot;
 
 use crate::model::audience::{ClassDefinition, ClassNo};
 use crate::model::indicator::lifecycle::Revocation;
 use crate::model::org::OrgNo;
 use crate::model::position::Position;
+use crate::model::roster::Patch;
 use crate::store::chunk::Op;
 use crate::store::requests::RequestKey;
 
@@ -16,8 +18,8 @@ use super::error::Error;
 /// A request on its way to the writer.
 #[derive(Debug)]
 pub struct Proposal {
-    /// Who asks.
-    pub caller: Caller,
+    /// Who asks; `None`: the hub itself.
+    pub caller: Option<Caller>,
     /// What names the request.
     pub request: RequestKey,
     /// Digest of all that it says.
@@ -41,6 +43,17 @@ pub enum Change {
     Revoke(ProposedRevocation),
     /// To record sightings.
     Sight(Vec<Result<ProposedSighting, Refusal>>),
+    /// To change who takes part, as of a day.
+    Roster(Box<RosterChange>),
+}
+
+/// A change of who takes part; an empty one is a mere turn of the day.
+#[derive(Debug, Clone)]
+pub struct RosterChange {
+    /// What changes.
+    pub patch: Patch,
+    /// The day for which rights are resolved from here on.
+    pub date: Date,
 }
 
 impl Change {
@@ -50,6 +63,8 @@ impl Change {
         match self {
             Self::Publish(items) => items.iter().flatten().map(|i| i.fields.len() + 256).sum::<usize>() + 256,
             Self::Revoke(_) => 1_024,
+            // It is a group of its own in all but name: rights move with it.
+            Self::Roster(_) => 64 << 10,
             Self::Sight(items) => items.iter().flatten().map(|i| i.fields.len() + 256).sum::<usize>() + 256,
         }
     }
@@ -152,6 +167,8 @@ pub enum Effect {
     Revoked,
     /// A sighting is on record.
     Sighted,
+    /// Another roster holds from there on.
+    Resolved,
 }
 
 impl Effect {

@@ -150,7 +150,7 @@ impl Hub {
                 request: requests::request_key(caller.identity().as_str(), request_id.as_bytes()),
                 content: requests::first_16(&content.finish()),
                 salt,
-                caller,
+                caller: Some(caller),
                 change: Change::Publish(proposed),
                 reply,
             })
@@ -166,9 +166,10 @@ impl Hub {
                 let effect = match effect {
                     WrittenEffect::Created => Effect::Created,
                     WrittenEffect::Reinstated => Effect::Reinstated,
-                    WrittenEffect::Updated | WrittenEffect::Revoked | WrittenEffect::Sighted => {
-                        Effect::Updated
-                    }
+                    WrittenEffect::Updated
+                    | WrittenEffect::Revoked
+                    | WrittenEffect::Sighted
+                    | WrittenEffect::Resolved => Effect::Updated,
                 };
                 (handle, version, effect)
             }
@@ -247,8 +248,6 @@ pub(super) fn digests(fields: &[u8], salt: &[u8; 16]) -> (u64, [u8; 16]) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use tokio_util::sync::CancellationToken;
 
     use super::*;
@@ -258,7 +257,7 @@ mod tests {
     use crate::model::marking::{Caveats, Marking, Recipients, Tlp};
     use crate::model::org::{DatedName, OrgSlug, Organisation};
     use crate::model::principal::{Role, Roles, SpiffeId};
-    use crate::model::roster::{Grant, Roster};
+    use crate::model::roster::{Grant, Patch, Roster};
 
     const IDENTITY: &str = "spiffe://test.example/org/a/system/feed";
 
@@ -280,8 +279,8 @@ mod tests {
         let grant = Grant { roles: Roles::NONE.with(Role::Publisher), from: None, to: None };
         Roster {
             organisations: slugs.map(|slug| (slug.clone(), organisation(slug))).collect(),
-            duties: vec![],
             principals: [(SpiffeId::parse(IDENTITY).unwrap(), grant)].into(),
+            ..Roster::default()
         }
     }
 
@@ -325,8 +324,9 @@ mod tests {
         );
         assert_eq!(answers[0][0].as_ref().unwrap_err().field, "marking.organisations[1]");
 
-        let grown = Directory::from_roster(roster(&["a", "b", "c"]));
-        hub.shared.directory.store(Arc::new(grown));
+        let organisations = roster(&["c"]).organisations.into_values().collect();
+        let grown = Patch { organisations, ..Patch::default() };
+        hub.change_roster(&caller, Uuid::from_u128(3), grown).await.unwrap();
         assert_eq!(hub.publish(&caller, first, some()).await.unwrap(), answers[0]);
         assert_eq!(hub.publish(&caller, second, none()).await.unwrap(), answers[1]);
         hub.close().await;

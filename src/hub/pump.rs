@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::base::clock;
 use crate::model::invalid;
 use crate::model::position::Position;
+use crate::model::reached::{Reached, Stage, Step};
 use crate::policy::access::{self, Method};
 use crate::store::subscription::Subscription;
 use crate::wire::frame::{Batch, Frame};
@@ -25,6 +26,7 @@ use super::look;
 use super::select::Selection;
 use super::shared::Shared;
 use super::subscribe::LiveStreams;
+use super::walk::Walk;
 
 /// How long a look at the caller's standing holds.
 const ADMISSION: Duration = Duration::from_secs(1);
@@ -57,7 +59,9 @@ pub struct Pump {
     selection: Arc<Selection>,
     digest: [u8; 32],
     named: Option<Named>,
-    cursor: Position,
+    reached: Reached,
+    /// What a change of the roster brings, while it goes out.
+    walk: Option<Walk>,
     credit: u64,
     heartbeat: Duration,
     /// Number of the noted cursor change that waits to be durable, and token.
@@ -74,19 +78,20 @@ impl Pump {
         selection: Selection,
         digest: [u8; 32],
         named: Option<Named>,
-        start: Position,
+        start: Reached,
         credit: u64,
         heartbeat: Duration,
     ) -> Self {
         shared.counters.subscribers.fetch_add(1, Ordering::Relaxed);
-        let (selection, cursor, credit) = (Arc::new(selection), start, credit.min(MAX_CREDIT));
+        let (selection, credit) = (Arc::new(selection), credit.min(MAX_CREDIT));
         Self {
             shared,
             caller,
             selection,
             digest,
             named,
-            cursor,
+            reached: start,
+            walk: None,
             credit,
             heartbeat,
             acking: None,
@@ -104,9 +109,9 @@ impl Pump {
     /// # Errors
     /// If the AEAD refuses, which its inputs give no reason for.
     pub fn token(&self) -> Result<Bytes, Error> {
-        let place = Place { position: self.cursor, origin: Position::ZERO };
         let org = self.caller.identity().org();
-        let token = self.shared.tokens.seal(org, self.purpose(), place).map_err(Error::internal)?;
+        let token =
+            self.shared.tokens.seal(org, self.purpose(), self.reached.into()).map_err(Error::internal)?;
         Ok(token.into())
     }
 
@@ -158,6 +163,44 @@ impl Pump {
         Ok(())
     }
 
+    /// What follows, and whether that is all for now.
+    async fn look(&mut self) -> Result<(Batch, bool), Error> {
+        let Self { shared, selection, reached, walk, credit, .. } = self;
+        let position = reached.position;
+        if let (None, Stage::Roster(step)) = (&walk, reached.stage) {
+            // Resumed within what a change of the roster brought.
+            *walk = Walk::begin(shared, selection, position, step).await?;
+            if walk.is_none() {
+                *reached = Reached::log(position);
+            }
+        }
+        if let Some(walking) = walk {
+            let walked = walking.next(shared, selection, *credit).await?;
+            walking.step = walked.step;
+            if walked.over {
+                *walk = None;
+                *reached = Reached::log(position);
+            } else {
+                reached.stage = Stage::Roster(walked.step);
+            }
+            return Ok((walked.batch, false));
+        }
+        let looked = look::at(shared, selection, position, *credit).await?;
+        *reached = Reached::log(looked.cursor);
+        if let Some(at) = looked.generation {
+            self.change_roster(at).await?;
+        }
+        Ok((looked.batch, looked.caught_up))
+    }
+
+    /// Goes over to the roster generation that begins at `at`.
+    async fn change_roster(&mut self, at: Position) -> Result<(), Error> {
+        self.walk = Walk::begin(&self.shared, &self.selection, at, Step::default()).await?;
+        let stage = if self.walk.is_some() { Stage::Roster(Step::default()) } else { Stage::Log };
+        self.reached = Reached { position: at, stage };
+        Ok(())
+    }
+
     fn batch(&mut self, mut batch: Batch) -> Result<Frame, Error> {
         let count = batch.count() as u64;
         batch.set_token(self.token()?);
@@ -184,8 +227,9 @@ impl Pump {
                 "acknowledge with a resume_token that was received on this stream",
             )
         };
-        let place = self.shared.tokens.open(org, self.purpose(), &token).map_err(|_| invalid())?;
-        if place.position > self.cursor {
+        let place = self.shared.tokens.open(org, self.purpose(), &token).and_then(Place::reached);
+        let acked = place.map_err(|_| invalid())?;
+        if acked > self.reached {
             return Err(invalid());
         }
         let now = self.shared.clock.now();
@@ -196,7 +240,7 @@ impl Pump {
             ));
         };
         if let Some(record) = &mut named.record {
-            record.cursor = record.cursor.max(place.position);
+            record.cursor = record.cursor.max(acked);
             record.acked = Some(now);
             let note = || self.shared.cursors.note(self.caller.org(), &named.name, Some(record.encode()));
             let number = named.live.unless_displaced(&named.displaced, note).ok_or_else(displaced_error)?;
@@ -240,14 +284,12 @@ impl<C: Stream<Item = Result<Command, Error>> + Unpin> Running<C> {
             }
             if self.pump.credit > 0 {
                 self.committed.mark_unchanged();
-                let looked =
-                    look::at(&shared, &self.pump.selection, self.pump.cursor, self.pump.credit).await?;
-                self.pump.cursor = looked.cursor;
-                if looked.batch.count() > 0 {
+                let (batch, caught_up) = self.pump.look().await?;
+                if batch.count() > 0 {
                     self.heartbeat.reset();
-                    return self.pump.batch(looked.batch).map(Some);
+                    return self.pump.batch(batch).map(Some);
                 }
-                if !looked.caught_up {
+                if !caught_up {
                     // A long look at what the filter passes over is progress too.
                     if self.heartbeat.tick().now_or_never().is_some() {
                         return Ok(Some(Frame::Heartbeat(self.pump.token()?)));

@@ -51,7 +51,7 @@ impl Hub {
                 request: requests::request_key(asked.identity().as_str(), request_id.as_bytes()),
                 content: requests::first_16(&content.finish()),
                 salt: random::bytes(),
-                caller: asked,
+                caller: Some(asked),
                 change: Change::Revoke(change),
                 reply,
             })

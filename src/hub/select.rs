@@ -110,6 +110,23 @@ impl Terms {
     }
 }
 
+/// The rosters under which a position is looked at.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// That of the position.
+    pub then: Arc<Directory>,
+    /// That of today.
+    pub now: Arc<Directory>,
+}
+
+impl Held {
+    /// Whether nothing changed since the position.
+    #[must_use]
+    pub fn unchanged(&self) -> bool {
+        Arc::ptr_eq(&self.then, &self.now)
+    }
+}
+
 /// What one subscriber gets.
 #[derive(Debug)]
 pub struct Selection {
@@ -141,32 +158,49 @@ impl Selection {
         Viewer { org: self.org, principal: &self.principal }
     }
 
-    fn sees(&self, directory: &Directory, class: ClassNo) -> bool {
+    /// Whether the viewer is sent records of `class`.
+    #[must_use]
+    pub fn sees(&self, directory: &Directory, class: ClassNo) -> bool {
         directory.visible(self.viewer(), class, Purpose::Deliver)
+    }
+
+    /// Whether the version is one that the viewer asked for.
+    #[must_use]
+    pub fn wants(&self, item: &ItemView<'_>) -> bool {
+        self.terms.matches(item)
     }
 
     /// What becomes of a chunk, by its head alone. `touched` says whether the
     /// class of a record born in it has changed since.
     #[must_use]
-    pub fn whole(&self, view: &View<'_>, directory: &Arc<Directory>, touched: bool) -> Whole {
+    pub fn whole(&self, view: &View<'_>, rosters: &Held, touched: bool) -> Whole {
         match view.class {
             _ if view.count == 0 => Whole::Nothing,
-            Some(class) if view.all_new && !self.sees(directory, class) => Whole::Nothing,
-            Some(_) if view.all_new && !touched && self.terms.is_empty() => Whole::All,
+            Some(class) if view.all_new && !self.sees(&rosters.then, class) => Whole::Nothing,
+            Some(class) if view.all_new && !touched && self.terms.is_empty() => {
+                if rosters.unchanged() || self.sees(&rosters.now, class) {
+                    Whole::All
+                } else {
+                    Whole::Nothing
+                }
+            }
             _ => Whole::Each,
         }
     }
 
-    /// What an item is for this viewer; `None`: nothing. `class_now` is the
-    /// record's class today.
+    /// What an item is for this viewer; `None`: nothing. It is seen by whom
+    /// the roster let see it then, and lets see the record today; `class_now`
+    /// is its class today.
     #[must_use]
-    pub fn event(&self, item: &ItemView<'_>, directory: &Directory, class_now: ClassNo) -> Option<EventKind> {
+    pub fn event(&self, item: &ItemView<'_>, rosters: &Held, class_now: ClassNo) -> Option<EventKind> {
         let header = &item.header;
-        let sees = |class| self.sees(directory, class);
+        let sees = |class| self.sees(&rosters.then, class);
+        let now = |class| (rosters.unchanged() && class == header.class) || self.sees(&rosters.now, class);
         if header.op == Op::Sight {
-            return (self.sightings && sees(header.class)).then_some(EventKind::Sighted);
+            let seen = self.sightings && sees(header.class) && now(header.class);
+            return seen.then_some(EventKind::Sighted);
         }
-        let after = sees(header.class) && sees(class_now) && self.terms.matches(item);
+        let after = sees(header.class) && now(class_now) && self.terms.matches(item);
         let born = matches!(header.op, Op::Create | Op::Reinstate);
         let before = !born && sees(header.previous_class) && self.terms.matched(item);
         match (before, after, header.state) {

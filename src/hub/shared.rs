@@ -24,6 +24,7 @@ use super::cursors::Cursors;
 use super::directory::Directory;
 use super::error::{Error, Reason};
 use super::merger::Backlog;
+use super::rosters::Rosters;
 use super::space::Space;
 use super::tail::Tail;
 
@@ -40,6 +41,8 @@ pub struct Shared {
     pub clock: Arc<dyn Clock>,
     /// Who is who now.
     pub directory: ArcSwap<Directory>,
+    /// Who was who, generation by generation.
+    pub rosters: Rosters,
     /// The end of the log.
     pub tail: Tail,
     /// Named subscriptions that wait for a commit.

@@ -69,7 +69,7 @@ impl Hub {
                 request: requests::request_key(caller.identity().as_str(), request_id.as_bytes()),
                 content: requests::first_16(&content.finish()),
                 salt,
-                caller,
+                caller: Some(caller),
                 change: Change::Sight(checked),
                 reply,
             })

@@ -13,6 +13,7 @@ use crate::model::Invalid;
 use crate::model::org::{OrgNo, OrgSlug};
 use crate::model::position::Position;
 use crate::model::query::IndicatorFilter;
+use crate::model::reached::Reached;
 use crate::store::subscription::{self, Subscription};
 use crate::wire::token::{Place, Use};
 
@@ -262,7 +263,7 @@ struct Plan {
     created: bool,
     filter: IndicatorFilter,
     sightings: bool,
-    start: Position,
+    start: Reached,
     credit: u64,
 }
 
@@ -298,7 +299,7 @@ fn plan(shared: &Shared, caller: &Caller, open: Open, max: usize) -> Result<Plan
             start,
             Use::Resume { subscription: name, filter: &digest },
         )?,
-        (None, Some(cursor)) => check_position(shared, cursor)?,
+        (None, Some(cursor)) => check_reached(shared, cursor)?,
         (None, None) => {
             return Err(Invalid::new(
                 "open.start",
@@ -320,19 +321,21 @@ fn plan(shared: &Shared, caller: &Caller, open: Open, max: usize) -> Result<Plan
     Ok(Plan { name: open.subscription, record, created, filter, sightings, start, credit: open.credit })
 }
 
-fn resolve(shared: &Shared, org: &OrgSlug, start: &Start, purpose: Use<'_>) -> Result<Position, Error> {
+fn resolve(shared: &Shared, org: &OrgSlug, start: &Start, purpose: Use<'_>) -> Result<Reached, Error> {
     match start {
-        Start::Earliest => Ok(Position::ZERO),
-        Start::Latest => Ok(shared.tail.committed()),
-        Start::Time(at) => shared.store.position_before_time(at.as_micros()).map_err(store_error),
+        Start::Earliest => Ok(Reached::log(Position::ZERO)),
+        Start::Latest => Ok(Reached::log(shared.tail.committed())),
+        Start::Time(at) => {
+            shared.store.position_before_time(at.as_micros()).map(Reached::log).map_err(store_error)
+        }
         Start::Token(token) => {
-            let Place { position, .. } = shared.tokens.open(org, purpose, token).map_err(|_| {
+            let reached = shared.tokens.open(org, purpose, token).and_then(Place::reached).map_err(|_| {
                 Error::new(
                     Reason::ResumeTokenInvalid,
                     "the resume_token was not made for your organisation, this subscription and this filter; start at EARLIEST, LATEST or a time",
                 )
             })?;
-            check_position(shared, position)
+            check_reached(shared, reached)
         }
     }
 }
@@ -340,7 +343,8 @@ fn resolve(shared: &Shared, org: &OrgSlug, start: &Start, purpose: Use<'_>) -> R
 /// A position of this history: not ahead of the log, not past the end of an
 /// epoch that a restore ended, not of another life of a backup that was
 /// restored more than once.
-fn check_position(shared: &Shared, position: Position) -> Result<Position, Error> {
+fn check_reached(shared: &Shared, reached: Reached) -> Result<Reached, Error> {
+    let position = reached.position;
     let (committed, epoch) = (shared.tail.committed(), position.seq().epoch());
     let holds = position == Position::ZERO
         || if epoch == committed.seq().epoch() {
@@ -349,7 +353,7 @@ fn check_position(shared: &Shared, position: Position) -> Result<Position, Error
             shared.fences.iter().any(|fence| fence.epoch() == epoch && position <= fence.end())
         };
     if holds {
-        return Ok(position);
+        return Ok(reached);
     }
     Err(Error::new(
         Reason::ResumeTokenExpired,

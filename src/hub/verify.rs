@@ -12,8 +12,10 @@ use prost::Message as _;
 
 use crate::base::clock::Timestamp;
 use crate::base::{digest, random};
+use crate::model::audience::ClassDefinition;
 use crate::model::indicator::lifecycle::{Revocation, RevocationReason};
 use crate::model::position::{Position, Seq};
+use crate::model::roster::Roster;
 use crate::store::chunk::{Chunk, ItemView, Op};
 use crate::store::keys::{self, Family, KeyKind};
 use crate::store::postings;
@@ -26,7 +28,7 @@ use super::apply::Entry;
 use super::directory::Directory;
 use super::genesis;
 use super::group::Group;
-use super::proposal::{Change, ProposedIndicator, ProposedRevocation, ProposedSighting};
+use super::proposal::{Change, ProposedIndicator, ProposedRevocation, ProposedSighting, RosterChange};
 use super::publish::digests;
 
 /// Most differences that are told.
@@ -178,11 +180,12 @@ fn replay(
         |error: super::Error| db::Error::Corrupt { what: "beginning of the log", at: error.to_string() };
     let genesis = genesis::read(store).map_err(failed)?;
     let sealer = Sealer::new(genesis.seal_key.expose()).ok_or_else(|| db::Error::corrupt("key", "seal"))?;
-    let stored_directory = Directory::from_stored(store.directory()?);
+    let began = genesis::began(genesis.time);
+    let stored_directory = Directory::from_stored(store.directory()?, began);
     let mut replay = Replay {
         sealer: &sealer,
         classes: &stored_directory,
-        directory: Arc::default(),
+        directory: Arc::new(Directory::from_roster(genesis.roster, began)),
         last_version: 0,
         floor: Position::ZERO,
     };
@@ -234,15 +237,12 @@ impl Replay<'_> {
             }
             let header = entry_header(chunks)?;
             match &header.change {
-                Some(Stored::Genesis(genesis)) => {
-                    let roster = genesis.roster.clone().unwrap_or_default();
-                    group.directory =
-                        Arc::new(Directory::from_roster(crate::store::roster::decode_roster(&roster)?));
-                    group.directory.write_to(&mut batch)?;
+                Some(Stored::Genesis(_)) => {
+                    self.directory.write_to(&Roster::default(), &mut batch)?;
                     copy_chunks(chunks, &mut batch)?;
                     group.last_version = header.time;
                 }
-                Some(Stored::Publish(_) | Stored::Revoke(_) | Stored::Sight(_)) => {
+                Some(Stored::Publish(_) | Stored::Revoke(_) | Stored::Sight(_) | Stored::Roster(_)) => {
                     self.entry(&mut group, chunks, &header, report)?;
                 }
                 _ => {
@@ -289,6 +289,10 @@ impl Replay<'_> {
 
     /// What the entry asked for, from what it left behind.
     fn change(&self, chunks: &[Chunk], header: &proto::EntryHeader) -> Result<Change, db::Error> {
+        if let Some(Stored::Roster(change)) = &header.change {
+            let (patch, date) = crate::store::roster::decode_change(change)?;
+            return Ok(Change::Roster(Box::new(RosterChange { patch, date })));
+        }
         let salt: [u8; 16] = header.salt.as_ref().try_into().unwrap_or_default();
         let (mut indicators, mut sightings) = (Vec::new(), Vec::new());
         for chunk in chunks {
@@ -318,7 +322,7 @@ impl Replay<'_> {
             alias_keys: aliases.iter().map(keys::value).collect(),
             kind: value.kind().number(),
             owner: item.header.owner,
-            class: crate::model::audience::ClassDefinition { owner, marking },
+            class: ClassDefinition { owner, marking },
             class_known: None,
             terms: indicator.labels.iter().map(|label| keys::label_term(label)).collect(),
             fields,
@@ -334,7 +338,7 @@ impl Replay<'_> {
         Some(ProposedSighting {
             indicator: item.header.previous,
             reporter: item.header.owner,
-            class: Arc::clone(self.classes.class(item.header.class)?).definition.clone(),
+            class: ClassDefinition::clone(&self.classes.class(item.header.class)?.definition),
             fields,
             digest,
             salted,

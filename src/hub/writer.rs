@@ -14,14 +14,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::base::{random, tasks};
 use crate::model::position::Seq;
-use crate::store::requests::{self, ItemOutcome, RequestKey};
+use crate::store::requests::{self, RequestKey};
 use crate::store::{Batch, db, proto};
 
+use super::answered;
 use super::apply::Entry;
+use super::caller::Caller;
 use super::error::{Error, Reason};
 use super::group::Group;
 use super::merger::{Merger, Offer};
-use super::proposal::{Decision, Effect, Proposal, Refusal};
+use super::proposal::{Decision, Proposal};
 use super::shared::Shared;
 
 /// A commit group is closed once it weighs this much; it holds one request at
@@ -313,14 +315,14 @@ impl Writer {
         &mut self,
         proposal: &Proposal,
         group: &mut Group<'_>,
-        answered: &proto::RequestGroup,
+        so_far: &proto::RequestGroup,
         in_group: &FxHashMap<RequestKey, usize>,
     ) -> Result<(Result<Vec<Decision>, Error>, Option<proto::Request>), db::Error> {
-        if proposal.caller.is_severed() {
+        if proposal.caller.as_ref().is_some_and(Caller::is_severed) {
             let error = Error::new(Reason::CertificateRevoked, "your certificate is no longer accepted");
             return Ok((Err(error), None));
         }
-        if let Some(known) = self.remembered(&proposal.request, answered, in_group)? {
+        if let Some(known) = self.remembered(&proposal.request, so_far, in_group)? {
             if known.content.as_ref() != proposal.content.as_slice() {
                 let error = Error::new(
                     Reason::DuplicateRequestId,
@@ -328,13 +330,13 @@ impl Writer {
                 );
                 return Ok((Err(error), None));
             }
-            return Ok((Ok(self.replay(&known, group)?), None));
+            return Ok((Ok(answered::replay(&known, &proposal.change, group)?), None));
         }
         let now = self.shared.clock.now();
         let entry = Entry {
             seq: self.next,
             time: now,
-            author: proposal.caller.identity().as_str(),
+            author: proposal.caller.as_ref().map_or("", |caller| caller.identity().as_str()),
             seed: random::u64(),
             salt: &proposal.salt,
             change: &proposal.change,
@@ -344,14 +346,8 @@ impl Writer {
         if group.chunks.len() > chunks_before {
             self.next = self.next.next();
         }
-        let record = proto::Request {
-            key: proposal.request.to_vec().into(),
-            content: proposal.content.to_vec().into(),
-            time: now.as_micros(),
-            outcomes: requests::pack(&decisions.iter().map(outcome).collect::<Vec<_>>()),
-            organisation: proposal.caller.org().0,
-        };
-        Ok((Ok(decisions), Some(record)))
+        let record = answered::record(proposal, &decisions, now);
+        Ok((Ok(decisions), record))
     }
 
     fn remembered(
@@ -371,31 +367,6 @@ impl Writer {
         let packed = self.replayed.as_ref().map(|(_, packed)| packed);
         Ok(packed
             .and_then(|packed| packed.requests.iter().find(|r| r.key.as_ref() == key.as_slice()).cloned()))
-    }
-
-    /// The first answer to a request, once more.
-    fn replay(&self, known: &proto::Request, group: &Group<'_>) -> Result<Vec<Decision>, db::Error> {
-        let outcomes =
-            requests::unpack(&known.outcomes).ok_or_else(|| db::Error::corrupt("requests", known.time))?;
-        outcomes
-            .into_iter()
-            .map(|outcome| match outcome {
-                ItemOutcome::Refused(number) => Ok(Decision::Refused(refusal(number))),
-                ItemOutcome::Written(position) => {
-                    let header = group.header(position)?;
-                    Ok(Decision::Written {
-                        handle: header.handle,
-                        position,
-                        version: header.version,
-                        effect: Effect::from_op(header.op),
-                    })
-                }
-                ItemOutcome::Unchanged(position) => {
-                    let header = group.header(position)?;
-                    Ok(Decision::Unchanged { handle: header.handle, position, version: header.version })
-                }
-            })
-            .collect()
     }
 
     fn commit(&mut self, group: Option<&Group<'_>>, answered: &proto::RequestGroup) -> Result<(), db::Error> {
@@ -448,7 +419,12 @@ impl Writer {
     fn publish(&self, group: Group<'_>, before: &super::directory::Directory) {
         let shared = &self.shared;
         shared.counters.items.fetch_add(group.item_count() as u64, Ordering::Relaxed);
-        if group.directory.class_count() != before.class_count() {
+        // Before the chunks: whoever reads them must find the roster that
+        // holds at their positions.
+        for generation in &group.generations {
+            shared.rosters.push(generation);
+        }
+        if !group.generations.is_empty() || group.directory.class_count() != before.class_count() {
             shared.directory.store(Arc::clone(&group.directory));
         }
         for (handle, class) in group.reclassed() {
@@ -468,59 +444,4 @@ pub(super) fn read_only(reason: &str) -> Error {
         "the hub has stopped writing after a failure of its store; nothing acknowledged is lost; its operator must act",
     )
     .with_source(reason.to_owned())
-}
-
-/// Numbers of refusals from here on name the place of a recipient.
-const UNKNOWN_RECIPIENTS_FROM: u32 = 256;
-
-fn outcome(decision: &Decision) -> ItemOutcome {
-    match *decision {
-        Decision::Written { position, .. } => ItemOutcome::Written(position),
-        Decision::Unchanged { position, .. } => ItemOutcome::Unchanged(position),
-        Decision::Refused(refusal) => ItemOutcome::Refused(
-            requests::REFUSALS_FROM
-                + match refusal {
-                    Refusal::Revoked => 0,
-                    Refusal::Conflict => 1,
-                    Refusal::Absent => 2,
-                    Refusal::Stale => 3,
-                    Refusal::TooManyClasses => 4,
-                    Refusal::UnknownRecipient(place) => place.saturating_add(UNKNOWN_RECIPIENTS_FROM),
-                },
-        ),
-    }
-}
-
-const fn refusal(number: u32) -> Refusal {
-    match number.wrapping_sub(requests::REFUSALS_FROM) {
-        0 => Refusal::Revoked,
-        1 => Refusal::Conflict,
-        3 => Refusal::Stale,
-        4 => Refusal::TooManyClasses,
-        number if number >= UNKNOWN_RECIPIENTS_FROM => {
-            Refusal::UnknownRecipient(number - UNKNOWN_RECIPIENTS_FROM)
-        }
-        _ => Refusal::Absent,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_remembered_refusal_is_the_one_that_was_given() {
-        for given in [
-            Refusal::Revoked,
-            Refusal::Conflict,
-            Refusal::Absent,
-            Refusal::Stale,
-            Refusal::TooManyClasses,
-            Refusal::UnknownRecipient(0),
-            Refusal::UnknownRecipient(255),
-        ] {
-            let ItemOutcome::Refused(number) = outcome(&Decision::Refused(given)) else { panic!("refused") };
-            assert_eq!(refusal(number), given);
-        }
-    }
 }

@@ -17,6 +17,14 @@
 //!   "principals": [{
 //!     "id": "spiffe://luytre.example/org/ca-hanoi/system/soc",
 //!     "roles": ["publisher", "subscriber"], "from": null, "to": null
+//!   }],
+//!   "groups": [{
+//!     "slug": "nhom-ung-cuu", "vi": "Nhóm ứng cứu sự cố", "en": "…",
+//!     "members": [{ "organisation": "ca-hanoi", "from": "2025-07-01", "to": null }]
+//!   }],
+//!   "relations": [{
+//!     "kind": "acts-for", "subject": "dv-giam-sat-a", "object": "ubnd-ba-dinh",
+//!     "from": "2019-11-15", "to": null, "legal_basis": "…"
 //!   }]
 //! }
 //! ```
@@ -39,7 +47,7 @@ use time::macros::format_description;
 use crate::model::Invalid;
 use crate::model::org::{DatedName, OrgSlug, Organisation};
 use crate::model::principal::{Role, Roles, SpiffeId};
-use crate::model::roster::{Duty, Grant, Roster};
+use crate::model::roster::{Duty, Grant, Group, Member, Relation, RelationKind, Roster};
 
 /// Largest roster, in bytes.
 pub const MAX_BYTES: usize = 8 << 20;
@@ -67,17 +75,24 @@ pub fn parse(text: &[u8]) -> Result<Roster, Vec<Invalid>> {
     let organisations = read_all("organisations", document.organisations, &mut problems, read_organisation);
     let duties = read_all("duties", document.duties, &mut problems, read_duty);
     let principals = read_all("principals", document.principals, &mut problems, read_principal);
+    let groups = read_all("groups", document.groups, &mut problems, read_group);
+    let relations = read_all("relations", document.relations, &mut problems, read_relation);
 
     let known = check::distinct("organisations", "slug", &organisations, |o| &o.slug, &mut problems);
     check::organisations(&organisations, &known, &mut problems);
     check::duties(&duties, &known, &mut problems);
     check::distinct("principals", "id", &principals, |(id, _)| id, &mut problems);
     check::principals(&principals, &known, &mut problems);
+    check::distinct("groups", "slug", &groups, |g| &g.slug, &mut problems);
+    check::groups(&groups, &known, &mut problems);
+    check::relations(&relations, &known, &mut problems);
 
     problems.finish(|| Roster {
         organisations: organisations.into_iter().map(|(_, o)| (o.slug.clone(), o)).collect(),
         duties: duties.into_iter().map(|(_, duty)| duty).collect(),
         principals: principals.into_iter().map(|(_, grant)| grant).collect(),
+        groups: groups.into_iter().map(|(_, group)| (group.slug.clone(), group)).collect(),
+        relations: relations.into_iter().map(|(_, relation)| relation).collect(),
     })
 }
 
@@ -96,6 +111,10 @@ struct Document {
     duties: Vec<Record>,
     #[serde(default)]
     principals: Vec<Record>,
+    #[serde(default)]
+    groups: Vec<Record>,
+    #[serde(default)]
+    relations: Vec<Record>,
 }
 
 #[derive(Deserialize)]
@@ -160,6 +179,39 @@ struct PrincipalRecord {
     roles: Vec<String>,
     from: Option<String>,
     to: Option<String>,
+    #[serde(default, rename = "note")]
+    _note: Option<Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GroupRecord {
+    slug: String,
+    vi: String,
+    #[serde(default)]
+    en: String,
+    members: Vec<MemberRecord>,
+    #[serde(default, rename = "note")]
+    _note: Option<Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MemberRecord {
+    organisation: String,
+    from: Option<String>,
+    to: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RelationRecord {
+    kind: String,
+    subject: String,
+    object: String,
+    from: Option<String>,
+    to: Option<String>,
+    legal_basis: String,
     #[serde(default, rename = "note")]
     _note: Option<Value>,
 }
@@ -322,6 +374,46 @@ fn read_principal(record: PrincipalRecord, problems: &mut Problems) -> Option<(S
     }
     let (from, to) = span("from", record.from, "to", record.to, problems);
     Some((id?, Grant { roles, from, to }))
+}
+
+fn read_group(record: GroupRecord, problems: &mut Problems) -> Option<Group> {
+    let slug = problems.take("slug", OrgSlug::parse(&record.slug));
+    for (field, text) in [("vi", &record.vi), ("en", &record.en)] {
+        problems.take(field, check_text(text));
+    }
+    let outer = problems.path.clone();
+    let mut members = Vec::with_capacity(record.members.len());
+    for (at, member) in record.members.into_iter().enumerate() {
+        problems.path = format!("{outer}.members[{at}]");
+        let organisation = problems.take("organisation", OrgSlug::parse(&member.organisation));
+        let (from, to) = span("from", member.from, "to", member.to, problems);
+        members.extend(organisation.map(|organisation| Member { organisation, from, to }));
+    }
+    problems.path = outer;
+    Some(Group { slug: slug?, vi: record.vi, en: record.en, members })
+}
+
+fn read_relation(record: RelationRecord, problems: &mut Problems) -> Option<Relation> {
+    let kind = kebab(&record.kind).and_then(|name| {
+        RelationKind::from_name(&name)
+            .ok_or_else(|| Invalid::new("", "no such relation; there are client-of and acts-for"))
+    });
+    let kind = problems.take("kind", kind);
+    let subject = problems.take("subject", OrgSlug::parse(&record.subject));
+    let object = problems.take("object", OrgSlug::parse(&record.object));
+    let (from, to) = span("from", record.from, "to", record.to, problems);
+    if record.legal_basis.is_empty() {
+        problems.report("legal_basis", "name the contract or agreement");
+    }
+    problems.take("legal_basis", check_text(&record.legal_basis));
+    Some(Relation {
+        kind: kind?,
+        subject: subject?,
+        object: object?,
+        from,
+        to,
+        legal_basis: record.legal_basis,
+    })
 }
 
 fn unknown_role() -> String {

@@ -5,7 +5,7 @@ use super::marking::Marking;
 use super::org::OrgSlug;
 
 /// Number of an interned audience class; stored, never reused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct ClassNo(pub u32);
 
 /// What a class number stands for.

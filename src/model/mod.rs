@@ -9,6 +9,7 @@ pub mod org;
 pub mod position;
 pub mod principal;
 pub mod query;
+pub mod reached;
 pub mod roster;
 pub mod sighting;
 

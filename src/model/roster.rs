@@ -1,6 +1,7 @@
-//! Decides who takes part: organisations, dated role assignments, principals.
+//! Decides who takes part: organisations, dated role assignments, principals,
+//! groups, and who works for whom.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use time::Date;
 
@@ -16,6 +17,119 @@ pub struct Roster {
     pub duties: Vec<Duty>,
     /// Principals with a role.
     pub principals: BTreeMap<SpiffeId, Grant>,
+    /// Groups that a marking can name, by slug.
+    pub groups: BTreeMap<OrgSlug, Group>,
+    /// Who works for whom.
+    pub relations: Vec<Relation>,
+}
+
+/// A group of organisations that a marking can name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// Permanent key; groups and organisations never share one.
+    pub slug: OrgSlug,
+    /// Name in Vietnamese.
+    pub vi: String,
+    /// Name in English; may be empty.
+    pub en: String,
+    /// Who belongs to it, by date.
+    pub members: Vec<Member>,
+}
+
+/// The span over which an organisation belongs to a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Which organisation.
+    pub organisation: OrgSlug,
+    /// First day; `None`: no known bound.
+    pub from: Option<Date>,
+    /// First day on which it no longer holds.
+    pub to: Option<Date>,
+}
+
+/// How one organisation works for another. Numbers are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum RelationKind {
+    /// The first receives security services from the second: what is shared
+    /// with the second as TLP:AMBER is for the first too (TLP 2.0: clients).
+    ClientOf = 1,
+    /// The first works for the second, publishes on its behalf, and reads its
+    /// TLP:AMBER where the source allows providers to.
+    ActsFor = 2,
+}
+
+impl RelationKind {
+    /// Both kinds.
+    pub const ALL: [Self; 2] = [Self::ClientOf, Self::ActsFor];
+
+    /// The number that is stored.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The kind with this number.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.number() == number)
+    }
+
+    /// The name in roster files.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientOf => "client-of",
+            Self::ActsFor => "acts-for",
+        }
+    }
+
+    /// The kind with this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+}
+
+/// A dated relation between two organisations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relation {
+    /// How.
+    pub kind: RelationKind,
+    /// The client, or the provider that acts.
+    pub subject: OrgSlug,
+    /// Its provider, or the unit that it acts for.
+    pub object: OrgSlug,
+    /// First day; `None`: no known bound.
+    pub from: Option<Date>,
+    /// First day on which it no longer holds.
+    pub to: Option<Date>,
+    /// The contract or sharing agreement that says so.
+    pub legal_basis: String,
+}
+
+/// What a change of the roster puts in place of what stands. Organisations
+/// are never removed: they end.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Patch {
+    /// Organisations, new or changed.
+    pub organisations: Vec<Organisation>,
+    /// All duties, if any changed.
+    pub duties: Option<Vec<Duty>>,
+    /// Principals, new or changed; without a grant: removed.
+    pub principals: Vec<(SpiffeId, Option<Grant>)>,
+    /// Groups, new or changed; `None`: removed.
+    pub groups: Vec<(OrgSlug, Option<Group>)>,
+    /// All relations, if any changed.
+    pub relations: Option<Vec<Relation>>,
+}
+
+impl Patch {
+    /// Whether it changes nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A dated duty of an organisation, such as `lead_unit_infosec`.
@@ -53,13 +167,7 @@ impl Roster {
     pub fn roles(&self, principal: &SpiffeId, date: Date) -> Roles {
         let active = self.is_active(principal.org(), date);
         match self.principals.get(principal) {
-            Some(grant)
-                if active
-                    && grant.from.is_none_or(|from| from <= date)
-                    && grant.to.is_none_or(|to| date < to) =>
-            {
-                grant.roles
-            }
+            Some(grant) if active && holds(grant.from, grant.to, date) => grant.roles,
             _ => Roles::NONE,
         }
     }
@@ -72,8 +180,95 @@ impl Roster {
 
     /// Duties of `org` on `date`.
     pub fn duties_of<'a>(&'a self, org: &'a OrgSlug, date: Date) -> impl Iterator<Item = &'a Duty> {
-        self.duties.iter().filter(move |d| {
-            d.holder == *org && d.from.is_none_or(|from| from <= date) && d.to.is_none_or(|to| date < to)
-        })
+        self.duties.iter().filter(move |d| d.holder == *org && holds(d.from, d.to, date))
     }
+
+    /// Whether `org` exists on `date`, suspended or not.
+    #[must_use]
+    pub fn exists(&self, org: &OrgSlug, date: Date) -> bool {
+        self.organisations
+            .get(org)
+            .is_some_and(|o| matches!(o.standing(date), Standing::Active | Standing::Suspended))
+    }
+
+    /// Who has the rights of `org` on `date`: itself while it exists, then
+    /// its successors, and theirs.
+    #[must_use]
+    pub fn heirs<'a>(&'a self, org: &'a OrgSlug, date: Date) -> Vec<&'a OrgSlug> {
+        let (mut heirs, mut seen, mut open) = (Vec::new(), BTreeSet::new(), vec![org]);
+        while let Some(next) = open.pop() {
+            let Some(organisation) = self.organisations.get(next) else { continue };
+            if !seen.insert(next) {
+                continue;
+            }
+            match organisation.standing(date) {
+                Standing::Active | Standing::Suspended => heirs.push(next),
+                Standing::Ended => open.extend(&organisation.successors),
+                Standing::Planned => {}
+            }
+        }
+        heirs
+    }
+
+    /// Members of `group` on `date`.
+    pub fn members<'a>(&'a self, group: &OrgSlug, date: Date) -> impl Iterator<Item = &'a OrgSlug> {
+        self.groups
+            .get(group)
+            .into_iter()
+            .flat_map(|group| &group.members)
+            .filter(move |member| holds(member.from, member.to, date))
+            .map(|member| &member.organisation)
+    }
+
+    /// Subjects that stand in `kind` to `object` on `date`.
+    pub fn subjects<'a>(
+        &'a self,
+        kind: RelationKind,
+        object: &'a OrgSlug,
+        date: Date,
+    ) -> impl Iterator<Item = &'a OrgSlug> {
+        self.relations
+            .iter()
+            .filter(move |r| r.kind == kind && r.object == *object && holds(r.from, r.to, date))
+            .map(|r| &r.subject)
+    }
+
+    /// Whether a day after `last` and not after `date` is the first or the
+    /// last of anything, so that others may see on `date` what they did not.
+    #[must_use]
+    pub fn turns(&self, last: Date, date: Date) -> bool {
+        let turns = |bounds: [Option<Date>; 2]| bounds.iter().flatten().any(|b| last < *b && *b <= date);
+        self.organisations.values().any(|o| turns([o.valid_from, o.valid_to]))
+            || self.relations.iter().any(|r| turns([r.from, r.to]))
+            || self.groups.values().flat_map(|g| &g.members).any(|m| turns([m.from, m.to]))
+            || self.duties.iter().any(|d| turns([d.from, d.to]))
+    }
+
+    /// Puts what `patch` says in place of what stands.
+    pub fn apply(&mut self, patch: Patch) {
+        self.organisations.extend(patch.organisations.into_iter().map(|o| (o.slug.clone(), o)));
+        for (id, grant) in patch.principals {
+            match grant {
+                Some(grant) => self.principals.insert(id, grant),
+                None => self.principals.remove(&id),
+            };
+        }
+        for (slug, group) in patch.groups {
+            match group {
+                Some(group) => self.groups.insert(slug, group),
+                None => self.groups.remove(&slug),
+            };
+        }
+        if let Some(duties) = patch.duties {
+            self.duties = duties;
+        }
+        if let Some(relations) = patch.relations {
+            self.relations = relations;
+        }
+    }
+}
+
+/// Whether a span of days holds `date`; the end is the first day after.
+fn holds(from: Option<Date>, to: Option<Date>, date: Date) -> bool {
+    from.is_none_or(|from| from <= date) && to.is_none_or(|to| date < to)
 }

@@ -1,9 +1,12 @@
 //! Decides who may see a record: one function, used by every path.
 
+use time::Date;
+
 use crate::model::audience::ClassDefinition;
-use crate::model::marking::Tlp;
+use crate::model::marking::{Caveats, Marking, Tlp};
 use crate::model::org::{OrgNo, OrgSlug};
 use crate::model::principal::SpiffeId;
+use crate::model::roster::{RelationKind, Roster};
 
 /// What a record is wanted for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -31,64 +34,123 @@ pub struct Viewer<'a> {
     pub principal: &'a SpiffeId,
 }
 
-/// An audience class resolved against a roster: a bit per organisation.
+/// An audience class resolved against a roster and a day: a bit per
+/// organisation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Audience {
     owner: OrgNo,
     reach: Reach,
+    /// Whether it may leave the hub.
+    onward: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Reach {
     Everyone,
-    Organisations(Vec<u64>),
+    Organisations(Bits),
     Principals(Vec<SpiffeId>),
 }
 
+/// A set of organisations.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Bits(Vec<u64>);
+
+impl Bits {
+    fn insert(&mut self, OrgNo(n): OrgNo) {
+        let (word, bit) = (n as usize / 64, n % 64);
+        if self.0.len() <= word {
+            self.0.resize(word + 1, 0);
+        }
+        if let Some(word) = self.0.get_mut(word) {
+            *word |= 1 << bit;
+        }
+    }
+
+    fn contains(&self, OrgNo(n): OrgNo) -> bool {
+        self.0.get(n as usize / 64).is_some_and(|word| word & (1 << (n % 64)) != 0)
+    }
+}
+
 impl Audience {
-    /// Resolves a class. `number` knows the organisations of the roster; a
-    /// name that it does not know reaches nobody.
+    /// Resolves a class on `date`. `number` knows the organisations of the
+    /// roster; a name that it does not know reaches nobody.
+    ///
+    /// * CLEAR reaches anyone, GREEN every organisation that exists.
+    /// * AMBER reaches the named organisations, the members of the named
+    ///   groups, and their clients (TLP 2.0); providers that act for one of
+    ///   them only with `providers_may_read`. AMBER+STRICT reaches the named
+    ///   and the members alone.
+    /// * RED reaches the named persons.
+    /// * Where an organisation has ended, its successors have its rights, but
+    ///   never to RED.
     pub fn resolve(
         class: &ClassDefinition,
-        owner: OrgNo,
+        roster: &Roster,
+        date: Date,
         number: impl Fn(&OrgSlug) -> Option<OrgNo>,
     ) -> Self {
-        let recipients = &class.marking.recipients;
-        let reach = match class.marking.tlp {
-            Tlp::Clear | Tlp::Green => Reach::Everyone,
+        let Marking { tlp, recipients, caveats } = &class.marking;
+        let mut bits = Bits::default();
+        let mut reach = |slug: &OrgSlug| {
+            if let Some(number) = number(slug) {
+                bits.insert(number);
+            }
+        };
+        let reach = match tlp {
+            Tlp::Clear => Reach::Everyone,
+            Tlp::Red => Reach::Principals(recipients.principals.clone()),
+            Tlp::Green => {
+                roster.organisations.keys().filter(|slug| roster.exists(slug, date)).for_each(reach);
+                Reach::Organisations(bits)
+            }
             Tlp::Amber | Tlp::AmberStrict => {
-                let mut bits = Vec::new();
-                for OrgNo(n) in recipients.organisations.iter().filter_map(number) {
-                    let (word, bit) = (n as usize / 64, n % 64);
-                    if bits.len() <= word {
-                        bits.resize(word + 1, 0_u64);
+                let named = recipients
+                    .organisations
+                    .iter()
+                    .chain(recipients.groups.iter().flat_map(|group| roster.members(group, date)));
+                let amber = *tlp == Tlp::Amber;
+                let providers = amber && caveats.contains(Caveats::PROVIDERS_MAY_READ);
+                for heir in named.flat_map(|slug| roster.heirs(slug, date)) {
+                    reach(heir);
+                    if amber {
+                        roster.subjects(RelationKind::ClientOf, heir, date).for_each(&mut reach);
                     }
-                    if let Some(word) = bits.get_mut(word) {
-                        *word |= 1 << bit;
+                    if providers {
+                        roster.subjects(RelationKind::ActsFor, heir, date).for_each(&mut reach);
+                    }
+                }
+                for heir in roster.heirs(&class.owner, date) {
+                    reach(heir);
+                    if providers {
+                        roster.subjects(RelationKind::ActsFor, heir, date).for_each(&mut reach);
                     }
                 }
                 Reach::Organisations(bits)
             }
-            Tlp::Red => Reach::Principals(recipients.principals.clone()),
         };
-        Self { owner, reach }
+        Self {
+            owner: number(&class.owner).unwrap_or(OrgNo(0)),
+            reach,
+            onward: !caveats.contains(Caveats::NO_ONWARD_FEED),
+        }
     }
 }
 
 /// Whether `viewer` may see the records of `audience` for `purpose`. The
 /// owner's organisation may for every purpose; RED is delivered to and got by
-/// its named persons, and never searched, counted, exported or fed.
+/// its named persons, and never searched, counted, exported or fed; what has
+/// the caveat `no_onward_feed` leaves the hub in no feed.
 #[must_use]
 pub fn visible(viewer: Viewer<'_>, audience: &Audience, purpose: Purpose) -> bool {
     if viewer.org == audience.owner {
         return true;
     }
+    if purpose == Purpose::Feed && !audience.onward {
+        return false;
+    }
     match &audience.reach {
         Reach::Everyone => true,
-        Reach::Organisations(bits) => {
-            let (word, bit) = (viewer.org.0 as usize / 64, viewer.org.0 % 64);
-            bits.get(word).is_some_and(|word| word & (1 << bit) != 0)
-        }
+        Reach::Organisations(bits) => bits.contains(viewer.org),
         Reach::Principals(named) => {
             matches!(purpose, Purpose::Deliver | Purpose::Get) && named.contains(viewer.principal)
         }
@@ -100,7 +162,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::marking::{Caveats, Marking, Recipients};
+    use crate::model::marking::Recipients;
+    use crate::model::org::Organisation;
 
     const PURPOSES: [Purpose; 6] =
         [Purpose::Deliver, Purpose::Get, Purpose::Search, Purpose::Aggregate, Purpose::Export, Purpose::Feed];
@@ -111,6 +174,26 @@ mod tests {
 
     fn number(slug: &OrgSlug) -> Option<OrgNo> {
         slug.as_str().strip_prefix("org-")?.parse().ok().map(OrgNo)
+    }
+
+    const DAY: Date = time::macros::date!(2026 - 01 - 01);
+
+    fn organisation(n: u32) -> Organisation {
+        Organisation {
+            slug: org(n),
+            names: Vec::new(),
+            kind: "unit".into(),
+            parent: None,
+            valid_from: None,
+            valid_to: None,
+            suspended: false,
+            predecessors: Vec::new(),
+            successors: Vec::new(),
+        }
+    }
+
+    fn roster() -> Roster {
+        Roster { organisations: (1..200).map(|n| (org(n), organisation(n))).collect(), ..Roster::default() }
     }
 
     fn person(n: u32) -> SpiffeId {
@@ -124,7 +207,7 @@ mod tests {
             principals: recipients.iter().map(|&n| person(n)).collect(),
         };
         let marking = Marking { tlp, recipients, caveats: Caveats::NONE };
-        Audience::resolve(&ClassDefinition { owner: org(1), marking }, OrgNo(1), number)
+        Audience::resolve(&ClassDefinition { owner: org(1), marking }, &roster(), DAY, number)
     }
 
     fn sees(n: u32, audience: &Audience, purpose: Purpose) -> bool {

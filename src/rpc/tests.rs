@@ -74,8 +74,8 @@ impl Trial {
         let grant = Grant { roles, from: None, to: None };
         let roster = Roster {
             organisations: [(slug, organisation)].into(),
-            duties: vec![],
             principals: [(identity.clone(), grant)].into(),
+            ..Roster::default()
         };
         Hub::init(&data_dir, roster, "test.example", &SystemClock).unwrap();
         let hub = Hub::open(Options { data_dir, ..Options::default() }).unwrap();

@@ -14,6 +14,7 @@
 //!
 //! [`Assembly`] and [`serve`] put them together, and take them down again.
 
+mod calendar;
 pub mod config;
 pub mod connections;
 mod error;

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::config::{Config, Limits};
 use super::listener::{self, Drained, Listener};
-use super::{Error, Ready, health, metrics, process, tls};
+use super::{Error, Ready, calendar, health, metrics, process, tls};
 use crate::admin::{Admin, OperatorSocket};
 use crate::base::clock::{Clock, SystemClock};
 use crate::base::tasks;
@@ -137,6 +137,7 @@ pub async fn serve(
     let admin = Admin::new(Arc::clone(&hub), registry, stopping.clone()).router();
     let admin = axum::serve(sockets.http, admin).with_graceful_shutdown(closed.clone().cancelled_owned());
     let follow = tls::follow(config.grpc.clone(), snapshot, machine, connections, reload, stopping.clone());
+    let calendar = calendar::follow(Arc::clone(&hub), stopping.clone());
     let health = health::follow(Arc::clone(&hub), face.clone(), stopping.clone());
     let operator = operator.serve(Arc::clone(&hub), closed.clone().cancelled_owned());
     let mut served = tasks::spawn("listener", listener.run(drain.clone()));
@@ -144,6 +145,7 @@ pub async fn serve(
         admin: tasks::spawn("admin", admin.into_future()),
         operator: tasks::spawn("operator", operator),
         health: tasks::spawn("health", health),
+        calendar: tasks::spawn("calendar", calendar),
         follow: tasks::spawn("certificates", follow),
         patience: config.limits.drain_deadline.0 + LAST_WORDS,
         hub,
@@ -183,6 +185,7 @@ struct Parts {
     drain: CancellationToken,
     closed: CancellationToken,
     health: JoinHandle<()>,
+    calendar: JoinHandle<()>,
     follow: JoinHandle<()>,
     operator: JoinHandle<io::Result<()>>,
     admin: JoinHandle<io::Result<()>>,
@@ -197,9 +200,11 @@ impl Parts {
     /// nobody can ask it any more, and the admin face, red all along, goes
     /// last.
     async fn stop(self, served: Option<JoinHandle<Drained>>) -> usize {
-        let Self { hub, face, stopping, drain, closed, health, follow, operator, admin, patience } = self;
+        let Self { hub, face, stopping, drain, closed, health, calendar, follow, operator, admin, patience } =
+            self;
         stopping.cancel();
         in_time("health", patience, health).await;
+        in_time("calendar", patience, calendar).await;
         in_time("certificates", patience, follow).await;
         hub.begin_drain();
         drain.cancel();

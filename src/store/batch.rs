@@ -125,12 +125,19 @@ impl<'a> Batch<'a> {
         self.put(Family::Meta, &keys::meta(name), value)
     }
 
-    /// A directory record.
+    /// A directory record, or its end.
     ///
     /// # Errors
     /// If the store has lost its families.
-    pub fn directory(&mut self, noun: u8, key: &[u8], value: &[u8]) -> Result<(), Error> {
-        self.put(Family::Meta, &keys::directory(noun, key), value)
+    pub fn directory(&mut self, noun: u8, key: &[u8], value: Option<&[u8]>) -> Result<(), Error> {
+        let key = keys::directory(noun, key);
+        match value {
+            Some(value) => self.put(Family::Meta, &key, value),
+            None => {
+                self.inner.delete_cf(self.store.family(Family::Meta)?, key);
+                Ok(())
+            }
+        }
     }
 
     /// A named subscription, or its end.

@@ -124,6 +124,29 @@ impl Store {
         Ok(PostingsBack { iterator, prefix, before })
     }
 
+    /// The postings of a term after `after`, oldest block first.
+    ///
+    /// # Errors
+    /// Whatever the engine answers.
+    pub fn postings_after(
+        &self,
+        dimension: Dimension,
+        term: u64,
+        after: Position,
+    ) -> Result<PostingsAfter<'_>, Error> {
+        let prefix = keys::posting_prefix(dimension, term);
+        let mut options = ReadOptions::default();
+        options.set_total_order_seek(true);
+        let mut iterator = self.db.raw_iterator_cf_opt(self.family(Family::Postings)?, options);
+        // The block that holds `after`, if any, began at or before it.
+        iterator.seek_for_prev(keys::posting(dimension, term, after));
+        if !iterator.key().is_some_and(|key| key.starts_with(&prefix)) {
+            iterator.status()?;
+            iterator.seek(prefix);
+        }
+        Ok(PostingsAfter { iterator, prefix, after })
+    }
+
     /// All records of a family whose keys begin with `prefix`, in key order.
     ///
     /// # Errors
@@ -252,6 +275,40 @@ impl PostingsBack<'_> {
         let mut block = postings::decode(value).ok_or_else(|| Error::corrupt("postings", key))?;
         block.retain(|posting| posting.position < self.before);
         self.iterator.prev();
+        Ok(Some(block))
+    }
+}
+
+/// The postings of a term, block by block, oldest first.
+pub struct PostingsAfter<'a> {
+    iterator: DBRawIterator<'a>,
+    prefix: [u8; keys::POSTING_PREFIX_BYTES],
+    after: Position,
+}
+
+impl std::fmt::Debug for PostingsAfter<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PostingsAfter")
+    }
+}
+
+impl PostingsAfter<'_> {
+    /// The next block, in rising order of position, cut to positions after
+    /// the start; `None` at the end.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], or whatever the engine answers.
+    pub fn next_block(&mut self) -> Result<Option<Vec<Posting>>, Error> {
+        let Some((key, value)) = self.iterator.item() else {
+            self.iterator.status()?;
+            return Ok(None);
+        };
+        if !key.starts_with(&self.prefix) {
+            return Ok(None);
+        }
+        let mut block = postings::decode(value).ok_or_else(|| Error::corrupt("postings", key))?;
+        block.retain(|posting| posting.position > self.after);
+        self.iterator.next();
         Ok(Some(block))
     }
 }

@@ -1,5 +1,6 @@
-//! Decides how the directory is stored: organisations, duties, principals and
-//! audience classes, one record each.
+//! Decides how the directory is stored: organisations, duties, principals,
+//! groups, relations, roster generations and audience classes, one record
+//! each.
 
 use prost::Message as _;
 use time::Date;
@@ -7,8 +8,9 @@ use time::Date;
 use crate::model::audience::{ClassDefinition, ClassNo};
 use crate::model::marking::{Caveats, Marking, Recipients, Tlp};
 use crate::model::org::{DatedName, OrgNo, OrgSlug, Organisation};
+use crate::model::position::Position;
 use crate::model::principal::{Roles, SpiffeId};
-use crate::model::roster::{Duty, Grant, Roster};
+use crate::model::roster::{Duty, Grant, Group, Member, Patch, Relation, RelationKind, Roster};
 
 use super::batch::Batch;
 use super::db::{Error, Store};
@@ -19,6 +21,9 @@ const ORGANISATION: u8 = b'o';
 const PRINCIPAL: u8 = b'p';
 const DUTY: u8 = b'd';
 const CLASS: u8 = b'c';
+const GROUP: u8 = b'g';
+const RELATION: u8 = b'r';
+const GENERATION: u8 = b't';
 
 fn day(date: Option<Date>) -> i32 {
     // Julian day 1,721,426 is 0001-01-01, stored as day 1.
@@ -135,6 +140,113 @@ fn decode_principal(stored: &proto::Principal) -> Result<(SpiffeId, Grant), Erro
     Ok((id, Grant { roles, from: date(stored.from), to: date(stored.to) }))
 }
 
+fn encode_group(group: &Group) -> proto::Group {
+    let member = |member: &Member| proto::Member {
+        organisation: member.organisation.to_string(),
+        from: day(member.from),
+        to: day(member.to),
+    };
+    proto::Group {
+        slug: group.slug.to_string(),
+        vi: group.vi.clone(),
+        en: group.en.clone(),
+        members: group.members.iter().map(member).collect(),
+        removed: false,
+    }
+}
+
+fn decode_group(stored: &proto::Group) -> Result<Group, Error> {
+    let member = |member: &proto::Member| {
+        let organisation = slug(&member.organisation)?;
+        Ok::<_, Error>(Member { organisation, from: date(member.from), to: date(member.to) })
+    };
+    Ok(Group {
+        slug: slug(&stored.slug)?,
+        vi: stored.vi.clone(),
+        en: stored.en.clone(),
+        members: stored.members.iter().map(member).collect::<Result<_, _>>()?,
+    })
+}
+
+fn encode_relation(relation: &Relation) -> proto::Relation {
+    proto::Relation {
+        kind: u32::from(relation.kind.number()),
+        subject: relation.subject.to_string(),
+        object: relation.object.to_string(),
+        from: day(relation.from),
+        to: day(relation.to),
+        legal_basis: relation.legal_basis.clone(),
+    }
+}
+
+fn decode_relation(stored: &proto::Relation) -> Result<Relation, Error> {
+    let kind = u8::try_from(stored.kind).ok().and_then(RelationKind::from_number);
+    Ok(Relation {
+        kind: kind.ok_or_else(|| Error::corrupt("relation", stored.kind))?,
+        subject: slug(&stored.subject)?,
+        object: slug(&stored.object)?,
+        from: date(stored.from),
+        to: date(stored.to),
+        legal_basis: stored.legal_basis.clone(),
+    })
+}
+
+/// A change of the roster for an entry of the log; `today` is the day for
+/// which rights are resolved from then on.
+#[must_use]
+pub fn encode_change(patch: &Patch, today: Date) -> proto::RosterChange {
+    let principal = |(id, grant): &(SpiffeId, Option<Grant>)| match grant {
+        Some(grant) => encode_principal(id, grant),
+        None => proto::Principal { spiffe_id: id.to_string(), ..Default::default() },
+    };
+    let group = |(slug, group): &(OrgSlug, Option<Group>)| match group {
+        Some(group) => encode_group(group),
+        None => proto::Group { slug: slug.to_string(), removed: true, ..Default::default() },
+    };
+    proto::RosterChange {
+        date: day(Some(today)),
+        organisations: patch.organisations.iter().map(|org| encode_organisation(org, 0)).collect(),
+        principals: patch.principals.iter().map(principal).collect(),
+        groups: patch.groups.iter().map(group).collect(),
+        duties: patch.duties.iter().flatten().map(encode_duty).collect(),
+        duties_changed: patch.duties.is_some(),
+        relations: patch.relations.iter().flatten().map(encode_relation).collect(),
+        relations_changed: patch.relations.is_some(),
+    }
+}
+
+/// A change of the roster from an entry of the log, and its day.
+///
+/// # Errors
+/// [`Error::Corrupt`].
+pub fn decode_change(stored: &proto::RosterChange) -> Result<(Patch, Date), Error> {
+    let organisations = stored.organisations.iter().map(|org| decode_organisation(org).map(|(_, org)| org));
+    let principals = stored.principals.iter().map(|principal| {
+        let (id, grant) = decode_principal(principal)?;
+        Ok((id, (principal.roles != 0).then_some(grant)))
+    });
+    let groups = stored.groups.iter().map(|group| {
+        let removed = group.removed;
+        let group = decode_group(group)?;
+        Ok((group.slug.clone(), (!removed).then_some(group)))
+    });
+    let patch = Patch {
+        organisations: organisations.collect::<Result<_, Error>>()?,
+        principals: principals.collect::<Result<_, Error>>()?,
+        groups: groups.collect::<Result<_, Error>>()?,
+        duties: stored
+            .duties_changed
+            .then(|| stored.duties.iter().map(decode_duty).collect::<Result<_, _>>())
+            .transpose()?,
+        relations: stored
+            .relations_changed
+            .then(|| stored.relations.iter().map(decode_relation).collect::<Result<_, _>>())
+            .transpose()?,
+    };
+    let today = date(stored.date).ok_or_else(|| Error::corrupt("day", stored.date))?;
+    Ok((patch, today))
+}
+
 /// A roster for an entry of the log.
 #[must_use]
 pub fn encode_roster(roster: &Roster) -> proto::Roster {
@@ -142,6 +254,8 @@ pub fn encode_roster(roster: &Roster) -> proto::Roster {
         organisations: roster.organisations.values().map(|org| encode_organisation(org, 0)).collect(),
         duties: roster.duties.iter().map(encode_duty).collect(),
         principals: roster.principals.iter().map(|(id, grant)| encode_principal(id, grant)).collect(),
+        groups: roster.groups.values().map(encode_group).collect(),
+        relations: roster.relations.iter().map(encode_relation).collect(),
     }
 }
 
@@ -158,6 +272,12 @@ pub fn decode_roster(stored: &proto::Roster) -> Result<Roster, Error> {
             .collect::<Result<_, _>>()?,
         duties: stored.duties.iter().map(decode_duty).collect::<Result<_, _>>()?,
         principals: stored.principals.iter().map(decode_principal).collect::<Result<_, _>>()?,
+        groups: stored
+            .groups
+            .iter()
+            .map(|group| decode_group(group).map(|group| (group.slug.clone(), group)))
+            .collect::<Result<_, _>>()?,
+        relations: stored.relations.iter().map(decode_relation).collect::<Result<_, _>>()?,
     })
 }
 
@@ -202,29 +322,65 @@ pub fn decode_class(stored: &proto::AudienceClass) -> Result<(ClassNo, ClassDefi
 }
 
 impl Batch<'_> {
-    /// An organisation under its slug.
+    /// Who takes part, in place of what stands: `numbers` knows every
+    /// organisation, `before` is what stands.
     ///
     /// # Errors
     /// If the store has lost its families.
-    pub fn organisation(&mut self, number: OrgNo, org: &Organisation) -> Result<(), Error> {
-        let record = encode_organisation(org, number.0).encode_to_vec();
-        self.directory(ORGANISATION, org.slug.as_str().as_bytes(), &record)
+    pub fn roster(
+        &mut self,
+        roster: &Roster,
+        before: &Roster,
+        number: impl Fn(&OrgSlug) -> Option<OrgNo>,
+    ) -> Result<(), Error> {
+        for (slug, org) in &roster.organisations {
+            if let Some(OrgNo(number)) = number(slug).filter(|_| before.organisations.get(slug) != Some(org))
+            {
+                let record = encode_organisation(org, number).encode_to_vec();
+                self.directory(ORGANISATION, slug.as_str().as_bytes(), Some(&record))?;
+            }
+        }
+        for (id, grant) in &roster.principals {
+            if before.principals.get(id) != Some(grant) {
+                let record = encode_principal(id, grant).encode_to_vec();
+                self.directory(PRINCIPAL, id.as_str().as_bytes(), Some(&record))?;
+            }
+        }
+        for id in before.principals.keys().filter(|id| !roster.principals.contains_key(id)) {
+            self.directory(PRINCIPAL, id.as_str().as_bytes(), None)?;
+        }
+        for (slug, group) in &roster.groups {
+            if before.groups.get(slug) != Some(group) {
+                let record = encode_group(group).encode_to_vec();
+                self.directory(GROUP, slug.as_str().as_bytes(), Some(&record))?;
+            }
+        }
+        for slug in before.groups.keys().filter(|slug| !roster.groups.contains_key(slug)) {
+            self.directory(GROUP, slug.as_str().as_bytes(), None)?;
+        }
+        let duties = roster.duties.iter().map(|duty| encode_duty(duty).encode_to_vec()).collect();
+        self.list(DUTY, duties, before.duties.len())?;
+        let relations = roster.relations.iter().map(|r| encode_relation(r).encode_to_vec()).collect();
+        self.list(RELATION, relations, before.relations.len())
     }
 
-    /// A principal under its identity.
-    ///
-    /// # Errors
-    /// If the store has lost its families.
-    pub fn principal(&mut self, id: &SpiffeId, grant: &Grant) -> Result<(), Error> {
-        self.directory(PRINCIPAL, id.as_str().as_bytes(), &encode_principal(id, grant).encode_to_vec())
+    /// A list in place of one of `before` records, each under its place.
+    fn list(&mut self, noun: u8, records: Vec<Vec<u8>>, before: usize) -> Result<(), Error> {
+        let gone = records.len()..before.max(records.len());
+        let records = records.into_iter().map(Some).chain(gone.map(|_| None));
+        for (place, record) in (0_u32..).zip(records) {
+            self.directory(noun, &place.to_be_bytes(), record.as_deref())?;
+        }
+        Ok(())
     }
 
-    /// A duty under its place in the roster.
+    /// A roster generation under the position of its entry.
     ///
     /// # Errors
     /// If the store has lost its families.
-    pub fn duty(&mut self, place: u32, duty: &Duty) -> Result<(), Error> {
-        self.directory(DUTY, &place.to_be_bytes(), &encode_duty(duty).encode_to_vec())
+    pub fn generation(&mut self, at: Position, today: Date) -> Result<(), Error> {
+        let record = proto::Generation { date: day(Some(today)) }.encode_to_vec();
+        self.directory(GENERATION, &at.raw().to_be_bytes(), Some(&record))
     }
 
     /// An audience class under its number.
@@ -232,7 +388,8 @@ impl Batch<'_> {
     /// # Errors
     /// If the store has lost its families.
     pub fn class(&mut self, number: ClassNo, class: &ClassDefinition) -> Result<(), Error> {
-        self.directory(CLASS, &number.0.to_be_bytes(), &encode_class(number, class).encode_to_vec())
+        let record = encode_class(number, class).encode_to_vec();
+        self.directory(CLASS, &number.0.to_be_bytes(), Some(&record))
     }
 }
 
@@ -245,6 +402,8 @@ pub struct StoredDirectory {
     pub numbers: Vec<(OrgNo, OrgSlug)>,
     /// Audience classes, by number.
     pub classes: Vec<(ClassNo, ClassDefinition)>,
+    /// Where each roster generation began, and its day; oldest first.
+    pub generations: Vec<(Position, Date)>,
 }
 
 impl Store {
@@ -268,6 +427,23 @@ impl Store {
         let mut records = self.records(Family::Meta, &keys::directory(DUTY, b""))?;
         while let Some((key, value)) = records.next_record()? {
             out.roster.duties.push(decode_duty(&message(&key, &value)?)?);
+        }
+        let mut records = self.records(Family::Meta, &keys::directory(GROUP, b""))?;
+        while let Some((key, value)) = records.next_record()? {
+            let group = decode_group(&message(&key, &value)?)?;
+            out.roster.groups.insert(group.slug.clone(), group);
+        }
+        let mut records = self.records(Family::Meta, &keys::directory(RELATION, b""))?;
+        while let Some((key, value)) = records.next_record()? {
+            out.roster.relations.push(decode_relation(&message(&key, &value)?)?);
+        }
+        let mut records = self.records(Family::Meta, &keys::directory(GENERATION, b""))?;
+        while let Some((key, value)) = records.next_record()? {
+            let damaged = || Error::corrupt("roster generation", &key);
+            let generation: proto::Generation = message(&key, &value)?;
+            let at = key.last_chunk::<8>().ok_or_else(damaged)?;
+            let at = Position::from_raw(u64::from_be_bytes(*at));
+            out.generations.push((at, date(generation.date).ok_or_else(damaged)?));
         }
         let mut records = self.records(Family::Meta, &keys::directory(CLASS, b""))?;
         while let Some((key, value)) = records.next_record()? {

@@ -4,11 +4,13 @@ use prost::Message as _;
 
 use crate::base::clock::Timestamp;
 use crate::base::digest;
+use crate::model::audience::ClassNo;
 use crate::model::indicator::Kind;
 use crate::model::marking::Tlp;
 use crate::model::org::OrgSlug;
 use crate::model::position::Position;
 use crate::model::query::IndicatorFilter;
+use crate::model::reached::{Reached, Step};
 
 use super::db::Error;
 use super::proto;
@@ -24,7 +26,7 @@ pub struct Subscription {
     pub created: Timestamp,
     /// Everything at or before it is the subscriber's: where it was first
     /// opened, then where it was last acknowledged.
-    pub cursor: Position,
+    pub cursor: Reached,
     /// When it was last acknowledged; `None`: never.
     pub acked: Option<Timestamp>,
 }
@@ -33,12 +35,16 @@ impl Subscription {
     /// Encodes the record.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
+        let (stage, step) = self.cursor.number();
         proto::Subscription {
             filter: Some(encode_filter(&self.filter)),
             include_sightings: self.sightings,
             create_time: self.created.as_micros(),
-            cursor: self.cursor.raw(),
+            cursor: self.cursor.position.raw(),
             ack_time: self.acked.map_or(0, Timestamp::as_micros),
+            stage: u32::from(stage),
+            stage_after: step.after.raw(),
+            stage_class: step.class.0,
         }
         .encode_to_vec()
     }
@@ -51,11 +57,15 @@ impl Subscription {
         let damaged = || Error::corrupt("subscription", name);
         let stored = proto::Subscription::decode(bytes).map_err(|_| damaged())?;
         let time = |micros| (micros != 0).then(|| Timestamp::from_micros_clamped(micros));
+        let step = Step { class: ClassNo(stored.stage_class), after: Position::from_raw(stored.stage_after) };
+        let cursor = u8::try_from(stored.stage)
+            .ok()
+            .and_then(|stage| Reached::from_number(Position::from_raw(stored.cursor), stage, step));
         Ok(Self {
             filter: decode_filter(&stored.filter.unwrap_or_default()).ok_or_else(damaged)?,
             sightings: stored.include_sightings,
             created: Timestamp::from_micros_clamped(stored.create_time),
-            cursor: Position::from_raw(stored.cursor),
+            cursor: cursor.ok_or_else(damaged)?,
             acked: time(stored.ack_time),
         })
     }
@@ -99,6 +109,7 @@ pub fn filter_digest(filter: &IndicatorFilter, sightings: bool) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::reached::Stage;
 
     #[test]
     fn a_subscription_decodes_to_what_was_encoded() {
@@ -110,9 +121,10 @@ mod tests {
             ..IndicatorFilter::default()
         };
         let at = Timestamp::from_micros_clamped(1_700_000_000_000_000);
-        for (cursor, acked) in
-            [(Position::ZERO, None), (Position::ZERO, Some(at)), (Position::from_raw(9), Some(at))]
-        {
+        let step = Step { class: ClassNo(3), after: Position::from_raw(5) };
+        let stages = [Stage::Log, Stage::State(step), Stage::Roster(step)];
+        for (stage, acked) in stages.into_iter().flat_map(|stage| [(stage, None), (stage, Some(at))]) {
+            let cursor = Reached { position: Position::from_raw(9), stage };
             let record = Subscription { filter: filter.clone(), sightings: true, created: at, cursor, acked };
             assert_eq!(Subscription::decode("s", &record.encode()).unwrap(), record);
         }

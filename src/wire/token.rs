@@ -8,14 +8,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::base::random;
+use crate::model::audience::ClassNo;
 use crate::model::org::OrgSlug;
 use crate::model::position::Position;
+use crate::model::reached::{Reached, Step};
 
 /// Length of a token key, in bytes.
 pub const KEY_BYTES: usize = 32;
 
 const FORMAT: u8 = 1;
-const CONTENT_BYTES: usize = 16;
+const CONTENT_BYTES: usize = 8 + 8 + 4 + 1;
 const TAG_BYTES: usize = 16;
 const HEAD_BYTES: usize = 1 + 4 + NONCE_LEN;
 /// Length of every token, in bytes.
@@ -42,12 +44,35 @@ pub enum Use<'a> {
 }
 
 /// What a token holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Place {
     /// After this position (resuming), or before it (paging back).
     pub position: Position,
-    /// Where the walk began, for paging; zero otherwise.
+    /// Where the walk began (paging), or how far one at the position has got
+    /// (resuming); else zero.
     pub origin: Position,
+    /// Audience class that such a walk has got to.
+    pub class: u32,
+    /// Number of the stage at the position.
+    pub stage: u8,
+}
+
+impl From<Reached> for Place {
+    fn from(reached: Reached) -> Self {
+        let (stage, step) = reached.number();
+        Self { position: reached.position, origin: step.after, class: step.class.0, stage }
+    }
+}
+
+impl Place {
+    /// How far a subscriber has got.
+    ///
+    /// # Errors
+    /// [`InvalidToken`] if the stage is unknown.
+    pub fn reached(self) -> Result<Reached, InvalidToken> {
+        let step = Step { class: ClassNo(self.class), after: self.origin };
+        Reached::from_number(self.position, self.stage, step).ok_or(InvalidToken)
+    }
 }
 
 /// Why a token was refused. Deliberately says no more.
@@ -90,9 +115,13 @@ impl Tokens {
         out.extend_from_slice(&id.to_be_bytes());
         out.extend_from_slice(&nonce);
         let mut content = [0; CONTENT_BYTES];
-        let (position, origin) = content.split_at_mut(8);
+        let (position, rest) = content.split_at_mut(8);
+        let (origin, rest) = rest.split_at_mut(8);
+        let (class, stage) = rest.split_at_mut(4);
         position.copy_from_slice(&place.position.raw().to_be_bytes());
         origin.copy_from_slice(&place.origin.raw().to_be_bytes());
+        class.copy_from_slice(&place.class.to_be_bytes());
+        stage.copy_from_slice(&[place.stage]);
         let aad = binding(*id, org, purpose);
         let tag = key
             .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(&aad), &mut content)
@@ -121,10 +150,13 @@ impl Tokens {
         let aad = binding(id, org, purpose);
         let content = key.open_in_place(nonce, Aad::from(&aad), &mut sealed).map_err(|_| InvalidToken)?;
         let (position, rest) = content.split_first_chunk::<8>().ok_or(InvalidToken)?;
-        let origin = rest.first_chunk::<8>().ok_or(InvalidToken)?;
+        let (origin, rest) = rest.split_first_chunk::<8>().ok_or(InvalidToken)?;
+        let (class, rest) = rest.split_first_chunk::<4>().ok_or(InvalidToken)?;
         Ok(Place {
             position: Position::from_raw(u64::from_be_bytes(*position)),
             origin: Position::from_raw(u64::from_be_bytes(*origin)),
+            class: u32::from_be_bytes(*class),
+            stage: rest.first().copied().ok_or(InvalidToken)?,
         })
     }
 
@@ -179,8 +211,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_token_opens_to_what_was_sealed(position: u64, origin: u64) {
-            let place = Place { position: Position::from_raw(position), origin: Position::from_raw(origin) };
+        fn a_token_opens_to_what_was_sealed(position: u64, origin: u64, class: u32, stage: u8) {
+            let (position, origin) = (Position::from_raw(position), Position::from_raw(origin));
+            let place = Place { position, origin, class, stage };
             let purpose = Use::Resume { subscription: "soc", filter: &[9; 32] };
             let token = tokens().seal(&org("a"), purpose, place).unwrap();
             prop_assert_eq!(token.len(), TOKEN_BYTES);
@@ -189,7 +222,7 @@ mod tests {
 
         #[test]
         fn a_token_with_one_byte_changed_is_refused(at in 0..TOKEN_BYTES, change in 1_u8..) {
-            let place = Place { position: Position::from_raw(5), origin: Position::ZERO };
+            let place = Place { position: Position::from_raw(5), ..Place::default() };
             let purpose = Use::Resume { subscription: "", filter: &[0; 32] };
             let mut token = tokens().seal(&org("a"), purpose, place).unwrap();
             token[at] ^= change;
@@ -199,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_token_is_good_only_for_its_organisation_subscription_filter_and_use() {
-        let place = Place { position: Position::from_raw(5), origin: Position::ZERO };
+        let place = Place { position: Position::from_raw(5), ..Place::default() };
         let purpose = Use::Resume { subscription: "soc", filter: &[7; 32] };
         let token = tokens().seal(&org("a"), purpose, place).unwrap();
         let refused =
@@ -213,7 +246,7 @@ mod tests {
     #[test]
     fn a_token_of_an_older_key_still_opens() {
         let old = Tokens::new([(1, [1_u8; KEY_BYTES].as_slice())]).unwrap();
-        let place = Place { position: Position::from_raw(5), origin: Position::ZERO };
+        let place = Place { position: Position::from_raw(5), ..Place::default() };
         let purpose = Use::Page { method: "list", arguments: &[7; 32] };
         let token = old.seal_text(&org("a"), purpose, place).unwrap();
         assert_eq!(tokens().open_text(&org("a"), purpose, &token), Ok(place));

@@ -7,7 +7,7 @@ use crate::model::Invalid;
 use crate::model::invalid::Reason;
 use crate::model::org::{OrgSlug, Organisation};
 use crate::model::principal::SpiffeId;
-use crate::model::roster::{Duty, Grant};
+use crate::model::roster::{Duty, Grant, Group, Relation};
 
 /// The organisations of the file by slug.
 type Known<'a> = BTreeMap<&'a OrgSlug, &'a Organisation>;
@@ -106,6 +106,31 @@ fn succession(
 pub(super) fn duties(duties: &[Placed<Duty>], known: &Known<'_>, problems: &mut Problems) {
     for (at, duty) in duties {
         is_known(format!("duties[{at}].holder"), &duty.holder, known, problems);
+    }
+}
+
+/// Every member of a group is in the roster, and no group has the slug of an
+/// organisation: a marking names both in the same way.
+pub(super) fn groups(groups: &[Placed<Group>], known: &Known<'_>, problems: &mut Problems) {
+    for (at, group) in groups {
+        if known.contains_key(&group.slug) {
+            problems.report(format!("groups[{at}].slug"), "an organisation has this slug");
+        }
+        for (place, member) in group.members.iter().enumerate() {
+            let path = format!("groups[{at}].members[{place}].organisation");
+            is_known(path, &member.organisation, known, problems);
+        }
+    }
+}
+
+/// Both ends of a relation are in the roster, and are two.
+pub(super) fn relations(relations: &[Placed<Relation>], known: &Known<'_>, problems: &mut Problems) {
+    for (at, relation) in relations {
+        is_known(format!("relations[{at}].subject"), &relation.subject, known, problems);
+        is_known(format!("relations[{at}].object"), &relation.object, known, problems);
+        if relation.subject == relation.object {
+            problems.report(format!("relations[{at}].object"), "nobody works for himself");
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Small blocks of postings become large ones, and nobody who asks can tell.
 
+use std::ops::Range;
 use std::path::Path;
 
 use luytre::hub::verify;
@@ -23,10 +24,14 @@ const LABEL: &str = "c2";
 /// Owner, kind, class and label have a block of each publication.
 const TERMS: u64 = 4;
 
-async fn publish(engine: &Engine, number: usize) {
-    let observable = normalise::detect(&format!("n{number}.example")).unwrap().observable;
-    let draft = Draft { labels: vec![LABEL.to_owned()], ..Draft::new(observable, Marking::open(Tlp::Green)) };
-    engine.hub.publish(&engine.caller(0), Uuid::new_v4(), vec![Ok(draft)]).await.unwrap().remove(0).unwrap();
+async fn publish(engine: &Engine, numbers: Range<usize>) {
+    let draft = |number: usize| {
+        let observable = normalise::detect(&format!("n{number}.example")).unwrap().observable;
+        Draft { labels: vec![LABEL.to_owned()], ..Draft::new(observable, Marking::open(Tlp::Green)) }
+    };
+    let items = numbers.map(|number| Ok(draft(number))).collect();
+    let results = engine.hub.publish(&engine.caller(0), Uuid::new_v4(), items).await.unwrap();
+    assert!(results.iter().all(Result::is_ok));
 }
 
 fn filter() -> IndicatorFilter {
@@ -84,12 +89,12 @@ async fn a_walk_gives_the_same_before_during_and_after_merges_and_reads_fewer_bl
     const ALL: usize = 18 * FAN_IN + 5;
     let engine = Engine::new();
     for number in 0..FIRST {
-        publish(&engine, number).await;
+        publish(&engine, number..number + 1).await;
     }
     // One walk goes on while others publish, and blocks are merged under it.
     let (mut seen, mut token) = page(&engine, 3, "").await;
     for number in FIRST..ALL {
-        publish(&engine, number).await;
+        publish(&engine, number..number + 1).await;
         if !token.is_empty() {
             let (names, next) = page(&engine, 3, &token).await;
             seen.extend(names);
@@ -115,9 +120,8 @@ async fn a_walk_gives_the_same_before_during_and_after_merges_and_reads_fewer_bl
 async fn what_an_earlier_run_left_in_small_blocks_is_merged_after_a_start() {
     const ALL: usize = 3 * FAN_IN;
     let mut engine = Engine::new();
-    for number in 0..ALL {
-        publish(&engine, number).await;
-    }
+    // In one commit: of no other term are there blocks to merge.
+    publish(&engine, 0..ALL).await;
     engine = engine
         .reopen(|options| {
             split(&options.data_dir);

@@ -12,6 +12,7 @@ mod model;
 mod pressure;
 mod queries;
 mod restore;
+mod sharing;
 mod space;
 mod streams;
 mod support;

@@ -73,10 +73,10 @@ pub(crate) fn roster() -> Roster {
     let all = 0..ORGS.len();
     Roster {
         organisations: all.clone().map(|org| (slug(org), organisation(org))).collect(),
-        duties: Vec::new(),
         principals: all
             .map(|org| (identity(org), Grant { roles: Roles::from_bits(0xff), from: None, to: None }))
             .collect(),
+        ..Roster::default()
     }
 }
 
@@ -241,6 +241,20 @@ impl Stream {
                 Message::Heartbeat(_) => quiet += 1,
                 Message::Acked(_) => {}
                 other => panic!("unexpected {other:?}"),
+            }
+        }
+        batches
+    }
+
+    /// Takes what comes until the credit is used up, or nothing comes.
+    pub(crate) async fn spend(&mut self) -> Vec<Batch> {
+        let (mut batches, mut quiet) = (Vec::new(), 0);
+        while self.credit > 0 && quiet < 4 {
+            match self.next().await.expect("the stream lasts").expect("no error") {
+                Message::Batch(batch) => {
+                    batches.push(Batch { token: batch.resume_token.clone(), events: events(batch) });
+                }
+                _ => quiet += 1,
             }
         }
         batches

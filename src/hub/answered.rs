@@ -1,0 +1,106 @@
+//! Decides what is remembered of an answered request, and how its first answer
+//! is given once more.
+
+use crate::base::clock::Timestamp;
+use crate::store::requests::{self, ItemOutcome};
+use crate::store::{db, proto};
+
+use super::group::{Group, resolved};
+use super::proposal::{Change, Decision, Effect, Proposal, Refusal};
+
+/// What to remember of an answered request; nothing of the hub's own.
+pub(super) fn record(proposal: &Proposal, decisions: &[Decision], now: Timestamp) -> Option<proto::Request> {
+    let caller = proposal.caller.as_ref()?;
+    Some(proto::Request {
+        key: proposal.request.to_vec().into(),
+        content: proposal.content.to_vec().into(),
+        time: now.as_micros(),
+        outcomes: requests::pack(&decisions.iter().map(outcome).collect::<Vec<_>>()),
+        organisation: caller.org().0,
+    })
+}
+
+/// The first answer to a request, once more.
+pub(super) fn replay(
+    known: &proto::Request,
+    change: &Change,
+    group: &Group<'_>,
+) -> Result<Vec<Decision>, db::Error> {
+    let outcomes =
+        requests::unpack(&known.outcomes).ok_or_else(|| db::Error::corrupt("requests", known.time))?;
+    outcomes
+        .into_iter()
+        .map(|outcome| match outcome {
+            ItemOutcome::Refused(number) => Ok(Decision::Refused(refusal(number))),
+            ItemOutcome::Written(position) if matches!(change, Change::Roster(_)) => Ok(resolved(position)),
+            ItemOutcome::Written(position) => {
+                let header = group.header(position)?;
+                Ok(Decision::Written {
+                    handle: header.handle,
+                    position,
+                    version: header.version,
+                    effect: Effect::from_op(header.op),
+                })
+            }
+            ItemOutcome::Unchanged(position) => {
+                let header = group.header(position)?;
+                Ok(Decision::Unchanged { handle: header.handle, position, version: header.version })
+            }
+        })
+        .collect()
+}
+
+/// Numbers of refusals from here on name the place of a recipient.
+const UNKNOWN_RECIPIENTS_FROM: u32 = 256;
+
+fn outcome(decision: &Decision) -> ItemOutcome {
+    match *decision {
+        Decision::Written { position, .. } => ItemOutcome::Written(position),
+        Decision::Unchanged { position, .. } => ItemOutcome::Unchanged(position),
+        Decision::Refused(refusal) => ItemOutcome::Refused(
+            requests::REFUSALS_FROM
+                + match refusal {
+                    Refusal::Revoked => 0,
+                    Refusal::Conflict => 1,
+                    Refusal::Absent => 2,
+                    Refusal::Stale => 3,
+                    Refusal::TooManyClasses => 4,
+                    Refusal::UnknownRecipient(place) => place.saturating_add(UNKNOWN_RECIPIENTS_FROM),
+                },
+        ),
+    }
+}
+
+const fn refusal(number: u32) -> Refusal {
+    match number.wrapping_sub(requests::REFUSALS_FROM) {
+        0 => Refusal::Revoked,
+        1 => Refusal::Conflict,
+        3 => Refusal::Stale,
+        4 => Refusal::TooManyClasses,
+        number if number >= UNKNOWN_RECIPIENTS_FROM => {
+            Refusal::UnknownRecipient(number - UNKNOWN_RECIPIENTS_FROM)
+        }
+        _ => Refusal::Absent,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_remembered_refusal_is_the_one_that_was_given() {
+        for given in [
+            Refusal::Revoked,
+            Refusal::Conflict,
+            Refusal::Absent,
+            Refusal::Stale,
+            Refusal::TooManyClasses,
+            Refusal::UnknownRecipient(0),
+            Refusal::UnknownRecipient(255),
+        ] {
+            let ItemOutcome::Refused(number) = outcome(&Decision::Refused(given)) else { panic!("refused") };
+            assert_eq!(refusal(number), given);
+        }
+    }
+}

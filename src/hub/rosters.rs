@@ -1,0 +1,112 @@
+//! Decides which roster holds at a position of the log: each generation from
+//! its own entry on.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+use prost::Message as _;
+use time::Date;
+
+use crate::model::position::Position;
+use crate::model::roster::Roster;
+use crate::store::proto::entry_header::Change;
+use crate::store::{Store, db, proto, roster};
+
+use super::directory::Directory;
+
+/// Past generations that are kept resolved: whoever replays goes through them
+/// in order, and few replay at once.
+const RESOLVED: usize = 16;
+
+/// One roster generation.
+#[derive(Debug, Clone)]
+struct Generation {
+    began: Position,
+    date: Date,
+    roster: Arc<Roster>,
+}
+
+/// Every roster generation of the log.
+#[derive(Debug)]
+pub struct Rosters {
+    generations: RwLock<Vec<Generation>>,
+    resolved: Mutex<VecDeque<Arc<Directory>>>,
+}
+
+impl Rosters {
+    /// Reads every generation from the log.
+    ///
+    /// # Errors
+    /// If an entry is missing or damaged, or the store fails.
+    pub fn load(
+        store: &Store,
+        genesis: (Position, Date),
+        roster: Roster,
+        generations: &[(Position, Date)],
+    ) -> Result<Self, db::Error> {
+        let mut roster = Arc::new(roster);
+        let mut all = vec![Generation { began: genesis.0, date: genesis.1, roster: Arc::clone(&roster) }];
+        for &(began, _) in generations {
+            let damaged = || db::Error::corrupt("roster generation", began);
+            let chunk = store.chunk_at(began)?.ok_or_else(damaged)?;
+            let change = change(chunk.view().and_then(|view| view.entry_header)).ok_or_else(damaged)?;
+            let (patch, date) = roster::decode_change(&change)?;
+            if !patch.is_empty() {
+                Arc::make_mut(&mut roster).apply(patch);
+            }
+            all.push(Generation { began, date, roster: Arc::clone(&roster) });
+        }
+        Ok(Self { generations: RwLock::new(all), resolved: Mutex::default() })
+    }
+
+    /// Notes that `directory` began a generation.
+    pub fn push(&self, directory: &Directory) {
+        let mut generations = self.generations.write();
+        let (began, date) = (directory.generation(), directory.date());
+        let roster = match generations.last() {
+            // A mere turn of the day: the roster is the same.
+            Some(last) if *last.roster == *directory.roster() => Arc::clone(&last.roster),
+            _ => Arc::new(directory.roster().clone()),
+        };
+        generations.push(Generation { began, date, roster });
+    }
+
+    /// The directory as it was at `position`; `now` is that of today.
+    #[must_use]
+    pub fn at(&self, position: Position, now: &Arc<Directory>) -> Arc<Directory> {
+        if position >= now.generation() {
+            return Arc::clone(now);
+        }
+        let generation = {
+            let generations = self.generations.read();
+            let after = generations.partition_point(|generation| generation.began <= position);
+            let Some(generation) = generations.get(after.saturating_sub(1)) else { return Arc::clone(now) };
+            generation.clone()
+        };
+        let mut resolved = self.resolved.lock();
+        if let Some(known) = resolved.iter().find(|known| known.generation() == generation.began) {
+            return Arc::clone(known);
+        }
+        let made = Arc::new(now.under(generation.roster, generation.began, generation.date));
+        resolved.truncate(RESOLVED - 1);
+        resolved.push_front(Arc::clone(&made));
+        made
+    }
+
+    /// Where the generation after the one at `position` begins.
+    #[must_use]
+    pub fn next(&self, position: Position) -> Option<Position> {
+        let generations = self.generations.read();
+        let after = generations.partition_point(|generation| generation.began <= position);
+        generations.get(after).map(|generation| generation.began)
+    }
+}
+
+/// The change of the roster that an entry header tells of.
+fn change(header: Option<&[u8]>) -> Option<proto::RosterChange> {
+    match proto::EntryHeader::decode(header?).ok()?.change? {
+        Change::Roster(change) => Some(change),
+        _ => None,
+    }
+}

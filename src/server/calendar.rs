@@ -1,0 +1,25 @@
+//! Decides when the hub looks at its calendar.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::hub::Hub;
+
+/// How often. Rights that begin or end with a day are looked at this long
+/// after midnight at the latest.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Follows the calendar until `stopping`.
+pub(super) async fn follow(hub: Arc<Hub>, stopping: CancellationToken) {
+    while !stopping.is_cancelled() {
+        match hub.turn_day().await {
+            Ok(true) => tracing::info!(day = %hub.now().day(), "a day began on which rights begin or end"),
+            Ok(false) => {}
+            // A read-only store says so by itself.
+            Err(error) => tracing::debug!(%error, "the day could not be turned"),
+        }
+        stopping.run_until_cancelled(tokio::time::sleep(TICK)).await;
+    }
+}
