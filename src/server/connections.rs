@@ -400,11 +400,17 @@ mod tests {
 
     #[test]
     fn one_source_cannot_take_every_place() {
-        let all = Arc::new(Connections::default());
-        let greedy = IpAddr::from([192, 0, 2, 1]);
-        let _two = [all.admit(greedy, &limits()).unwrap(), all.admit(greedy, &limits()).unwrap()];
-        assert_eq!(all.admit(greedy, &limits()).unwrap_err(), Refused::SourceSaturated);
-        assert!(all.admit(IpAddr::from([192, 0, 2, 2]), &limits()).is_ok());
+        let many = usize::MAX;
+        for limits in [
+            Limits { max_connections_per_source: many, ..limits() },
+            Limits { max_handshakes_per_source: many, ..limits() },
+        ] {
+            let all = Arc::new(Connections::default());
+            let greedy = IpAddr::from([192, 0, 2, 1]);
+            let _two = [all.admit(greedy, &limits).unwrap(), all.admit(greedy, &limits).unwrap()];
+            assert_eq!(all.admit(greedy, &limits).unwrap_err(), Refused::SourceSaturated);
+            assert!(all.admit(IpAddr::from([192, 0, 2, 2]), &limits).is_ok());
+        }
     }
 
     #[test]
@@ -424,6 +430,7 @@ mod tests {
         assert_eq!(all.total(), 0);
         assert!(all.state.lock().networks.is_empty());
     }
+
     #[test]
     fn a_site_of_version_six_cannot_take_every_place_by_its_many_networks() {
         let all = Arc::new(Connections::default());

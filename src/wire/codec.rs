@@ -177,15 +177,8 @@ impl<U: Message + Default + Bounded> Decoder for BoundedDecoder<U> {
             return Err(Status::internal("a message came in pieces"));
         }
         // The code with which tonic refuses a message that is too long.
-        let decoded = match U::check(encoded) {
-            Ok(()) => self.0.decode(src),
-            Err(error) => Err(Status::out_of_range(error.to_string())),
-        };
-        if decoded.is_err() {
-            // What is left unread would be offered again, for ever.
-            src.advance(src.remaining());
-        }
-        decoded
+        U::check(encoded).map_err(|error| Status::out_of_range(error.to_string()))?;
+        self.0.decode(src)
     }
 
     fn buffer_settings(&self) -> BufferSettings {
