@@ -10,6 +10,7 @@ pub(crate) mod patience;
 pub(crate) mod peer;
 pub(crate) mod publisher;
 pub(crate) mod seed;
+pub(crate) mod shown;
 
 pub(crate) use self::{
     disk::Disk,
@@ -19,4 +20,5 @@ pub(crate) use self::{
     peer::{Peer, amber, batch, draft, text_value, value_of},
     publisher::Publisher,
     seed::Seed,
+    shown::Shown,
 };
