@@ -20,6 +20,7 @@
 )]
 
 mod authz_matrix;
+mod commands;
 mod crash;
 mod engine;
 mod faults;
