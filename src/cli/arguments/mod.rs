@@ -18,7 +18,9 @@ use super::output::Data;
 pub(super) use directory::{Organisations, Whoami};
 pub(super) use indicators::{Get, List, ListFormat, Lookup, Revoke, Sight};
 pub(super) use publish::{InputFormat, Publish};
-pub(super) use subscriptions::{From, Subscribe};
+pub(super) use subscriptions::{
+    DeleteSubscription, From, ListSubscriptions, Subscribe, Subscriptions, SubscriptionsAction,
+};
 pub(super) use values::{PlainOrJson, TableOrJson, organisation, time};
 
 /// Share and receive cyber-threat indicators through a Lũy Tre hub.
@@ -35,6 +37,7 @@ pub(super) use values::{PlainOrJson, TableOrJson, organisation, time};
   luytre subscribe --state fw.state --format plain  follow everything, go on after any break
   luytre lookup 198.51.100.7 example.net            is this known?
   luytre list --kind domain --since 2026-11-01      what is there?
+  luytre subscriptions list                         where does the hub keep our place?
 
 The hub and your certificate are named in a profile, ~/.config/luytre/profile.toml:
   hub  = \"hub.example:7443\"
@@ -104,6 +107,8 @@ pub(super) enum Command {
     Publish(Publish),
     /// Receive indicators as they are published · Nhận dấu hiệu liên tục
     Subscribe(Subscribe),
+    /// List or delete the named subscriptions of your organisation · Các đăng ký có tên
+    Subscriptions(Subscriptions),
     /// Ask whether exact values are known · Tra cứu giá trị
     Lookup(Lookup),
     /// List indicators, newest first · Liệt kê dấu hiệu
