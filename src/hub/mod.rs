@@ -5,7 +5,7 @@
 //!   order;
 //! * [`publish`], [`revoke`], [`sighting`] bring entries to the writer;
 //! * [`fetch`], [`list`], [`lookup`] ask; [`subscribe`] and [`pump`] follow;
-//! * [`mod@verify`] and [`backup`] look after what is stored.
+//! * [`mod@verify`] and [`backup`] look after what is stored, [`rest`] looks at it.
 
 pub mod apply;
 pub mod backup;
@@ -22,6 +22,7 @@ pub mod lookup;
 pub mod proposal;
 pub mod publish;
 pub mod pump;
+pub mod rest;
 pub mod revoke;
 pub mod select;
 pub mod shared;

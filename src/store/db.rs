@@ -146,6 +146,31 @@ impl Store {
     /// [`Error::DamagedTail`], [`Error::Format`], or whatever the engine
     /// answers.
     pub fn open(path: &Path, tuning: &Tuning) -> Result<Self, Error> {
+        Self::check_place(path)?;
+        Self::open_engine(path, tuning, false)?.of_this_format()
+    }
+
+    /// Opens the store in `path` for reading alone: nothing in the directory
+    /// is changed, and it is not locked.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_to_read(path: &Path) -> Result<Self, Error> {
+        Self::check_place(path)?;
+        let tuning = Tuning { block_cache_bytes: 8 << 20, ..Tuning::default() };
+        let cache = Cache::new_lru_cache(tuning.block_cache_bytes);
+        let mut options = Options::default();
+        options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+        options.set_max_open_files(64);
+        let families = Family::ALL.map(|family| {
+            ColumnFamilyDescriptor::new(family.name(), family_options(family, &tuning, &cache))
+        });
+        let db = DB::open_cf_descriptors_read_only(&options, path, families, false)
+            .map_err(|e| open_error(path, e))?;
+        Self { db, path: path.to_owned() }.of_this_format()
+    }
+
+    fn check_place(path: &Path) -> Result<(), Error> {
         let current = path.join("CURRENT");
         if !current.try_exists().map_err(|source| Error::File { path: current.clone(), source })? {
             return Err(Error::Absent(path.to_owned()));
@@ -153,11 +178,14 @@ impl Store {
         if files::is_open_to_others(path).map_err(|source| Error::File { path: path.to_owned(), source })? {
             return Err(Error::OpenToOthers(path.to_owned()));
         }
-        let store = Self::open_engine(path, tuning, false)?;
-        match store.meta("format")?.as_deref().map(<[u8; 4]>::try_from) {
-            Some(Ok(found)) if u32::from_be_bytes(found) == FORMAT_VERSION => Ok(store),
+        Ok(())
+    }
+
+    fn of_this_format(self) -> Result<Self, Error> {
+        match self.meta("format")?.as_deref().map(<[u8; 4]>::try_from) {
+            Some(Ok(found)) if u32::from_be_bytes(found) == FORMAT_VERSION => Ok(self),
             Some(Ok(found)) => Err(Error::Format { found: u32::from_be_bytes(found), known: FORMAT_VERSION }),
-            _ => Err(Error::Absent(path.to_owned())),
+            _ => Err(Error::Absent(self.path)),
         }
     }
 

@@ -20,6 +20,7 @@
 )]
 
 mod authz_matrix;
+mod check_config;
 mod commands;
 mod crash;
 mod engine;
