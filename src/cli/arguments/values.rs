@@ -34,10 +34,7 @@ pub(super) fn kind(text: &str) -> Result<Kind, String> {
 }
 
 pub(super) fn state(text: &str) -> Result<State, String> {
-    [State::Active, State::Revoked, State::Expired]
-        .into_iter()
-        .find(|state| state.as_str() == text)
-        .ok_or_else(|| "the states are active, revoked, expired".to_owned())
+    State::from_name(text).ok_or_else(|| "the states are active, revoked, expired".to_owned())
 }
 
 /// A moment as RFC 3339, or a day, which begins at midnight UTC.
