@@ -9,7 +9,7 @@ use luytre::base::tasks;
 use luytre::cli::daemon::{self, Failure, Place, Server};
 use luytre::server::config::{self, Config};
 use luytre::server::signals::Signals;
-use luytre::server::{Assembly, Error, Sockets, serve, telemetry, tls};
+use luytre::server::{Assembly, Error, Sockets, check, serve, telemetry};
 use time::Date;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -41,21 +41,8 @@ impl Server for Hub {
     }
 
     fn check(&self, path: &Path) -> Result<String, Failure> {
-        let config = Config::load(path).map_err(|error| failure(error.into()))?;
-        let problems = config.file_problems();
-        if !problems.is_empty() {
-            let path = path.to_owned();
-            return Err(failure(config::Error::Problems { path, problems }.into()));
-        }
-        // Without one, identities are not compared: only the store knows.
-        let domain = config.trust_domain.as_deref().unwrap_or_default();
-        let snapshot = tls::load(&config.grpc, domain, 1, &SystemClock::shared()).map_err(failure)?;
-        Ok(format!(
-            "{} is sound; the hub's certificate is good until {}, {} certificates are revoked",
-            path.display(),
-            snapshot.server_not_after(),
-            snapshot.revoked(),
-        ))
+        let checked = check::check(path, &SystemClock::shared()).map_err(failure)?;
+        Ok(checked.to_string())
     }
 
     fn place(&self, path: &Path) -> Result<Place, Failure> {

@@ -219,11 +219,7 @@ fn observable(record: &Record) -> Result<v1::Observable, Refused> {
 }
 
 fn action(name: &str) -> Option<i32> {
-    use RecommendedAction::{Block, Hunt, Isolate, Monitor};
-    [Monitor, Block, Hunt, Isolate]
-        .into_iter()
-        .find(|action| action.as_str() == name)
-        .map(|action| i32::from(action.number()))
+    RecommendedAction::from_name(name).map(|action| i32::from(action.number()))
 }
 
 /// A moment as the public contract spells it.

@@ -19,6 +19,7 @@ mod single;
 mod state;
 mod stop;
 mod subscribe;
+mod subscriptions;
 #[cfg(test)]
 mod tests;
 
@@ -103,7 +104,8 @@ async fn converse(arguments: Arguments, environment: &Environment, data: &mut Da
     match command {
         Command::Whoami(options) => single::whoami(&client, &options, data).await,
         Command::Publish(options) => publish::run(&client, &options, quiet).await,
-        Command::Subscribe(options) => subscribe::run(&client, &options, data).await,
+        Command::Subscribe(options) => subscribe::run(&client, &options, quiet, data).await,
+        Command::Subscriptions(options) => subscriptions::run(&client, &options, quiet, data).await,
         Command::Lookup(options) => lookup::run(&client, &options, data).await,
         Command::List(options) => list::run(&client, &options, data).await,
         Command::Organisations(options) => organisations::run(&client, &options, data).await,

@@ -267,7 +267,7 @@ fn spelt(observable: Option<v1::Observable>) -> (&'static str, String, String, S
 }
 
 /// A label that is not known is read as RED, and one that is absent too.
-fn tlp(value: i32) -> &'static str {
+pub(super) fn tlp(value: i32) -> &'static str {
     number(value).map_or(Tlp::Red, Tlp::from_number_or_red).as_str()
 }
 

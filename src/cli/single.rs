@@ -67,11 +67,7 @@ pub(super) async fn get(client: &Client, options: &Get, data: &mut Data) -> Resu
 
 /// Runs `revoke`.
 pub(super) async fn revoke(client: &Client, options: &Revoke, data: &mut Data) -> Result<(), Failure> {
-    use RevocationReason::{FalsePositive, Superseded, Withdrawn};
-    let reason = [FalsePositive, Withdrawn, Superseded]
-        .into_iter()
-        .find(|reason| reason.as_str() == options.reason)
-        .map_or(0, |reason| i32::from(reason.number()));
+    let reason = RevocationReason::from_name(&options.reason).map_or(0, |reason| i32::from(reason.number()));
     let revocation = v1::Revocation { reason, note: options.note.clone(), revoke_time: None };
     let answer = client.revoke(&options.name, revocation, &options.etag).await?;
     Ok(data.json(&Record::of(answer.indicator.unwrap_or_default()))?)
@@ -79,11 +75,7 @@ pub(super) async fn revoke(client: &Client, options: &Revoke, data: &mut Data) -
 
 /// Runs `sight`.
 pub(super) async fn sight(client: &Client, options: &Sight, data: &mut Data) -> Result<(), Failure> {
-    use Outcome::{FalsePositive, SearchedNotFound, SeenBlocked, SeenNotBlocked};
-    let outcome = [SeenBlocked, SeenNotBlocked, SearchedNotFound, FalsePositive]
-        .into_iter()
-        .find(|outcome| outcome.as_str() == options.outcome)
-        .map_or(0, |outcome| i32::from(outcome.number()));
+    let outcome = Outcome::from_name(&options.outcome).map_or(0, |outcome| i32::from(outcome.number()));
     let sighting = v1::Sighting {
         indicator: options.name.clone(),
         outcome,

@@ -1,10 +1,13 @@
 //! Decides how `luytre subscribe` hands events on: written, flushed, then
 //! remembered, in this order.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
 use prost::Message as _;
 
 use crate::base::digest;
-use crate::client::{self, Client, Start, SubscriptionEvents};
+use crate::client::{self, Client, Start, Subscription, SubscriptionEvents};
 use crate::wire::proto::v1::EventKind;
 
 use super::arguments::{From, PlainOrJson, Subscribe};
@@ -13,9 +16,15 @@ use super::output::{self, Data};
 use super::record;
 use super::state::StateFile;
 use super::stop::Stop;
+use super::subscriptions::full_name;
 
 /// Runs the command.
-pub(super) async fn run(client: &Client, options: &Subscribe, data: &mut Data) -> Result<(), Failure> {
+pub(super) async fn run(
+    client: &Client,
+    options: &Subscribe,
+    quiet: bool,
+    data: &mut Data,
+) -> Result<(), Failure> {
     let mut stop =
         Stop::listen().map_err(|error| Failure::Io(format!("cannot listen for signals: {error}")))?;
     let filter = options.filter.to_wire();
@@ -26,10 +35,11 @@ pub(super) async fn run(client: &Client, options: &Subscribe, data: &mut Data) -
     if let Some(state) = &mut state {
         state.lock()?;
     }
-    let first = match options.from {
+    let first = match &options.from {
         From::Earliest => Start::Earliest,
         From::Latest => Start::Latest,
-        From::Time(at) => Start::Time(at),
+        From::Time(at) => Start::Time(*at),
+        From::Token(token) => Start::Token(token.clone()),
     };
     let name = match &options.name {
         Some(name) => Some(full_name(client, name).await?),
@@ -46,6 +56,7 @@ pub(super) async fn run(client: &Client, options: &Subscribe, data: &mut Data) -
         }
         (None, None) => first,
     };
+    let kept = state.is_some() || name.is_some();
     let mut subscription = client.subscribe(client::Subscribe {
         name,
         filter,
@@ -53,34 +64,52 @@ pub(super) async fn run(client: &Client, options: &Subscribe, data: &mut Data) -
         limit: options.count,
         ..client::Subscribe::from(start)
     });
-    let ended = loop {
-        let delivery = tokio::select! {
-            biased;
-            () = stop.asked() => break Ok(()),
-            delivery = subscription.next() => delivery,
-        };
-        match delivery {
-            Ok(Some(SubscriptionEvents { events, token })) => {
-                for received in events {
-                    write(received, options.format, data)?;
-                }
-                data.flush()?;
-                if let Some(state) = &state {
-                    state.store(&token)?;
-                }
-                subscription.confirm(&token).await?;
-            }
-            Ok(None) => break Ok(()),
-            Err(error) => break Err(Failure::from(error)),
-        }
-    };
-    data.flush()?;
+    let mut place = None;
+    let ended = receive(&mut subscription, &mut stop, options.format, state.as_ref(), &mut place, data).await;
+    if matches!(ended, Err(Failure::NobodyReads)) {
+        return ended;
+    }
     if let Err(error) = subscription.close().await {
         output::talk(&format!(
             "luytre: the hub did not confirm the last place ({error}); the next run may repeat events"
         ));
     }
+    if let Some(token) = place.filter(|_| !kept && !quiet) {
+        output::talk(&format!(
+            "luytre: to go on exactly after the last event, use the same filters and --from token:{}",
+            URL_SAFE_NO_PAD.encode(token)
+        ));
+    }
     ended
+}
+
+/// Hands on what comes until it is enough; `place` is the token after what was
+/// handed on for good.
+async fn receive(
+    subscription: &mut Subscription,
+    stop: &mut Stop,
+    format: PlainOrJson,
+    state: Option<&StateFile>,
+    place: &mut Option<Bytes>,
+    data: &mut Data,
+) -> Result<(), Failure> {
+    loop {
+        let delivery = tokio::select! {
+            biased;
+            () = stop.asked() => return Ok(()),
+            delivery = subscription.next() => delivery?,
+        };
+        let Some(SubscriptionEvents { events, token }) = delivery else { return Ok(()) };
+        for received in events {
+            write(received, format, data)?;
+        }
+        data.flush()?;
+        if let Some(state) = state {
+            state.store(&token)?;
+        }
+        subscription.confirm(&token).await?;
+        *place = Some(token);
+    }
 }
 
 fn write(received: client::Received, format: PlainOrJson, data: &mut Data) -> Result<(), Failure> {
@@ -99,15 +128,6 @@ fn write(received: client::Received, format: PlainOrJson, data: &mut Data) -> Re
         }
     }
     Ok(())
-}
-
-/// The full name of a subscription of the caller's organisation.
-async fn full_name(client: &Client, name: &str) -> Result<String, Failure> {
-    if name.starts_with("organisations/") {
-        return Ok(name.to_owned());
-    }
-    let organisation = client.whoami().await?.organisation;
-    Ok(format!("{organisation}/subscriptions/{name}"))
 }
 
 /// Whether the hub keeps a place for this name already.

@@ -51,7 +51,7 @@ async fn run(
     let mut data = Data::to(to);
     match arguments.command {
         Command::Publish(options) => publish::run(client, &options, true).await,
-        Command::Subscribe(options) => subscribe::run(client, &options, &mut data).await,
+        Command::Subscribe(options) => subscribe::run(client, &options, true, &mut data).await,
         Command::Lookup(options) => lookup::run(client, &options, &mut data).await,
         other => panic!("{other:?}"),
     }

@@ -2,6 +2,7 @@
 //! where that is safe, and under one request id however often they are tried.
 
 use std::future::Future;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tonic::{Code, Request, Response, Status};
@@ -18,6 +19,8 @@ use super::error::{Error, cause};
 
 /// Most items in one request, as the public contract says.
 pub const MAX_ITEMS: usize = 1_000;
+/// Items in a page, the most that the public contract gives.
+const PAGE: i32 = 1_000;
 /// Largest message taken from the hub: a page of a thousand full indicators.
 pub(super) const MAX_MESSAGE: usize = 32 * 1024 * 1024;
 
@@ -147,6 +150,43 @@ impl Client {
         Ok(answer.subscription)
     }
 
+    /// A page of the named subscriptions of the caller's organisation, and the
+    /// token of the next page, empty at the end.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn named_subscriptions(
+        &self,
+        page_token: &str,
+    ) -> Result<(Vec<v1::Subscription>, String), Error> {
+        let request = v1::ListSubscriptionsRequest { page_size: PAGE, page_token: page_token.to_owned() };
+        let page = self
+            .call(request, |request| async { self.subscriptions().list_subscriptions(request).await })
+            .await?;
+        Ok((page.subscriptions, following(page.next_page_token, page_token)?))
+    }
+
+    /// Deletes a named subscription of the caller's organisation and its
+    /// cursor, by its full name. A stream of it ends.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`; see [`Error`].
+    pub async fn delete_subscription(&self, name: &str) -> Result<(), Error> {
+        let request = v1::DeleteSubscriptionRequest { name: name.to_owned() };
+        let tries = AtomicU32::new(0);
+        let deleted = self
+            .call(request, |request| async {
+                tries.fetch_add(1, Ordering::Relaxed);
+                self.subscriptions().delete_subscription(request).await
+            })
+            .await;
+        match deleted {
+            // The try whose answer was lost has deleted it.
+            Err(error) if error.reason() == "NOT_FOUND" && tries.load(Ordering::Relaxed) > 1 => Ok(()),
+            deleted => deleted.map(|_| ()),
+        }
+    }
+
     /// A page of who takes part, and the token of the next page, empty at the
     /// end. `all`: also those that do not take part now.
     ///
@@ -158,17 +198,14 @@ impl Client {
         page_token: &str,
     ) -> Result<(Vec<v1::Organisation>, String), Error> {
         let request = v1::ListOrganisationsRequest {
-            page_size: 1_000,
+            page_size: PAGE,
             page_token: page_token.to_owned(),
             include_inactive: all,
         };
         let page = self
             .call(request, |request| async { self.directory().list_organisations(request).await })
             .await?;
-        if !page.next_page_token.is_empty() && page.next_page_token == page_token {
-            return Err(Error::Protocol("a page names itself as the next one".to_owned()));
-        }
-        Ok((page.organisations, page.next_page_token))
+        Ok((page.organisations, following(page.next_page_token, page_token)?))
     }
 
     /// Address of the hub, for people.
@@ -251,12 +288,18 @@ impl Listing {
             .call(self.request.clone(), |request| async { client.exchange().list_indicators(request).await })
             .await?;
         self.ended = page.next_page_token.is_empty();
-        if !self.ended && page.next_page_token == self.request.page_token {
-            return Err(Error::Protocol("a page names itself as the next one".to_owned()));
-        }
-        self.request.page_token = page.next_page_token;
+        self.request.page_token = following(page.next_page_token, &self.request.page_token)?;
         Ok(Some(page.indicators))
     }
+}
+
+/// The token of the next page, which is not that of the page it came with: a
+/// walk has to end.
+fn following(next: String, asked: &str) -> Result<String, Error> {
+    if !next.is_empty() && next == asked {
+        return Err(Error::Protocol("a page names itself as the next one".to_owned()));
+    }
+    Ok(next)
 }
 
 /// A new request id: a random UUID.

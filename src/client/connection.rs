@@ -17,10 +17,12 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tonic::transport::Channel;
 
+use crate::pki::tls::ALPN;
+
 use super::calls::Client;
 use super::error::Error;
 use super::identity::Identity;
-use super::tls::{ALPN_H2, Tls};
+use super::tls::Tls;
 
 /// Longest wait for TCP and TLS together.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -243,7 +245,7 @@ impl Target {
         let tcp = TcpStream::connect((self.host.as_str(), self.port)).await?;
         tcp.set_nodelay(true)?;
         let stream = TlsConnector::from(config).connect(self.name.clone(), tcp).await?;
-        if stream.get_ref().1.alpn_protocol() == Some(ALPN_H2) {
+        if stream.get_ref().1.alpn_protocol() == Some(ALPN) {
             Ok(stream)
         } else {
             Err(io::Error::new(
@@ -399,7 +401,7 @@ mod tests {
 
         #[tokio::test]
         async fn a_connection_is_tls_1_3_with_hybrid_key_exchange_and_never_resumed() {
-            let mut scene = scene(&[ALPN_H2], "hub.example").await;
+            let mut scene = scene(&[ALPN], "hub.example").await;
             for _ in 0..2 {
                 let mut stream = scene.connect().await.unwrap();
                 stream.read_exact(&mut [0]).await.unwrap();
@@ -412,7 +414,7 @@ mod tests {
 
         #[tokio::test]
         async fn the_next_connection_shows_the_renewed_certificate() {
-            let mut scene = scene(&[ALPN_H2], "hub.example").await;
+            let mut scene = scene(&[ALPN], "hub.example").await;
             scene.connect().await.unwrap();
             let old = scene.seen.recv().await.unwrap().certificate;
             let renewed = scene.ca.enrol(scene.dir.path());
@@ -424,7 +426,7 @@ mod tests {
 
         #[tokio::test]
         async fn a_renewal_that_cannot_be_used_leaves_the_old_certificate_in_use() {
-            let mut scene = scene(&[ALPN_H2], "hub.example").await;
+            let mut scene = scene(&[ALPN], "hub.example").await;
             scene.connect().await.unwrap();
             let old = scene.seen.recv().await.unwrap().certificate;
             std::fs::write(scene.dir.path().join("me.key"), "torn").unwrap();
@@ -435,7 +437,7 @@ mod tests {
 
         #[tokio::test]
         async fn a_hub_of_another_authority_is_refused_until_that_one_is_trusted() {
-            let mut scene = scene(&[ALPN_H2], "hub.example").await;
+            let mut scene = scene(&[ALPN], "hub.example").await;
             let bundle = scene.dir.path().join("ca.pem");
             let good = std::fs::read(&bundle).unwrap();
             std::fs::write(&bundle, Ca::new().0.pem()).unwrap();
@@ -447,7 +449,7 @@ mod tests {
 
         #[tokio::test]
         async fn a_client_certificate_that_the_hub_refuses_is_said_to_be_the_probable_cause() {
-            let scene = scene(&[ALPN_H2], "hub.example").await;
+            let scene = scene(&[ALPN], "hub.example").await;
             Ca::new().enrol(scene.dir.path());
             let connection =
                 Connection::over(Uri::from_static("http://hub.example"), "hub:1", scene.connector.clone());
@@ -460,7 +462,7 @@ mod tests {
         #[tokio::test]
         async fn a_subscriber_without_end_ends_at_a_hub_that_it_cannot_trust() {
             use crate::client::{Start, Subscribe};
-            let scene = scene(&[ALPN_H2], "other.example").await;
+            let scene = scene(&[ALPN], "other.example").await;
             let connection =
                 Connection::over(Uri::from_static("http://hub.example"), "hub:1", scene.connector.clone());
             let mut subscription = connection.client().subscribe(Subscribe::from(Start::Earliest));
@@ -471,7 +473,7 @@ mod tests {
 
         #[tokio::test]
         async fn a_certificate_for_another_name_is_refused() {
-            let error = scene(&[ALPN_H2], "other.example").await.connect().await.unwrap_err();
+            let error = scene(&[ALPN], "other.example").await.connect().await.unwrap_err();
             assert!(error.to_string().contains("not valid for name"), "{error}");
         }
 
@@ -483,7 +485,7 @@ mod tests {
 
         #[tokio::test]
         async fn a_server_that_speaks_plaintext_is_refused() {
-            let mut scene = scene(&[ALPN_H2], "hub.example").await;
+            let mut scene = scene(&[ALPN], "hub.example").await;
             let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
             Arc::get_mut(&mut scene.connector.0).unwrap().port = listener.local_addr().unwrap().port();
             tasks::spawn("plain", async move {

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use rustls::client::ResolvesClientCert;
-use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use zeroize::Zeroizing;
 
 use crate::base::digest;
+use crate::base::secret::Secret;
+use crate::pki::tls;
 
 use super::error::Error;
 
@@ -63,12 +64,7 @@ impl Identity {
     pub fn from_files(chain: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Result<Self, Error> {
         let (chain, key) = (chain.into(), key.into());
         let (certified, seen) = read(&chain, &key)?;
-        Ok(Self(Arc::new(Files {
-            chain,
-            key,
-            current: ArcSwap::from_pointee(certified),
-            seen: Mutex::new(seen),
-        })))
+        Ok(Self(Arc::new(Files { chain, key, current: ArcSwap::new(certified), seen: Mutex::new(seen) })))
     }
 
     /// Reads the files again; says whether they changed. On failure the old
@@ -81,7 +77,7 @@ impl Identity {
         let mut last = self.0.seen.lock();
         let changed = *last != seen;
         if changed {
-            self.0.current.store(Arc::new(certified));
+            self.0.current.store(certified);
             *last = seen;
         }
         Ok(changed)
@@ -113,7 +109,7 @@ impl ResolvesClientCert for Resolver {
     }
 }
 
-fn read(chain: &Path, key: &Path) -> Result<(CertifiedKey, [u8; 32]), Error> {
+fn read(chain: &Path, key: &Path) -> Result<(Arc<CertifiedKey>, [u8; 32]), Error> {
     let chain_pem = read_pem(chain)?;
     let key_pem = Zeroizing::new(read_pem(key)?);
     let certificates = certificates(chain, &chain_pem)?;
@@ -126,18 +122,18 @@ fn read(chain: &Path, key: &Path) -> Result<(CertifiedKey, [u8; 32]), Error> {
             "holds no unencrypted private key in PEM (PKCS#8); give the key that belongs to the certificate",
         )
     })?;
-    let signer = any_supported_type(&private).map_err(|_| {
-        wrong(key, "holds a kind of key that TLS 1.3 does not use; issue an ECDSA P-256 or Ed25519 key")
-    })?;
-    let certified = CertifiedKey::new(certificates, signer);
-    certified.keys_match().map_err(|_| {
-        wrong(
+    let certified = tls::client_key(certificates, &Secret::new(private)).map_err(|error| match error {
+        tls::Error::KeyMismatch => wrong(
             key,
             format!(
                 "is not the key of the certificate in {}; give the two that were issued together",
                 chain.display()
             ),
-        )
+        ),
+        tls::Error::Tls(rustls::Error::InvalidCertificate(_)) => {
+            wrong(chain, "begins with something that is not an X.509 certificate")
+        }
+        _ => wrong(key, "holds a kind of key that TLS 1.3 does not use; issue an ECDSA P-256 or Ed25519 key"),
     })?;
     let mut seen = digest::Sha256::default();
     seen.update(&digest::sha256(&chain_pem));

@@ -228,13 +228,21 @@ impl Subscription {
     }
 
     /// Ends the stream, and for a named subscription waits until the last
-    /// confirmation is durable.
+    /// confirmation is durable. A stream that gave all it was asked for ends in
+    /// good order, any other as one whose reader went away: what is still on
+    /// its way is not read.
     ///
     /// # Errors
     /// The hub did not say so; the next stream repeats what was not stored.
     pub async fn close(mut self) -> Result<(), Error> {
         let Some(mut live) = self.live.take() else { return Ok(()) };
         if self.options.name.is_none() || self.unstored.is_none() {
+            if self.ledger.is_spent() {
+                drop(live.outbox);
+                // Only the manners of the end hang on this.
+                let end = async { while let Ok(Some(_)) = live.heard.message().await {} };
+                let _ = tokio::time::timeout(FAREWELL, end).await;
+            }
             return Ok(());
         }
         let hub = self.client.connection().hub().to_owned();

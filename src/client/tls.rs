@@ -1,20 +1,17 @@
-//! Decides how this client speaks TLS: 1.3 only, hybrid post-quantum key
-//! exchange first, HTTP/2 or nothing, no resumption, and no plaintext.
+//! Decides whom this client trusts to be the hub: the authorities of a file
+//! that may be replaced while connections are open.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use rustls::client::Resumption;
-use rustls::{ClientConfig, RootCertStore, version};
+use rustls::ClientConfig;
 
 use crate::base::digest;
+use crate::pki::tls;
 
 use super::error::Error;
 use super::identity::{Identity, certificates, read_pem, wrong};
-
-/// The one application protocol.
-pub(super) const ALPN_H2: &[u8] = b"h2";
 
 /// The authorities that the hub's certificate must come from, and our own
 /// identity, as a TLS configuration that follows its files.
@@ -66,21 +63,12 @@ fn build(authorities: &Path, identity: &Identity, seen: Option<[u8; 32]>) -> Res
     if seen == Some(digest) {
         return Ok(None);
     }
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(authorities, &pem)? {
-        roots.add(certificate).map_err(|error| {
+    let roots = certificates(authorities, &pem)?;
+    let config = tls::client_config(roots, identity.resolver()).map_err(|error| match error {
+        tls::Error::Tls(error) => {
             wrong(authorities, format!("holds a certificate that cannot be an authority: {error}"))
-        })?;
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&version::TLS13])
-        .map_err(|error| Error::Settings(format!("TLS 1.3 cannot be set up: {error}")))?
-        .with_root_certificates(roots)
-        .with_client_cert_resolver(identity.resolver());
-    config.alpn_protocols = vec![ALPN_H2.to_vec()];
-    // A resumed session would outlive the certificate it was opened with.
-    config.resumption = Resumption::disabled();
-    config.enable_early_data = false;
-    Ok(Some(Current { seen: digest, config: Arc::new(config) }))
+        }
+        other => Error::Settings(format!("TLS cannot be set up: {other}")),
+    })?;
+    Ok(Some(Current { seen: digest, config }))
 }

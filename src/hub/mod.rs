@@ -7,7 +7,7 @@
 //! * [`publish`], [`revoke`], [`sighting`] bring entries to the writer;
 //! * [`fetch`], [`list`], [`lookup`] ask; [`subscribe`], [`pump`] and [`look`] follow;
 //! * [`room`] and [`space`] decide when writing must wait;
-//! * [`merger`], [`mod@verify`] and [`backup`] look after what is stored.
+//! * [`merger`], [`mod@verify`] and [`backup`] look after what is stored, [`rest`] looks at it.
 
 mod answered;
 pub mod apply;
@@ -27,6 +27,7 @@ pub mod merger;
 pub mod proposal;
 pub mod publish;
 mod pump;
+pub mod rest;
 pub mod revoke;
 pub mod room;
 pub mod roster;

@@ -5,6 +5,7 @@ pub mod event;
 pub mod indicator;
 pub mod invalid;
 pub mod marking;
+mod numbered;
 pub mod org;
 pub mod position;
 pub mod principal;

@@ -2,49 +2,19 @@
 //! did not meet.
 
 use crate::base::clock::Timestamp;
+use crate::model::numbered::numbered;
 
-/// What a sighting says. Numbers are stored and sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Outcome {
-    /// Met, and blocked.
-    SeenBlocked = 1,
-    /// Met, and not blocked.
-    SeenNotBlocked = 2,
-    /// Searched for without a result.
-    SearchedNotFound = 3,
-    /// Met, and harmless.
-    FalsePositive = 4,
-}
-
-impl Outcome {
-    /// The number that is stored and sent.
-    #[must_use]
-    pub const fn number(self) -> u8 {
-        self as u8
-    }
-
-    /// The outcome with this number.
-    #[must_use]
-    pub const fn from_number(number: u8) -> Option<Self> {
-        match number {
-            1 => Some(Self::SeenBlocked),
-            2 => Some(Self::SeenNotBlocked),
-            3 => Some(Self::SearchedNotFound),
-            4 => Some(Self::FalsePositive),
-            _ => None,
-        }
-    }
-
-    /// The outcome's name at the prompt.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::SeenBlocked => "seen-blocked",
-            Self::SeenNotBlocked => "seen-not-blocked",
-            Self::SearchedNotFound => "searched-not-found",
-            Self::FalsePositive => "false-positive",
-        }
+numbered! {
+    /// What a sighting says. Numbers are stored and sent.
+    pub enum Outcome {
+        /// Met, and blocked.
+        SeenBlocked = 1 is "seen-blocked",
+        /// Met, and not blocked.
+        SeenNotBlocked = 2 is "seen-not-blocked",
+        /// Searched for without a result.
+        SearchedNotFound = 3 is "searched-not-found",
+        /// Met, and harmless.
+        FalsePositive = 4 is "false-positive",
     }
 }
 

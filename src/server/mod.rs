@@ -3,6 +3,7 @@
 //! | module | decides |
 //! |---|---|
 //! | [`config`] | what an operator may say, and what holds when nothing is said |
+//! | [`mod@check`] | what keeps a hub from starting with a configuration |
 //! | [`telemetry`] | how events are logged |
 //! | [`metrics`] | what is counted and where it is read |
 //! | [`tls`] | which certificates are in force |
@@ -15,6 +16,7 @@
 //! [`Assembly`] and [`serve`] put them together, and take them down again.
 
 mod calendar;
+pub mod check;
 pub mod config;
 pub mod connections;
 mod error;

@@ -20,6 +20,8 @@
 )]
 
 mod authz_matrix;
+mod check_config;
+mod commands;
 mod crash;
 mod engine;
 mod faults;

@@ -43,6 +43,8 @@ pub(crate) struct State {
     most_credit: Mutex<u64>,
     /// Events there are; afterwards only heartbeats.
     events: u64,
+    /// Whether there is a named subscription; the answer to its deletion is lost.
+    named: Mutex<bool>,
 }
 
 #[derive(Clone)]
@@ -178,7 +180,10 @@ impl SubscriptionService for Stub {
         &self,
         _: Request<v1::DeleteSubscriptionRequest>,
     ) -> Result<Response<v1::DeleteSubscriptionResponse>, Status> {
-        Err(Status::unimplemented("not of this stub"))
+        match std::mem::take(&mut *self.0.named.lock()) {
+            true => Err(refuse(Code::Unavailable, "DRAINING")),
+            false => Err(refuse(Code::NotFound, "NOT_FOUND")),
+        }
     }
 }
 
@@ -336,4 +341,15 @@ async fn without_a_name_nothing_is_acknowledged() {
     take(&mut subscription, 20).await.unwrap();
     subscription.close().await.unwrap();
     assert!(stub.0.acks.lock().is_empty());
+}
+
+#[tokio::test]
+async fn a_deletion_whose_answer_was_lost_is_no_error_and_one_of_nothing_is() {
+    let stub = Stub::with(0, []);
+    *stub.0.named.lock() = true;
+    let hub = stub.serve().await;
+    let client = hub.client().with_backoff(AT_ONCE);
+    client.delete_subscription("organisations/sa-ict/subscriptions/siem").await.unwrap();
+    let error = client.delete_subscription("organisations/sa-ict/subscriptions/siem").await.unwrap_err();
+    assert_eq!(error.reason(), "NOT_FOUND");
 }

@@ -221,3 +221,41 @@ fn the_shared_roster_is_read_where_it_is_present() {
     let roster = parse(&text).expect("the shared roster is sound");
     assert!(roster.organisations.len() > 80);
 }
+
+/// The page that describes the file.
+const PAGE: &str = include_str!("../../../docs/roster.md");
+
+/// The blocks of JSON of the page.
+fn examples() -> Vec<&'static str> {
+    PAGE.split("```json\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
+}
+
+/// The fields in the table under a heading of the page.
+fn table(heading: &str) -> std::collections::BTreeSet<String> {
+    let section = PAGE.split(&format!("\n## {heading}\n")).nth(1).unwrap().split("\n## ").next().unwrap();
+    section.lines().filter_map(|line| Some(line.strip_prefix("| `")?.split('`').next()?.to_owned())).collect()
+}
+
+#[test]
+fn the_examples_of_the_page_are_rosters() {
+    let examples = examples();
+    assert_eq!(examples.len(), 2);
+    for example in examples {
+        parse(example.as_bytes()).unwrap();
+    }
+}
+
+#[test]
+fn the_example_of_the_page_uses_every_field_that_the_page_names_and_no_other() {
+    let file: Value = serde_json::from_str(examples()[0]).unwrap();
+    let all = |records: Vec<&Value>| -> std::collections::BTreeSet<String> {
+        records.iter().flat_map(|record| record.as_object().unwrap().keys().cloned()).collect()
+    };
+    let records = |field: &str| file[field].as_array().unwrap().iter().collect::<Vec<_>>();
+    let names = records("organisations").into_iter().flat_map(|org| org["names"].as_array().unwrap());
+    assert_eq!(all(vec![&file]), table("The file"));
+    assert_eq!(all(records("organisations")), table("An organisation"));
+    assert_eq!(all(names.collect()), table("A name"));
+    assert_eq!(all(records("duties")), table("A duty"));
+    assert_eq!(all(records("principals")), table("A principal"));
+}

@@ -3,6 +3,7 @@
 use crate::base::clock::Timestamp;
 use crate::model::Invalid;
 use crate::model::marking::Marking;
+use crate::model::numbered::numbered;
 
 use super::Observable;
 
@@ -15,48 +16,17 @@ pub const MAX_DESCRIPTION_BYTES: usize = 16 * 1024;
 /// Longest text of an observable, in bytes.
 pub const MAX_VALUE_BYTES: usize = 8 * 1024;
 
-/// What to do on meeting the observable. Numbers are stored and sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum RecommendedAction {
-    /// Watch and report.
-    Monitor = 1,
-    /// Block.
-    Block = 2,
-    /// Search past records for it.
-    Hunt = 3,
-    /// Isolate the machine that shows it.
-    Isolate = 4,
-}
-
-impl RecommendedAction {
-    /// The number that is stored and sent.
-    #[must_use]
-    pub const fn number(self) -> u8 {
-        self as u8
-    }
-
-    /// The action with this number.
-    #[must_use]
-    pub const fn from_number(number: u8) -> Option<Self> {
-        match number {
-            1 => Some(Self::Monitor),
-            2 => Some(Self::Block),
-            3 => Some(Self::Hunt),
-            4 => Some(Self::Isolate),
-            _ => None,
-        }
-    }
-
-    /// The action's name at the prompt.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Monitor => "monitor",
-            Self::Block => "block",
-            Self::Hunt => "hunt",
-            Self::Isolate => "isolate",
-        }
+numbered! {
+    /// What to do on meeting the observable. Numbers are stored and sent.
+    pub enum RecommendedAction {
+        /// Watch and report.
+        Monitor = 1 is "monitor",
+        /// Block.
+        Block = 2 is "block",
+        /// Search past records for it.
+        Hunt = 3 is "hunt",
+        /// Isolate the machine that shows it.
+        Isolate = 4 is "isolate",
     }
 }
 

@@ -13,9 +13,9 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::UnixTime;
 use rustls::time_provider::TimeProvider;
 
-pub use client::{ClientIdentity, client_config};
+pub use client::{client_config, client_key};
 pub use preflight::shake_hands;
-pub use snapshot::{Material, Snapshot, Standing};
+pub use snapshot::{Material, Part, Snapshot, Standing, problems_of};
 pub use verifier::Refusal;
 
 use super::{identity, issue, pem, revocation};

@@ -52,6 +52,63 @@ impl Material {
     }
 }
 
+/// The files that a snapshot is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The authorities of clients.
+    Anchors,
+    /// Their revocation lists.
+    RevocationLists,
+    /// The hub's certificate and its chain.
+    Chain,
+    /// The key of the hub's certificate.
+    Key,
+}
+
+/// What is wrong with each part that could be read, for a report: where
+/// [`Snapshot::build`] gives the first problem, this gives one for each part.
+#[must_use]
+pub fn problems_of(
+    anchors: Option<&[u8]>,
+    revocation_lists: Option<&[u8]>,
+    chain: Option<&[u8]>,
+    key: Option<&[u8]>,
+    now: Timestamp,
+) -> Vec<(Part, Error)> {
+    let mut problems = Vec::new();
+    let mut note = |part, error: Error| problems.push((part, error));
+    let anchors =
+        anchors.and_then(|text| pem::certificates(text).map_err(|e| note(Part::Anchors, e.into())).ok());
+    let lists = revocation_lists
+        .and_then(|text| pem::revocation_lists(text).map_err(|e| note(Part::RevocationLists, e.into())).ok());
+    let chain = chain.and_then(|text| pem::certificates(text).map_err(|e| note(Part::Chain, e.into())).ok());
+    let key = key.and_then(|text| pem::private_key(text).map_err(|e| note(Part::Key, e.into())).ok());
+
+    if let Some(anchors) = &anchors {
+        let parsed = anchors.iter().map(|der| identity::parse(der)).collect::<Result<Vec<_>, _>>();
+        match parsed.map_err(Error::from).and_then(|parsed| check_anchors(&parsed, now).map(|_| parsed)) {
+            Err(error) => note(Part::Anchors, error),
+            // Without sound authorities nobody can say whose lists are missing.
+            Ok(parsed) => {
+                if let Some(Err(error)) = lists.map(|lists| Revocations::build(&parsed, &lists, now)) {
+                    note(Part::RevocationLists, error.into());
+                }
+            }
+        }
+    }
+    if let Some(Err(error)) = chain.as_ref().map(|chain| check_server(chain, now)) {
+        note(Part::Chain, error);
+    }
+    if let (Some(chain), Some(key)) = (chain, key) {
+        match provider().and_then(|provider| certified(chain, &key, &provider)) {
+            // Told with the chain.
+            Ok(_) | Err(Error::Tls(rustls::Error::InvalidCertificate(_))) => {}
+            Err(error) => note(Part::Key, error),
+        }
+    }
+    problems
+}
+
 /// How a client certificate stands under a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {

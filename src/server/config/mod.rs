@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::base::files;
 use crate::model::Invalid;
 use crate::model::principal::check_trust_domain;
 
@@ -195,6 +194,17 @@ impl Config {
     /// # Errors
     /// Everything that is wrong, at once.
     pub fn load(path: &Path) -> Result<Self, Error> {
+        let (config, problems) = Self::inspect(path)?;
+        sound(path, config, problems)
+    }
+
+    /// Reads the file at `path` and the environment over it as far as that is
+    /// possible, and says what is wrong with the rest. Only for reports: a hub
+    /// is run by [`Self::load`] alone.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is not TOML.
+    pub fn inspect(path: &Path) -> Result<(Self, Vec<Invalid>), Error> {
         let unreadable = |source| Error::Unreadable { path: path.to_owned(), source };
         let length = fs::metadata(path).map_err(unreadable)?.len();
         if length > MAX_FILE_BYTES {
@@ -203,7 +213,7 @@ impl Config {
         }
         let text = fs::read_to_string(path).map_err(unreadable)?;
         let path = std::path::absolute(path).map_err(unreadable)?;
-        Self::read(&text, &path, &|name| environment(name))
+        Self::interpret(&text, &path, &|name| environment(name))
     }
 
     /// Reads `text` as if it stood in the file at `path`, with `variable` for
@@ -212,54 +222,27 @@ impl Config {
     /// # Errors
     /// Everything that is wrong, at once.
     pub fn read(text: &str, path: &Path, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, Error> {
+        let (config, problems) = Self::interpret(text, path, variable)?;
+        sound(path, config, problems)
+    }
+
+    fn interpret(
+        text: &str,
+        path: &Path,
+        variable: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<(Self, Vec<Invalid>), Error> {
         let mut table: toml::Table = toml::from_str(text)
             .map_err(|source| Error::Syntax { path: path.to_owned(), source: Box::new(source) })?;
         override_from(&mut table, variable);
         let base = path.parent().unwrap_or_else(|| Path::new(""));
         let mut problems = Vec::new();
         let config = assemble(table, base, &mut problems);
-        if problems.is_empty() {
-            Ok(config)
-        } else {
-            Err(Error::Problems { path: path.to_owned(), problems })
-        }
+        Ok((config, problems))
     }
+}
 
-    /// What is wrong with the files that the configuration names: missing,
-    /// unreadable, or a private key that others can read.
-    #[must_use]
-    pub fn file_problems(&self) -> Vec<Invalid> {
-        let mut problems = Vec::new();
-        for (key, path) in [
-            ("grpc.cert", &self.grpc.cert),
-            ("grpc.key", &self.grpc.key),
-            ("grpc.client_ca", &self.grpc.client_ca),
-            ("grpc.client_crl", &self.grpc.client_crl),
-        ] {
-            if let Err(error) = fs::File::open(path) {
-                let shown = path.display();
-                problems.push(Invalid::new(
-                    key,
-                    format!("cannot read {shown}: {error}; check the path and who may read it"),
-                ));
-            }
-        }
-        if files::is_open_to_others(&self.grpc.key).unwrap_or(false) {
-            let shown = self.grpc.key.display();
-            problems.push(Invalid::new(
-                "grpc.key",
-                format!("others can read this private key; run: chmod 600 {shown}"),
-            ));
-        }
-        if !self.data_dir.is_dir() {
-            let shown = self.data_dir.display();
-            problems.push(Invalid::new(
-                "data_dir",
-                format!("{shown} is no directory; make one with: luytred init --data {shown}"),
-            ));
-        }
-        problems
-    }
+fn sound(path: &Path, config: Config, problems: Vec<Invalid>) -> Result<Config, Error> {
+    if problems.is_empty() { Ok(config) } else { Err(Error::Problems { path: path.to_owned(), problems }) }
 }
 
 /// The environment variables that stand over the file, and their keys.

@@ -1,6 +1,5 @@
 //! What the configuration promises.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use super::*;
@@ -160,23 +159,4 @@ fn sizes_and_spans_reach_the_limits() {
         .limits;
     assert_eq!(limits.ring_bytes, Size(2 << 20));
     assert_eq!(limits.drain_deadline, Span(Duration::from_millis(500)));
-}
-
-#[test]
-fn a_private_key_that_others_can_read_is_refused_with_the_fix() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut config = read(LEAST).unwrap();
-    config.data_dir = dir.path().to_owned();
-    for (name, mode) in [("cert", 0o644), ("key", 0o640), ("ca", 0o644), ("crl", 0o644)] {
-        files::write_new(&dir.path().join(name), b"x", mode).unwrap();
-    }
-    config.grpc.cert = dir.path().join("cert");
-    config.grpc.key = dir.path().join("key");
-    config.grpc.client_ca = dir.path().join("ca");
-    config.grpc.client_crl = dir.path().join("crl");
-    let found = config.file_problems();
-    assert_eq!(found.len(), 1, "{found:?}");
-    assert!(found[0].problem.contains("chmod 600"), "{}", found[0]);
-    fs::set_permissions(&config.grpc.key, fs::Permissions::from_mode(0o600)).unwrap();
-    assert_eq!(config.file_problems(), []);
 }

@@ -228,6 +228,11 @@ impl TestHub {
         output
     }
 
+    /// Runs `luytred check-config`.
+    pub(crate) fn check_config(&self, config: &Path) -> Output {
+        self.command(&["check-config", "--config"]).arg(config).output().unwrap()
+    }
+
     /// The store must agree with its log.
     pub(crate) fn verify(&self) {
         let output = self.luytred(&["verify"]);

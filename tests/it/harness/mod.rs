@@ -8,8 +8,10 @@ pub(crate) mod hub;
 pub(crate) mod listener;
 pub(crate) mod patience;
 pub(crate) mod peer;
+pub(crate) mod prompt;
 pub(crate) mod publisher;
 pub(crate) mod seed;
+pub(crate) mod shown;
 
 pub(crate) use self::{
     disk::Disk,
@@ -17,6 +19,8 @@ pub(crate) use self::{
     listener::{Heard, Listener},
     patience::eventually,
     peer::{Peer, amber, batch, draft, text_value, value_of},
+    prompt::{Ended, luytre},
     publisher::Publisher,
     seed::Seed,
+    shown::Shown,
 };

@@ -1,24 +1,26 @@
 //! Decides how a test speaks to the hub: the generated clients over mutual
 //! TLS, apart from the product's own client, which is tested elsewhere.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
+use luytre::pki::pem;
+use luytre::pki::tls::client_config;
 use luytre::wire::proto::v1;
 use luytre::wire::proto::v1::directory_service_client::DirectoryServiceClient;
 use luytre::wire::proto::v1::exchange_service_client::ExchangeServiceClient;
 use luytre::wire::proto::v1::subscription_service_client::SubscriptionServiceClient;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint};
 use uuid::Uuid;
 
-use super::Credentials;
+use super::{Credentials, Shown};
 
 /// Largest answer that a test takes.
 const MAX_MESSAGE_BYTES: usize = 64 << 20;
@@ -39,21 +41,11 @@ impl Peer {
         server_ca: &std::path::Path,
         address: watch::Receiver<SocketAddr>,
     ) -> Self {
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(server_ca).unwrap()).unwrap();
-        let chain =
-            CertificateDer::pem_file_iter(&credentials.certificate).unwrap().map(Result::unwrap).collect();
-        let key = PrivateKeyDer::from_pem_file(&credentials.key).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_client_auth_cert(chain, key)
-            .unwrap();
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        config.resumption = rustls::client::Resumption::disabled();
-        Self { identity, config: Arc::new(config), address }
+        let chain = pem::certificates(&fs::read(&credentials.certificate).unwrap()).unwrap();
+        let key = pem::private_key(&fs::read(&credentials.key).unwrap()).unwrap();
+        let roots = pem::certificates(&fs::read(server_ca).unwrap()).unwrap();
+        let config = client_config(roots, Shown::new(chain, &key)).unwrap();
+        Self { identity, config, address }
     }
 
     /// The SPIFFE identity in the certificate.

@@ -251,11 +251,11 @@ async fn a_client_exchanges_its_certificate_without_a_new_channel() {
     let (old, new) = (hub.good_client(), hub.good_client());
     let identity = old.identity();
     let roots = vec![hub.pki.server_root.certificate().clone()];
-    let config = luytre::pki::tls::client_config(roots, Arc::clone(&identity)).unwrap();
+    let config = luytre::pki::tls::client_config(roots, identity.clone()).unwrap();
     let mut client = tonic_health::pb::health_client::HealthClient::new(hub.channel(config));
     check(&mut client).await.unwrap();
     hub.revoke(&old);
-    identity.rotate(new.chain.clone(), &new.key).unwrap();
+    identity.exchange(new.chain.clone(), &new.key);
     // The first call may still meet the connection that is being closed.
     let retried = async {
         while check(&mut client).await.is_err() {

@@ -17,7 +17,7 @@ use luytre::model::principal::SpiffeId;
 use luytre::pki::identity::{self, CertificateId};
 use luytre::pki::issue::{Authority, DAY, Hierarchy, Issued, Key, Leaf};
 use luytre::pki::revocation::List;
-use luytre::pki::tls::{ClientIdentity, Material, Snapshot, client_config};
+use luytre::pki::tls::{Material, Snapshot, client_config};
 use luytre::server::connections::Connections;
 use luytre::server::handshake::Refused;
 use luytre::server::listener::{Drained, Limits, Listener};
@@ -37,6 +37,8 @@ use tonic::transport::{Channel, Endpoint};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 use tower::ServiceExt as _;
+
+use crate::harness::Shown;
 
 pub const TRUST_DOMAIN: &str = "hub.test";
 pub const NAME: &str = "hub.test";
@@ -77,8 +79,8 @@ impl From<Issued> for Credential {
 }
 
 impl Credential {
-    pub fn identity(&self) -> Arc<ClientIdentity> {
-        ClientIdentity::new(self.chain.clone(), &self.key).unwrap()
+    pub fn identity(&self) -> Arc<Shown> {
+        Shown::new(self.chain.clone(), &self.key)
     }
 
     pub fn certificate_id(&self) -> CertificateId {

@@ -1,0 +1,105 @@
+//! Decides the options of the commands about indicators that are there.
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, ValueEnum};
+
+use super::filter::Filter;
+use super::values::{PlainOrJson, indicator, state, time};
+use crate::base::clock::Timestamp;
+use crate::model::indicator::State;
+
+/// `lookup`.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  luytre lookup 198.51.100.7 hxxp://example[.]net/
+  cut -f3 proxy.log | sort -u | luytre lookup - --format plain
+
+jsonl gives a line for each value, in order; plain gives only the values that are known and active.")]
+pub(crate) struct Lookup {
+    /// Values, or - for one value a line on stdin
+    #[arg(required = true, value_name = "VALUE")]
+    pub(crate) values: Vec<String>,
+    /// How to write what is found
+    #[arg(long, value_enum, default_value_t = PlainOrJson::Jsonl)]
+    pub(crate) format: PlainOrJson,
+}
+
+/// `list`.
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    #[command(flatten)]
+    pub(crate) filter: Filter,
+    /// State: active, revoked, expired [default: active]
+    #[arg(long, value_delimiter = ',', value_parser = state)]
+    pub(crate) state: Vec<State>,
+    /// Only versions added at or after this time
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) since: Option<Timestamp>,
+    /// Only versions added before this time
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) until: Option<Timestamp>,
+    /// At most this many; 0: all
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) limit: u64,
+    /// How to write them
+    #[arg(long, value_enum, default_value_t = ListFormat::Table)]
+    pub(crate) format: ListFormat,
+}
+
+/// How a list is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ListFormat {
+    /// Columns for people.
+    Table,
+    /// One value a line.
+    Plain,
+    /// One JSON object a line.
+    Jsonl,
+}
+
+/// `get`.
+#[derive(Debug, Args)]
+pub(crate) struct Get {
+    /// Name of the indicator, `indicators/…` or its UUID alone
+    #[arg(value_parser = indicator)]
+    pub(crate) name: String,
+}
+
+/// `revoke`.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Example:
+  luytre revoke indicators/0b54… --reason false-positive --note \"our own mail server\"
+
+Everyone who received the indicator is told to stop using it. Publishing the value again is refused
+unless it is done with --reinstate.")]
+pub(crate) struct Revoke {
+    /// Name of the indicator, `indicators/…` or its UUID alone
+    #[arg(value_parser = indicator)]
+    pub(crate) name: String,
+    /// Why
+    #[arg(long, value_parser = PossibleValuesParser::new(["false-positive", "withdrawn", "superseded"]))]
+    pub(crate) reason: String,
+    /// Explanation for the readers
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(crate) note: String,
+    /// Only if this version still stands
+    #[arg(long, value_name = "VERSION", default_value = "")]
+    pub(crate) etag: String,
+}
+
+/// `sight`.
+#[derive(Debug, Args)]
+pub(crate) struct Sight {
+    /// Name of the indicator, `indicators/…` or its UUID alone
+    #[arg(value_parser = indicator)]
+    pub(crate) name: String,
+    /// What happened
+    #[arg(long, value_parser = PossibleValuesParser::new(["seen-blocked", "seen-not-blocked", "searched-not-found", "false-positive"]))]
+    pub(crate) outcome: String,
+    /// How often it was met
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) count: u64,
+    /// Remark for the owner
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(crate) note: String,
+}

@@ -1,0 +1,156 @@
+//! Decides the words of `luytre` at the prompt: the commands here, the options
+//! of each group of commands in a file of their own.
+
+mod directory;
+mod filter;
+mod indicators;
+mod publish;
+mod subscriptions;
+mod values;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::exit::Failure;
+use super::output::Data;
+
+pub(super) use directory::{Organisations, Whoami};
+pub(super) use indicators::{Get, List, ListFormat, Lookup, Revoke, Sight};
+pub(super) use publish::{InputFormat, Publish};
+pub(super) use subscriptions::{
+    DeleteSubscription, From, ListSubscriptions, Subscribe, Subscriptions, SubscriptionsAction,
+};
+pub(super) use values::{PlainOrJson, TableOrJson, organisation, time};
+
+/// Share and receive cyber-threat indicators through a Lũy Tre hub.
+///
+/// Chia sẻ và nhận dấu hiệu mối đe doạ an ninh mạng qua trung tâm Lũy Tre.
+#[derive(Debug, Parser)]
+#[command(
+    name = "luytre",
+    version,
+    max_term_width = 100,
+    after_long_help = "Examples:
+  luytre whoami                                     who am I for the hub?
+  luytre publish iocs.txt --tlp green               share a list, one value a line
+  luytre subscribe --state fw.state --format plain  follow everything, go on after any break
+  luytre lookup 198.51.100.7 example.net            is this known?
+  luytre list --kind domain --since 2026-11-01      what is there?
+  luytre subscriptions list                         where does the hub keep our place?
+
+The hub and your certificate are named in a profile, ~/.config/luytre/profile.toml:
+  hub  = \"hub.example:7443\"
+  ca   = \"hub-ca.pem\"        # relative to the profile
+  cert = \"me.pem\"
+  key  = \"me.key\"
+
+stdout is data, stderr is talk. Exit codes: 0 done; 64 wrong arguments; 65 some items refused;
+66 no such thing; 70 a fault of the hub or of this program; 73 it exists already; 74 input or output
+failed; 75 try again later; 77 not allowed; 78 wrong profile."
+)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    pub(super) hub: Hub,
+    #[command(flatten)]
+    pub(super) talk: Talk,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// Which hub, and as whom.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Hub")]
+pub(super) struct Hub {
+    /// Profile with the hub's address and your certificate [default:
+    /// $LUYTRE_PROFILE or ~/.config/luytre/profile.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) profile: Option<PathBuf>,
+    /// Address of the hub, instead of the profile's
+    #[arg(long, global = true, value_name = "HOST:PORT")]
+    pub(super) hub: Option<String>,
+    /// Certificates of the authorities that the hub's certificate comes from
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) ca: Option<PathBuf>,
+    /// Your certificate chain
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) cert: Option<PathBuf>,
+    /// Your private key
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) key: Option<PathBuf>,
+    /// Name in the hub's certificate, if not the host of its address
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(super) server_name: Option<String>,
+    /// Longest wait for an answer, of a stream for the first one, retries included, in seconds
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub(super) timeout: u64,
+}
+
+/// How much to say on stderr.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Talk")]
+pub(super) struct Talk {
+    /// Only errors on stderr
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    pub(super) quiet: bool,
+    /// Say more on stderr
+    #[arg(long, short, global = true)]
+    pub(super) verbose: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Show what the hub makes of your certificate · Trung tâm nhận ra bạn là ai
+    Whoami(Whoami),
+    /// Publish indicators from a list or JSON lines · Công bố dấu hiệu
+    Publish(Publish),
+    /// Receive indicators as they are published · Nhận dấu hiệu liên tục
+    Subscribe(Subscribe),
+    /// List or delete the named subscriptions of your organisation · Các đăng ký có tên
+    Subscriptions(Subscriptions),
+    /// Ask whether exact values are known · Tra cứu giá trị
+    Lookup(Lookup),
+    /// List indicators, newest first · Liệt kê dấu hiệu
+    List(List),
+    /// Show one indicator and its sightings · Xem một dấu hiệu
+    Get(Get),
+    /// Take back an indicator that you published · Thu hồi dấu hiệu
+    Revoke(Revoke),
+    /// Report that you met an indicator, or did not · Báo cáo đã gặp
+    Sight(Sight),
+    /// List who takes part and may be named as reader · Các đơn vị tham gia
+    Organisations(Organisations),
+    /// Make authorities, issue and revoke certificates · Chứng thư số
+    Pki(super::pki::Args),
+    /// Print completions for a shell
+    Completions(Completions),
+}
+
+/// `completions`.
+#[derive(Debug, Args)]
+pub(super) struct Completions {
+    /// The shell
+    #[arg(value_enum)]
+    shell: clap_complete::Shell,
+}
+
+/// Prints completions.
+pub(super) fn completions(options: &Completions, data: &mut Data) -> Result<(), Failure> {
+    use clap::CommandFactory as _;
+    let mut script = Vec::new();
+    clap_complete::generate(options.shell, &mut Arguments::command(), "luytre", &mut script);
+    Ok(data.bytes(&script)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_of_the_commands_holds_together() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,75 @@
+//! Decides the options of `luytre publish`.
+
+use std::path::PathBuf;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, ValueEnum};
+
+use super::values::{organisation, time, tlp};
+use crate::base::clock::Timestamp;
+use crate::model::marking::Tlp;
+
+/// `publish`.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  luytre publish iocs.txt --tlp green --label phishing
+  luytre publish - --tlp amber --to sa-ict --to pa05 --action block < list.txt
+  luytre publish report.jsonl --rejects refused.jsonl
+
+A plain list has one value a line; blank lines and comments (# ; //) are skipped. Values may be
+defanged (hxxp, [.]); the hub detects their kinds. In JSON lines each line is an object:
+  {\"value\": \"example[.]net\", \"tlp\": \"green\", \"labels\": [\"phishing\"], \"confidence\": 80}
+with value (or md5, sha1, sha256), kind, tlp, to, labels, confidence, description, valid_from,
+valid_until, first_seen, last_seen, action. Options fill in what a line leaves out; --label adds.
+
+Publishing the same again changes nothing, so a broken run can simply be repeated.
+Exit code 0: all accepted; 65: some refused, see the report on stderr.")]
+pub(crate) struct Publish {
+    /// File to read, or - for stdin
+    #[arg(value_name = "FILE")]
+    pub(crate) input: PathBuf,
+    /// How the input is written; auto: JSON lines if the first line begins with {
+    #[arg(long, value_enum, default_value_t = InputFormat::Auto)]
+    pub(crate) format: InputFormat,
+    /// How far they may travel: clear, green, amber, amber+strict or red
+    #[arg(long, value_name = "LABEL", value_parser = tlp)]
+    pub(crate) tlp: Option<Tlp>,
+    /// Organisation that may read, for amber; repeat or separate by commas
+    #[arg(long, value_name = "ORG", value_delimiter = ',', value_parser = organisation)]
+    pub(crate) to: Vec<String>,
+    /// Label in kebab-case; repeat or separate by commas
+    #[arg(long, value_name = "LABEL", value_delimiter = ',')]
+    pub(crate) label: Vec<String>,
+    /// How sure you are, 0 to 100
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub(crate) confidence: Option<u32>,
+    /// What a reader should know
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) description: Option<String>,
+    /// When they cease to hold, as 2026-12-31 or 2026-12-31T00:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) valid_until: Option<Timestamp>,
+    /// What you recommend to do
+    #[arg(long, value_parser = PossibleValuesParser::new(["monitor", "block", "hunt", "isolate"]))]
+    pub(crate) action: Option<String>,
+    /// Indicators in one request
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pub(crate) batch: u16,
+    /// Write refused lines with their reasons here, as JSON lines
+    #[arg(long, value_name = "FILE")]
+    pub(crate) rejects: Option<PathBuf>,
+    /// Bring back values that you revoked, for this reason
+    #[arg(long, value_name = "REASON")]
+    pub(crate) reinstate: Option<String>,
+}
+
+/// How an input is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum InputFormat {
+    /// By the first line.
+    Auto,
+    /// One value a line.
+    Plain,
+    /// One JSON object a line.
+    Jsonl,
+}

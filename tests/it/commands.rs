@@ -1,0 +1,129 @@
+//! What the commands of `luytre` promise at the prompt, against the real hub.
+
+use std::fs;
+
+use luytre::model::principal::Role;
+
+use crate::harness::{Ended, TestHub, luytre};
+
+/// A hub with two organisations, and `values` published by the first.
+async fn hub_with(values: &[&str]) -> TestHub {
+    let hub = TestHub::builder()
+        .principal("a", "system/feed", &[Role::Publisher, Role::Subscriber])
+        .principal("b", "system/siem", &[Role::Subscriber])
+        .start()
+        .await;
+    let list = hub.dir().join("list.txt");
+    fs::write(&list, values.join("\n")).unwrap();
+    luytre(&hub, "a", "system/feed", &["publish", list.to_str().unwrap(), "--tlp", "green", "--quiet"])
+        .await
+        .well();
+    hub
+}
+
+/// The values that `subscribe` printed.
+fn values(events: &[serde_json::Value]) -> Vec<&str> {
+    events.iter().map(|event| event["value"].as_str().unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn named_subscriptions_are_listed_and_deleted_by_their_own_organisation_alone() {
+    let hub = hub_with(&["one.example", "198.51.100.7", "two.example"]).await;
+    let siem = async |words: &[&str]| luytre(&hub, "b", "system/siem", words).await;
+    let first = ["subscribe", "--name", "domains", "--kind", "domain", "--count", "1"];
+    assert_eq!(values(&siem(&first).await.json()), ["one.example"]);
+    siem(&["subscribe", "--name", "all", "--sightings", "--count", "3"]).await.json();
+
+    let listed = siem(&["subscriptions", "list", "--format", "jsonl"]).await.json();
+    let told: Vec<_> = listed
+        .iter()
+        .map(|line| {
+            assert!(line["create_time"].is_string() && line["ack_time"].is_string(), "{line}");
+            (&line["subscription"], &line["organisation"], &line["kinds"], &line["sightings"])
+        })
+        .collect();
+    let (b, domain) = ("b".into(), serde_json::json!(["domain"]));
+    assert_eq!(
+        told,
+        [
+            (&"all".into(), &b, &serde_json::Value::Null, &true.into()),
+            (&"domains".into(), &b, &domain, &false.into()),
+        ]
+    );
+    let table = siem(&["subscriptions", "list"]).await.well();
+    let ends: Vec<_> = table.lines().map(|line| line.split_whitespace().next_back().unwrap()).collect();
+    assert_eq!(ends, ["WANTS", "--sightings", "domain"], "{table}");
+
+    let others = luytre(&hub, "a", "system/feed", &["subscriptions", "list", "--format", "jsonl"]).await;
+    assert!(others.json().is_empty(), "another organisation's are not shown");
+    let delete =
+        async |name: &str| luytre(&hub, "a", "system/feed", &["subscriptions", "delete", name]).await;
+    let (foreign, absent) = (delete("organisations/b/subscriptions/domains").await, delete("domains").await);
+    // All but the number of the call.
+    let told = |ended: &Ended| ended.stderr.lines().next().unwrap().to_owned();
+    assert_eq!((foreign.code, foreign.stdout.as_str()), (66, ""));
+    assert_eq!((absent.code, absent.stdout.as_str(), told(&absent)), (66, "", told(&foreign)));
+
+    assert_eq!(siem(&["subscriptions", "delete", "domains"]).await.well(), "");
+    let left = siem(&["subscriptions", "list", "--format", "jsonl"]).await.json();
+    assert_eq!(left.iter().map(|line| &line["subscription"]).collect::<Vec<_>>(), ["all"]);
+    assert_eq!(values(&siem(&first).await.json()), ["one.example"], "its place went with it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_counted_run_takes_no_more_than_it_prints_and_names_the_place_to_go_on_from() {
+    let all = ["a.example", "b.example", "c.example", "d.example", "e.example"];
+    let hub = hub_with(&all).await;
+    let delivered = async || {
+        let (_, metrics) = hub.get("/metrics").await;
+        let line = metrics.lines().find_map(|line| line.strip_prefix("luytre_events_delivered_total "));
+        line.map(str::to_owned)
+    };
+
+    let first = luytre(&hub, "b", "system/siem", &["subscribe", "--count", "3"]).await;
+    let place = first.stderr.split_whitespace().find(|word| word.starts_with("token:"));
+    let place = place.unwrap_or_else(|| panic!("no place: {first:?}")).to_owned();
+    assert_eq!(values(&first.json()), all[..3]);
+    assert_eq!(delivered().await.as_deref(), Some("3"), "the hub sent what was wanted and no more");
+
+    let rest = luytre(&hub, "b", "system/siem", &["subscribe", "--from", &place, "--count", "2"]).await;
+    assert_eq!(values(&rest.json()), all[3..]);
+    assert_eq!(delivered().await.as_deref(), Some("5"));
+
+    let state = hub.dir().join("state");
+    let kept = ["subscribe", "--state", state.to_str().unwrap(), "--count", "2"];
+    for expected in [&all[..2], &all[2..4]] {
+        let run = luytre(&hub, "b", "system/siem", &kept).await;
+        assert!(!run.stderr.contains("token:"), "the file keeps the place: {run:?}");
+        assert_eq!(values(&run.json()), expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn organisations_are_told_as_columns_and_as_json_lines() {
+    let hub =
+        TestHub::builder().principal("a", "system/feed", &[Role::Auditor]).organisation("b").start().await;
+    let shown = luytre(&hub, "a", "system/feed", &["organisations"]).await.well();
+    let line = |words: [&str; 4]| {
+        let [organisation, state, kind, name] = words;
+        format!("{organisation:28}  {state:9}  {kind:16}  {name}\n")
+    };
+    assert_eq!(
+        shown,
+        [
+            line(["ORGANISATION", "STATE", "KIND", "NAME"]),
+            line(["a", "active", "test", "a"]),
+            line(["b", "active", "test", "b"]),
+            line(["hub", "active", "test", "hub"]),
+        ]
+        .concat()
+    );
+    let told =
+        luytre(&hub, "a", "system/feed", &["organisations", "--all", "--format", "jsonl"]).await.json();
+    let one = |slug: &str| {
+        serde_json::json!({
+            "organisation": slug, "display_name": slug, "display_name_en": slug, "kind": "test", "state": "active",
+        })
+    };
+    assert_eq!(told, ["a", "b", "hub"].map(one));
+}
