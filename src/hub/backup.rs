@@ -80,7 +80,7 @@ pub fn backup_offline(data_dir: &Path, to: &Path) -> Result<BackupReport, db::Er
 }
 
 fn store_last(path: &Path) -> Result<Position, db::Error> {
-    let store = Store::open(path, &Tuning::default())?;
+    let store = Store::open_read_only(path, &Tuning::default())?;
     store.last_position()?.ok_or_else(|| db::Error::corrupt("log", "end"))
 }
 
