@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::base::tasks;
 use crate::store::keys::Dimension;
-use crate::store::merge::{FAN_IN, Merge};
+use crate::store::merge::{FAN_IN, MAX_RUN, Merge};
 use crate::store::{Store, db};
 
 use super::shared::Shared;
@@ -37,10 +37,11 @@ pub struct Backlog {
 
 #[derive(Debug, Default)]
 struct Counts {
-    /// Blocks since the term was last looked at.
-    fresh: FxHashMap<Term, usize>,
-    /// Terms to look at.
-    ripe: VecDeque<Term>,
+    /// Blocks since the term was last looked at, and looks since the last
+    /// deep one.
+    fresh: FxHashMap<Term, (usize, usize)>,
+    /// Terms to look at, and whether deep.
+    ripe: VecDeque<(Term, bool)>,
     /// Whether terms went uncounted.
     lost: bool,
 }
@@ -51,11 +52,15 @@ impl Backlog {
         let mut counts = self.counts.lock();
         let before = (counts.ripe.len(), counts.lost);
         for term in terms {
-            let fresh = counts.fresh.entry(term).or_default();
+            let (fresh, looks) = counts.fresh.entry(term).or_default();
             *fresh += 1;
-            if *fresh >= FAN_IN {
-                counts.fresh.remove(&term);
-                counts.ripe.push_back(term);
+            if *fresh >= MAX_RUN {
+                (*fresh, *looks) = (0, *looks + 1);
+                let deep = *looks >= FAN_IN;
+                if deep {
+                    counts.fresh.remove(&term);
+                }
+                counts.ripe.push_back((term, deep));
             }
         }
         if counts.fresh.len() > MAX_TERMS || counts.ripe.len() > MAX_TERMS {
@@ -69,7 +74,7 @@ impl Backlog {
     }
 
     /// The next term to look at.
-    fn next(&self) -> Option<Term> {
+    fn next(&self) -> Option<(Term, bool)> {
         self.counts.lock().ripe.pop_front()
     }
 
@@ -91,7 +96,7 @@ pub struct Offer {
 /// Where to look for what can be merged.
 #[derive(Debug, Clone)]
 enum Look {
-    Newest(Term),
+    Newest(Term, bool),
     Sweep(Vec<u8>),
 }
 
@@ -129,8 +134,8 @@ impl Merger {
     /// Where to look next, once there is anything to do; `None`: stop.
     async fn next(&mut self) -> Option<Look> {
         loop {
-            if let Some(term) = self.shared.backlog.next() {
-                return Some(Look::Newest(term));
+            if let Some((term, deep)) = self.shared.backlog.next() {
+                return Some(Look::Newest(term, deep));
             }
             // A sweep under way is ended first, or would never be.
             if self.sweep.is_none() && self.shared.backlog.has_lost() {
@@ -188,7 +193,9 @@ impl Look {
     /// What to merge, and where a sweep goes on.
     fn find(&self, store: &Store) -> Result<(Option<Merge>, Option<Vec<u8>>), db::Error> {
         match self {
-            Self::Newest((dimension, term)) => Ok((store.merge_newest(*dimension, *term)?, None)),
+            Self::Newest((dimension, term), deep) => {
+                Ok((store.merge_newest(*dimension, *term, *deep)?, None))
+            }
             Self::Sweep(from) => store.sweep(from).map(|swept| (swept.merge, swept.next)),
         }
     }
@@ -205,12 +212,15 @@ mod tests {
     #[test]
     fn a_term_is_looked_at_once_it_has_enough_new_blocks() {
         let backlog = Backlog::default();
-        for _ in 1..FAN_IN {
-            backlog.note([term(1), term(2)].into_iter());
-            assert_eq!(backlog.next(), None);
+        for look in 1..=FAN_IN {
+            for _ in 1..MAX_RUN {
+                backlog.note([term(1), term(2)].into_iter());
+                assert_eq!(backlog.next(), None);
+            }
+            backlog.note([term(2)].into_iter());
+            assert_eq!((backlog.next(), backlog.next()), (Some((term(2), look == FAN_IN)), None));
+            backlog.counts.lock().fresh.remove(&term(1));
         }
-        backlog.note([term(2)].into_iter());
-        assert_eq!((backlog.next(), backlog.next()), (Some(term(2)), None));
         assert!(!backlog.has_lost());
     }
 

@@ -20,7 +20,7 @@ const TIERS: u32 = 3;
 /// So many small blocks of whatever tiers in a row are merged too.
 const MAX_SMALL: usize = 64;
 /// Most blocks read for one merge.
-const MAX_RUN: usize = 128;
+pub const MAX_RUN: usize = 128;
 /// Most postings in one merge: what it costs the writer stays small.
 const MAX_MERGE: usize = FAN_IN * MAX_POSTINGS;
 /// Most keys that one step of a sweep passes.
@@ -60,18 +60,21 @@ struct Block {
 }
 
 impl Store {
-    /// What to merge among the newest blocks of a term; `None`: nothing.
+    /// What to merge among the newest blocks of a term; `None`: nothing. Past
+    /// the smallest ones it goes only if `deep`: between larger ones lies all
+    /// that was ever merged, and is passed over with much work until it is
+    /// compacted.
     ///
     /// # Errors
     /// [`Error::Corrupt`], or whatever the engine answers.
-    pub fn merge_newest(&self, dimension: Dimension, term: u64) -> Result<Option<Merge>, Error> {
+    pub fn merge_newest(&self, dimension: Dimension, term: u64, deep: bool) -> Result<Option<Merge>, Error> {
         let prefix = keys::posting_prefix(dimension, term);
         let mut iterator = self.db.raw_iterator_cf_opt(self.family(Family::Postings)?, reading());
         iterator.seek_for_prev([prefix.as_slice(), &u64::MAX.to_be_bytes()].concat());
         let mut run = Vec::new();
         while let Some((key, value)) = iterator.item().filter(|(key, _)| key.starts_with(&prefix)) {
             match small(key, value)? {
-                Some(block) if run.len() < MAX_RUN => run.push(block),
+                Some(block) if run.len() < MAX_RUN && (deep || tier(block.count) == 0) => run.push(block),
                 _ => break,
             }
             iterator.prev();
@@ -273,7 +276,7 @@ mod tests {
                     let Some(merge) = swept.merge else { continue };
                     merge
                 } else {
-                    let Some(merge) = store.merge_newest(Dimension::Label, term as u64).unwrap() else {
+                    let Some(merge) = store.merge_newest(Dimension::Label, term as u64, true).unwrap() else {
                         term += 1;
                         if term == 3 { break; }
                         continue;

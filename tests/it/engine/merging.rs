@@ -9,7 +9,7 @@ use luytre::model::marking::{Marking, Tlp};
 use luytre::model::position::Position;
 use luytre::model::query::IndicatorFilter;
 use luytre::store::keys::{self, Dimension};
-use luytre::store::merge::FAN_IN;
+use luytre::store::merge::{FAN_IN, MAX_RUN};
 use luytre::store::postings::Postings;
 use luytre::store::{Batch, Store, Tuning};
 use luytre::wire::event;
@@ -86,7 +86,7 @@ async fn merged(engine: &Engine, blocks: u64) {
 #[tokio::test]
 async fn a_walk_gives_the_same_before_during_and_after_merges_and_reads_fewer_blocks() {
     const FIRST: usize = 100;
-    const ALL: usize = 18 * FAN_IN + 5;
+    const ALL: usize = 2 * MAX_RUN + 5;
     let engine = Engine::new();
     for number in 0..FIRST {
         publish(&engine, number..number + 1).await;
@@ -103,15 +103,14 @@ async fn a_walk_gives_the_same_before_during_and_after_merges_and_reads_fewer_bl
     }
     assert_eq!((seen, token.as_str()), (expected(FIRST), ""));
     assert_eq!(page(&engine, 1_000, "").await.0, expected(ALL));
-    // The last look at each term leaves fewer than this unmerged.
-    let looked = (ALL - ALL % FAN_IN) as u64;
-    merged(&engine, TERMS * (looked - FAN_IN as u64)).await;
+    // All terms are looked at once before any is a second time.
+    merged(&engine, TERMS * MAX_RUN as u64).await;
     assert_eq!(page(&engine, 1_000, "").await.0, expected(ALL));
     let path = engine.path().to_owned();
     let _dir = engine.close().await;
     let blocks = blocks(&path);
     assert_eq!(blocks.iter().sum::<usize>(), ALL);
-    assert!(blocks.len() < 4 * FAN_IN, "{blocks:?}");
+    assert!(blocks.len() <= ALL - MAX_RUN + 1, "{blocks:?}");
     let report = verify(&path, |_| ()).unwrap();
     assert!(report.is_clean(), "{:?}", report.differences);
 }
