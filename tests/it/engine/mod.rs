@@ -13,6 +13,8 @@ mod pressure;
 mod queries;
 mod restore;
 mod sharing;
+mod sight;
+mod sight_rules;
 mod space;
 mod streams;
 mod support;

@@ -80,7 +80,7 @@ pub(crate) fn roster() -> Roster {
     }
 }
 
-fn identity(org: usize) -> SpiffeId {
+pub(crate) fn identity(org: usize) -> SpiffeId {
     SpiffeId::parse(&format!("spiffe://hub.example/org/{}/system/soc", ORGS[org])).unwrap()
 }
 
@@ -115,8 +115,12 @@ impl Engine {
     }
 
     pub(crate) fn caller(&self, org: usize) -> Caller {
+        self.caller_as(identity(org))
+    }
+
+    pub(crate) fn caller_as(&self, identity: SpiffeId) -> Caller {
         let peer = PeerCertificate {
-            identity: identity(org),
+            identity,
             serial: "01".into(),
             not_after: Timestamp::from_micros_clamped(u64::MAX),
             severed: CancellationToken::new(),
@@ -144,8 +148,12 @@ impl Engine {
 
     /// Opens a stream.
     pub(crate) async fn stream(&self, org: usize, open: Open) -> Result<Stream, Error> {
+        self.stream_as(&self.caller(org), open).await
+    }
+
+    pub(crate) async fn stream_as(&self, caller: &Caller, open: Open) -> Result<Stream, Error> {
         let credit = open.credit;
-        let (opened, pump) = self.hub.subscribe(&self.caller(org), open).await?;
+        let (opened, pump) = self.hub.subscribe(caller, open).await?;
         let (commands, receiver) = mpsc::channel(16);
         let (sender, frames) = mpsc::channel(1);
         let task = tokio::spawn(async move {
@@ -244,6 +252,21 @@ impl Stream {
             }
         }
         batches
+    }
+
+    /// Takes what comes up to the event that `last` knows, granting `grant`
+    /// whenever the credit is used up.
+    pub(crate) async fn take_until(&mut self, grant: u64, last: impl Fn(&Event) -> bool) -> Vec<Event> {
+        let mut taken = Vec::new();
+        while !taken.last().is_some_and(&last) {
+            if self.credit == 0 {
+                self.grant(grant).await;
+            }
+            if let Message::Batch(batch) = self.next().await.expect("the stream lasts").expect("no error") {
+                taken.extend(events(batch));
+            }
+        }
+        taken
     }
 
     /// Takes what comes until the credit is used up, or nothing comes.
