@@ -75,7 +75,7 @@ fn op() -> impl Strategy<Value = Op> {
     let org = || 0..ORGS.len();
     let relation = (prop_oneof![Just(Sort::ClientOf), Just(Sort::ActsFor)], org(), org(), span());
     prop_oneof![
-        8 => (org(), 0..6_usize, mark(), any::<bool>())
+        8 => (org(), 0..3_usize, mark(), any::<bool>())
             .prop_map(|(owner, value, mark, label)| Op::Publish { owner, value, mark, label }),
         1 => any::<usize>().prop_map(|pick| Op::Revoke { pick }),
         2 => prop::collection::vec((org(), span()), 0..3).prop_map(Op::Members),
@@ -349,6 +349,9 @@ impl World {
                 match event.kind {
                     1 | 2 | 4 => {
                         assert!(lately.contains(&id), "{:?} was sent what is not his", follower.person);
+                        let held = follower.set.contains_key(&id);
+                        assert!(event.kind != 2 || held, "an update is of what one has");
+                        assert!(event.kind != 1 || !held, "what is new comes once");
                         if event.kind == 4 {
                             follower.set.remove(&id);
                         } else {
