@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::base::{random, tasks};
 use crate::model::position::Seq;
 use crate::store::requests::{self, ItemOutcome, RequestKey};
-use crate::store::{Batch, db, proto};
+use crate::store::{Batch, db, keys, proto};
 
 use super::apply::Entry;
 use super::caller::Caller;
@@ -46,6 +46,17 @@ pub enum Work {
     Stop(oneshot::Sender<()>),
 }
 
+/// Where the writer goes on.
+#[derive(Debug, Clone, Copy)]
+pub struct Start {
+    /// Number of the next entry.
+    pub next: Seq,
+    /// Version of the last item.
+    pub last_version: u64,
+    /// The hour before which everything that had to has expired.
+    pub fence: u64,
+}
+
 /// The writer's own state.
 pub struct Writer {
     shared: Arc<Shared>,
@@ -53,6 +64,8 @@ pub struct Writer {
     requests: requests::Index,
     next: Seq,
     last_version: u64,
+    /// The hour before which everything that had to has expired.
+    fence: u64,
     /// The runtime that the callers wait on, where there is one.
     callers: Option<Handle>,
     /// The group of answered requests that was last asked for.
@@ -99,15 +112,15 @@ impl Writer {
         shared: Arc<Shared>,
         work: mpsc::Receiver<Work>,
         requests: requests::Index,
-        next: Seq,
-        last_version: u64,
+        start: Start,
     ) -> Self {
         Self {
             shared,
             work,
             requests,
-            next,
-            last_version,
+            next: start.next,
+            last_version: start.last_version,
+            fence: start.fence,
             callers: Handle::try_current().ok(),
             replayed: None,
         }
@@ -312,6 +325,12 @@ impl Writer {
         if group.chunks.len() > chunks_before {
             self.next = self.next.next();
         }
+        if let Change::Expire(due) = &proposal.change {
+            let ended = due.iter().zip(&decisions).filter(|(_, d)| matches!(d, Decision::Written { .. }));
+            group.expired.get_or_insert_default().extend(ended.map(|(due, _)| *due));
+            // The hub does not repeat itself: what is left is still due.
+            return Ok((Ok(decisions), None));
+        }
         let record = proto::Request {
             key: proposal.request.to_vec().into(),
             content: proposal.content.to_vec().into(),
@@ -376,8 +395,13 @@ impl Writer {
     fn commit(&mut self, group: Option<&Group<'_>>, answered: &proto::RequestGroup) -> Result<(), db::Error> {
         let shared = Arc::clone(&self.shared);
         let mut batch = Batch::new(&shared.store);
+        let mut fence = self.fence;
         if let Some(group) = group {
             group.write_to(&mut batch)?;
+            fence = self.expiry_fence(group);
+        }
+        if fence != self.fence {
+            batch.expiry_fence(fence)?;
         }
         let number = self.requests.next_group();
         if !answered.requests.is_empty() {
@@ -401,10 +425,19 @@ impl Writer {
         let spent = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         shared.counters.commit_micros.fetch_add(spent, Ordering::Relaxed);
         shared.cursors.committed(&cursors);
+        self.fence = fence;
         if !answered.requests.is_empty() {
             self.requests.add(number, answered);
         }
         Ok(())
+    }
+
+    /// The hour before which everything that had to has expired, once `group`
+    /// is durable. It moves back where the clock was set back over it.
+    fn expiry_fence(&self, group: &Group<'_>) -> u64 {
+        let done = group.expired.as_ref().map(|done| self.shared.expiries.agenda.lock().fence(done));
+        let coming = group.validities.iter().map(|due| keys::expiry_term(due.until)).min();
+        done.unwrap_or(self.fence).min(coming.unwrap_or(u64::MAX))
     }
 
     /// Shows a durable group to everyone who follows.
@@ -421,6 +454,9 @@ impl Writer {
         }
         for (handle, class) in group.reclassed() {
             shared.reclassed.write().insert(handle, class);
+        }
+        if !group.validities.is_empty() {
+            shared.expiries.agenda.lock().note(&group.validities);
         }
         if !group.chunks.is_empty() {
             shared.tail.push(group.chunks);
