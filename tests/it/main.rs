@@ -22,6 +22,7 @@
 mod authz_matrix;
 mod crash;
 mod engine;
+mod expiry;
 mod faults;
 mod floors;
 mod harness;

@@ -5,6 +5,7 @@ mod apply;
 mod chunks;
 mod cursors;
 mod death;
+mod expiry;
 mod idempotency;
 mod model;
 mod queries;
