@@ -6,6 +6,7 @@ use prost::Message as _;
 
 use crate::base::clock::Timestamp;
 use crate::model::indicator::State;
+use crate::model::indicator::lifecycle::Revocation;
 use crate::model::position::{Position, Seq};
 use crate::store::chunk::{Builder, Item, ItemHeader, Op};
 use crate::store::keys::{self, Dimension};
@@ -62,6 +63,11 @@ impl Group<'_> {
                 return Ok(decisions);
             }
             Change::Revoke(revocation) => decisions.push(self.revoke(revocation, &mut writing)?),
+            Change::Expire(due) => {
+                for one in due {
+                    decisions.push(self.expire(one.version.handle, &mut writing)?);
+                }
+            }
             Change::Sight(items) => {
                 for item in items {
                     decisions.push(match item {
@@ -107,6 +113,7 @@ impl Group<'_> {
 
     fn create(&mut self, item: &ProposedIndicator, writing: &mut Writing) -> Decision {
         let (at, version) = writing.next();
+        let state = writing.state(item);
         let class = item.class_known.unwrap_or_else(|| self.class(&item.class));
         let (body, tail_len) = event::finish_indicator(
             self.sealer,
@@ -114,7 +121,7 @@ impl Group<'_> {
             &Decided {
                 position: at,
                 handle: at,
-                state: State::Active,
+                state,
                 version,
                 created: Timestamp::from_micros_clamped(version),
                 revocation: None,
@@ -136,16 +143,18 @@ impl Group<'_> {
             kind: item.kind,
             previous_kind: item.kind,
             op: Op::Create,
-            state: State::Active,
+            state,
             tlp,
             previous_tlp: tlp,
             aliases: !item.alias_keys.is_empty(),
             terms: 0,
             previous_terms: 0,
             relabelled: false,
+            lapsed: false,
         };
         self.assert(item, at, &header);
         self.post(&header, at, &item.terms);
+        self.validity(item, &header, at);
         self.write(at, Item { header, terms: item.terms.clone(), previous_terms: Vec::new(), body }, writing);
         Decision::Written { handle: at, position: at, version, effect: Effect::Created }
     }
@@ -157,7 +166,7 @@ impl Group<'_> {
         standing: &Standing,
         writing: &mut Writing,
     ) -> Result<Decision, db::Error> {
-        let reinstated = known.state == State::Revoked;
+        let (state, reinstated) = (writing.state(item), known.state == State::Revoked);
         let (at, version) = writing.next();
         let class = item.class_known.unwrap_or_else(|| self.class(&item.class));
         let (body, tail_len) = event::finish_indicator(
@@ -166,7 +175,7 @@ impl Group<'_> {
             &Decided {
                 position: at,
                 handle: known.handle,
-                state: State::Active,
+                state,
                 version,
                 created: created(&standing.body)?,
                 revocation: None,
@@ -184,7 +193,7 @@ impl Group<'_> {
             tail_len,
             body_len: 0,
             op: if reinstated { Op::Reinstate } else { Op::Update },
-            state: State::Active,
+            state,
             kind: item.kind,
             previous_kind: standing.header.kind,
             tlp: item.class.marking.tlp.number(),
@@ -193,6 +202,7 @@ impl Group<'_> {
             terms: 0,
             previous_terms: 0,
             relabelled: standing.terms != item.terms,
+            lapsed: known.state == State::Expired,
             owner: item.owner,
         };
         if standing.header.aliases || !item.alias_keys.is_empty() {
@@ -203,6 +213,7 @@ impl Group<'_> {
         self.assert(item, at, &header);
         self.succeed(&header, at)?;
         self.post(&header, at, &item.terms);
+        self.validity(item, &header, at);
         let previous_terms = if header.relabelled { standing.terms.clone() } else { Vec::new() };
         self.write(at, Item { header, terms: item.terms.clone(), previous_terms, body }, writing);
         let effect = if reinstated { Effect::Reinstated } else { Effect::Updated };
@@ -223,6 +234,35 @@ impl Group<'_> {
             let (handle, version) = (asked.handle, was.version);
             return Ok(Decision::Unchanged { handle, position: newest, version });
         }
+        self.end(newest, standing, Some(&asked.revocation), writing)
+    }
+
+    /// Ends a record that is past its validity by the time of the entry. What
+    /// was revoked or got a new version meanwhile is left as it stands.
+    fn expire(&mut self, handle: Position, writing: &mut Writing) -> Result<Decision, db::Error> {
+        let newest = self.newest(handle)?;
+        let standing = self.standing(newest)?;
+        let until = event::valid_until(&standing.body).ok_or_else(|| db::Error::corrupt("body", newest))?;
+        if standing.header.state != State::Active || until.is_none_or(|until| until > writing.time) {
+            return Ok(Decision::Refused(Refusal::Stale));
+        }
+        self.end(newest, standing, None, writing)
+    }
+
+    /// Writes the version that ends a record: revoked, if a revocation says
+    /// why, else expired.
+    fn end(
+        &mut self,
+        newest: Position,
+        standing: Standing,
+        revocation: Option<&Revocation>,
+        writing: &mut Writing,
+    ) -> Result<Decision, db::Error> {
+        let was = standing.header;
+        let (op, state, effect) = match revocation {
+            Some(_) => (Op::Revoke, State::Revoked, Effect::Revoked),
+            None => (Op::Expire, State::Expired, Effect::Expired),
+        };
         let (at, version) = writing.next();
         let fields = event::publisher_fields(&standing.body, was.tail_len)
             .ok_or_else(|| db::Error::corrupt("body", newest))?;
@@ -231,11 +271,11 @@ impl Group<'_> {
             fields,
             &Decided {
                 position: at,
-                handle: asked.handle,
-                state: State::Revoked,
+                handle: was.handle,
+                state,
                 version,
                 created: created(&standing.body)?,
-                revocation: Some((&asked.revocation, writing.time)),
+                revocation: revocation.map(|revocation| (revocation, writing.time)),
                 reinstatement: None,
             },
         );
@@ -246,28 +286,39 @@ impl Group<'_> {
             previous_kind: was.kind,
             previous_tlp: was.tlp,
             relabelled: false,
+            lapsed: was.state == State::Expired,
             tail_len,
-            op: Op::Revoke,
-            state: State::Revoked,
+            op,
+            state,
             ..was
         };
         for key in value_keys(&standing.body)? {
             self.edit(&key, |all| {
-                for a in all.iter_mut().filter(|a| a.handle == asked.handle) {
+                for a in all.iter_mut().filter(|a| a.handle == was.handle) {
                     a.newest = at;
-                    a.state = State::Revoked;
+                    a.state = state;
                 }
             })?;
         }
         self.succeed(&header, at)?;
         self.post(&header, at, &standing.terms);
-        self.postings.add(
-            Dimension::Terminal,
-            u64::from(State::Revoked.number()),
-            Posting { position: at, handle: asked.handle },
-        );
+        self.terminal(&header, at);
         self.write(at, Item { header, terms: standing.terms, previous_terms: Vec::new(), body }, writing);
-        Ok(Decision::Written { handle: asked.handle, position: at, version, effect: Effect::Revoked })
+        Ok(Decision::Written { handle: was.handle, position: at, version, effect })
+    }
+
+    /// Notes when a published version ends, or that it ended a record.
+    fn validity(&mut self, item: &ProposedIndicator, header: &ItemHeader, at: Position) {
+        match (header.state, item.valid_until) {
+            (State::Active, Some(until)) => self.hold(header.handle, at, until),
+            (State::Expired, _) if header.op == Op::Update && !header.lapsed => self.terminal(header, at),
+            _ => {}
+        }
+    }
+
+    fn terminal(&mut self, header: &ItemHeader, at: Position) {
+        let posting = Posting { position: at, handle: header.handle };
+        self.postings.add(Dimension::Terminal, u64::from(header.state.number()), posting);
     }
 
     fn sight(&mut self, item: &ProposedSighting, writing: &mut Writing) -> Result<Decision, db::Error> {
@@ -301,6 +352,7 @@ impl Group<'_> {
             terms: 0,
             previous_terms: 0,
             relabelled: false,
+            lapsed: false,
         };
         self.postings.add(Dimension::Sighting, item.indicator.raw(), Posting { position: at, handle: at });
         self.write(at, Item { header, terms: Vec::new(), previous_terms: Vec::new(), body }, writing);
@@ -331,6 +383,7 @@ impl Writing {
             Change::Publish(_) => Stored::Publish(proto::Publish {}),
             Change::Revoke(_) => Stored::Revoke(proto::Revoke {}),
             Change::Sight(_) => Stored::Sight(proto::Sight {}),
+            Change::Expire(_) => Stored::Expire(proto::Expire {}),
             Change::Roster(change) => Stored::Roster(roster::encode_change(&change.patch, change.date)),
         };
         let header = proto::EntryHeader {
@@ -350,6 +403,14 @@ impl Writing {
             seed: entry.seed,
             time: entry.time,
         }
+    }
+
+    /// Where an indicator stands as it is published: one past its validity
+    /// goes on record as expired at once, so that nobody acts on it for a
+    /// moment.
+    fn state(&self, item: &ProposedIndicator) -> State {
+        let past = item.valid_until.is_some_and(|until| until <= self.time);
+        if past { State::Expired } else { State::Active }
     }
 
     /// Position and version of the next item. Versions rise by a random gap

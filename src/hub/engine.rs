@@ -26,6 +26,7 @@ use super::caller::{Caller, PeerCertificate};
 use super::cursors::Cursors;
 use super::directory::Directory;
 use super::error::{Error, Reason};
+use super::expire::Expiries;
 use super::merger::Backlog;
 use super::proposal::{Decision, Proposal};
 use super::room::Room;
@@ -34,7 +35,7 @@ use super::shared::{Counters, Latch, MAX_READS, Shared};
 use super::space::Space;
 use super::subscribe::LiveStreams;
 use super::tail::Tail;
-use super::writer::{Work, Writer, read_only};
+use super::writer::{self, Work, Writer, read_only};
 use super::{genesis, store_error};
 
 /// How the engine is opened.
@@ -168,12 +169,14 @@ impl Hub {
         let last = store.last_position()?.ok_or_else(|| db::Error::corrupt("log", "end"))?;
         let last_version = last_version(&store, last)?;
         let requests = requests::Index::load(&store)?;
+        let fence = store.expiry_fence()?;
         let (began, stored) = (genesis::began(genesis.time), store.directory()?);
         let shared = Arc::new(Shared {
             rosters: Rosters::load(&store, began, genesis.roster, &stored.generations)?,
             directory: ArcSwap::from_pointee(Directory::from_stored(stored, began)),
             tail: Tail::new(last, options.ring_bytes),
             reclassed: parking_lot::RwLock::new(reclassed(&store)?),
+            expiries: Expiries::new(fence),
             fences: genesis::fences(&store).map_err(failed)?,
             sealer,
             tokens,
@@ -189,7 +192,8 @@ impl Hub {
             store,
         });
         let (work, waiting) = mpsc::channel(options.max_waiting_requests);
-        let writer = Writer::new(Arc::clone(&shared), waiting, requests, last.seq().next(), last_version);
+        let start = writer::Start { next: last.seq().next(), last_version, fence };
+        let writer = Writer::new(Arc::clone(&shared), waiting, requests, start);
         start_writer(writer)?;
         let room = Room::new(options.max_waiting_bytes);
         Ok(Arc::new(Self { shared, work, room, options, live: LiveStreams::default() }))

@@ -5,18 +5,19 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
+use crate::base::clock::Timestamp;
 use crate::model::audience::{ClassDefinition, ClassNo};
 use crate::model::org::OrgNo;
 use crate::model::position::Position;
 use crate::store::chunk::{Chunk, Item, ItemHeader};
-use crate::store::keys::Dimension;
+use crate::store::keys::{self, Dimension};
 use crate::store::postings::{Posting, Postings};
 use crate::store::record::{Assertion, Latest};
 use crate::store::{Batch, Store, db};
 use crate::wire::seal::Sealer;
 
 use super::directory::Directory;
-use super::proposal::{Change, Decision, Effect, ProposedIndicator, RosterChange};
+use super::proposal::{Change, Decision, Due, Effect, ProposedIndicator, RosterChange};
 
 /// The state as a commit group sees it: what is stored, under what the group
 /// itself has changed so far.
@@ -37,6 +38,10 @@ pub struct Group<'a> {
     before: Arc<Directory>,
     /// Roster generations that begin in the group.
     pub(super) generations: Vec<Arc<Directory>>,
+    /// Versions of the group that end by themselves.
+    pub(super) validities: Vec<Due>,
+    /// What ended in the group, if anything was looked for.
+    pub(super) expired: Option<Vec<Due>>,
     /// Chunks of the group, in order.
     pub chunks: Vec<Chunk>,
 }
@@ -69,6 +74,8 @@ impl<'a> Group<'a> {
             recent: FxHashMap::default(),
             postings: Postings::default(),
             new_classes: Vec::new(),
+            validities: Vec::new(),
+            expired: None,
             chunks: Vec::new(),
         }
     }
@@ -211,6 +218,13 @@ impl<'a> Group<'a> {
         for &term in terms {
             self.postings.add(Dimension::Label, term, posting);
         }
+    }
+
+    /// Notes that the version at `at` ends by itself.
+    pub(super) fn hold(&mut self, handle: Position, at: Position, until: Timestamp) {
+        let version = Posting { position: at, handle };
+        self.postings.add(Dimension::Expiry, keys::expiry_term(until), version);
+        self.validities.push(Due { until, version });
     }
 
     /// Remembers an item of this group.

@@ -4,11 +4,13 @@
 //! * [`apply`] decides what an entry does over what a [`group`] sees, [`writer`] in what
 //!   order;
 //! * [`directory`] and [`rosters`] say who is who, and was; [`mod@roster`] changes it;
-//! * [`publish`], [`revoke`], [`sighting`] bring entries to the writer;
+//! * [`publish`], [`revoke`], [`sighting`] bring entries to the writer, and [`mod@expire`] what
+//!   ends by itself;
 //! * [`fetch`], [`list`], [`lookup`] ask; [`subscribe`], [`pump`] and [`look`] follow;
 //! * [`room`] and [`space`] decide when writing must wait;
 //! * [`merger`], [`mod@verify`] and [`backup`] look after what is stored, [`rest`] looks at it.
 
+mod agenda;
 mod answered;
 pub mod apply;
 pub mod backup;
@@ -17,6 +19,7 @@ pub mod cursors;
 pub mod directory;
 pub mod engine;
 pub mod error;
+pub mod expire;
 pub mod fetch;
 pub mod genesis;
 pub mod group;
@@ -46,6 +49,7 @@ pub use backup::{BackupReport, RepairReport, RestoreReport, repair_tail, restore
 pub use caller::{Caller, PeerCertificate};
 pub use engine::{Hub, Options, OrganisationView, Statistics};
 pub use error::Error;
+pub use expire::Expired;
 pub use fetch::Found;
 pub use list::Page;
 pub use lookup::Match;

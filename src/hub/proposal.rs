@@ -4,12 +4,14 @@
 use time::Date;
 use tokio::sync::oneshot;
 
+use crate::base::clock::Timestamp;
 use crate::model::audience::{ClassDefinition, ClassNo};
 use crate::model::indicator::lifecycle::Revocation;
 use crate::model::org::OrgNo;
 use crate::model::position::Position;
 use crate::model::roster::Patch;
 use crate::store::chunk::Op;
+use crate::store::postings::Posting;
 use crate::store::requests::RequestKey;
 
 use super::caller::Caller;
@@ -45,6 +47,18 @@ pub enum Change {
     Sight(Vec<Result<ProposedSighting, Refusal>>),
     /// To change who takes part, as of a day.
     Roster(Box<RosterChange>),
+    /// To end what is past its validity. None: a mere note of how far that
+    /// has got.
+    Expire(Vec<Due>),
+}
+
+/// A version that ends by itself, and when; in order of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Due {
+    /// Its `valid_until`.
+    pub until: Timestamp,
+    /// The version, and its record.
+    pub version: Posting,
 }
 
 /// A change of who takes part; an empty one is a mere turn of the day.
@@ -63,6 +77,7 @@ impl Change {
         match self {
             Self::Publish(items) => items.iter().flatten().map(|i| i.fields.len() + 256).sum::<usize>() + 256,
             Self::Revoke(_) => 1_024,
+            Self::Expire(due) => due.len() * 1_024 + 256,
             // It is a group of its own in all but name: rights move with it.
             Self::Roster(_) => 64 << 10,
             Self::Sight(items) => items.iter().flatten().map(|i| i.fields.len() + 256).sum::<usize>() + 256,
@@ -93,6 +108,8 @@ pub struct ProposedIndicator {
     pub digest: u64,
     /// The same with the entry's salt.
     pub salted: [u8; 16],
+    /// When it ceases to hold.
+    pub valid_until: Option<Timestamp>,
     /// Why a revoked record is to be brought back.
     pub reinstate: Option<String>,
 }
@@ -167,6 +184,8 @@ pub enum Effect {
     Revoked,
     /// A sighting is on record.
     Sighted,
+    /// An active record is past its validity.
+    Expired,
     /// Another roster holds from there on.
     Resolved,
 }
@@ -177,7 +196,8 @@ impl Effect {
     pub const fn from_op(op: Op) -> Self {
         match op {
             Op::Create => Self::Created,
-            Op::Update | Op::Expire => Self::Updated,
+            Op::Update => Self::Updated,
+            Op::Expire => Self::Expired,
             Op::Reinstate => Self::Reinstated,
             Op::Revoke => Self::Revoked,
             Op::Sight => Self::Sighted,

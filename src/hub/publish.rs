@@ -169,6 +169,7 @@ impl Hub {
                     WrittenEffect::Updated
                     | WrittenEffect::Revoked
                     | WrittenEffect::Sighted
+                    | WrittenEffect::Expired
                     | WrittenEffect::Resolved => Effect::Updated,
                 };
                 (handle, version, effect)
@@ -231,6 +232,7 @@ fn propose(caller: &Caller, draft: Draft, salt: &[u8; 16], directory: &Directory
         fields,
         digest,
         salted,
+        valid_until: draft.valid_until,
         reinstate: draft.reinstate,
     }
 }

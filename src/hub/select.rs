@@ -201,12 +201,15 @@ impl Selection {
             return seen.then_some(EventKind::Sighted);
         }
         let after = sees(header.class) && now(class_now) && self.terms.matches(item);
-        let born = matches!(header.op, Op::Create | Op::Reinstate);
-        let before = !born && sees(header.previous_class) && self.terms.matched(item);
+        // Nobody has what was not there, or is revoked or expired.
+        let absent = header.lapsed || matches!(header.op, Op::Create | Op::Reinstate);
+        let before = !absent && sees(header.previous_class) && self.terms.matched(item);
         match (before, after, header.state) {
             (false, false, _) => None,
             (_, true, State::Revoked) => Some(EventKind::Revoked),
-            (_, true, State::Expired) => Some(EventKind::Expired),
+            // Past its validity already as it comes: nothing to stop using.
+            (false, true, State::Expired) => None,
+            (true, true, State::Expired) => Some(EventKind::Expired),
             (false, true, State::Active) => Some(EventKind::New),
             (true, true, State::Active) => Some(EventKind::Update),
             (true, false, _) => Some(EventKind::Withdrawn),

@@ -18,7 +18,7 @@ use crate::model::position::{Position, Seq};
 use crate::model::roster::Roster;
 use crate::store::chunk::{Chunk, ItemView, Op};
 use crate::store::keys::{self, Family, KeyKind};
-use crate::store::postings;
+use crate::store::postings::{self, Posting};
 use crate::store::proto::{self, entry_header::Change as Stored};
 use crate::store::{Batch, Store, Tuning, db};
 use crate::wire::event;
@@ -28,7 +28,7 @@ use super::apply::Entry;
 use super::directory::Directory;
 use super::genesis;
 use super::group::Group;
-use super::proposal::{Change, ProposedIndicator, ProposedRevocation, ProposedSighting, RosterChange};
+use super::proposal::{Change, Due, ProposedIndicator, ProposedRevocation, ProposedSighting, RosterChange};
 use super::publish::digests;
 
 /// Most differences that are told.
@@ -242,7 +242,13 @@ impl Replay<'_> {
                     copy_chunks(chunks, &mut batch)?;
                     group.last_version = header.time;
                 }
-                Some(Stored::Publish(_) | Stored::Revoke(_) | Stored::Sight(_) | Stored::Roster(_)) => {
+                Some(
+                    Stored::Publish(_)
+                    | Stored::Revoke(_)
+                    | Stored::Sight(_)
+                    | Stored::Expire(_)
+                    | Stored::Roster(_),
+                ) => {
                     self.entry(&mut group, chunks, &header, report)?;
                 }
                 _ => {
@@ -294,7 +300,7 @@ impl Replay<'_> {
             return Ok(Change::Roster(Box::new(RosterChange { patch, date })));
         }
         let salt: [u8; 16] = header.salt.as_ref().try_into().unwrap_or_default();
-        let (mut indicators, mut sightings) = (Vec::new(), Vec::new());
+        let (mut indicators, mut sightings, mut due) = (Vec::new(), Vec::new(), Vec::new());
         for chunk in chunks {
             let view = chunk.view().ok_or_else(|| db::Error::corrupt("chunk", chunk.first))?;
             for item in view.items() {
@@ -302,12 +308,17 @@ impl Replay<'_> {
                 let damaged = || db::Error::corrupt("item", item.position);
                 match item.header.op {
                     Op::Revoke => return revocation(&item).ok_or_else(damaged),
+                    Op::Expire => due.push(expiry(&item).ok_or_else(damaged)?),
                     Op::Sight => sightings.push(Ok(self.sighting(&item, &salt).ok_or_else(damaged)?)),
                     _ => indicators.push(Ok(self.indicator(&item, &salt).ok_or_else(damaged)?)),
                 }
             }
         }
-        Ok(if sightings.is_empty() { Change::Publish(indicators) } else { Change::Sight(sightings) })
+        Ok(match (sightings.is_empty(), due.is_empty()) {
+            (true, true) => Change::Publish(indicators),
+            (false, _) => Change::Sight(sightings),
+            (true, false) => Change::Expire(due),
+        })
     }
 
     fn indicator(&self, item: &ItemView<'_>, salt: &[u8; 16]) -> Option<ProposedIndicator> {
@@ -328,6 +339,7 @@ impl Replay<'_> {
             fields,
             digest,
             salted,
+            valid_until: event::valid_until(item.body)?,
             reinstate: indicator.reinstatement.map(|r| r.reason),
         })
     }
@@ -344,6 +356,11 @@ impl Replay<'_> {
             salted,
         })
     }
+}
+
+fn expiry(item: &ItemView<'_>) -> Option<Due> {
+    let version = Posting { position: item.header.previous, handle: item.header.handle };
+    Some(Due { until: event::valid_until(item.body)??, version })
 }
 
 fn revocation(item: &ItemView<'_>) -> Option<Change> {
@@ -405,11 +422,11 @@ fn compare(
 /// Postings as one row, whatever the blocks they lie in.
 struct Row<'a> {
     records: crate::store::log::Records<'a>,
-    block: std::collections::VecDeque<(Vec<u8>, postings::Posting)>,
+    block: std::collections::VecDeque<(Vec<u8>, Posting)>,
 }
 
 impl Row<'_> {
-    fn next(&mut self) -> Result<Option<(Vec<u8>, postings::Posting)>, db::Error> {
+    fn next(&mut self) -> Result<Option<(Vec<u8>, Posting)>, db::Error> {
         while self.block.is_empty() {
             let Some((key, value)) = self.records.next_record()? else { return Ok(None) };
             let block = postings::decode(&value).ok_or_else(|| db::Error::corrupt("postings", &key))?;

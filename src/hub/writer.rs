@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::base::{random, tasks};
 use crate::model::position::Seq;
 use crate::store::requests::{self, RequestKey};
-use crate::store::{Batch, db, proto};
+use crate::store::{Batch, db, keys, proto};
 
 use super::answered;
 use super::apply::Entry;
@@ -23,7 +23,7 @@ use super::caller::Caller;
 use super::error::{Error, Reason};
 use super::group::Group;
 use super::merger::{Merger, Offer};
-use super::proposal::{Decision, Proposal};
+use super::proposal::{Change, Decision, Proposal};
 use super::shared::Shared;
 
 /// A commit group is closed once it weighs this much; it holds one request at
@@ -50,6 +50,17 @@ pub enum Work {
     Stop(oneshot::Sender<()>),
 }
 
+/// Where the writer goes on.
+#[derive(Debug, Clone, Copy)]
+pub struct Start {
+    /// Number of the next entry.
+    pub next: Seq,
+    /// Version of the last item.
+    pub last_version: u64,
+    /// The hour before which everything that had to has expired.
+    pub fence: u64,
+}
+
 /// The writer's own state.
 pub struct Writer {
     shared: Arc<Shared>,
@@ -63,6 +74,8 @@ pub struct Writer {
     /// Whoever offers them, until the writer runs.
     merger: Option<Merger>,
     stop_merger: CancellationToken,
+    /// The hour before which everything that had to has expired.
+    fence: u64,
     /// The runtime that the callers wait on, where there is one.
     callers: Option<Handle>,
     /// The group of answered requests that was last asked for.
@@ -109,8 +122,7 @@ impl Writer {
         shared: Arc<Shared>,
         work: mpsc::Receiver<Work>,
         requests: requests::Index,
-        next: Seq,
-        last_version: u64,
+        start: Start,
     ) -> Self {
         let stop_merger = shared.draining.child_token();
         let (offered, offers) = mpsc::channel(1);
@@ -122,8 +134,9 @@ impl Writer {
             shared,
             work,
             requests,
-            next,
-            last_version,
+            next: start.next,
+            last_version: start.last_version,
+            fence: start.fence,
             callers: Handle::try_current().ok(),
             replayed: None,
         }
@@ -346,6 +359,12 @@ impl Writer {
         if group.chunks.len() > chunks_before {
             self.next = self.next.next();
         }
+        if let Change::Expire(due) = &proposal.change {
+            let ended = due.iter().zip(&decisions).filter(|(_, d)| matches!(d, Decision::Written { .. }));
+            group.expired.get_or_insert_default().extend(ended.map(|(due, _)| *due));
+            // The hub does not repeat itself: what is left is still due.
+            return Ok((Ok(decisions), None));
+        }
         let record = answered::record(proposal, &decisions, now);
         Ok((Ok(decisions), record))
     }
@@ -372,8 +391,13 @@ impl Writer {
     fn commit(&mut self, group: Option<&Group<'_>>, answered: &proto::RequestGroup) -> Result<(), db::Error> {
         let shared = Arc::clone(&self.shared);
         let mut batch = Batch::new(&shared.store);
+        let mut fence = self.fence;
         if let Some(group) = group {
             group.write_to(&mut batch)?;
+            fence = self.expiry_fence(group);
+        }
+        if fence != self.fence {
+            batch.expiry_fence(fence)?;
         }
         let number = self.requests.next_group();
         if !answered.requests.is_empty() {
@@ -409,10 +433,19 @@ impl Writer {
             // A merger that was stopped needs no answer.
             let _ = done.send(());
         }
+        self.fence = fence;
         if !answered.requests.is_empty() {
             self.requests.add(number, answered);
         }
         Ok(())
+    }
+
+    /// The hour before which everything that had to has expired, once `group`
+    /// is durable. It moves back where the clock was set back over it.
+    fn expiry_fence(&self, group: &Group<'_>) -> u64 {
+        let done = group.expired.as_ref().map(|done| self.shared.expiries.agenda.lock().fence(done));
+        let coming = group.validities.iter().map(|due| keys::expiry_term(due.until)).min();
+        done.unwrap_or(self.fence).min(coming.unwrap_or(u64::MAX))
     }
 
     /// Shows a durable group to everyone who follows.
@@ -431,6 +464,9 @@ impl Writer {
             shared.reclassed.write().insert(handle, class);
         }
         shared.backlog.note(group.postings.terms());
+        if !group.validities.is_empty() {
+            shared.expiries.agenda.lock().note(&group.validities);
+        }
         if !group.chunks.is_empty() {
             shared.tail.push(group.chunks);
         }

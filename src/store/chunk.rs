@@ -111,6 +111,8 @@ pub struct ItemHeader {
     pub previous_terms: u8,
     /// Whether the terms changed; if not, those before are not repeated.
     pub relabelled: bool,
+    /// Whether the version before had expired: nobody holds it.
+    pub lapsed: bool,
 }
 
 /// An item ready to be laid into a chunk.
@@ -179,7 +181,7 @@ impl Builder {
         }
         self.uniform &= self.class.is_none_or(|class| class == item.header.class);
         self.class = Some(item.header.class);
-        self.all_new &= item.header.op == Op::Create;
+        self.all_new &= item.header.op == Op::Create && item.header.state == State::Active;
         write_item(item, &mut self.items);
         self.bodies.extend_from_slice(&item.body);
         self.count += 1;
@@ -249,7 +251,7 @@ fn write_item(item: &Item, out: &mut Vec<u8>) {
         count(&item.terms),
         count(&item.previous_terms),
         h.previous_kind,
-        u8::from(h.relabelled),
+        u8::from(h.relabelled) | u8::from(h.lapsed) << 1,
     ]);
     for term in item.terms.iter().take(MAX_TERMS).chain(item.previous_terms.iter().take(MAX_TERMS)) {
         out.extend_from_slice(&term.to_be_bytes());
@@ -282,7 +284,7 @@ pub struct View<'a> {
     pub count: u16,
     /// The one audience class of all items, unless they differ.
     pub class: Option<ClassNo>,
-    /// Whether every item is the birth of an indicator.
+    /// Whether every item is the birth of an indicator that holds.
     pub all_new: bool,
     /// Whether this is the last chunk of its entry.
     pub last: bool,
@@ -424,7 +426,7 @@ fn read_header(bytes: &[u8; ITEM_BYTES]) -> Option<ItemHeader> {
     let (owner, rest) = rest.split_first_chunk::<4>()?;
     let (body_len, rest) = rest.split_first_chunk::<4>()?;
     let (tail_len, rest) = rest.split_first_chunk::<2>()?;
-    let [kind, op, state, tlp, previous_tlp, aliases, terms, previous_terms, previous_kind, relabelled] =
+    let [kind, op, state, tlp, previous_tlp, aliases, terms, previous_terms, previous_kind, flags] =
         *rest.first_chunk::<10>()?;
     Some(ItemHeader {
         handle: Position::from_raw(u64::from_be_bytes(*handle)),
@@ -446,6 +448,7 @@ fn read_header(bytes: &[u8; ITEM_BYTES]) -> Option<ItemHeader> {
         terms,
         previous_terms,
         previous_kind,
-        relabelled: relabelled != 0,
+        relabelled: flags & 1 != 0,
+        lapsed: flags & 2 != 0,
     })
 }

@@ -23,6 +23,9 @@ use super::repair::Damage;
 /// Version of the whole layout, in the meta record `format`.
 pub const FORMAT_VERSION: u32 = 1;
 
+/// Meta record of [`Store::expiry_fence`].
+pub(super) const EXPIRY_FENCE: &str = "expiry-fence";
+
 /// What the store costs in memory.
 #[derive(Debug, Clone)]
 pub struct Tuning {
@@ -245,6 +248,17 @@ impl Store {
     /// Whatever the engine answers.
     pub fn meta(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
         self.small(&keys::meta(name))
+    }
+
+    /// The hour before which every indicator that had to has expired: 0 where
+    /// none was ever looked for.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], or whatever the engine answers.
+    pub fn expiry_fence(&self) -> Result<u64, Error> {
+        let Some(bytes) = self.meta(EXPIRY_FENCE)? else { return Ok(0) };
+        let hour = bytes.try_into().map_err(|_| Error::corrupt("meta", EXPIRY_FENCE))?;
+        Ok(u64::from_be_bytes(hour))
     }
 
     /// The assertions about each of the values under `keys`, in their order;

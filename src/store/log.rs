@@ -147,6 +147,26 @@ impl Store {
         Ok(PostingsAfter { iterator, prefix, after })
     }
 
+    /// The first term of a dimension, at or after `from`, that has postings.
+    ///
+    /// # Errors
+    /// Whatever the engine answers.
+    pub fn term_from(&self, dimension: Dimension, from: u64) -> Result<Option<u64>, Error> {
+        let mut options = ReadOptions::default();
+        options.set_total_order_seek(true);
+        let mut iterator = self.db.raw_iterator_cf_opt(self.family(Family::Postings)?, options);
+        iterator.seek(keys::posting_prefix(dimension, from));
+        let of_dimension = [KeyKind::Posting.byte(), dimension as u8];
+        let Some(key) = iterator.key() else {
+            iterator.status()?;
+            return Ok(None);
+        };
+        if !key.starts_with(&of_dimension) {
+            return Ok(None);
+        }
+        keys::posting_term(key).map(Some).ok_or_else(|| Error::corrupt("posting key", key))
+    }
+
     /// All records of a family whose keys begin with `prefix`, in key order.
     ///
     /// # Errors

@@ -346,6 +346,24 @@ pub fn observables(indicator: &v1::Indicator) -> Option<(Observable, Vec<Observa
     Some((value, Vec::new()))
 }
 
+/// The one field of `luytre.v1.Indicator` that says when it ceases to hold;
+/// all others are passed over.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Validity {
+    #[prost(message, optional, tag = "9")]
+    valid_until: Option<prost_types::Timestamp>,
+}
+
+/// When the indicator inside a body ceases to hold; `None` if the body is
+/// damaged.
+#[must_use]
+pub fn valid_until(body: &[u8]) -> Option<Option<Timestamp>> {
+    match Validity::decode(subject(body)?).ok()?.valid_until {
+        Some(until) => timestamp(&until).map(Some),
+        None => Some(None),
+    }
+}
+
 /// Decodes the indicator inside a body.
 #[must_use]
 pub fn decode_indicator(body: &[u8]) -> Option<v1::Indicator> {

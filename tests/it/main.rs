@@ -24,6 +24,7 @@ mod check_config;
 mod commands;
 mod crash;
 mod engine;
+mod expiry;
 mod faults;
 mod floors;
 mod harness;

@@ -6,6 +6,7 @@ mod chunks;
 mod conflict;
 mod cursors;
 mod death;
+mod expiry;
 mod idempotency;
 mod merging;
 mod model;
