@@ -215,19 +215,20 @@ impl Filter {
   luytre subscribe --from latest                        watch what comes
   luytre subscribe --state fw.state --format plain      everything, and go on after any break
   luytre subscribe --name siem --kind domain,url        the hub keeps your place
-  luytre subscribe --from earliest --count 10 | jq .    the ten oldest events
+  luytre subscribe --from current-state                 what stands now, then what comes
 
 With --state, the place is stored after the output is flushed; with --name, the hub keeps it. Either
 way --from counts only the first time, and later runs go on exactly after the last event. Ends at
 SIGINT or SIGTERM, with everything flushed.
 
-jsonl gives every event: new, update, withdrawn, revoked, expired, sighted. plain gives one canonical
-value a line for new and updated indicators, and nothing else.")]
+jsonl gives every event: new, update, withdrawn, revoked, expired, sighted; first, with \"recall\": true,
+what was taken back while you were away. Between state-begin and state-end lies what replaces all you
+had. plain gives one canonical value a line for new and updated indicators, and nothing else.")]
 pub(super) struct Subscribe {
     /// Name of a subscription whose place the hub keeps
     #[arg(long, conflicts_with = "state")]
     pub(super) name: Option<String>,
-    /// Where to start the first time: earliest, latest, or a time
+    /// Where to start the first time: earliest, latest, current-state, or a time
     #[arg(long, value_name = "PLACE", default_value = "earliest", value_parser = from)]
     pub(super) from: From,
     #[command(flatten)]
@@ -405,6 +406,8 @@ pub(super) enum From {
     Earliest,
     /// At what comes.
     Latest,
+    /// With what stands.
+    CurrentState,
     /// At a time.
     Time(Timestamp),
 }
@@ -413,8 +416,9 @@ fn from(text: &str) -> Result<From, String> {
     match text {
         "earliest" => Ok(From::Earliest),
         "latest" => Ok(From::Latest),
+        "current-state" => Ok(From::CurrentState),
         _ => time(text).map(From::Time).map_err(|_| {
-            "write earliest, latest, or a time such as 2026-11-21 or 2026-11-21T08:00:00+07:00".to_owned()
+            "write earliest, latest, current-state, or a time such as 2026-11-21 or 2026-11-21T08:00:00+07:00".to_owned()
         }),
     }
 }

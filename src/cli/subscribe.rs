@@ -4,7 +4,7 @@
 use prost::Message as _;
 
 use crate::base::digest;
-use crate::client::{self, Client, Start, SubscriptionEvents};
+use crate::client::{self, Client, Delivery, Start};
 use crate::wire::proto::v1::EventKind;
 
 use super::arguments::{From, PlainOrJson, Subscribe};
@@ -29,6 +29,7 @@ pub(super) async fn run(client: &Client, options: &Subscribe, data: &mut Data) -
     let first = match options.from {
         From::Earliest => Start::Earliest,
         From::Latest => Start::Latest,
+        From::CurrentState => Start::CurrentState,
         From::Time(at) => Start::Time(at),
     };
     let name = match &options.name {
@@ -60,11 +61,11 @@ pub(super) async fn run(client: &Client, options: &Subscribe, data: &mut Data) -
             delivery = subscription.next() => delivery,
         };
         match delivery {
-            Ok(Some(SubscriptionEvents { events, token })) => {
-                for received in events {
-                    write(received, options.format, data)?;
-                }
+            Ok(Some(delivery)) => {
+                let token = delivery.token().cloned();
+                write(delivery, options.format, data)?;
                 data.flush()?;
+                let Some(token) = token else { continue };
                 if let Some(state) = &state {
                     state.store(&token)?;
                 }
@@ -83,10 +84,30 @@ pub(super) async fn run(client: &Client, options: &Subscribe, data: &mut Data) -
     ended
 }
 
-fn write(received: client::Received, format: PlainOrJson, data: &mut Data) -> Result<(), Failure> {
+fn write(delivery: Delivery, format: PlainOrJson, data: &mut Data) -> Result<(), Failure> {
+    let recall = matches!(delivery, Delivery::Recalls(_));
+    match delivery {
+        Delivery::Events(client::SubscriptionEvents { events, .. }) | Delivery::Recalls(events) => {
+            for received in events {
+                write_event(received, recall, format, data)?;
+            }
+        }
+        Delivery::StateBegin { .. } if format == PlainOrJson::Jsonl => data.json(&record::STATE_BEGIN)?,
+        Delivery::StateEnd { .. } if format == PlainOrJson::Jsonl => data.json(&record::STATE_END)?,
+        Delivery::StateBegin { .. } | Delivery::StateEnd { .. } => {}
+    }
+    Ok(())
+}
+
+fn write_event(
+    received: client::Received,
+    recall: bool,
+    format: PlainOrJson,
+    data: &mut Data,
+) -> Result<(), Failure> {
     match format {
         PlainOrJson::Jsonl => {
-            if let Some(record) = record::event(received.kind, received.event) {
+            if let Some(record) = record::event(received.kind, received.event, recall) {
                 data.json(&record)?;
             }
         }

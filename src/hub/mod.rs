@@ -24,6 +24,7 @@ pub mod lookup;
 pub mod proposal;
 pub mod publish;
 mod pump;
+mod recall;
 pub mod revoke;
 pub mod roster;
 pub mod rosters;
