@@ -10,6 +10,7 @@ mod model;
 mod queries;
 mod restore;
 mod sharing;
+mod state;
 mod streams;
 mod support;
 mod tampering;
