@@ -142,10 +142,11 @@ impl Pump {
         Ok(token.into())
     }
 
-    /// The frames of the stream, which ends when the client has said its last
-    /// and its credit is used, the hub drains, a newer stream of the same name
-    /// displaces this one, or with an error. It does nothing unless polled:
-    /// what a client that does not read costs is the frame it does not take.
+    /// The frames of the stream, which ends when the client has said its last,
+    /// its credit is used and its acknowledgements are durable, the hub drains,
+    /// a newer stream of the same name displaces this one, or with an error.
+    /// It does nothing unless polled: what a client that does not read costs
+    /// is the frame it does not take.
     pub fn frames(
         self,
         commands: impl Stream<Item = Result<Command, Error>> + Send + Unpin,
@@ -380,7 +381,7 @@ impl<C: Stream<Item = Result<Command, Error>> + Unpin> Running<C> {
                     }
                     continue;
                 }
-            } else if self.commands.is_none() {
+            } else if self.commands.is_none() && self.pump.acking.is_none() {
                 return Ok(None);
             }
             if let Some(frame) = self.wait(&shared).await? {
