@@ -286,6 +286,39 @@ fn brackets_need_no_credit_and_the_state_no_more_than_it_is_given() {
 }
 
 #[test]
+fn what_ends_or_comes_while_the_state_goes_out_is_no_part_of_it() {
+    block_on(async {
+        let engine = Engine::new();
+        let mut model = Model::default();
+        publish(&engine, &mut model, vec![item(0, 0), item(1, 0), item(2, 0)]).await;
+        let open = Open { start: Some(Start::CurrentState), credit: 1, ..Open::default() };
+        let mut stream = engine.stream(1, open).await.unwrap();
+        let mut told = Vec::new();
+        while told.is_empty() {
+            if let Message::Batch(batch) = next(&mut stream).await {
+                told.extend(events(batch));
+            }
+        }
+        model.apply(&engine, &model::Op::Revoke { org: 0, pick: 1 }).await;
+        publish(&engine, &mut model, vec![item(2, 1), item(3, 0)]).await;
+        stream.grant(100).await;
+        loop {
+            match next(&mut stream).await {
+                Message::Batch(batch) => told.extend(events(batch)),
+                Message::StateEnd(_) => break,
+                _ => {}
+            }
+        }
+        let versions: Vec<_> = told.iter().map(|event| event.indicator.as_ref().unwrap().version).collect();
+        assert_eq!(versions, [0, 2].map(|event| model.events[event].version), "as of the beginning");
+        let tail = stream.drain(100).await.into_iter().flat_map(|batch| batch.events);
+        assert_eq!(tail.map(|event| event.kind).collect::<Vec<_>>(), [4, 2, 1]);
+        stream.leave().await;
+        engine.close().await;
+    });
+}
+
+#[test]
 fn a_named_scan_goes_on_from_its_cursor_after_a_restart_though_the_cursor_was_further() {
     block_on(async {
         let mut engine = Engine::new();
