@@ -236,8 +236,11 @@ impl Stride<'_> {
             && view.class == Some(class)
             && left.get(count.saturating_sub(1)).is_some_and(|posting| posting.position == last)
             && count <= self.credit - self.batch.count();
+        if !all {
+            return Ok(0);
+        }
         let changed = self.changed.first_from(first).map_err(store_error)?;
-        if !all || changed.is_some_and(|(handle, _)| handle <= last) {
+        if changed.is_some_and(|(handle, _)| handle <= last) {
             return Ok(0);
         }
         self.batch.push_new(count, view.bodies.to_vec().into());

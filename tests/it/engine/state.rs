@@ -95,16 +95,14 @@ impl Client {
 
     /// Opens a stream and takes up to `events`; less if nothing more comes.
     async fn listen(&mut self, hub: &Engine, org: usize, filter: &IndicatorFilter, mut left: u64) {
-        let open = Open {
-            filter: filter.clone(),
-            start: Some(self.start()),
-            credit: left.min(3),
-            ..Open::default()
-        };
+        // Who takes all of it takes it in large parts.
+        let part = if left > 1_000 { 1_000 } else { left.min(3) };
+        let open =
+            Open { filter: filter.clone(), start: Some(self.start()), credit: part, ..Open::default() };
         let mut stream = hub.stream(org, open).await.unwrap();
         self.token.get_or_insert_with(|| stream.token.clone());
         self.recalled.clear();
-        let (mut credit, mut quiet, mut spoke) = (left.min(3), 0, false);
+        let (mut credit, mut quiet, mut spoke) = (part, 0, false);
         while quiet < 4 && left > 0 {
             let message = stream.next().await.expect("the stream lasts").expect("no error");
             match &message {
@@ -115,7 +113,7 @@ impl Client {
             let took = self.take(message) as u64;
             (credit, left) = (credit - took, left - took);
             if credit == 0 && left > 0 {
-                credit = left.min(3);
+                credit = left.min(part);
                 stream.grant(credit).await;
                 quiet = 0;
             }
@@ -290,7 +288,7 @@ fn what_ends_or_comes_while_the_state_goes_out_is_no_part_of_it() {
     block_on(async {
         let engine = Engine::new();
         let mut model = Model::default();
-        publish(&engine, &mut model, vec![item(0, 0), item(1, 0), item(2, 0)]).await;
+        publish(&engine, &mut model, (0..4).map(|value| item(value, 0)).collect()).await;
         let open = Open { start: Some(Start::CurrentState), credit: 1, ..Open::default() };
         let mut stream = engine.stream(1, open).await.unwrap();
         let mut told = Vec::new();
@@ -300,7 +298,8 @@ fn what_ends_or_comes_while_the_state_goes_out_is_no_part_of_it() {
             }
         }
         model.apply(&engine, &model::Op::Revoke { org: 0, pick: 1 }).await;
-        publish(&engine, &mut model, vec![item(2, 1), item(3, 0)]).await;
+        let tightened = model::Item { marking: 4, ..item(3, 0) };
+        publish(&engine, &mut model, vec![item(2, 1), tightened, item(4, 0)]).await;
         stream.grant(100).await;
         loop {
             match next(&mut stream).await {
@@ -312,7 +311,32 @@ fn what_ends_or_comes_while_the_state_goes_out_is_no_part_of_it() {
         let versions: Vec<_> = told.iter().map(|event| event.indicator.as_ref().unwrap().version).collect();
         assert_eq!(versions, [0, 2].map(|event| model.events[event].version), "as of the beginning");
         let tail = stream.drain(100).await.into_iter().flat_map(|batch| batch.events);
-        assert_eq!(tail.map(|event| event.kind).collect::<Vec<_>>(), [4, 2, 1]);
+        assert_eq!(tail.map(|event| event.kind).collect::<Vec<_>>(), [4, 2, 3, 1]);
+        stream.leave().await;
+        engine.close().await;
+    });
+}
+
+#[test]
+fn what_was_taken_back_is_not_brought_up_by_a_right_that_was_gained_before() {
+    block_on(async {
+        let engine = Engine::new();
+        let mut model = Model::default();
+        let amber = |value| model::Item { marking: 2, ..item(value, 0) };
+        publish(&engine, &mut model, vec![amber(0), amber(1), item(2, 0)]).await;
+        let open = |start| Open { start: Some(start), credit: 1_000, ..Open::default() };
+        let mut stream = engine.stream(2, open(Start::Earliest)).await.unwrap();
+        assert_eq!(stream.drain(10).await.len(), 1, "the one for all");
+        let token = stream.token.clone();
+        stream.leave().await;
+        Rights { clients: BTreeSet::from([(2, 1)]) }.write(&engine).await;
+        model.apply(&engine, &model::Op::Revoke { org: 0, pick: 0 }).await;
+        let mut stream = engine.stream(2, open(Start::Token(token))).await.unwrap();
+        let told = stream.drain(10).await.into_iter().flat_map(|batch| batch.events);
+        let name = |record: usize| format!("indicators/{}", model.records[record].id.hyphenated());
+        let told: Vec<_> = told.map(|event| (event.kind, event.indicator.unwrap().name)).collect();
+        assert_eq!(told, [(NEW, name(1)), (4, name(0))]);
+        assert_eq!(stream.recalls.len(), 1);
         stream.leave().await;
         engine.close().await;
     });
