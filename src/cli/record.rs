@@ -18,6 +18,9 @@ pub(super) struct Record {
     event_id: String,
     #[serde(skip_serializing_if = "str::is_empty")]
     event: &'static str,
+    /// Said ahead of the event itself.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    recall: bool,
     name: String,
     /// What `publish` reads, spelt the same.
     #[serde(flatten)]
@@ -71,6 +74,17 @@ pub(super) struct SightingRecord {
     create_time: Option<String>,
 }
 
+/// A line around the current state.
+#[derive(Debug, Serialize)]
+pub(super) struct Bracket {
+    event: &'static str,
+}
+
+/// The current state begins.
+pub(super) const STATE_BEGIN: Bracket = Bracket { event: "state-begin" };
+/// The current state is complete.
+pub(super) const STATE_END: Bracket = Bracket { event: "state-end" };
+
 /// What one event says.
 #[derive(Serialize)]
 #[serde(untagged)]
@@ -120,6 +134,7 @@ impl Record {
         Self {
             event_id: String::new(),
             event: "",
+            recall: false,
             name: indicator.name,
             said,
             caveats: marking.and_then(|marking| marking.caveats).map(caveats).unwrap_or_default(),
@@ -190,14 +205,18 @@ impl SightingRecord {
     }
 }
 
-/// An event as its receiver reads it; `None` if it is of a later release.
-pub(super) fn event(kind: v1::EventKind, event: v1::Event) -> Option<EventRecord> {
+/// An event as its receiver reads it, or the recall that precedes it; `None`
+/// if it is of a later release.
+pub(super) fn event(kind: v1::EventKind, event: v1::Event, recall: bool) -> Option<EventRecord> {
     let event_id = digest::hex(&event.event_id);
     let name = event_name(kind);
     Some(match event.subject? {
-        v1::event::Subject::Indicator(indicator) => {
-            EventRecord::Indicator(Box::new(Record { event_id, event: name, ..Record::of(indicator) }))
-        }
+        v1::event::Subject::Indicator(indicator) => EventRecord::Indicator(Box::new(Record {
+            event_id,
+            event: name,
+            recall,
+            ..Record::of(indicator)
+        })),
         v1::event::Subject::Sighting(sighting) => EventRecord::Sighting(Box::new(SightingRecord {
             event_id,
             event: name,
@@ -342,6 +361,7 @@ mod tests {
                 event_id: vec![0xab, 0x01].into(),
                 subject: Some(v1::event::Subject::Indicator(indicator())),
             },
+            false,
         );
         assert_eq!(
             serde_json::to_string(&event.unwrap()).unwrap(),
@@ -363,8 +383,9 @@ mod tests {
         let bare = v1::Indicator { name: "indicators/x".into(), ..v1::Indicator::default() };
         let event =
             v1::Event { event_id: vec![1].into(), subject: Some(v1::event::Subject::Indicator(bare)) };
-        let json = serde_json::to_value(super::event(v1::EventKind::Withdrawn, event).unwrap()).unwrap();
-        assert_eq!(json["event"], "withdrawn");
+        let json =
+            serde_json::to_value(super::event(v1::EventKind::Withdrawn, event, true).unwrap()).unwrap();
+        assert_eq!((&json["event"], &json["recall"]), (&"withdrawn".into(), &true.into()));
         assert!(json.get("tlp").is_none() && json.get("value").is_none(), "{json}");
     }
 }

@@ -31,4 +31,4 @@ pub use error::{Advice, Broken, Error, FieldViolation, Refusal};
 pub use identity::Identity;
 pub use lookup::{Found, Lookup};
 pub use publish::{PublishOptions, PublishStream, Verdict};
-pub use subscribe::{Received, Start, Subscribe, Subscription, SubscriptionEvents};
+pub use subscribe::{Delivery, Received, Start, Subscribe, Subscription, SubscriptionEvents};

@@ -39,6 +39,9 @@ pub enum Start {
     Earliest,
     /// At what comes from now on.
     Latest,
+    /// With what stands now, then what comes: [`Delivery::StateBegin`], what
+    /// stands, [`Delivery::StateEnd`].
+    CurrentState,
     /// At the first event recorded at or after this moment.
     Time(Timestamp),
     /// Where the named subscription stands.
@@ -100,6 +103,52 @@ pub struct SubscriptionEvents {
     pub token: Bytes,
 }
 
+/// What a subscriber is handed.
+#[derive(Debug, Clone)]
+pub enum Delivery {
+    /// Events, or a token alone.
+    Events(SubscriptionEvents),
+    /// The current state begins: collect the events that follow in a fresh
+    /// set, and throw away what an earlier scan that never ended has
+    /// collected. What is in use stays in use.
+    StateBegin {
+        /// Resumes at the beginning of the scan.
+        token: Bytes,
+    },
+    /// The current state is complete: the fresh set takes the place of the old
+    /// one as a whole.
+    StateEnd {
+        /// Resumes after the scan.
+        token: Bytes,
+    },
+    /// What ended during an absence, names only: stop using it, in the set in
+    /// use and in a fresh one. The event itself follows in its place. There is
+    /// nothing to confirm; after a break it comes again.
+    Recalls(Vec<Received>),
+}
+
+impl Delivery {
+    /// What resumes after it, and is confirmed; `None` for recalls.
+    #[must_use]
+    pub const fn token(&self) -> Option<&Bytes> {
+        match self {
+            Self::Events(SubscriptionEvents { token, .. })
+            | Self::StateBegin { token }
+            | Self::StateEnd { token } => Some(token),
+            Self::Recalls(_) => None,
+        }
+    }
+
+    /// The events in it, recalls among them.
+    #[must_use]
+    pub fn events(&self) -> &[Received] {
+        match self {
+            Self::Events(SubscriptionEvents { events, .. }) | Self::Recalls(events) => events,
+            Self::StateBegin { .. } | Self::StateEnd { .. } => &[],
+        }
+    }
+}
+
 struct Live {
     outbox: mpsc::Sender<v1::SubscribeRequest>,
     heard: Streaming<v1::SubscribeResponse>,
@@ -119,11 +168,13 @@ struct Live {
 ///
 /// let mut subscription = client.subscribe(Subscribe::from(Start::Earliest));
 /// while let Some(delivery) = subscription.next().await? {
-///     for received in &delivery.events {
+///     for received in delivery.events() {
 ///         println!("{:?}", received.kind);
 ///     }
-///     // Here: store delivery.token with what the events changed.
-///     subscription.confirm(&delivery.token).await?;
+///     if let Some(token) = delivery.token() {
+///         // Here: store the token with what the events changed.
+///         subscription.confirm(token).await?;
+///     }
 /// }
 /// subscription.close().await
 /// # }
@@ -181,7 +232,7 @@ impl Subscription {
     /// `RESUME_TOKEN_INVALID`: the token is of another organisation,
     /// subscription or filter. `SUBSCRIPTION_DISPLACED`: another process uses
     /// the same name. Else see [`Error`].
-    pub async fn next(&mut self) -> Result<Option<SubscriptionEvents>, Error> {
+    pub async fn next(&mut self) -> Result<Option<Delivery>, Error> {
         loop {
             if self.ledger.is_spent() {
                 return Ok(None);
@@ -334,7 +385,7 @@ impl Subscription {
     }
 
     /// What a message means; `None`: nothing for the caller.
-    fn take(&mut self, response: v1::SubscribeResponse) -> Result<Option<SubscriptionEvents>, Error> {
+    fn take(&mut self, response: v1::SubscribeResponse) -> Result<Option<Delivery>, Error> {
         let Some(message) = response.message else {
             // Of a later release; the contract lets the set of messages grow.
             return Ok(None);
@@ -356,9 +407,19 @@ impl Subscription {
                 }
                 (Vec::new(), opened.resume_token)
             }
-            Heard::Batch(batch) => {
-                let token = batch.resume_token.clone();
-                (pair(batch)?, token)
+            Heard::Batch(v1::EventBatch { events, kinds, resume_token }) => {
+                (pair(events, kinds)?, resume_token)
+            }
+            Heard::StateBegin(v1::StateBegin { resume_token: token }) => {
+                self.ledger.mark(&token)?;
+                return Ok(Some(Delivery::StateBegin { token }));
+            }
+            Heard::StateEnd(v1::StateEnd { resume_token: token }) => {
+                self.ledger.mark(&token)?;
+                return Ok(Some(Delivery::StateEnd { token }));
+            }
+            Heard::Recalls(v1::RecallBatch { events, kinds }) => {
+                return Ok(Some(Delivery::Recalls(pair(events, kinds)?)));
             }
             Heard::Heartbeat(heartbeat) => (Vec::new(), heartbeat.resume_token),
             Heard::Draining(draining) => {
@@ -373,7 +434,7 @@ impl Subscription {
             }
         };
         let news = self.ledger.hand(events.len(), &token)?;
-        Ok(news.then_some(SubscriptionEvents { events, token }))
+        Ok(news.then_some(Delivery::Events(SubscriptionEvents { events, token })))
     }
 }
 
@@ -403,6 +464,7 @@ fn first_start(start: &Start) -> Option<v1::open::Start> {
         Start::Token(token) => Some(v1::open::Start::ResumeToken(token.clone())),
         Start::Earliest => position(v1::StartPosition::Earliest),
         Start::Latest => position(v1::StartPosition::Latest),
+        Start::CurrentState => position(v1::StartPosition::CurrentState),
         Start::Time(at) => Some(v1::open::Start::Time(prost_types::Timestamp {
             seconds: i64::try_from(at.as_seconds()).unwrap_or(i64::MAX),
             nanos: i32::try_from(at.subsec_micros() * 1_000).unwrap_or(0),
@@ -412,8 +474,7 @@ fn first_start(start: &Start) -> Option<v1::open::Start> {
 }
 
 /// Joins events with their kinds.
-fn pair(batch: v1::EventBatch) -> Result<Vec<Received>, Error> {
-    let (events, kinds) = (batch.events, batch.kinds);
+fn pair(events: Vec<v1::Event>, kinds: Vec<i32>) -> Result<Vec<Received>, Error> {
     if events.is_empty() {
         return Err(Error::Protocol("a batch holds no event".to_owned()));
     }

@@ -30,6 +30,7 @@ pub mod merger;
 pub mod proposal;
 pub mod publish;
 mod pump;
+mod recall;
 pub mod rest;
 pub mod revoke;
 pub mod room;

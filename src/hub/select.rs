@@ -170,6 +170,12 @@ impl Selection {
         self.terms.matches(item)
     }
 
+    /// Whether the viewer asked for whatever it may see.
+    #[must_use]
+    pub const fn wants_all(&self) -> bool {
+        self.terms.is_empty()
+    }
+
     /// What becomes of a chunk, by its head alone. `touched` says whether the
     /// class of a record born in it has changed since.
     #[must_use]

@@ -13,14 +13,14 @@ use crate::model::Invalid;
 use crate::model::org::{OrgNo, OrgSlug};
 use crate::model::position::Position;
 use crate::model::query::IndicatorFilter;
-use crate::model::reached::Reached;
+use crate::model::reached::{Reached, Stage, Step};
 use crate::store::subscription::{self, Subscription};
 use crate::wire::token::{Place, Use};
 
 use super::caller::Caller;
 use super::engine::Hub;
 use super::error::{Error, Reason};
-use super::pump::{Named, Pump};
+use super::pump::{Begin, Named, Pump};
 use super::select::{Selection, Terms};
 use super::shared::Shared;
 use super::store_error;
@@ -49,6 +49,8 @@ pub enum Start {
     Earliest,
     /// Only what comes.
     Latest,
+    /// What stands, then what comes.
+    CurrentState,
     /// At the first event recorded at or after this time.
     Time(Timestamp),
 }
@@ -149,7 +151,7 @@ impl Hub {
             selection,
             digest,
             named,
-            plan.start,
+            plan.begin,
             plan.credit,
             self.options.heartbeat,
         );
@@ -263,7 +265,7 @@ struct Plan {
     created: bool,
     filter: IndicatorFilter,
     sightings: bool,
-    start: Reached,
+    begin: Begin,
     credit: u64,
 }
 
@@ -303,28 +305,40 @@ fn plan(shared: &Shared, caller: &Caller, open: Open, max: usize) -> Result<Plan
         (None, None) => {
             return Err(Invalid::new(
                 "open.start",
-                "say where to start: a resume_token, EARLIEST, LATEST or a time",
+                "say where to start: a resume_token, EARLIEST, LATEST, CURRENT_STATE or a time",
             )
             .into());
         }
     };
     let created = open.subscription.is_some() && known.is_none();
+    let resumes = matches!(open.start, Some(Start::Token(_)) | None);
+    let begin = Begin { reached: start, absent_until: resumes.then(|| shared.tail.committed()) };
     let record = open.subscription.as_ref().map(|_| {
-        known.unwrap_or_else(|| Subscription {
+        let mut record = known.unwrap_or_else(|| Subscription {
             filter: filter.clone(),
             sightings,
             created: shared.clock.now(),
             cursor: start,
             acked: None,
-        })
+        });
+        if matches!(open.start, Some(Start::CurrentState)) {
+            // Whoever asks for the state anew goes on from there, once he has
+            // acknowledged some of it.
+            record.cursor = start;
+        }
+        record
     });
-    Ok(Plan { name: open.subscription, record, created, filter, sightings, start, credit: open.credit })
+    Ok(Plan { name: open.subscription, record, created, filter, sightings, begin, credit: open.credit })
 }
 
 fn resolve(shared: &Shared, org: &OrgSlug, start: &Start, purpose: Use<'_>) -> Result<Reached, Error> {
     match start {
         Start::Earliest => Ok(Reached::log(Position::ZERO)),
         Start::Latest => Ok(Reached::log(shared.tail.committed())),
+        Start::CurrentState => {
+            let (position, stage) = (shared.tail.committed(), Stage::State(Step::default()));
+            Ok(Reached { position, stage })
+        }
         Start::Time(at) => {
             shared.store.position_before_time(at.as_micros()).map(Reached::log).map_err(store_error)
         }
@@ -332,7 +346,7 @@ fn resolve(shared: &Shared, org: &OrgSlug, start: &Start, purpose: Use<'_>) -> R
             let reached = shared.tokens.open(org, purpose, token).and_then(Place::reached).map_err(|_| {
                 Error::new(
                     Reason::ResumeTokenInvalid,
-                    "the resume_token was not made for your organisation, this subscription and this filter; start at EARLIEST, LATEST or a time",
+                    "the resume_token was not made for your organisation, this subscription and this filter; start at EARLIEST, LATEST, CURRENT_STATE or a time",
                 )
             })?;
             check_reached(shared, reached)
@@ -357,7 +371,7 @@ fn check_reached(shared: &Shared, reached: Reached) -> Result<Reached, Error> {
     }
     Err(Error::new(
         Reason::ResumeTokenExpired,
-        "the hub was restored from a backup made before this token; start at EARLIEST or at a time before the restore, and drop what you already have by event_id",
+        "the hub was restored from a backup made before this token; start at CURRENT_STATE, or at EARLIEST or a time before the restore, and drop what you already have by event_id",
     ))
 }
 

@@ -140,6 +140,7 @@ fn read_open(pb: v1::Open, own: &OrgSlug) -> Result<Open, Error> {
         Some(Pb::Position(number)) => Some(match subscription::read_position(number)? {
             Position::Earliest => Start::Earliest,
             Position::Latest => Start::Latest,
+            Position::CurrentState => Start::CurrentState,
         }),
         Some(Pb::Time(at)) => time::read("open.time", Some(at))?.map(Start::Time),
     };

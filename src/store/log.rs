@@ -7,7 +7,7 @@ use rocksdb::{DBRawIterator, ReadOptions};
 use crate::model::org::OrgNo;
 use crate::model::position::Position;
 
-use super::chunk::Chunk;
+use super::chunk::{Chunk, View};
 use super::db::{Error, Store};
 use super::keys::{self, Dimension, Family, KeyKind};
 use super::postings::{self, Posting};
@@ -55,6 +55,19 @@ impl Store {
             iterator.status()?;
             iterator.seek_to_first();
         }
+        Ok(Scan { iterator, forward: true })
+    }
+
+    /// The log, to be read at rising positions: [`Scan::seek`] comes first.
+    ///
+    /// # Errors
+    /// Whatever the engine answers.
+    pub fn reader(&self) -> Result<Scan<'_>, Error> {
+        let mut options = ReadOptions::default();
+        options.set_auto_readahead_size(true);
+        options.set_verify_checksums(true);
+        options.fill_cache(false);
+        let iterator = self.db.raw_iterator_cf_opt(self.family(Family::Log)?, options);
         Ok(Scan { iterator, forward: true })
     }
 
@@ -215,6 +228,15 @@ fn read(iterator: &DBRawIterator<'_>) -> Result<Option<Chunk>, Error> {
     Ok(Some(Chunk { first: Position::from_raw(first), bytes: Bytes::copy_from_slice(value) }))
 }
 
+/// Chunks that are read over before the engine is asked to seek.
+const NEAR: usize = 8;
+
+/// Whether the chunk holds `position`, which is not before it.
+fn holds(first: Position, bytes: &[u8], position: Position) -> bool {
+    first.seq() == position.seq()
+        && View::parse(first, bytes).is_some_and(|view| view.last_position() >= position)
+}
+
 /// The log being read chunk by chunk.
 pub struct Scan<'a> {
     iterator: DBRawIterator<'a>,
@@ -239,6 +261,30 @@ impl Scan<'_> {
         };
         let first = keys::number_of(key).ok_or_else(|| Error::corrupt("log key", key))?;
         Ok(Some((Position::from_raw(first), value)))
+    }
+
+    /// Goes to the chunk that holds `position`, and returns where it begins
+    /// and its bytes. One that is near is reached by reading on.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] where there is none, or whatever the engine answers.
+    pub fn seek(&mut self, position: Position) -> Result<(Position, &[u8]), Error> {
+        let mut held = false;
+        for _ in 0..NEAR {
+            match self.peek()? {
+                Some((first, bytes)) if first <= position => held = holds(first, bytes, position),
+                _ => break,
+            }
+            if held {
+                break;
+            }
+            self.advance();
+        }
+        if !held {
+            self.iterator.seek_for_prev(keys::log(position));
+        }
+        let found = self.peek()?.filter(|(first, bytes)| held || holds(*first, bytes, position));
+        found.ok_or_else(|| Error::corrupt("item", position))
     }
 
     /// Goes on to the next chunk.

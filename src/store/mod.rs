@@ -9,9 +9,11 @@
 //! * [`requests`]: what was answered, for idempotent retries;
 //! * [`roster`], [`subscription`]: organisations, principals, audience classes; named
 //!   subscriptions and their cursors;
+//! * [`changed`]: which records changed since birth, in order;
 //! * [`batch`], [`db`], [`log`]: writing a commit group, opening, reading.
 
 pub mod batch;
+pub mod changed;
 pub mod checkpoint;
 pub mod chunk;
 pub mod db;

@@ -31,5 +31,6 @@ mod harness;
 mod proto_contract;
 mod resume;
 mod shim;
+mod state;
 mod streams;
 mod tls;

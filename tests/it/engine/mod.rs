@@ -17,6 +17,7 @@ mod sharing;
 mod sight;
 mod sight_rules;
 mod space;
+mod state;
 mod streams;
 mod support;
 mod tampering;

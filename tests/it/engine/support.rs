@@ -164,7 +164,7 @@ impl Engine {
                 }
             }
         });
-        Ok(Stream { commands, frames, task, credit, token: opened.token, acked: 0 })
+        Ok(Stream { commands, frames, task, credit, token: opened.token, acked: 0, recalls: Vec::new() })
     }
 }
 
@@ -199,6 +199,8 @@ pub(crate) struct Stream {
     pub(crate) token: Bytes,
     /// Acknowledgements that came back.
     pub(crate) acked: usize,
+    /// What was recalled.
+    pub(crate) recalls: Vec<Event>,
 }
 
 impl Stream {
@@ -225,6 +227,12 @@ impl Stream {
             }
             Message::Heartbeat(heartbeat) => self.token = heartbeat.resume_token.clone(),
             Message::Acked(_) => self.acked += 1,
+            Message::StateBegin(begin) => self.token = begin.resume_token.clone(),
+            Message::StateEnd(end) => self.token = end.resume_token.clone(),
+            Message::Recalls(recalls) => {
+                let v1::RecallBatch { events, kinds } = recalls.clone();
+                self.recalls.extend(self::events(v1::EventBatch { events, kinds, ..Default::default() }));
+            }
             _ => {}
         }
         Some(Ok(message))
@@ -247,7 +255,7 @@ impl Stream {
                 }
                 Message::Heartbeat(_) if self.commands.capacity() < self.commands.max_capacity() => quiet = 0,
                 Message::Heartbeat(_) => quiet += 1,
-                Message::Acked(_) => {}
+                Message::Acked(_) | Message::Recalls(_) => {}
                 other => panic!("unexpected {other:?}"),
             }
         }
@@ -303,7 +311,7 @@ impl Stream {
     }
 }
 
-fn events(batch: v1::EventBatch) -> Vec<Event> {
+pub(crate) fn events(batch: v1::EventBatch) -> Vec<Event> {
     let kinds = if batch.kinds.is_empty() { vec![1; batch.events.len()] } else { batch.kinds };
     assert_eq!(kinds.len(), batch.events.len(), "one kind per event, or none");
     let both = batch.events.into_iter().zip(kinds);

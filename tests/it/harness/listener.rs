@@ -248,7 +248,7 @@ impl Listener {
                     return Ok(End::Drained);
                 }
                 Some(Heed::Opened(_)) => {}
-                None => self.report("an empty frame".to_owned()),
+                other => self.report(format!("unexpected {other:?}")),
             }
             if done(&self.heard) || !self.problems.is_empty() {
                 return Ok(End::Done);
