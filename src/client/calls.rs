@@ -60,7 +60,7 @@ impl Client {
         self.call(v1::WhoAmIRequest {}, |request| async { self.directory().who_am_i(request).await }).await
     }
 
-    /// One indicator and the newest sightings of it.
+    /// One indicator, the newest sightings of it and, for its owner, collisions.
     ///
     /// # Errors
     /// `NOT_FOUND` if there is none or it is hidden; see [`Error`].

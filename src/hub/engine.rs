@@ -27,6 +27,7 @@ use super::cursors::Cursors;
 use super::directory::Directory;
 use super::error::{Error, Reason};
 use super::merger::Backlog;
+use super::owed::Owed;
 use super::proposal::{Decision, Proposal};
 use super::room::Room;
 use super::rosters::Rosters;
@@ -56,6 +57,9 @@ pub struct Options {
     pub max_waiting_requests: usize,
     /// About how many bytes these may weigh; likewise.
     pub max_waiting_bytes: usize,
+    /// How long what the hub owes by itself, such as notices of collisions,
+    /// waits for a request to be written with.
+    pub debt_delay: Duration,
     /// How the room on the store's disk is measured.
     pub volume: Arc<dyn Volume>,
     /// With less room than this, in bytes, nothing new is taken.
@@ -73,6 +77,7 @@ impl Default for Options {
             max_subscriptions_per_org: 256,
             max_waiting_requests: 1_024,
             max_waiting_bytes: 64 << 20,
+            debt_delay: Duration::from_millis(100),
             volume: SystemVolume::shared(),
             free_space_floor: 1 << 30,
         }
@@ -188,8 +193,10 @@ impl Hub {
             reads: tokio::sync::Semaphore::new(MAX_READS),
             store,
         });
+        let owed = Owed::load(&shared.store, &shared.directory.load(), options.debt_delay)?;
         let (work, waiting) = mpsc::channel(options.max_waiting_requests);
-        let writer = Writer::new(Arc::clone(&shared), waiting, requests, last.seq().next(), last_version);
+        let writer =
+            Writer::new(Arc::clone(&shared), waiting, requests, last.seq().next(), last_version, owed);
         start_writer(writer)?;
         let room = Room::new(options.max_waiting_bytes);
         Ok(Arc::new(Self { shared, work, room, options, live: LiveStreams::default() }))
@@ -345,6 +352,12 @@ impl Hub {
             space_low: shared.space.is_low(),
             space_free: shared.space.free(),
         }
+    }
+
+    /// What was asked of the store since the start.
+    #[must_use]
+    pub fn store_calls(&self) -> crate::store::Calls {
+        self.shared.store.calls()
     }
 
     /// Runs blocking `work` over the shared state on the pool for it.

@@ -4,7 +4,8 @@
 //! * [`apply`] decides what an entry does over what a [`group`] sees, [`writer`] in what
 //!   order;
 //! * [`directory`] and [`rosters`] say who is who, and was; [`mod@roster`] changes it;
-//! * [`publish`], [`revoke`], [`sighting`] bring entries to the writer;
+//! * [`publish`], [`revoke`], [`sighting`] bring entries to the writer; [`owed`] is what
+//!   the hub tells owners by itself;
 //! * [`fetch`], [`list`], [`lookup`] ask; [`subscribe`], [`pump`] and [`look`] follow;
 //! * [`room`] and [`space`] decide when writing must wait;
 //! * [`merger`], [`mod@verify`] and [`backup`] look after what is stored, [`rest`] looks at it.
@@ -24,6 +25,8 @@ pub mod list;
 mod look;
 pub mod lookup;
 pub mod merger;
+mod notice;
+pub mod owed;
 pub mod proposal;
 pub mod publish;
 mod pump;

@@ -169,6 +169,7 @@ impl Hub {
                     WrittenEffect::Updated
                     | WrittenEffect::Revoked
                     | WrittenEffect::Sighted
+                    | WrittenEffect::Noticed
                     | WrittenEffect::Resolved => Effect::Updated,
                 };
                 (handle, version, effect)

@@ -28,7 +28,9 @@ use super::apply::Entry;
 use super::directory::Directory;
 use super::genesis;
 use super::group::Group;
-use super::proposal::{Change, ProposedIndicator, ProposedRevocation, ProposedSighting, RosterChange};
+use super::proposal::{
+    Change, Collision, ProposedIndicator, ProposedRevocation, ProposedSighting, RosterChange,
+};
 use super::publish::digests;
 
 /// Most differences that are told.
@@ -242,7 +244,13 @@ impl Replay<'_> {
                     copy_chunks(chunks, &mut batch)?;
                     group.last_version = header.time;
                 }
-                Some(Stored::Publish(_) | Stored::Revoke(_) | Stored::Sight(_) | Stored::Roster(_)) => {
+                Some(
+                    Stored::Publish(_)
+                    | Stored::Revoke(_)
+                    | Stored::Sight(_)
+                    | Stored::Notice(_)
+                    | Stored::Roster(_),
+                ) => {
                     self.entry(&mut group, chunks, &header, report)?;
                 }
                 _ => {
@@ -294,7 +302,7 @@ impl Replay<'_> {
             return Ok(Change::Roster(Box::new(RosterChange { patch, date })));
         }
         let salt: [u8; 16] = header.salt.as_ref().try_into().unwrap_or_default();
-        let (mut indicators, mut sightings) = (Vec::new(), Vec::new());
+        let (mut indicators, mut sightings, mut collisions) = (Vec::new(), Vec::new(), Vec::new());
         for chunk in chunks {
             let view = chunk.view().ok_or_else(|| db::Error::corrupt("chunk", chunk.first))?;
             for item in view.items() {
@@ -302,12 +310,22 @@ impl Replay<'_> {
                 let damaged = || db::Error::corrupt("item", item.position);
                 match item.header.op {
                     Op::Revoke => return revocation(&item).ok_or_else(damaged),
+                    Op::Notice => collisions.push(Collision {
+                        record: item.header.previous,
+                        other: Position::from_raw(item.header.digest),
+                    }),
                     Op::Sight => sightings.push(Ok(self.sighting(&item, &salt).ok_or_else(damaged)?)),
                     _ => indicators.push(Ok(self.indicator(&item, &salt).ok_or_else(damaged)?)),
                 }
             }
         }
-        Ok(if sightings.is_empty() { Change::Publish(indicators) } else { Change::Sight(sightings) })
+        Ok(if !collisions.is_empty() {
+            Change::Notice(collisions)
+        } else if sightings.is_empty() {
+            Change::Publish(indicators)
+        } else {
+            Change::Sight(sightings)
+        })
     }
 
     fn indicator(&self, item: &ItemView<'_>, salt: &[u8; 16]) -> Option<ProposedIndicator> {

@@ -114,7 +114,9 @@ impl ExchangeService for Exchange {
         let id = name::read_indicator("name", &name).map_err(invalid)?;
         let found = self.0.get(&call.caller, id).await.map_err(status)?;
         let sightings = found.sightings.into_iter().map(decode).collect::<Result<_, _>>()?;
-        Ok(Response::new(v1::GetIndicatorResponse { indicator: Some(decode(found.indicator)?), sightings }))
+        let collisions = found.collisions.into_iter().map(decode).collect::<Result<_, _>>()?;
+        let indicator = Some(decode(found.indicator)?);
+        Ok(Response::new(v1::GetIndicatorResponse { indicator, sightings, collisions }))
     }
 
     async fn list_indicators(

@@ -183,12 +183,15 @@ pub enum Dimension {
     Terminal = 5,
     /// Sightings of an indicator, by its handle.
     Sighting = 6,
+    /// Collisions of an indicator, by its handle; each names the other's
+    /// record.
+    Collision = 7,
 }
 
 impl Dimension {
     /// Every dimension.
-    pub const ALL: [Self; 6] =
-        [Self::Owner, Self::Kind, Self::Label, Self::Class, Self::Terminal, Self::Sighting];
+    pub const ALL: [Self; 7] =
+        [Self::Owner, Self::Kind, Self::Label, Self::Class, Self::Terminal, Self::Sighting, Self::Collision];
 }
 
 /// Key of a block of postings: dimension, term, first position in the block.

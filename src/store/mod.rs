@@ -9,9 +9,10 @@
 //! * [`requests`]: what was answered, for idempotent retries;
 //! * [`roster`], [`subscription`]: organisations, principals, audience classes; named
 //!   subscriptions and their cursors;
-//! * [`batch`], [`db`], [`log`]: writing a commit group, opening, reading.
+//! * [`batch`], [`db`], [`log`]: writing a commit group, opening, reading; [`calls`] counts.
 
 pub mod batch;
+pub mod calls;
 pub mod checkpoint;
 pub mod chunk;
 pub mod db;
@@ -27,4 +28,5 @@ pub mod roster;
 pub mod subscription;
 
 pub use batch::Batch;
+pub use calls::Calls;
 pub use db::{Error, Store, Tuning};

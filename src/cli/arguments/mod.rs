@@ -113,7 +113,7 @@ pub(super) enum Command {
     Lookup(Lookup),
     /// List indicators, newest first · Liệt kê dấu hiệu
     List(List),
-    /// Show one indicator and its sightings · Xem một dấu hiệu
+    /// Show one indicator, its sightings and collisions · Xem một dấu hiệu
     Get(Get),
     /// Take back an indicator that you published · Thu hồi dấu hiệu
     Revoke(Revoke),
