@@ -6,7 +6,7 @@
 //! * [`directory`] and [`rosters`] say who is who, and was; [`mod@roster`] changes it;
 //! * [`publish`], [`revoke`], [`sighting`] bring entries to the writer; [`owed`] is what
 //!   the hub tells owners by itself;
-//! * [`fetch`], [`list`], [`lookup`] ask; [`subscribe`], [`pump`] and [`look`] follow;
+//! * [`fetch`], [`list`], [`lookup`] and `explain` ask; [`subscribe`], [`pump`] and [`look`] follow;
 //! * [`room`] and [`space`] decide when writing must wait;
 //! * [`merger`], [`mod@verify`] and [`backup`] look after what is stored, [`rest`] looks at it.
 
@@ -18,6 +18,7 @@ pub mod cursors;
 pub mod directory;
 pub mod engine;
 pub mod error;
+mod explain;
 pub mod fetch;
 pub mod genesis;
 pub mod group;
