@@ -39,6 +39,8 @@ pub(super) struct Record {
     revocation: Option<Revocation>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     sightings: Vec<SightingRecord>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    collisions: Vec<CollisionRecord>,
 }
 
 #[derive(Debug, Serialize)]
@@ -85,6 +87,24 @@ pub(super) const STATE_BEGIN: Bracket = Bracket { event: "state-begin" };
 /// The current state is complete.
 pub(super) const STATE_END: Bracket = Bracket { event: "state-end" };
 
+/// A collision, or an event that tells of one.
+#[derive(Debug, Serialize)]
+pub(super) struct CollisionRecord {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    event_id: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    event: &'static str,
+    name: String,
+    indicator: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    publish_time: Option<String>,
+    /// Left out where the other's record is hidden.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    other: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    other_owner: String,
+}
+
 /// What one event says.
 #[derive(Serialize)]
 #[serde(untagged)]
@@ -93,6 +113,8 @@ pub(super) enum EventRecord {
     Indicator(Box<Record>),
     /// Of a sighting.
     Sighting(Box<SightingRecord>),
+    /// Of a collision.
+    Collision(Box<CollisionRecord>),
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
@@ -150,12 +172,14 @@ impl Record {
                 time: time(revocation.revoke_time),
             }),
             sightings: Vec::new(),
+            collisions: Vec::new(),
         }
     }
 
-    /// The same with its sightings.
-    pub(super) fn with_sightings(mut self, sightings: Vec<v1::Sighting>) -> Self {
+    /// The same with what was told of it.
+    pub(super) fn with(mut self, sightings: Vec<v1::Sighting>, collisions: Vec<v1::Collision>) -> Self {
         self.sightings = sightings.into_iter().map(SightingRecord::of).collect();
+        self.collisions = collisions.into_iter().map(CollisionRecord::of).collect();
         self
     }
 
@@ -205,6 +229,21 @@ impl SightingRecord {
     }
 }
 
+impl CollisionRecord {
+    /// A collision as it was told.
+    pub(super) fn of(collision: v1::Collision) -> Self {
+        Self {
+            event_id: String::new(),
+            event: "",
+            name: collision.name,
+            indicator: collision.indicator,
+            publish_time: time(collision.publish_time),
+            other: collision.other,
+            other_owner: slug(&collision.other_owner).to_owned(),
+        }
+    }
+}
+
 /// An event as its receiver reads it, or the recall that precedes it; `None`
 /// if it is of a later release.
 pub(super) fn event(kind: v1::EventKind, event: v1::Event, recall: bool) -> Option<EventRecord> {
@@ -222,6 +261,11 @@ pub(super) fn event(kind: v1::EventKind, event: v1::Event, recall: bool) -> Opti
             event: name,
             ..SightingRecord::of(sighting)
         })),
+        v1::event::Subject::Collision(collision) => EventRecord::Collision(Box::new(CollisionRecord {
+            event_id,
+            event: name,
+            ..CollisionRecord::of(collision)
+        })),
     })
 }
 
@@ -231,7 +275,7 @@ pub(super) fn event_value(event: v1::Event) -> Option<String> {
         v1::event::Subject::Indicator(indicator) => {
             Some(spelt(indicator.observable).1).filter(|value| !value.is_empty())
         }
-        v1::event::Subject::Sighting(_) => None,
+        v1::event::Subject::Sighting(_) | v1::event::Subject::Collision(_) => None,
     }
 }
 
@@ -257,6 +301,7 @@ const fn event_name(kind: v1::EventKind) -> &'static str {
         v1::EventKind::Revoked => "revoked",
         v1::EventKind::Expired => "expired",
         v1::EventKind::Sighted => "sighted",
+        v1::EventKind::Collision => "collision",
     }
 }
 

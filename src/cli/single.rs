@@ -62,7 +62,7 @@ pub(super) async fn whoami(client: &Client, options: &Whoami, data: &mut Data) -
 pub(super) async fn get(client: &Client, options: &Get, data: &mut Data) -> Result<(), Failure> {
     let answer = client.get(&options.name).await?;
     let indicator = answer.indicator.unwrap_or_default();
-    Ok(data.json(&Record::of(indicator).with_sightings(answer.sightings))?)
+    Ok(data.json(&Record::of(indicator).with(answer.sightings, answer.collisions))?)
 }
 
 /// Runs `revoke`.

@@ -29,7 +29,8 @@ pub(super) async fn run(
         Stop::listen().map_err(|error| Failure::Io(format!("cannot listen for signals: {error}")))?;
     let filter = options.filter.to_wire();
     let asked = digest::hex(&digest::sha256(
-        format!("{}\n{}", digest::hex(&filter.encode_to_vec()), options.sightings).as_bytes(),
+        format!("{}\n{}\n{}", digest::hex(&filter.encode_to_vec()), options.sightings, options.notices)
+            .as_bytes(),
     ));
     let mut state = options.state.as_ref().map(|path| StateFile::new(path, client.hub(), asked));
     if let Some(state) = &mut state {
@@ -62,6 +63,7 @@ pub(super) async fn run(
         name,
         filter,
         include_sightings: options.sightings,
+        include_notices: options.notices,
         limit: options.count,
         ..client::Subscribe::from(start)
     });

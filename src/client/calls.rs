@@ -60,13 +60,32 @@ impl Client {
         self.call(v1::WhoAmIRequest {}, |request| async { self.directory().who_am_i(request).await }).await
     }
 
-    /// One indicator and the newest sightings of it.
+    /// One indicator, the newest sightings of it and, for its owner, collisions.
     ///
     /// # Errors
     /// `NOT_FOUND` if there is none or it is hidden; see [`Error`].
     pub async fn get(&self, name: &str) -> Result<v1::GetIndicatorResponse, Error> {
         let request = v1::GetIndicatorRequest { name: name.to_owned() };
         self.call(request, |request| async { self.exchange().get_indicator(request).await }).await
+    }
+
+    /// Why `organisation`, or `principal` of it unless empty, sees an
+    /// indicator of the caller's organisation, or does not.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`, `ORGANISATION_UNKNOWN`; see [`Error`].
+    pub async fn explain(
+        &self,
+        name: &str,
+        organisation: &str,
+        principal: &str,
+    ) -> Result<v1::ExplainAccessResponse, Error> {
+        let request = v1::ExplainAccessRequest {
+            name: name.to_owned(),
+            organisation: organisation.to_owned(),
+            principal: principal.to_owned(),
+        };
+        self.call(request, |request| async { self.exchange().explain_access(request).await }).await
     }
 
     /// A walk over the indicators that `filter` wants, newest version first,

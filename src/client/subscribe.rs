@@ -60,6 +60,8 @@ pub struct Subscribe {
     pub start: Start,
     /// Also deliver sightings.
     pub include_sightings: bool,
+    /// Also deliver notices of collisions.
+    pub include_notices: bool,
     /// Most events on their way or unconfirmed: the bound of memory.
     pub window: u32,
     /// Ask for this many events and no more.
@@ -77,6 +79,7 @@ impl Subscribe {
             filter: v1::IndicatorFilter::default(),
             start,
             include_sightings: false,
+            include_notices: false,
             window: 4_096,
             limit: None,
             backoff: Backoff::FOREVER,
@@ -370,6 +373,7 @@ impl Subscription {
             filter: Some(self.options.filter.clone()),
             initial_credit: self.ledger.open(),
             include_sightings: self.options.include_sightings,
+            include_notices: self.options.include_notices,
             start,
         };
         let (outbox, queued) = mpsc::channel(OUTBOX);

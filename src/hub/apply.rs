@@ -62,6 +62,11 @@ impl Group<'_> {
                 self.chunks.extend(writing.builder.finish());
                 return Ok(decisions);
             }
+            Change::Notice(collisions) => {
+                for collision in collisions {
+                    decisions.push(self.notify(collision, &mut writing)?);
+                }
+            }
             Change::Revoke(revocation) => decisions.push(self.revoke(revocation, &mut writing)?),
             Change::Expire(due) => {
                 for one in due {
@@ -224,7 +229,7 @@ impl Group<'_> {
         let newest = self.newest(asked.handle)?;
         let standing = self.standing(newest)?;
         let was = standing.header;
-        if was.owner != asked.owner || was.op == Op::Sight {
+        if was.owner != asked.owner || !was.op.is_version() {
             return Ok(Decision::Refused(Refusal::Absent));
         }
         if asked.expected.is_some_and(|version| version != was.version) {
@@ -359,7 +364,7 @@ impl Group<'_> {
         Ok(Decision::Written { handle: at, position: at, version, effect: Effect::Sighted })
     }
 
-    fn write(&mut self, at: Position, item: Item, writing: &mut Writing) {
+    pub(super) fn write(&mut self, at: Position, item: Item, writing: &mut Writing) {
         let written = writing.builder.push(&item);
         debug_assert_eq!(written, at, "items are laid where they were decided to stand");
         self.remember(at, item);
@@ -367,7 +372,7 @@ impl Group<'_> {
 }
 
 /// An entry being written.
-struct Writing {
+pub(super) struct Writing {
     builder: Builder,
     seq: Seq,
     ordinal: u16,
@@ -384,6 +389,7 @@ impl Writing {
             Change::Revoke(_) => Stored::Revoke(proto::Revoke {}),
             Change::Sight(_) => Stored::Sight(proto::Sight {}),
             Change::Expire(_) => Stored::Expire(proto::Expire {}),
+            Change::Notice(_) => Stored::Notice(proto::Notice {}),
             Change::Roster(change) => Stored::Roster(roster::encode_change(&change.patch, change.date)),
         };
         let header = proto::EntryHeader {
@@ -415,7 +421,7 @@ impl Writing {
 
     /// Position and version of the next item. Versions rise by a random gap
     /// of 1 to 4 µs, so that nothing hidden between two can be counted.
-    fn next(&mut self) -> (Position, u64) {
+    pub(super) fn next(&mut self) -> (Position, u64) {
         let at = self.seq.at(self.ordinal);
         self.version += 1 + (mix(self.seed ^ u64::from(self.ordinal)) & 3);
         self.ordinal += 1;
@@ -438,7 +444,7 @@ fn created(body: &[u8]) -> Result<Timestamp, db::Error> {
 }
 
 /// The keys under which the indicator in `body` is found.
-fn value_keys(body: &[u8]) -> Result<Vec<Vec<u8>>, db::Error> {
+pub(super) fn value_keys(body: &[u8]) -> Result<Vec<Vec<u8>>, db::Error> {
     let damaged = || db::Error::corrupt("body", "observable");
     let indicator = event::decode_indicator(body).ok_or_else(damaged)?;
     let (value, aliases) = event::observables(&indicator).ok_or_else(damaged)?;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::base::clock::Timestamp;
 use crate::model::audience::{ClassDefinition, ClassNo};
@@ -17,19 +17,22 @@ use crate::store::{Batch, Store, db};
 use crate::wire::seal::Sealer;
 
 use super::directory::Directory;
-use super::proposal::{Change, Decision, Due, Effect, ProposedIndicator, RosterChange};
+use super::proposal::{Change, Collision, Decision, Due, Effect, ProposedIndicator, RosterChange};
+
+/// The assertions about values, and whether the group changed them.
+pub type Values = FxHashMap<Vec<u8>, (Vec<Assertion>, bool)>;
 
 /// The state as a commit group sees it: what is stored, under what the group
 /// itself has changed so far.
 #[derive(Debug)]
 pub struct Group<'a> {
-    store: &'a Store,
+    pub(super) store: &'a Store,
     pub(super) sealer: &'a Sealer,
     /// The directory, classes of this group included.
     pub directory: Arc<Directory>,
     /// Version of the last item.
     pub last_version: u64,
-    values: FxHashMap<Vec<u8>, (Vec<Assertion>, bool)>,
+    values: Values,
     latest: FxHashMap<Position, Latest>,
     recent: FxHashMap<Position, Item>,
     pub(super) postings: Postings,
@@ -42,6 +45,8 @@ pub struct Group<'a> {
     pub(super) validities: Vec<Due>,
     /// What ended in the group, if anything was looked for.
     pub(super) expired: Option<Vec<Due>>,
+    /// Collisions of which the group tells.
+    pub(super) told: FxHashSet<Collision>,
     /// Chunks of the group, in order.
     pub chunks: Vec<Chunk>,
 }
@@ -76,6 +81,7 @@ impl<'a> Group<'a> {
             new_classes: Vec::new(),
             validities: Vec::new(),
             expired: None,
+            told: FxHashSet::default(),
             chunks: Vec::new(),
         }
     }
@@ -93,6 +99,9 @@ impl<'a> Group<'a> {
                     wanted.extend(item.alias_keys.iter().map(Vec::as_slice));
                 }
             }
+        }
+        if wanted.is_empty() {
+            return Ok(());
         }
         let found = self.store.assertions(&wanted)?;
         for (key, assertions) in wanted.into_iter().zip(found) {
@@ -235,6 +244,11 @@ impl<'a> Group<'a> {
     /// Handles whose audience class changed in this group, and to what.
     pub fn reclassed(&self) -> impl Iterator<Item = (Position, ClassNo)> + '_ {
         self.latest.iter().filter(|(_, l)| l.reclassed).map(|(&handle, l)| (handle, l.class))
+    }
+
+    /// Gives up the values that the group looked at, once they are written.
+    pub fn take_values(&mut self) -> Values {
+        std::mem::take(&mut self.values)
     }
 
     /// Number of items written.

@@ -5,8 +5,8 @@
 //!   order;
 //! * [`directory`] and [`rosters`] say who is who, and was; [`mod@roster`] changes it;
 //! * [`publish`], [`revoke`], [`sighting`] bring entries to the writer, and [`mod@expire`] what
-//!   ends by itself;
-//! * [`fetch`], [`list`], [`lookup`] ask; [`subscribe`], [`pump`] and [`look`] follow;
+//!   ends by itself; [`owed`] is what the hub tells owners by itself;
+//! * [`fetch`], [`list`], [`lookup`] and `explain` ask; [`subscribe`], [`pump`] and [`look`] follow;
 //! * [`room`] and [`space`] decide when writing must wait;
 //! * [`merger`], [`mod@verify`] and [`backup`] look after what is stored, [`rest`] looks at it.
 
@@ -20,6 +20,7 @@ pub mod directory;
 pub mod engine;
 pub mod error;
 pub mod expire;
+mod explain;
 pub mod fetch;
 pub mod genesis;
 pub mod group;
@@ -27,6 +28,8 @@ pub mod list;
 mod look;
 pub mod lookup;
 pub mod merger;
+mod notice;
+pub mod owed;
 pub mod proposal;
 pub mod publish;
 mod pump;
@@ -44,6 +47,7 @@ pub mod subscribe;
 pub mod tail;
 pub mod verify;
 mod walk;
+pub mod work;
 pub mod writer;
 
 pub use backup::{BackupReport, RepairReport, RestoreReport, repair_tail, restore};

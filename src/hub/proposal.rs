@@ -45,6 +45,8 @@ pub enum Change {
     Revoke(ProposedRevocation),
     /// To record sightings.
     Sight(Vec<Result<ProposedSighting, Refusal>>),
+    /// To tell owners that others published what they hold; the hub's own.
+    Notice(Vec<Collision>),
     /// To change who takes part, as of a day.
     Roster(Box<RosterChange>),
     /// To end what is past its validity. None: a mere note of how far that
@@ -78,6 +80,7 @@ impl Change {
             Self::Publish(items) => items.iter().flatten().map(|i| i.fields.len() + 256).sum::<usize>() + 256,
             Self::Revoke(_) => 1_024,
             Self::Expire(due) => due.len() * 1_024 + 256,
+            Self::Notice(collisions) => collisions.len() * 512 + 256,
             // It is a group of its own in all but name: rights move with it.
             Self::Roster(_) => 64 << 10,
             Self::Sight(items) => items.iter().flatten().map(|i| i.fields.len() + 256).sum::<usize>() + 256,
@@ -144,6 +147,16 @@ pub struct ProposedSighting {
     pub salted: [u8; 16],
 }
 
+/// Another's record of a value that an owner holds in a record which is hidden
+/// from the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Collision {
+    /// Handle of the owner's record.
+    pub record: Position,
+    /// Handle of the other's.
+    pub other: Position,
+}
+
 /// What became of one item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
@@ -186,6 +199,8 @@ pub enum Effect {
     Sighted,
     /// An active record is past its validity.
     Expired,
+    /// An owner is told.
+    Noticed,
     /// Another roster holds from there on.
     Resolved,
 }
@@ -201,6 +216,7 @@ impl Effect {
             Op::Reinstate => Self::Reinstated,
             Op::Revoke => Self::Revoked,
             Op::Sight => Self::Sighted,
+            Op::Notice => Self::Noticed,
         }
     }
 }

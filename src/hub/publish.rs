@@ -170,6 +170,7 @@ impl Hub {
                     | WrittenEffect::Revoked
                     | WrittenEffect::Sighted
                     | WrittenEffect::Expired
+                    | WrittenEffect::Noticed
                     | WrittenEffect::Resolved => Effect::Updated,
                 };
                 (handle, version, effect)

@@ -133,7 +133,16 @@ pub struct Selection {
     org: OrgNo,
     principal: SpiffeId,
     terms: Terms,
-    sightings: bool,
+    wants: Wants,
+}
+
+/// What a subscriber wants beside indicators.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Wants {
+    /// Sightings.
+    pub sightings: bool,
+    /// Notices of collisions.
+    pub notices: bool,
 }
 
 /// What becomes of a whole chunk.
@@ -150,8 +159,8 @@ pub enum Whole {
 impl Selection {
     /// A selection for one viewer.
     #[must_use]
-    pub const fn new(org: OrgNo, principal: SpiffeId, terms: Terms, sightings: bool) -> Self {
-        Self { org, principal, terms, sightings }
+    pub const fn new(org: OrgNo, principal: SpiffeId, terms: Terms, wants: Wants) -> Self {
+        Self { org, principal, terms, wants }
     }
 
     const fn viewer(&self) -> Viewer<'_> {
@@ -202,9 +211,13 @@ impl Selection {
         let header = &item.header;
         let sees = |class| self.sees(&rosters.then, class);
         let now = |class| (rosters.unchanged() && class == header.class) || self.sees(&rosters.now, class);
-        if header.op == Op::Sight {
-            let seen = self.sightings && sees(header.class) && now(header.class);
-            return seen.then_some(EventKind::Sighted);
+        let told = match header.op {
+            Op::Sight => Some((self.wants.sightings, EventKind::Sighted)),
+            Op::Notice => Some((self.wants.notices, EventKind::Collision)),
+            _ => None,
+        };
+        if let Some((wanted, kind)) = told {
+            return (wanted && sees(header.class) && now(header.class)).then_some(kind);
         }
         let after = sees(header.class) && now(class_now) && self.terms.matches(item);
         // Nobody has what was not there, or is revoked or expired.

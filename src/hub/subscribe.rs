@@ -21,7 +21,7 @@ use super::caller::Caller;
 use super::engine::Hub;
 use super::error::{Error, Reason};
 use super::pump::{Begin, Named, Pump};
-use super::select::{Selection, Terms};
+use super::select::{Selection, Terms, Wants};
 use super::shared::Shared;
 use super::store_error;
 
@@ -38,6 +38,8 @@ pub struct Open {
     pub credit: u64,
     /// Whether sightings are wanted too.
     pub include_sightings: bool,
+    /// Whether notices of collisions are wanted too.
+    pub include_notices: bool,
 }
 
 /// Where a subscription starts.
@@ -75,6 +77,8 @@ pub struct SubscriptionRecord {
     pub filter: IndicatorFilter,
     /// Whether it also wants sightings.
     pub include_sightings: bool,
+    /// Whether it also wants notices of collisions.
+    pub include_notices: bool,
     /// When it was created.
     pub created: Timestamp,
     /// When its cursor last moved.
@@ -143,8 +147,8 @@ impl Hub {
         });
         let directory = self.shared.directory.load_full();
         let terms = Terms::resolve(&plan.filter, &directory);
-        let selection = Selection::new(caller.org(), caller.identity().clone(), terms, plan.sightings);
-        let digest = subscription::filter_digest(&plan.filter, plan.sightings);
+        let selection = Selection::new(caller.org(), caller.identity().clone(), terms, plan.wants);
+        let digest = subscription::filter_digest(&plan.filter, plan.wants.sightings, plan.wants.notices);
         let pump = Pump::new(
             Arc::clone(&self.shared),
             caller.clone(),
@@ -231,6 +235,7 @@ fn view(name: String, record: Subscription) -> SubscriptionRecord {
         name,
         filter: record.filter,
         include_sightings: record.sightings,
+        include_notices: record.notices,
         created: record.created,
         acked: record.acked,
     }
@@ -264,7 +269,7 @@ struct Plan {
     /// Whether the record is new and not stored yet.
     created: bool,
     filter: IndicatorFilter,
-    sightings: bool,
+    wants: Wants,
     begin: Begin,
     credit: u64,
 }
@@ -274,17 +279,19 @@ fn plan(shared: &Shared, caller: &Caller, open: Open, max: usize) -> Result<Plan
         Some(name) => load(shared, caller.org(), name)?,
         None => None,
     };
-    let asks = open.filter != IndicatorFilter::default() || open.include_sightings;
-    let (filter, sightings) = match &known {
-        Some(known) if asks && (known.filter != open.filter || known.sightings != open.include_sightings) => {
+    let asked = Wants { sightings: open.include_sightings, notices: open.include_notices };
+    let asks = open.filter != IndicatorFilter::default() || asked != Wants::default();
+    let kept = |known: &Subscription| Wants { sightings: known.sightings, notices: known.notices };
+    let (filter, wants) = match &known {
+        Some(known) if asks && (known.filter != open.filter || kept(known) != asked) => {
             return Err(Invalid::new(
                 "open.filter",
                 "this subscription was created with another filter; leave the filter empty, or use another name",
             )
             .into());
         }
-        Some(known) => (known.filter.clone(), known.sightings),
-        None => (open.filter, open.include_sightings),
+        Some(known) => (known.filter.clone(), kept(known)),
+        None => (open.filter, asked),
     };
     if open.subscription.is_some() && known.is_none() && all(shared, caller.org())?.len() >= max {
         return Err(Error::new(
@@ -292,7 +299,7 @@ fn plan(shared: &Shared, caller: &Caller, open: Open, max: usize) -> Result<Plan
             format!("your organisation has {max} named subscriptions; delete one that is not used"),
         ));
     }
-    let digest = subscription::filter_digest(&filter, sightings);
+    let digest = subscription::filter_digest(&filter, wants.sightings, wants.notices);
     let name = open.subscription.as_deref().unwrap_or_default();
     let start = match (&open.start, known.as_ref().map(|known| known.cursor)) {
         (Some(start), _) => resolve(
@@ -316,7 +323,8 @@ fn plan(shared: &Shared, caller: &Caller, open: Open, max: usize) -> Result<Plan
     let record = open.subscription.as_ref().map(|_| {
         let mut record = known.unwrap_or_else(|| Subscription {
             filter: filter.clone(),
-            sightings,
+            sightings: wants.sightings,
+            notices: wants.notices,
             created: shared.clock.now(),
             cursor: start,
             acked: None,
@@ -328,7 +336,7 @@ fn plan(shared: &Shared, caller: &Caller, open: Open, max: usize) -> Result<Plan
         }
         record
     });
-    Ok(Plan { name: open.subscription, record, created, filter, sightings, begin, credit: open.credit })
+    Ok(Plan { name: open.subscription, record, created, filter, wants, begin, credit: open.credit })
 }
 
 fn resolve(shared: &Shared, org: &OrgSlug, start: &Start, purpose: Use<'_>) -> Result<Reached, Error> {

@@ -28,7 +28,9 @@ use super::apply::Entry;
 use super::directory::Directory;
 use super::genesis;
 use super::group::Group;
-use super::proposal::{Change, Due, ProposedIndicator, ProposedRevocation, ProposedSighting, RosterChange};
+use super::proposal::{
+    Change, Collision, Due, ProposedIndicator, ProposedRevocation, ProposedSighting, RosterChange,
+};
 use super::publish::digests;
 
 /// Most differences that are told.
@@ -247,6 +249,7 @@ impl Replay<'_> {
                     | Stored::Revoke(_)
                     | Stored::Sight(_)
                     | Stored::Expire(_)
+                    | Stored::Notice(_)
                     | Stored::Roster(_),
                 ) => {
                     self.entry(&mut group, chunks, &header, report)?;
@@ -300,7 +303,8 @@ impl Replay<'_> {
             return Ok(Change::Roster(Box::new(RosterChange { patch, date })));
         }
         let salt: [u8; 16] = header.salt.as_ref().try_into().unwrap_or_default();
-        let (mut indicators, mut sightings, mut due) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut indicators, mut sightings) = (Vec::new(), Vec::new());
+        let (mut due, mut collisions) = (Vec::new(), Vec::new());
         for chunk in chunks {
             let view = chunk.view().ok_or_else(|| db::Error::corrupt("chunk", chunk.first))?;
             for item in view.items() {
@@ -309,15 +313,23 @@ impl Replay<'_> {
                 match item.header.op {
                     Op::Revoke => return revocation(&item).ok_or_else(damaged),
                     Op::Expire => due.push(expiry(&item).ok_or_else(damaged)?),
+                    Op::Notice => collisions.push(Collision {
+                        record: item.header.previous,
+                        other: Position::from_raw(item.header.digest),
+                    }),
                     Op::Sight => sightings.push(Ok(self.sighting(&item, &salt).ok_or_else(damaged)?)),
                     _ => indicators.push(Ok(self.indicator(&item, &salt).ok_or_else(damaged)?)),
                 }
             }
         }
-        Ok(match (sightings.is_empty(), due.is_empty()) {
-            (true, true) => Change::Publish(indicators),
-            (false, _) => Change::Sight(sightings),
-            (true, false) => Change::Expire(due),
+        Ok(if !collisions.is_empty() {
+            Change::Notice(collisions)
+        } else if !sightings.is_empty() {
+            Change::Sight(sightings)
+        } else if !due.is_empty() {
+            Change::Expire(due)
+        } else {
+            Change::Publish(indicators)
         })
     }
 

@@ -76,7 +76,7 @@ pub struct Record {
 /// How many of [`FIELDS`] are read into a [`Record`].
 const READ: usize = 17;
 /// Every field that a line may have: those that are read, then the hub's own.
-const FIELDS: [&str; 28] = [
+const FIELDS: [&str; 29] = [
     "value",
     "observable",
     "kind",
@@ -104,6 +104,7 @@ const FIELDS: [&str; 28] = [
     "create_time",
     "revocation",
     "sightings",
+    "collisions",
     "reinstatement",
 ];
 

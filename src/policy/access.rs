@@ -42,6 +42,8 @@ pub enum Method {
     Reflection,
     /// Reads the public contract in reflection's first form.
     ReflectionAlpha,
+    /// Tells an owner why another sees its indicator.
+    ExplainAccess,
 }
 
 /// What a method asks of its caller.
@@ -57,7 +59,7 @@ pub enum Requirement {
 
 impl Method {
     /// Every method.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::PublishIndicators,
         Self::PublishStream,
         Self::RevokeIndicator,
@@ -76,6 +78,7 @@ impl Method {
         Self::HealthWatch,
         Self::Reflection,
         Self::ReflectionAlpha,
+        Self::ExplainAccess,
     ];
 
     /// The path under which gRPC calls the method.
@@ -99,6 +102,7 @@ impl Method {
             Self::HealthCheck => "/grpc.health.v1.Health/Check",
             Self::HealthWatch => "/grpc.health.v1.Health/Watch",
             Self::Reflection => "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+            Self::ExplainAccess => "/luytre.v1.ExchangeService/ExplainAccess",
             Self::ReflectionAlpha => "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
         }
     }
@@ -130,6 +134,7 @@ impl Method {
             | Self::GetOrganisation
             | Self::ListOrganisations
             | Self::WhoAmI
+            | Self::ExplainAccess
             | Self::HealthCheck => true,
             Self::PublishStream
             | Self::LookupObservables
@@ -155,6 +160,7 @@ impl Method {
                 Requirement::OneOf(ANALYST.with(Role::Subscriber))
             }
             Self::ListIndicators => Requirement::OneOf(ANALYST),
+            Self::ExplainAccess => Requirement::OneOf(ANALYST.with(Role::Publisher)),
             Self::Subscribe | Self::GetSubscription | Self::ListSubscriptions | Self::DeleteSubscription => {
                 Requirement::OneOf(SUBSCRIBER)
             }

@@ -1,4 +1,5 @@
 //! Decides what needs no state: may this role call this method; may this viewer see this record.
 
 pub mod access;
+pub mod explain;
 pub mod visibility;

@@ -134,6 +134,18 @@ impl Audience {
             onward: !caveats.contains(Caveats::NO_ONWARD_FEED),
         }
     }
+
+    /// Whether everyone in `org` may get the records: what is addressed to
+    /// persons is not for their organisation.
+    #[must_use]
+    pub fn reaches(&self, org: OrgNo) -> bool {
+        org == self.owner
+            || match &self.reach {
+                Reach::Everyone => true,
+                Reach::Organisations(bits) => bits.contains(org),
+                Reach::Principals(_) => false,
+            }
+    }
 }
 
 /// Whether `viewer` may see the records of `audience` for `purpose`. The

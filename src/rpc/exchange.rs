@@ -13,6 +13,8 @@ use crate::hub::error::{Error, Reason};
 use crate::hub::{self, Caller, Hub, Rejection};
 use crate::model::Invalid;
 use crate::model::indicator::Observable;
+use crate::model::principal::SpiffeId;
+use crate::policy::explain;
 use crate::wire::convert::{batch, draft, filter, name, observable, revocation, sighting};
 use crate::wire::proto::v1;
 use crate::wire::proto::v1::exchange_service_server::ExchangeService;
@@ -114,7 +116,27 @@ impl ExchangeService for Exchange {
         let id = name::read_indicator("name", &name).map_err(invalid)?;
         let found = self.0.get(&call.caller, id).await.map_err(status)?;
         let sightings = found.sightings.into_iter().map(decode).collect::<Result<_, _>>()?;
-        Ok(Response::new(v1::GetIndicatorResponse { indicator: Some(decode(found.indicator)?), sightings }))
+        let collisions = found.collisions.into_iter().map(decode).collect::<Result<_, _>>()?;
+        let indicator = Some(decode(found.indicator)?);
+        Ok(Response::new(v1::GetIndicatorResponse { indicator, sightings, collisions }))
+    }
+
+    async fn explain_access(
+        &self,
+        mut request: Request<v1::ExplainAccessRequest>,
+    ) -> Result<Response<v1::ExplainAccessResponse>, Status> {
+        let call = Call::take(&mut request)?;
+        let v1::ExplainAccessRequest { name, organisation, principal } = request.into_inner();
+        let id = name::read_indicator("name", &name).map_err(invalid)?;
+        let own = call.caller.identity().org();
+        let org = name::read_organisation_or_me("organisation", &organisation, own).map_err(invalid)?;
+        let person = match principal.as_str() {
+            "" => None,
+            text => Some(SpiffeId::parse(text).map_err(|refused| invalid(refused.under("principal")))?),
+        };
+        let told = self.0.explain(&call.caller, id, org, person).await.map_err(status)?;
+        let steps = told.steps.into_iter().map(access_step).collect();
+        Ok(Response::new(v1::ExplainAccessResponse { visible: told.visible, steps }))
     }
 
     async fn list_indicators(
@@ -145,6 +167,20 @@ impl ExchangeService for Exchange {
             })
             .buffered(LOOKUP_WINDOW);
         Ok(Response::new(Box::pin(answers)))
+    }
+}
+
+fn access_step(step: explain::Step) -> v1::AccessStep {
+    let [text, text_vi] = step.words();
+    let explain::Step { why, organisation, group, person, date } = step;
+    v1::AccessStep {
+        why: why as i32,
+        organisation: organisation.as_ref().map(name::organisation).unwrap_or_default(),
+        group: group.map(|group| group.to_string()).unwrap_or_default(),
+        principal: person.map(|person| person.as_str().to_owned()).unwrap_or_default(),
+        date: date.map(|date| date.to_string()).unwrap_or_default(),
+        text,
+        text_vi,
     }
 }
 

@@ -169,9 +169,10 @@ impl Face {
             | Method::PublishStream
             | Method::ReportSightings
             | Method::LookupObservables => self.bulk.call(request).await,
-            Method::RevokeIndicator | Method::GetIndicator | Method::ListIndicators => {
-                self.exchange.call(request).await
-            }
+            Method::RevokeIndicator
+            | Method::GetIndicator
+            | Method::ListIndicators
+            | Method::ExplainAccess => self.exchange.call(request).await,
             Method::Subscribe => Ok(self.subscribe.clone().serve(request).await),
             Method::GetSubscription | Method::ListSubscriptions | Method::DeleteSubscription => {
                 self.subscriptions.call(request).await

@@ -123,7 +123,7 @@ fn read_command(message: Option<v1::subscribe_request::Message>) -> Result<Comma
 
 fn read_open(pb: v1::Open, own: &OrgSlug) -> Result<Open, Error> {
     use v1::open::Start as Pb;
-    let v1::Open { subscription, filter, start, initial_credit, include_sightings } = pb;
+    let v1::Open { subscription, filter, start, initial_credit, include_sightings, include_notices } = pb;
     let subscription = match subscription.as_str() {
         "" => None,
         text => {
@@ -152,7 +152,8 @@ fn read_open(pb: v1::Open, own: &OrgSlug) -> Result<Open, Error> {
         .into());
     }
     let filter = filter::read_for_subscription(filter).map_err(|invalid| invalid.under("open.filter"))?;
-    Ok(Open { subscription, filter, start, credit: u64::from(initial_credit), include_sightings })
+    let credit = u64::from(initial_credit);
+    Ok(Open { subscription, filter, start, credit, include_sightings, include_notices })
 }
 
 fn token(bytes: Bytes) -> Result<Bytes, Error> {

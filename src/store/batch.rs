@@ -32,6 +32,12 @@ impl<'a> Batch<'a> {
         Self { store, inner: WriteBatch::default(), scratch: Vec::new() }
     }
 
+    /// Number of records written into it.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.inner.len()
+    }
+
     /// Whether nothing was written into it.
     #[must_use]
     pub fn is_empty(&self) -> bool {

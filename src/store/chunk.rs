@@ -50,6 +50,8 @@ pub enum Op {
     Reinstate = 5,
     /// A sighting was reported.
     Sight = 6,
+    /// An owner was told that another published its value.
+    Notice = 7,
 }
 
 impl Op {
@@ -61,22 +63,31 @@ impl Op {
             4 => Some(Self::Expire),
             5 => Some(Self::Reinstate),
             6 => Some(Self::Sight),
+            7 => Some(Self::Notice),
             _ => None,
         }
+    }
+
+    /// Whether the item is a version of an indicator, not something told of
+    /// one.
+    #[must_use]
+    pub const fn is_version(self) -> bool {
+        !matches!(self, Self::Sight | Self::Notice)
     }
 }
 
 /// The fixed part of an item's header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ItemHeader {
-    /// Where the record was born; for a sighting, the sighting's own position.
+    /// Where the record was born; for a sighting or a notice, its own position.
     pub handle: Position,
     /// Position of the previous version; [`Position::ZERO`]: none. For a
-    /// sighting the handle of its indicator.
+    /// sighting or a notice the handle of its indicator.
     pub previous: Position,
     /// Version: microseconds, strictly increasing over the hub.
     pub version: u64,
-    /// Digest of all that the publisher supplied.
+    /// Digest of all that the publisher supplied. For a notice the handle of
+    /// the other's record.
     pub digest: u64,
     /// Salted digest of the same; it survives a purge of the body.
     pub salted: [u8; 16],
@@ -90,7 +101,7 @@ pub struct ItemHeader {
     pub body_len: u32,
     /// Bytes at the end of the body that the hub, not the publisher, supplied.
     pub tail_len: u16,
-    /// Number of the observable's kind from here on; 0 for a sighting.
+    /// Number of the observable's kind from here on; 0 for a sighting or a notice.
     pub kind: u8,
     /// Number of the observable's kind before: a file may gain or lose its
     /// strongest hash.

@@ -187,12 +187,23 @@ pub enum Dimension {
     /// Versions that end by themselves, by the hour of their `valid_until`:
     /// see [`expiry_term`]. A later version of the record makes one void.
     Expiry = 7,
+    /// Collisions of an indicator, by its handle; each names the other's
+    /// record.
+    Collision = 8,
 }
 
 impl Dimension {
     /// Every dimension.
-    pub const ALL: [Self; 7] =
-        [Self::Owner, Self::Kind, Self::Label, Self::Class, Self::Terminal, Self::Sighting, Self::Expiry];
+    pub const ALL: [Self; 8] = [
+        Self::Owner,
+        Self::Kind,
+        Self::Label,
+        Self::Class,
+        Self::Terminal,
+        Self::Sighting,
+        Self::Expiry,
+        Self::Collision,
+    ];
 }
 
 /// Key of a block of postings: dimension, term, first position in the block.

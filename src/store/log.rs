@@ -7,6 +7,7 @@ use rocksdb::{DBRawIterator, ReadOptions};
 use crate::model::org::OrgNo;
 use crate::model::position::Position;
 
+use super::calls::count;
 use super::chunk::{Chunk, View};
 use super::db::{Error, Store};
 use super::keys::{self, Dimension, Family, KeyKind};
@@ -48,6 +49,7 @@ impl Store {
         options.set_auto_readahead_size(true);
         options.set_verify_checksums(true);
         options.fill_cache(false);
+        count(&self.counters.chunks, 1);
         let mut iterator = self.db.raw_iterator_cf_opt(self.family(Family::Log)?, options);
         // The chunk that holds the position begins at or before it.
         iterator.seek_for_prev(keys::log(after.next()));
@@ -76,6 +78,7 @@ impl Store {
     /// # Errors
     /// Whatever the engine answers.
     pub fn scan_back(&self, from: Position) -> Result<Scan<'_>, Error> {
+        count(&self.counters.chunks, 1);
         let mut iterator = self.db.raw_iterator_cf(self.family(Family::Log)?);
         iterator.seek_for_prev(keys::log(from));
         Ok(Scan { iterator, forward: false })
@@ -128,6 +131,7 @@ impl Store {
         term: u64,
         before: Position,
     ) -> Result<PostingsBack<'_>, Error> {
+        count(&self.counters.postings, 1);
         let prefix = keys::posting_prefix(dimension, term);
         let mut options = ReadOptions::default();
         // Seeking backward over a prefix needs the order of the whole family.
@@ -147,6 +151,7 @@ impl Store {
         term: u64,
         after: Position,
     ) -> Result<PostingsAfter<'_>, Error> {
+        count(&self.counters.postings, 1);
         let prefix = keys::posting_prefix(dimension, term);
         let mut options = ReadOptions::default();
         options.set_total_order_seek(true);
@@ -185,6 +190,7 @@ impl Store {
     /// # Errors
     /// Whatever the engine answers.
     pub fn records(&self, family: Family, prefix: &[u8]) -> Result<Records<'_>, Error> {
+        count(&self.counters.walks, 1);
         let mut options = ReadOptions::default();
         options.set_total_order_seek(true);
         let mut iterator = self.db.raw_iterator_cf_opt(self.family(family)?, options);
@@ -197,6 +203,7 @@ impl Store {
     /// # Errors
     /// Whatever the engine answers.
     pub fn cursor(&self, org: OrgNo, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        count(&self.counters.small, 1);
         Ok(self.db.get_cf(self.family(Family::Cursors)?, keys::cursor(org, name))?)
     }
 

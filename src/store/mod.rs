@@ -10,9 +10,10 @@
 //! * [`roster`], [`subscription`]: organisations, principals, audience classes; named
 //!   subscriptions and their cursors;
 //! * [`changed`]: which records changed since birth, in order;
-//! * [`batch`], [`db`], [`log`]: writing a commit group, opening, reading.
+//! * [`batch`], [`db`], [`log`]: writing a commit group, opening, reading; [`calls`] counts.
 
 pub mod batch;
+pub mod calls;
 pub mod changed;
 pub mod checkpoint;
 pub mod chunk;
@@ -29,4 +30,5 @@ pub mod roster;
 pub mod subscription;
 
 pub use batch::Batch;
+pub use calls::Calls;
 pub use db::{Error, Store, Tuning};

@@ -66,6 +66,7 @@ bounded_by_size! {
     PublishIndicatorsResponse ReportSightingsResponse LookupObservablesResponse
     RevokeIndicatorRequest RevokeIndicatorResponse
     GetIndicatorRequest GetIndicatorResponse
+    ExplainAccessRequest ExplainAccessResponse
     ListIndicatorsRequest ListIndicatorsResponse
     SubscribeRequest SubscribeResponse
     GetSubscriptionRequest GetSubscriptionResponse

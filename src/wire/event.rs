@@ -23,6 +23,7 @@ const EVENTS: u32 = 1;
 const EVENT_ID: u32 = 1;
 const EVENT_INDICATOR: u32 = 2;
 const EVENT_SIGHTING: u32 = 3;
+const EVENT_COLLISION: u32 = 4;
 const RAW_VALUE: u32 = 4;
 
 /// Appends a text field unless it is empty.
@@ -248,6 +249,37 @@ pub fn finish_sighting(
     wrap(sealer, position, EVENT_SIGHTING, fields, &tail)
 }
 
+/// What the owner of a record is told of another's.
+#[derive(Debug, Clone, Copy)]
+pub struct Collision<'a> {
+    /// The owner's record.
+    pub record: Position,
+    /// When the other published.
+    pub published: Timestamp,
+    /// The other's record, where the owner may see it.
+    pub other: Option<Position>,
+    /// Whose it is, where the owner may know.
+    pub other_owner: Option<&'a OrgSlug>,
+}
+
+/// The whole body of a collision's event, all of it the hub's own.
+#[must_use]
+pub fn finish_collision(sealer: &Sealer, position: Position, told: &Collision<'_>) -> (Vec<u8>, u16) {
+    let mut tail = Vec::with_capacity(256);
+    let record = sealer.id(told.record).hyphenated().to_string();
+    let path = format!("{record}/collisions/{}", sealer.id(position).hyphenated());
+    name(1, "indicators/", &path, &mut tail);
+    name(2, "indicators/", &record, &mut tail);
+    time(3, told.published, &mut tail);
+    if let Some(other) = told.other {
+        name(4, "indicators/", &sealer.id(other).hyphenated().to_string(), &mut tail);
+    }
+    if let Some(owner) = told.other_owner {
+        organisation(5, owner, &mut tail);
+    }
+    wrap(sealer, position, EVENT_COLLISION, &[], &tail)
+}
+
 fn name(field: u32, prefix: &str, rest: &str, out: &mut Vec<u8>) {
     encode_key(field, WireType::LengthDelimited, out);
     encode_varint((prefix.len() + rest.len()) as u64, out);
@@ -279,7 +311,7 @@ pub fn stub(sealer: &Sealer, position: Position, handle: Position) -> Vec<u8> {
     wrap(sealer, position, EVENT_INDICATOR, &[], &tail).0
 }
 
-/// The encoded Indicator or Sighting inside a body; `None` if it is damaged.
+/// The encoded Indicator, Sighting or Collision inside a body; `None` if it is damaged.
 #[must_use]
 pub fn subject(body: &[u8]) -> Option<&[u8]> {
     let mut rest = body.get(1..)?;

@@ -38,6 +38,7 @@ const TABLE: &[(&str, Who)] = &[
     ("/luytre.v1.DirectoryService/GetOrganisation", Who::AnyRole),
     ("/luytre.v1.DirectoryService/ListOrganisations", Who::AnyRole),
     ("/luytre.v1.DirectoryService/WhoAmI", Who::Certificate),
+    ("/luytre.v1.ExchangeService/ExplainAccess", Who::Only(&[Role::Analyst, Role::Publisher])),
     ("/luytre.v1.ExchangeService/GetIndicator", Who::Only(&[Role::Analyst, Role::Subscriber])),
     ("/luytre.v1.ExchangeService/ListIndicators", Who::Only(&[Role::Analyst])),
     ("/luytre.v1.ExchangeService/LookupObservables", Who::Only(&[Role::Analyst, Role::Subscriber])),

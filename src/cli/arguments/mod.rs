@@ -16,7 +16,7 @@ use super::exit::Failure;
 use super::output::Data;
 
 pub(super) use directory::{Organisations, Whoami};
-pub(super) use indicators::{Get, List, ListFormat, Lookup, Revoke, Sight};
+pub(super) use indicators::{Explain, Get, List, ListFormat, Lookup, Revoke, Sight};
 pub(super) use publish::{InputFormat, Publish};
 pub(super) use subscriptions::{
     DeleteSubscription, From, ListSubscriptions, Subscribe, Subscriptions, SubscriptionsAction,
@@ -113,8 +113,10 @@ pub(super) enum Command {
     Lookup(Lookup),
     /// List indicators, newest first · Liệt kê dấu hiệu
     List(List),
-    /// Show one indicator and its sightings · Xem một dấu hiệu
+    /// Show one indicator, its sightings and collisions · Xem một dấu hiệu
     Get(Get),
+    /// Tell why an organisation sees an indicator of yours, or does not · Vì sao được xem
+    Explain(Explain),
     /// Take back an indicator that you published · Thu hồi dấu hiệu
     Revoke(Revoke),
     /// Report that you met an indicator, or did not · Báo cáo đã gặp

@@ -50,6 +50,10 @@ pub(crate) struct Subscribe {
     /// Also sightings that you may see
     #[arg(long)]
     pub(crate) sightings: bool,
+    /// Also notices that another member published what an indicator of yours
+    /// holds which it may not see
+    #[arg(long)]
+    pub(crate) notices: bool,
 }
 
 /// `subscriptions`.

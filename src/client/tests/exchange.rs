@@ -226,6 +226,13 @@ impl ExchangeService for Stub {
         Err(Status::unimplemented("not of this stub"))
     }
 
+    async fn explain_access(
+        &self,
+        _: Request<v1::ExplainAccessRequest>,
+    ) -> Result<Response<v1::ExplainAccessResponse>, Status> {
+        Err(Status::unimplemented("not of this stub"))
+    }
+
     async fn list_indicators(
         &self,
         request: Request<v1::ListIndicatorsRequest>,

@@ -7,7 +7,7 @@ use luytre::model::position::{Position, Seq};
 use luytre::store::chunk::{Builder, Item, ItemHeader, MAX_CHUNK_ITEMS, Op, View};
 use proptest::prelude::*;
 
-const OPS: [Op; 6] = [Op::Create, Op::Update, Op::Revoke, Op::Expire, Op::Reinstate, Op::Sight];
+const OPS: [Op; 7] = [Op::Create, Op::Update, Op::Revoke, Op::Expire, Op::Reinstate, Op::Sight, Op::Notice];
 const STATES: [State; 3] = [State::Active, State::Revoked, State::Expired];
 
 prop_compose! {

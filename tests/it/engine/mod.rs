@@ -3,6 +3,7 @@
 
 mod apply;
 mod chunks;
+mod collisions;
 mod conflict;
 mod cursors;
 mod death;

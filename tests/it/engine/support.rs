@@ -187,6 +187,7 @@ pub(crate) struct Event {
     pub(crate) event_id: Bytes,
     pub(crate) indicator: Option<v1::Indicator>,
     pub(crate) sighting: Option<v1::Sighting>,
+    pub(crate) collision: Option<v1::Collision>,
 }
 
 /// A subscriber's end.
@@ -277,6 +278,21 @@ impl Stream {
         taken
     }
 
+    /// The next event of this kind; what comes before it in its batch or
+    /// earlier is passed over, and what follows it there is lost.
+    pub(crate) async fn until(&mut self, kind: i32) -> Event {
+        let waiting = async {
+            loop {
+                if let Message::Batch(batch) = self.next().await.expect("the stream lasts").expect("no error")
+                    && let Some(event) = events(batch).into_iter().find(|event| event.kind == kind)
+                {
+                    return event;
+                }
+            }
+        };
+        patiently("an event of this kind", waiting).await
+    }
+
     /// Takes what comes until the credit is used up, or nothing comes.
     pub(crate) async fn spend(&mut self) -> Vec<Batch> {
         let (mut batches, mut quiet) = (Vec::new(), 0);
@@ -316,12 +332,13 @@ pub(crate) fn events(batch: v1::EventBatch) -> Vec<Event> {
     assert_eq!(kinds.len(), batch.events.len(), "one kind per event, or none");
     let both = batch.events.into_iter().zip(kinds);
     both.map(|(event, kind)| {
-        let (mut indicator, mut sighting) = (None, None);
+        let (mut indicator, mut sighting, mut collision) = (None, None, None);
         match event.subject.expect("every event has a subject") {
             v1::event::Subject::Indicator(subject) => indicator = Some(subject),
             v1::event::Subject::Sighting(subject) => sighting = Some(subject),
+            v1::event::Subject::Collision(subject) => collision = Some(subject),
         }
-        Event { kind, event_id: event.event_id, indicator, sighting }
+        Event { kind, event_id: event.event_id, indicator, sighting, collision }
     })
     .collect()
 }

@@ -163,6 +163,7 @@ impl Listener {
             start,
             initial_credit: credit,
             include_sightings: false,
+            include_notices: false,
         }
     }
 
