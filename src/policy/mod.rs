@@ -1,4 +1,6 @@
-//! Decides what needs no state: may this role call this method; may this viewer see this record.
+//! Decides what needs no state: may this role call this method; may this viewer see this record;
+//! does one audience keep within another.
 
 pub mod access;
 pub mod visibility;
+pub mod width;
