@@ -4,13 +4,14 @@
 //! * [`apply`] decides what an entry does over what a [`group`] sees, [`writer`] in what
 //!   order;
 //! * [`directory`] and [`rosters`] say who is who, and was; [`mod@roster`] changes it;
-//! * [`publish`], [`revoke`], [`sighting`] bring entries to the writer;
+//! * [`publish`], [`revoke`], [`sighting`] bring entries to the writer, [`asked`] on whose behalf;
 //! * [`fetch`], [`list`], [`lookup`] ask; [`subscribe`], [`pump`] and [`look`] follow;
 //! * [`room`] and [`space`] decide when writing must wait;
 //! * [`merger`], [`mod@verify`] and [`backup`] look after what is stored, [`rest`] looks at it.
 
 mod answered;
 pub mod apply;
+pub mod asked;
 pub mod backup;
 pub mod caller;
 pub mod cursors;
@@ -42,6 +43,7 @@ pub mod verify;
 mod walk;
 pub mod writer;
 
+pub use asked::Asked;
 pub use backup::{BackupReport, RepairReport, RestoreReport, repair_tail, restore};
 pub use caller::{Caller, PeerCertificate};
 pub use engine::{Hub, Options, OrganisationView, Statistics};

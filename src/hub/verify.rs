@@ -14,7 +14,9 @@ use crate::base::clock::Timestamp;
 use crate::base::{digest, random};
 use crate::model::audience::ClassDefinition;
 use crate::model::indicator::lifecycle::{Revocation, RevocationReason};
+use crate::model::org::OrgNo;
 use crate::model::position::{Position, Seq};
+use crate::model::principal::SpiffeId;
 use crate::model::roster::Roster;
 use crate::store::chunk::{Chunk, ItemView, Op};
 use crate::store::keys::{self, Family, KeyKind};
@@ -293,6 +295,8 @@ impl Replay<'_> {
             let (patch, date) = crate::store::roster::decode_change(change)?;
             return Ok(Change::Roster(Box::new(RosterChange { patch, date })));
         }
+        // Whoever writes what is another's acts on its behalf.
+        let author = SpiffeId::parse(&header.author).ok().and_then(|id| self.classes.number(id.org()));
         let salt: [u8; 16] = header.salt.as_ref().try_into().unwrap_or_default();
         let (mut indicators, mut sightings) = (Vec::new(), Vec::new());
         for chunk in chunks {
@@ -301,20 +305,26 @@ impl Replay<'_> {
                 let item = item.ok_or_else(|| db::Error::corrupt("item", chunk.first))?;
                 let damaged = || db::Error::corrupt("item", item.position);
                 match item.header.op {
-                    Op::Revoke => return revocation(&item).ok_or_else(damaged),
+                    Op::Revoke => return revocation(&item, author).ok_or_else(damaged),
                     Op::Sight => sightings.push(Ok(self.sighting(&item, &salt).ok_or_else(damaged)?)),
-                    _ => indicators.push(Ok(self.indicator(&item, &salt).ok_or_else(damaged)?)),
+                    _ => indicators.push(Ok(self.indicator(&item, author, &salt).ok_or_else(damaged)?)),
                 }
             }
         }
         Ok(if sightings.is_empty() { Change::Publish(indicators) } else { Change::Sight(sightings) })
     }
 
-    fn indicator(&self, item: &ItemView<'_>, salt: &[u8; 16]) -> Option<ProposedIndicator> {
+    fn indicator(
+        &self,
+        item: &ItemView<'_>,
+        author: Option<OrgNo>,
+        salt: &[u8; 16],
+    ) -> Option<ProposedIndicator> {
         let fields = event::publisher_fields(item.body, item.header.tail_len)?.to_vec();
         let indicator = event::decode_indicator(item.body)?;
         let (value, aliases) = event::observables(&indicator)?;
-        let (digest, salted) = digests(event::without_spelling(&fields, &indicator.raw_value), salt);
+        let meaning = event::meaning(&fields, &indicator.raw_value, &indicator.published_by);
+        let (digest, salted) = digests(meaning, salt);
         let owner = self.classes.slug(item.header.owner)?.clone();
         let marking = event::stored_marking(indicator.marking.as_ref()?)?;
         Some(ProposedIndicator {
@@ -322,6 +332,7 @@ impl Replay<'_> {
             alias_keys: aliases.iter().map(keys::value).collect(),
             kind: value.kind().number(),
             owner: item.header.owner,
+            provider: author.filter(|author| *author != item.header.owner),
             class: ClassDefinition { owner, marking },
             class_known: None,
             terms: indicator.labels.iter().map(|label| keys::label_term(label)).collect(),
@@ -346,11 +357,12 @@ impl Replay<'_> {
     }
 }
 
-fn revocation(item: &ItemView<'_>) -> Option<Change> {
+fn revocation(item: &ItemView<'_>, author: Option<OrgNo>) -> Option<Change> {
     let revocation = event::decode_indicator(item.body)?.revocation?;
     Some(Change::Revoke(ProposedRevocation {
         handle: item.header.handle,
         owner: item.header.owner,
+        provider: author.filter(|author| *author != item.header.owner),
         revocation: Revocation {
             reason: RevocationReason::from_number(u8::try_from(revocation.reason).ok()?)?,
             note: revocation.note,

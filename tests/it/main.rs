@@ -29,6 +29,7 @@ mod floors;
 mod harness;
 mod proto_contract;
 mod resume;
+mod sharing;
 mod shim;
 mod streams;
 mod tls;

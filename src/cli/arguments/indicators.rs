@@ -4,7 +4,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 
 use super::filter::Filter;
-use super::values::{PlainOrJson, indicator, state, time};
+use super::values::{PlainOrJson, indicator, organisation, state, time};
 use crate::base::clock::Timestamp;
 use crate::model::indicator::State;
 
@@ -85,6 +85,9 @@ pub(crate) struct Revoke {
     /// Only if this version still stands
     #[arg(long, value_name = "VERSION", default_value = "")]
     pub(crate) etag: String,
+    /// Organisation that yours acts for and whose indicator it is
+    #[arg(long, value_name = "ORG", value_parser = organisation)]
+    pub(crate) on_behalf_of: Option<String>,
 }
 
 /// `sight`.

@@ -115,8 +115,13 @@ impl Engine {
     }
 
     pub(crate) fn caller(&self, org: usize) -> Caller {
+        self.caller_named(identity(org))
+    }
+
+    /// Somebody whom the roster knows.
+    pub(crate) fn caller_named(&self, identity: SpiffeId) -> Caller {
         let peer = PeerCertificate {
-            identity: identity(org),
+            identity,
             serial: "01".into(),
             not_after: Timestamp::from_micros_clamped(u64::MAX),
             severed: CancellationToken::new(),
@@ -144,8 +149,13 @@ impl Engine {
 
     /// Opens a stream.
     pub(crate) async fn stream(&self, org: usize, open: Open) -> Result<Stream, Error> {
+        self.stream_of(&self.caller(org), open).await
+    }
+
+    /// Opens somebody's stream.
+    pub(crate) async fn stream_of(&self, caller: &Caller, open: Open) -> Result<Stream, Error> {
         let credit = open.credit;
-        let (opened, pump) = self.hub.subscribe(&self.caller(org), open).await?;
+        let (opened, pump) = self.hub.subscribe(caller, open).await?;
         let (commands, receiver) = mpsc::channel(16);
         let (sender, frames) = mpsc::channel(1);
         let task = tokio::spawn(async move {
