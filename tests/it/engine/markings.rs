@@ -17,7 +17,7 @@ use prost::Message as _;
 use time::macros::date;
 use uuid::Uuid;
 
-use super::support::{Engine, START, block_on, slug};
+use super::support::{Engine, Event, START, block_on, slug};
 
 const ALPHA: usize = 0;
 const BRAVO: usize = 1;
@@ -98,22 +98,38 @@ const NONE: Found = Found { get: false, list: false, lookup: false, delivered: f
 /// TLP:RED for its named persons.
 const BY_NAME: Found = Found { get: true, delivered: true, ..NONE };
 
+/// All that somebody is sent up to now, sightings included.
+async fn heard(hub: &Engine, who: &Caller) -> Vec<Event> {
+    let last = publish(hub, ALPHA, &format!("{}.example", Uuid::new_v4()), Marking::open(Tlp::Clear)).await;
+    let open =
+        Open { start: Some(Start::Earliest), credit: 1_000, include_sightings: true, ..Open::default() };
+    let mut stream = hub.stream_of(who, open).await.unwrap();
+    let heard = stream.until(&format!("indicators/{last}")).await;
+    stream.leave().await;
+    heard
+}
+
 async fn found(hub: &Engine, who: &Caller, id: Uuid, value: &str) -> Found {
     let named = format!("indicators/{id}");
-    let page = hub.hub.list(who, IndicatorFilter::default(), 100, "").await.unwrap();
-    let listed = page.indicators.into_iter().map(|bytes| v1::Indicator::decode(bytes).unwrap().name);
+    let (mut listed, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let page = hub.hub.list(who, IndicatorFilter::default(), 100, &page_token).await.unwrap();
+        listed.extend(page.indicators.into_iter().map(|bytes| v1::Indicator::decode(bytes).unwrap().name));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
     let value = normalise::detect(value).unwrap().observable;
     let matches = hub.hub.lookup(who, vec![value]).await.unwrap().remove(0);
-    let open = Open { start: Some(Start::Earliest), credit: 1_000, ..Open::default() };
-    let mut stream = hub.stream_of(who, open).await.unwrap();
-    let events = stream.drain(100).await.into_iter().flat_map(|batch| batch.events);
-    let delivered = events
+    let delivered = heard(hub, who)
+        .await
+        .into_iter()
         .filter(|event| event.kind == i32::from(v1::EventKind::New))
         .any(|event| event.indicator.is_some_and(|indicator| indicator.name == named));
-    stream.leave().await;
     Found {
         get: hub.hub.get(who, id).await.is_ok(),
-        list: listed.collect::<Vec<_>>().contains(&named),
+        list: listed.contains(&named),
         lookup: matches.iter().any(|found| found.id == id),
         delivered,
     }
@@ -219,12 +235,7 @@ async fn sight(
 /// How many sightings somebody is shown with an indicator, and is sent.
 async fn sightings(hub: &Engine, who: &Caller, indicator: Uuid) -> (usize, usize) {
     let shown = hub.hub.get(who, indicator).await.map_or(0, |found| found.sightings.len());
-    let open =
-        Open { start: Some(Start::Earliest), credit: 1_000, include_sightings: true, ..Open::default() };
-    let mut stream = hub.stream_of(who, open).await.unwrap();
-    let events = stream.drain(100).await.into_iter().flat_map(|batch| batch.events);
-    let sent = events.filter(|event| event.sighting.is_some()).count();
-    stream.leave().await;
+    let sent = heard(hub, who).await.into_iter().filter(|event| event.sighting.is_some()).count();
     (shown, sent)
 }
 
