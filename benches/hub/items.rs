@@ -105,7 +105,11 @@ impl Items {
                 }
             }
             let request_id = uuid::Uuid::from_u64_pair(mix(items.seed ^ 0x6161), items.next);
-            let request = v1::PublishIndicatorsRequest { request_id: request_id.to_string(), indicators };
+            let request = v1::PublishIndicatorsRequest {
+                request_id: request_id.to_string(),
+                indicators,
+                ..Default::default()
+            };
             Encoded { bytes: request.encode_to_vec().into(), items: size }
         };
         (0..count).map(|number| request(number, self)).collect()
@@ -127,7 +131,11 @@ impl Items {
             indicators.push(draft);
         }
         let request_id = uuid::Uuid::from_u64_pair(mix(self.seed ^ 0x5151), self.next);
-        let request = v1::PublishIndicatorsRequest { request_id: request_id.to_string(), indicators };
+        let request = v1::PublishIndicatorsRequest {
+            request_id: request_id.to_string(),
+            indicators,
+            ..Default::default()
+        };
         (Encoded { bytes: request.encode_to_vec().into(), items: size }, values)
     }
 

@@ -25,10 +25,10 @@ pub(super) struct Record {
     /// What `publish` reads, spelt the same.
     #[serde(flatten)]
     said: jsonl::Record,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    caveats: Vec<&'static str>,
     #[serde(skip_serializing_if = "String::is_empty")]
     owner: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    published_by: String,
     #[serde(skip_serializing_if = "str::is_empty")]
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -126,7 +126,9 @@ impl Record {
     /// An indicator as it stands.
     pub(super) fn of(indicator: v1::Indicator) -> Self {
         let (kind, value, md5, sha1) = spelt(indicator.observable);
-        let marking = indicator.marking;
+        let label = indicator.marking.as_ref().map(|marking| tlp(marking.tlp));
+        let v1::Marking { tlp: _, organisations, groups, principals, caveats } =
+            indicator.marking.unwrap_or_default();
         // Without a value there is nothing to protect; with one, silence is RED.
         let unmarked = if value.is_empty() { "" } else { tlp(0) };
         let said = jsonl::Record {
@@ -136,12 +138,14 @@ impl Record {
             sha1: some(sha1),
             sha256: None,
             raw: some(indicator.raw_value),
-            tlp: some(marking.as_ref().map_or(unmarked, |marking| tlp(marking.tlp)).to_owned()),
-            to: marking
+            tlp: some(label.unwrap_or(unmarked).to_owned()),
+            to: organisations.iter().map(|name| slug(name).to_owned()).collect(),
+            to_groups: groups
                 .iter()
-                .flat_map(|marking| &marking.organisations)
-                .map(|name| slug(name).to_owned())
+                .map(|name| name.strip_prefix("groups/").unwrap_or(name).to_owned())
                 .collect(),
+            to_persons: principals,
+            caveats: caveats.map(caveat_names).unwrap_or_default(),
             labels: indicator.labels,
             confidence: indicator.confidence.and_then(|confidence| u8::try_from(confidence).ok()),
             description: some(indicator.description),
@@ -159,8 +163,8 @@ impl Record {
             recall: false,
             name: indicator.name,
             said,
-            caveats: marking.and_then(|marking| marking.caveats).map(caveats).unwrap_or_default(),
             owner: slug(&indicator.owner).to_owned(),
+            published_by: slug(&indicator.published_by).to_owned(),
             state: state(indicator.state),
             version: (indicator.version > 0).then_some(indicator.version),
             create_time: time(indicator.create_time),
@@ -191,7 +195,6 @@ impl Record {
     /// The columns of a table for people.
     pub(super) fn columns(&self) -> [String; 6] {
         let name = self.name.strip_prefix("indicators/").unwrap_or(&self.name);
-        let labels = &self.said.labels;
         [
             name.to_owned(),
             self.said.kind.clone().unwrap_or_default(),
@@ -199,12 +202,26 @@ impl Record {
             self.owner.clone(),
             self.state.to_owned(),
             // Last, since it may be long.
-            if labels.is_empty() {
-                self.value().to_owned()
-            } else {
-                format!("{}  [{}]", self.value(), labels.join(" "))
-            },
+            self.told(),
         ]
+    }
+
+    /// The value, its labels, and what the marking says beyond its label.
+    fn told(&self) -> String {
+        let jsonl::Record { to, to_groups, to_persons, labels, caveats, .. } = &self.said;
+        let mut text = self.value().to_owned();
+        if !labels.is_empty() {
+            text.push_str(&format!("  [{}]", labels.join(" ")));
+        }
+        let groups = to_groups.iter().map(|slug| format!("groups/{slug}"));
+        let readers: Vec<_> = to.iter().cloned().chain(groups).chain(to_persons.iter().cloned()).collect();
+        if !readers.is_empty() {
+            text.push_str(&format!("  to {}", readers.join(", ")));
+        }
+        if !caveats.is_empty() {
+            text.push_str(&format!("  ({})", caveats.join(", ")));
+        }
+        text
     }
 }
 
@@ -335,7 +352,7 @@ pub(super) fn tlp(value: i32) -> &'static str {
     number(value).map_or(Tlp::Red, Tlp::from_number_or_red).as_str()
 }
 
-fn caveats(caveats: v1::Caveats) -> Vec<&'static str> {
+fn caveat_names(caveats: v1::Caveats) -> Vec<String> {
     let v1::Caveats { watch_do_not_block, providers_may_read, masked_source, no_onward_feed } = caveats;
     [
         (watch_do_not_block, "watch-do-not-block"),
@@ -344,7 +361,8 @@ fn caveats(caveats: v1::Caveats) -> Vec<&'static str> {
         (no_onward_feed, "no-onward-feed"),
     ]
     .into_iter()
-    .filter_map(|(set, name)| set.then_some(name))
+    .filter(|(set, _)| *set)
+    .map(|(_, name)| name.to_owned())
     .collect()
 }
 
@@ -411,6 +429,39 @@ mod tests {
         assert_eq!(
             serde_json::to_string(&event.unwrap()).unwrap(),
             r#"{"event_id":"ab01","event":"revoked","name":"indicators/x","value":"e3b0","kind":"sha256","md5":"d41d8cd98f00b204e9800998ecf8427e","tlp":"TLP:AMBER","to":["pa05"],"confidence":0,"valid_until":"1970-01-01T00:00:01Z","owner":"sa-ict","state":"revoked","version":5,"revocation":{"reason":"false-positive"}}"#
+        );
+    }
+
+    #[test]
+    fn a_marking_is_told_in_full() {
+        let marking = v1::Marking {
+            tlp: 4,
+            organisations: vec!["organisations/pa05".into()],
+            groups: vec!["groups/ung-cuu".into()],
+            principals: vec!["spiffe://hub.example/org/a/user/an".into()],
+            caveats: Some(v1::Caveats {
+                watch_do_not_block: true,
+                no_onward_feed: true,
+                ..v1::Caveats::default()
+            }),
+        };
+        let given = v1::Indicator {
+            marking: Some(marking),
+            published_by: "organisations/giam-sat".into(),
+            labels: vec!["c2".into()],
+            ..indicator()
+        };
+        let record = Record::of(given);
+        let json = serde_json::to_value(&record).unwrap();
+        assert_eq!(json["tlp"], "TLP:AMBER+STRICT");
+        assert_eq!(json["to"], serde_json::json!(["pa05"]));
+        assert_eq!(json["to_groups"], serde_json::json!(["ung-cuu"]));
+        assert_eq!(json["to_persons"], serde_json::json!(["spiffe://hub.example/org/a/user/an"]));
+        assert_eq!(json["caveats"], serde_json::json!(["watch-do-not-block", "no-onward-feed"]));
+        assert_eq!(json["published_by"], "giam-sat");
+        assert_eq!(
+            record.columns()[5],
+            "e3b0  [c2]  to pa05, groups/ung-cuu, spiffe://hub.example/org/a/user/an  (watch-do-not-block, no-onward-feed)"
         );
     }
 

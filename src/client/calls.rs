@@ -107,8 +107,9 @@ impl Client {
         Listing { client: self.clone(), request, ended: false }
     }
 
-    /// Takes back an indicator of the caller's organisation. `etag` is the
-    /// decimal text of the version last seen; empty: whichever stands.
+    /// Takes back an indicator of the caller's organisation, or of the one
+    /// named `on_behalf_of`, if that is not empty. `etag` is the decimal text
+    /// of the version last seen; empty: whichever stands.
     ///
     /// # Errors
     /// `NOT_FOUND`, `ETAG_MISMATCH`; see [`Error`].
@@ -117,12 +118,14 @@ impl Client {
         name: &str,
         revocation: v1::Revocation,
         etag: &str,
+        on_behalf_of: &str,
     ) -> Result<v1::RevokeIndicatorResponse, Error> {
         let request = v1::RevokeIndicatorRequest {
             request_id: request_id(),
             name: name.to_owned(),
             revocation: Some(revocation),
             etag: etag.to_owned(),
+            on_behalf_of: on_behalf_of.to_owned(),
         };
         self.call(request, |request| async { self.exchange().revoke_indicator(request).await }).await
     }
@@ -150,7 +153,11 @@ impl Client {
         indicators: Vec<v1::IndicatorDraft>,
     ) -> Result<Vec<v1::PublishResult>, Error> {
         let asked = indicators.len();
-        let request = v1::PublishIndicatorsRequest { request_id: request_id(), indicators };
+        let request = v1::PublishIndicatorsRequest {
+            request_id: request_id(),
+            indicators,
+            ..v1::PublishIndicatorsRequest::default()
+        };
         let answer =
             self.call(request, |request| async { self.exchange().publish_indicators(request).await }).await?;
         check_count(asked, answer.results.len())?;

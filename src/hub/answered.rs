@@ -65,6 +65,8 @@ fn outcome(decision: &Decision) -> ItemOutcome {
                     Refusal::Absent => 2,
                     Refusal::Stale => 3,
                     Refusal::TooManyClasses => 4,
+                    Refusal::TooWide => 5,
+                    Refusal::NotDelegated => 6,
                     Refusal::UnknownRecipient(place) => place.saturating_add(UNKNOWN_RECIPIENTS_FROM),
                 },
         ),
@@ -77,6 +79,8 @@ const fn refusal(number: u32) -> Refusal {
         1 => Refusal::Conflict,
         3 => Refusal::Stale,
         4 => Refusal::TooManyClasses,
+        5 => Refusal::TooWide,
+        6 => Refusal::NotDelegated,
         number if number >= UNKNOWN_RECIPIENTS_FROM => {
             Refusal::UnknownRecipient(number - UNKNOWN_RECIPIENTS_FROM)
         }
@@ -96,6 +100,8 @@ mod tests {
             Refusal::Absent,
             Refusal::Stale,
             Refusal::TooManyClasses,
+            Refusal::TooWide,
+            Refusal::NotDelegated,
             Refusal::UnknownRecipient(0),
             Refusal::UnknownRecipient(255),
         ] {

@@ -7,6 +7,7 @@ use prost::Message as _;
 use crate::base::clock::Timestamp;
 use crate::model::indicator::State;
 use crate::model::indicator::lifecycle::Revocation;
+use crate::model::org::OrgNo;
 use crate::model::position::{Position, Seq};
 use crate::store::chunk::{Builder, Item, ItemHeader, Op};
 use crate::store::keys::{self, Dimension};
@@ -90,6 +91,9 @@ impl Group<'_> {
     }
 
     fn publish(&mut self, item: &ProposedIndicator, writing: &mut Writing) -> Result<Decision, db::Error> {
+        if !self.delegated(item.provider, item.owner, writing) {
+            return Ok(Decision::Refused(Refusal::NotDelegated));
+        }
         let mut own: Option<Assertion> = None;
         for key in std::iter::once(&item.value_key).chain(&item.alias_keys) {
             let Some(found) = self.assertion(key, item.owner)? else { continue };
@@ -226,6 +230,9 @@ impl Group<'_> {
     }
 
     fn revoke(&mut self, asked: &ProposedRevocation, writing: &mut Writing) -> Result<Decision, db::Error> {
+        if !self.delegated(asked.provider, asked.owner, writing) {
+            return Ok(Decision::Refused(Refusal::NotDelegated));
+        }
         let newest = self.newest(asked.handle)?;
         let standing = self.standing(newest)?;
         let was = standing.header;
@@ -364,6 +371,20 @@ impl Group<'_> {
         Ok(Decision::Written { handle: at, position: at, version, effect: Effect::Sighted })
     }
 
+    /// Whether who writes may write for the owner, under the roster of the
+    /// moment.
+    fn delegated(&self, provider: Option<OrgNo>, owner: OrgNo, writing: &mut Writing) -> bool {
+        let Some(provider) = provider else { return true };
+        match writing.delegation {
+            Some((known, known_owner, allowed)) if (known, known_owner) == (provider, owner) => allowed,
+            _ => {
+                let allowed = self.directory.acts_for(provider, owner);
+                writing.delegation = Some((provider, owner, allowed));
+                allowed
+            }
+        }
+    }
+
     pub(super) fn write(&mut self, at: Position, item: Item, writing: &mut Writing) {
         let written = writing.builder.push(&item);
         debug_assert_eq!(written, at, "items are laid where they were decided to stand");
@@ -379,6 +400,9 @@ pub(super) struct Writing {
     version: u64,
     seed: u64,
     time: Timestamp,
+    /// Whether the first acts for the second: the same for all items, as a
+    /// rule.
+    delegation: Option<(OrgNo, OrgNo, bool)>,
 }
 
 impl Writing {
@@ -408,6 +432,7 @@ impl Writing {
             version: floor,
             seed: entry.seed,
             time: entry.time,
+            delegation: None,
         }
     }
 

@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 use time::Date;
 
 use crate::model::audience::{ClassDefinition, ClassNo};
-use crate::model::marking::Tlp;
+use crate::model::marking::{Recipient, Tlp};
 use crate::model::org::{OrgNo, OrgSlug};
 use crate::model::position::Position;
 use crate::model::roster::{Patch, Roster};
@@ -129,6 +129,24 @@ impl Directory {
     #[must_use]
     pub fn slug(&self, number: OrgNo) -> Option<&OrgSlug> {
         self.slugs.get((number.0 as usize).checked_sub(1)?)
+    }
+
+    /// Whether the roster knows whom a marking names. What has ended is known
+    /// still: its successors have its rights.
+    #[must_use]
+    pub fn knows(&self, recipient: Recipient<'_>) -> bool {
+        match recipient {
+            Recipient::Organisation(slug) => self.numbers.contains_key(slug),
+            Recipient::Group(slug) => self.roster.groups.contains_key(slug),
+            Recipient::Principal(id) => self.roster.principals.contains_key(id),
+        }
+    }
+
+    /// Whether `provider` acts for `unit`.
+    #[must_use]
+    pub fn acts_for(&self, provider: OrgNo, unit: OrgNo) -> bool {
+        let (Some(provider), Some(unit)) = (self.slug(provider), self.slug(unit)) else { return false };
+        self.roster.acts_for(provider, unit, self.date)
     }
 
     /// Number of an audience class, if it is interned.

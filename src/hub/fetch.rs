@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use uuid::Uuid;
 
+use crate::model::org::OrgNo;
 use crate::model::position::Position;
 use crate::policy::visibility::{Purpose, Viewer};
 use crate::store::chunk::ItemHeader;
@@ -63,15 +64,30 @@ fn inner(body: &Bytes, at: Position) -> Result<Bytes, Error> {
 
 /// The newest version of an indicator that the caller may see.
 fn newest(shared: &Shared, caller: &Caller, handle: Position) -> Result<(ItemHeader, Bytes), Error> {
-    let latest = shared.store.latest(&[handle]).map_err(store_error)?.pop().flatten();
-    let (header, body) =
-        item(shared, latest.map_or(handle, |latest| latest.newest))?.ok_or_else(Error::absent)?;
+    let (header, body) = newest_of_any(shared, handle)?;
     let viewer = Viewer { org: caller.org(), principal: caller.identity() };
-    let visible = shared.directory.load().visible(viewer, header.class, Purpose::Get);
-    if !header.op.is_version() || header.handle != handle || !visible {
+    if !shared.directory.load().visible(viewer, header.class, Purpose::Get) {
         return Err(Error::absent());
     }
     Ok((header, body))
+}
+
+/// The newest version of an indicator, whoever may see it.
+fn newest_of_any(shared: &Shared, handle: Position) -> Result<(ItemHeader, Bytes), Error> {
+    let latest = shared.store.latest(&[handle]).map_err(store_error)?.pop().flatten();
+    let (header, body) =
+        item(shared, latest.map_or(handle, |latest| latest.newest))?.ok_or_else(Error::absent)?;
+    if !header.op.is_version() || header.handle != handle {
+        return Err(Error::absent());
+    }
+    Ok((header, body))
+}
+
+/// Header of the newest version of an indicator, for who writes on behalf of
+/// its owner: it tells him nothing but whether it is the owner's.
+pub(super) fn header_of(shared: &Shared, owner: OrgNo, handle: Position) -> Result<ItemHeader, Error> {
+    let (header, _) = newest_of_any(shared, handle)?;
+    if header.owner == owner { Ok(header) } else { Err(Error::absent()) }
 }
 
 /// Header of the newest version of an indicator that the caller may see.

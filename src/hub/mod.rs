@@ -4,8 +4,8 @@
 //! * [`apply`] decides what an entry does over what a [`group`] sees, [`writer`] in what
 //!   order;
 //! * [`directory`] and [`rosters`] say who is who, and was; [`mod@roster`] changes it;
-//! * [`publish`], [`revoke`], [`sighting`] bring entries to the writer, and [`mod@expire`] what
-//!   ends by itself; [`owed`] is what the hub tells owners by itself;
+//! * [`publish`], [`revoke`], [`sighting`] bring entries to the writer, [`asked`] on whose behalf,
+//!   and [`mod@expire`] what ends by itself; [`owed`] is what the hub tells owners by itself;
 //! * [`fetch`], [`list`], [`lookup`] and `explain` ask; [`subscribe`], [`pump`] and [`look`] follow;
 //! * [`room`] and [`space`] decide when writing must wait;
 //! * [`merger`], [`mod@verify`] and [`backup`] look after what is stored, [`rest`] looks at it.
@@ -13,6 +13,7 @@
 mod agenda;
 mod answered;
 pub mod apply;
+pub mod asked;
 pub mod backup;
 pub mod caller;
 pub mod cursors;
@@ -50,6 +51,7 @@ mod walk;
 pub mod work;
 pub mod writer;
 
+pub use asked::Asked;
 pub use backup::{BackupReport, RepairReport, RestoreReport, repair_tail, restore};
 pub use caller::{Caller, PeerCertificate};
 pub use engine::{Hub, Options, OrganisationView, Statistics};

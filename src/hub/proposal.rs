@@ -99,6 +99,8 @@ pub struct ProposedIndicator {
     pub kind: u8,
     /// Owner.
     pub owner: OrgNo,
+    /// Who publishes on the owner's behalf, if it is not the owner.
+    pub provider: Option<OrgNo>,
     /// Owner and marking.
     pub class: ClassDefinition,
     /// Number of that class, if it was interned already: it never changes.
@@ -122,8 +124,10 @@ pub struct ProposedIndicator {
 pub struct ProposedRevocation {
     /// Which record.
     pub handle: Position,
-    /// Who asks; must be its owner.
+    /// Its owner.
     pub owner: OrgNo,
+    /// Who asks on the owner's behalf, if it is not the owner.
+    pub provider: Option<OrgNo>,
     /// Why.
     pub revocation: Revocation,
     /// The version that must stand.
@@ -234,6 +238,11 @@ pub enum Refusal {
     Stale,
     /// It would make one audience too many of its owner's.
     TooManyClasses,
-    /// The recipient at this place is not in the roster.
+    /// It would reach whom its indicator does not.
+    TooWide,
+    /// Who asks does not act for the organisation that is named, or there is
+    /// no such organisation: the two are one.
+    NotDelegated,
+    /// The recipient at this place of the marking is not in the roster.
     UnknownRecipient(u32),
 }

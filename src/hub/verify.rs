@@ -14,7 +14,9 @@ use crate::base::clock::Timestamp;
 use crate::base::{digest, random};
 use crate::model::audience::ClassDefinition;
 use crate::model::indicator::lifecycle::{Revocation, RevocationReason};
+use crate::model::org::OrgNo;
 use crate::model::position::{Position, Seq};
+use crate::model::principal::SpiffeId;
 use crate::model::roster::Roster;
 use crate::store::chunk::{Chunk, ItemView, Op};
 use crate::store::keys::{self, Family, KeyKind};
@@ -302,6 +304,8 @@ impl Replay<'_> {
             let (patch, date) = crate::store::roster::decode_change(change)?;
             return Ok(Change::Roster(Box::new(RosterChange { patch, date })));
         }
+        // Whoever writes what is another's acts on its behalf.
+        let author = SpiffeId::parse(&header.author).ok().and_then(|id| self.classes.number(id.org()));
         let salt: [u8; 16] = header.salt.as_ref().try_into().unwrap_or_default();
         let (mut indicators, mut sightings) = (Vec::new(), Vec::new());
         let (mut due, mut collisions) = (Vec::new(), Vec::new());
@@ -311,14 +315,14 @@ impl Replay<'_> {
                 let item = item.ok_or_else(|| db::Error::corrupt("item", chunk.first))?;
                 let damaged = || db::Error::corrupt("item", item.position);
                 match item.header.op {
-                    Op::Revoke => return revocation(&item).ok_or_else(damaged),
+                    Op::Revoke => return revocation(&item, author).ok_or_else(damaged),
                     Op::Expire => due.push(expiry(&item).ok_or_else(damaged)?),
                     Op::Notice => collisions.push(Collision {
                         record: item.header.previous,
                         other: Position::from_raw(item.header.digest),
                     }),
                     Op::Sight => sightings.push(Ok(self.sighting(&item, &salt).ok_or_else(damaged)?)),
-                    _ => indicators.push(Ok(self.indicator(&item, &salt).ok_or_else(damaged)?)),
+                    _ => indicators.push(Ok(self.indicator(&item, author, &salt).ok_or_else(damaged)?)),
                 }
             }
         }
@@ -333,11 +337,17 @@ impl Replay<'_> {
         })
     }
 
-    fn indicator(&self, item: &ItemView<'_>, salt: &[u8; 16]) -> Option<ProposedIndicator> {
+    fn indicator(
+        &self,
+        item: &ItemView<'_>,
+        author: Option<OrgNo>,
+        salt: &[u8; 16],
+    ) -> Option<ProposedIndicator> {
         let fields = event::publisher_fields(item.body, item.header.tail_len)?.to_vec();
         let indicator = event::decode_indicator(item.body)?;
         let (value, aliases) = event::observables(&indicator)?;
-        let (digest, salted) = digests(event::without_spelling(&fields, &indicator.raw_value), salt);
+        let meaning = event::meaning(&fields, &indicator.raw_value, &indicator.published_by);
+        let (digest, salted) = digests(meaning, salt);
         let owner = self.classes.slug(item.header.owner)?.clone();
         let marking = event::stored_marking(indicator.marking.as_ref()?)?;
         Some(ProposedIndicator {
@@ -345,6 +355,7 @@ impl Replay<'_> {
             alias_keys: aliases.iter().map(keys::value).collect(),
             kind: value.kind().number(),
             owner: item.header.owner,
+            provider: author.filter(|author| *author != item.header.owner),
             class: ClassDefinition { owner, marking },
             class_known: None,
             terms: indicator.labels.iter().map(|label| keys::label_term(label)).collect(),
@@ -375,11 +386,12 @@ fn expiry(item: &ItemView<'_>) -> Option<Due> {
     Some(Due { until: event::valid_until(item.body)??, version })
 }
 
-fn revocation(item: &ItemView<'_>) -> Option<Change> {
+fn revocation(item: &ItemView<'_>, author: Option<OrgNo>) -> Option<Change> {
     let revocation = event::decode_indicator(item.body)?.revocation?;
     Some(Change::Revoke(ProposedRevocation {
         handle: item.header.handle,
         owner: item.header.owner,
+        provider: author.filter(|author| *author != item.header.owner),
         revocation: Revocation {
             reason: RevocationReason::from_number(u8::try_from(revocation.reason).ok()?)?,
             note: revocation.note,

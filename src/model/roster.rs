@@ -233,6 +233,13 @@ impl Roster {
             .map(|r| &r.subject)
     }
 
+    /// Whether `provider` acts for `unit` on `date`, and the unit takes part.
+    #[must_use]
+    pub fn acts_for(&self, provider: &OrgSlug, unit: &OrgSlug, date: Date) -> bool {
+        self.is_active(unit, date)
+            && self.subjects(RelationKind::ActsFor, unit, date).any(|subject| subject == provider)
+    }
+
     /// Whether a day after `last` and not after `date` is the first or the
     /// last of anything, so that others may see on `date` what they did not.
     #[must_use]

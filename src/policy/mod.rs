@@ -1,5 +1,7 @@
-//! Decides what needs no state: may this role call this method; may this viewer see this record.
+//! Decides what needs no state: may this role call this method; may this viewer see this record;
+//! does one audience keep within another.
 
 pub mod access;
 pub mod explain;
 pub mod visibility;
+pub mod width;

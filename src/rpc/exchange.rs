@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::hub::error::{Error, Reason};
-use crate::hub::{self, Caller, Hub, Rejection};
+use crate::hub::{self, Asked, Caller, Hub, Rejection};
 use crate::model::Invalid;
 use crate::model::indicator::Observable;
 use crate::model::principal::SpiffeId;
@@ -81,13 +81,14 @@ impl ExchangeService for Exchange {
         mut request: Request<v1::RevokeIndicatorRequest>,
     ) -> Result<Response<v1::RevokeIndicatorResponse>, Status> {
         let call = Call::take(&mut request)?;
-        let v1::RevokeIndicatorRequest { request_id, name, revocation, etag } = request.into_inner();
-        let request_id = name::read_request_id(&request_id).map_err(invalid)?;
+        let v1::RevokeIndicatorRequest { request_id, name, revocation, etag, on_behalf_of } =
+            request.into_inner();
+        let asked = asked(&request_id, &on_behalf_of).map_err(invalid)?;
         let id = name::read_indicator("name", &name).map_err(invalid)?;
         let revocation =
             revocation::read(revocation).map_err(|refused| invalid(refused.under("revocation")))?;
         let etag = name::read_etag(&etag).map_err(invalid)?;
-        let stored = self.0.revoke(&call.caller, request_id, id, revocation, etag).await.map_err(status)?;
+        let stored = self.0.revoke(&call.caller, asked, id, revocation, etag).await.map_err(status)?;
         Ok(Response::new(v1::RevokeIndicatorResponse { indicator: Some(decode(stored)?) }))
     }
 
@@ -190,14 +191,21 @@ async fn publish(
     request: v1::PublishIndicatorsRequest,
 ) -> Result<v1::PublishIndicatorsResponse, Error> {
     let size = request.encoded_len();
-    let v1::PublishIndicatorsRequest { request_id, indicators } = request;
-    let request_id = name::read_request_id(&request_id)?;
+    let v1::PublishIndicatorsRequest { request_id, indicators, on_behalf_of } = request;
+    let asked = asked(&request_id, &on_behalf_of)?;
     check_batch("indicators", indicators.len(), size)?;
     let items = indicators.into_iter().map(draft::read).collect();
-    let verdicts = hub.publish(caller, request_id, items).await?;
+    let verdicts = hub.publish(caller, asked, items).await?;
     Ok(v1::PublishIndicatorsResponse {
         results: verdicts.into_iter().enumerate().map(publish_result).collect(),
     })
+}
+
+/// What names a request that writes, and for whom it asks.
+fn asked(request_id: &str, on_behalf_of: &str) -> Result<Asked, Invalid> {
+    let request_id = name::read_request_id(request_id)?;
+    let unit = (!on_behalf_of.is_empty()).then(|| name::read_organisation("on_behalf_of", on_behalf_of));
+    Ok(Asked { request_id, on_behalf_of: unit.transpose()? })
 }
 
 async fn lookup(

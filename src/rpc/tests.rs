@@ -111,7 +111,11 @@ fn batch(value: &str) -> v1::PublishIndicatorsRequest {
         marking: Some(v1::Marking { tlp: v1::Tlp::Green.into(), ..Default::default() }),
         ..Default::default()
     };
-    v1::PublishIndicatorsRequest { request_id: Uuid::new_v4().to_string(), indicators: vec![draft] }
+    v1::PublishIndicatorsRequest {
+        request_id: Uuid::new_v4().to_string(),
+        indicators: vec![draft],
+        ..Default::default()
+    }
 }
 
 fn request(path: &str, body: Body) -> http::Request<Body> {

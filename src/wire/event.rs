@@ -25,6 +25,8 @@ const EVENT_INDICATOR: u32 = 2;
 const EVENT_SIGHTING: u32 = 3;
 const EVENT_COLLISION: u32 = 4;
 const RAW_VALUE: u32 = 4;
+/// Its key takes two bytes.
+const PUBLISHED_BY: u32 = 26;
 
 /// Appends a text field unless it is empty.
 fn text(field: u32, value: &str, out: &mut Vec<u8>) {
@@ -103,15 +105,11 @@ fn observable(value: &Observable, aliases: &[Observable], out: &mut Vec<u8>) {
 
 fn marking(marking: &Marking, out: &mut Vec<u8>) {
     number(1, u64::from(marking.tlp.number()), out);
-    let mut name = String::new();
     for org in &marking.recipients.organisations {
-        name.clear();
-        name.push_str("organisations/");
-        name.push_str(org.as_str());
-        text(2, &name, out);
+        name(2, "organisations/", org.as_str(), out);
     }
     for group in &marking.recipients.groups {
-        text(3, group.as_str(), out);
+        name(3, "groups/", group.as_str(), out);
     }
     for principal in &marking.recipients.principals {
         text(4, principal.as_str(), out);
@@ -127,9 +125,10 @@ fn marking(marking: &Marking, out: &mut Vec<u8>) {
     }
 }
 
-/// The publisher's fields of `luytre.v1.Indicator`, and the owner.
+/// The publisher's fields of `luytre.v1.Indicator`, the owner, and who
+/// publishes on the owner's behalf, if it is not the owner.
 #[must_use]
-pub fn encode_draft(draft: &Draft, owner: &OrgSlug) -> Vec<u8> {
+pub fn encode_draft(draft: &Draft, owner: &OrgSlug, provider: Option<&OrgSlug>) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
     message(2, &mut out, |out| observable(&draft.observable, &draft.aliases, out));
     message(3, &mut out, |out| marking(&draft.marking, out));
@@ -150,25 +149,30 @@ pub fn encode_draft(draft: &Draft, owner: &OrgSlug) -> Vec<u8> {
     }
     number(12, draft.action.map_or(0, |action| u64::from(action.number())), &mut out);
     organisation(20, owner, &mut out);
-    // Last, so that `without_spelling` can leave it out.
+    // Last, so that `meaning` can leave them out.
     text(RAW_VALUE, draft.raw.as_deref().unwrap_or_default(), &mut out);
+    if let Some(provider) = provider {
+        organisation(PUBLISHED_BY, provider, &mut out);
+    }
     out
 }
 
-/// The publisher's fields without the spelling that he supplied: another
-/// spelling of the same value is no other content.
+/// What the fields of [`encode_draft`] say: without the spelling that the
+/// publisher supplied, and without who published on the owner's behalf. The
+/// same value spelt otherwise, or from the other of the two, is no other
+/// content.
 #[must_use]
-pub fn without_spelling<'a>(fields: &'a [u8], raw: &str) -> &'a [u8] {
-    let spelling = if raw.is_empty() { 0 } else { 1 + encoded_len_varint(raw.len() as u64) + raw.len() };
-    fields.get(..fields.len().saturating_sub(spelling)).unwrap_or_default()
+pub fn meaning<'a>(fields: &'a [u8], raw: &str, published_by: &str) -> &'a [u8] {
+    let text = |key: usize, text: &str| match text.len() {
+        0 => 0,
+        length => key + encoded_len_varint(length as u64) + length,
+    };
+    let left_out = text(1, raw) + text(2, published_by);
+    fields.get(..fields.len().saturating_sub(left_out)).unwrap_or_default()
 }
 
 fn organisation(field: u32, slug: &OrgSlug, out: &mut Vec<u8>) {
-    const PREFIX: &[u8] = b"organisations/";
-    encode_key(field, WireType::LengthDelimited, out);
-    encode_varint((PREFIX.len() + slug.as_str().len()) as u64, out);
-    out.extend_from_slice(PREFIX);
-    out.extend_from_slice(slug.as_str().as_bytes());
+    name(field, "organisations/", slug.as_str(), out);
 }
 
 /// The reporter's fields of `luytre.v1.Sighting`, and the reporter.
@@ -184,6 +188,9 @@ pub fn encode_sighting(draft: &SightingDraft, reporter: &OrgSlug) -> Vec<u8> {
         }
     }
     text(7, &draft.note, &mut out);
+    if let Some(given) = &draft.marking {
+        message(8, &mut out, |out| marking(given, out));
+    }
     organisation(20, reporter, &mut out);
     out
 }
@@ -311,6 +318,17 @@ pub fn stub(sealer: &Sealer, position: Position, handle: Position) -> Vec<u8> {
     wrap(sealer, position, EVENT_INDICATOR, &[], &tail).0
 }
 
+/// A revoked indicator, encoded, for who revoked it and may not see it: what he
+/// knows already.
+#[must_use]
+pub fn revoked_unseen(id: Uuid, version: u64) -> Vec<u8> {
+    let mut out = Vec::with_capacity(64);
+    name(1, "indicators/", id.hyphenated().encode_lower(&mut Uuid::encode_buffer()), &mut out);
+    number(21, u64::from(State::Revoked.number()), &mut out);
+    number(22, version, &mut out);
+    out
+}
+
 /// The encoded Indicator, Sighting or Collision inside a body; `None` if it is damaged.
 #[must_use]
 pub fn subject(body: &[u8]) -> Option<&[u8]> {
@@ -341,12 +359,13 @@ pub fn timestamp(at: &prost_types::Timestamp) -> Option<Timestamp> {
 pub fn stored_marking(marking: &v1::Marking) -> Option<Marking> {
     let caveats = marking.caveats.unwrap_or_default();
     let caveat = |given: bool, caveat: Caveats| if given { caveat } else { Caveats::NONE };
-    let slug = |name: &String| OrgSlug::parse(name.strip_prefix("organisations/")?).ok();
+    let slug = |name: &String, prefix| OrgSlug::parse(name.strip_prefix(prefix)?).ok();
+    let (organisations, groups) = (marking.organisations.iter(), marking.groups.iter());
     Some(Marking {
         tlp: Tlp::from_number_or_red(u8::try_from(marking.tlp).unwrap_or_default()),
         recipients: Recipients {
-            organisations: marking.organisations.iter().map(slug).collect::<Option<_>>()?,
-            groups: marking.groups.iter().map(|g| OrgSlug::parse(g).ok()).collect::<Option<_>>()?,
+            organisations: organisations.map(|n| slug(n, "organisations/")).collect::<Option<_>>()?,
+            groups: groups.map(|n| slug(n, "groups/")).collect::<Option<_>>()?,
             principals: marking.principals.iter().map(|p| SpiffeId::parse(p).ok()).collect::<Option<_>>()?,
         },
         caveats: caveat(caveats.watch_do_not_block, Caveats::WATCH_DO_NOT_BLOCK)

@@ -30,6 +30,7 @@ mod floors;
 mod harness;
 mod proto_contract;
 mod resume;
+mod sharing;
 mod shim;
 mod state;
 mod streams;

@@ -51,6 +51,7 @@ async fn revoke(peer: &Peer, name: &str) {
         name: name.to_owned(),
         revocation: Some(revocation),
         etag: String::new(),
+        ..Default::default()
     };
     peer.exchange().revoke_indicator(request).await.unwrap();
 }

@@ -106,6 +106,9 @@ pub(crate) struct Revoke {
     /// Only if this version still stands
     #[arg(long, value_name = "VERSION", default_value = "")]
     pub(crate) etag: String,
+    /// Organisation that yours acts for and whose indicator it is
+    #[arg(long, value_name = "ORG", value_parser = organisation)]
+    pub(crate) on_behalf_of: Option<String>,
 }
 
 /// `sight`.

@@ -21,7 +21,7 @@ pub(super) use publish::{InputFormat, Publish};
 pub(super) use subscriptions::{
     DeleteSubscription, From, ListSubscriptions, Subscribe, Subscriptions, SubscriptionsAction,
 };
-pub(super) use values::{PlainOrJson, TableOrJson, organisation, time};
+pub(super) use values::{PlainOrJson, TableOrJson, group, organisation, person, time};
 
 /// Share and receive cyber-threat indicators through a Lũy Tre hub.
 ///

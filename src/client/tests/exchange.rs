@@ -250,7 +250,8 @@ impl ExchangeService for Stub {
     }
 }
 
-const SMALL: PublishOptions = PublishOptions { batch: 3, window: 4, backoff: AT_ONCE };
+const SMALL: PublishOptions =
+    PublishOptions { batch: 3, window: 4, backoff: AT_ONCE, on_behalf_of: String::new() };
 
 async fn publish_all(hub: &Hub, drafts: usize) -> Result<Vec<(u64, String)>, Error> {
     let mut stream = hub.client().publish_stream(SMALL);

@@ -258,4 +258,8 @@ fn the_example_of_the_page_uses_every_field_that_the_page_names_and_no_other() {
     assert_eq!(all(names.collect()), table("A name"));
     assert_eq!(all(records("duties")), table("A duty"));
     assert_eq!(all(records("principals")), table("A principal"));
+    let members = records("groups").into_iter().flat_map(|group| group["members"].as_array().unwrap());
+    assert_eq!(all(records("groups")), table("A group"));
+    assert_eq!(all(members.collect()), table("A member"));
+    assert_eq!(all(records("relations")), table("A relation"));
 }

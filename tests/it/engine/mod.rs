@@ -9,6 +9,7 @@ mod cursors;
 mod death;
 mod expiry;
 mod idempotency;
+mod markings;
 mod merging;
 mod model;
 mod pressure;

@@ -195,7 +195,7 @@ impl World {
     }
 
     fn caller(&self, who: Person) -> Caller {
-        self.hub.caller_as(person(who))
+        self.hub.caller_named(person(who))
     }
 
     async fn change(&self, patch: Patch) {
@@ -214,7 +214,7 @@ impl World {
         let filter = follower.filter.clone();
         let open = Open { start: Some(start), filter, credit: 5, ..Open::default() };
         follower.lately.clear();
-        follower.stream = Some(self.hub.stream_as(&self.caller(follower.person), open).await.unwrap());
+        follower.stream = Some(self.hub.stream_of(&self.caller(follower.person), open).await.unwrap());
     }
 
     fn span(&self, (from, to): Span) -> (Option<Date>, Option<Date>) {

@@ -115,10 +115,11 @@ impl Engine {
     }
 
     pub(crate) fn caller(&self, org: usize) -> Caller {
-        self.caller_as(identity(org))
+        self.caller_named(identity(org))
     }
 
-    pub(crate) fn caller_as(&self, identity: SpiffeId) -> Caller {
+    /// Somebody whom the roster knows.
+    pub(crate) fn caller_named(&self, identity: SpiffeId) -> Caller {
         let peer = PeerCertificate {
             identity,
             serial: "01".into(),
@@ -148,10 +149,11 @@ impl Engine {
 
     /// Opens a stream.
     pub(crate) async fn stream(&self, org: usize, open: Open) -> Result<Stream, Error> {
-        self.stream_as(&self.caller(org), open).await
+        self.stream_of(&self.caller(org), open).await
     }
 
-    pub(crate) async fn stream_as(&self, caller: &Caller, open: Open) -> Result<Stream, Error> {
+    /// Opens somebody's stream.
+    pub(crate) async fn stream_of(&self, caller: &Caller, open: Open) -> Result<Stream, Error> {
         let credit = open.credit;
         let (opened, pump) = self.hub.subscribe(caller, open).await?;
         let (commands, receiver) = mpsc::channel(16);
@@ -291,6 +293,19 @@ impl Stream {
             }
         };
         patiently("an event of this kind", waiting).await
+    }
+
+    /// Takes what comes up to the indicator of this name, however often the
+    /// hub pauses on the way.
+    pub(crate) async fn up_to(&mut self, name: &str) -> Vec<Event> {
+        let mut heard = Vec::new();
+        let is_it = |event: &Event| event.indicator.as_ref().is_some_and(|found| found.name == name);
+        while !heard.iter().any(is_it) {
+            if let Message::Batch(batch) = self.next().await.expect("the stream lasts").expect("no error") {
+                heard.extend(events(batch));
+            }
+        }
+        heard
     }
 
     /// Takes what comes until the credit is used up, or nothing comes.

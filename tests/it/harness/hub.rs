@@ -28,6 +28,7 @@ pub(crate) const TRUST_DOMAIN: &str = "test.luytre.example";
 pub(crate) struct Builder {
     organisations: BTreeSet<String>,
     principals: BTreeMap<(String, String), Vec<Role>>,
+    relations: Vec<serde_json::Value>,
     config: String,
 }
 
@@ -68,6 +69,14 @@ impl Builder {
     /// An organisation.
     pub(crate) fn organisation(mut self, slug: &str) -> Self {
         self.organisations.insert(slug.to_owned());
+        self
+    }
+
+    /// A provider and the organisation that it acts for.
+    pub(crate) fn acts_for(mut self, provider: &str, unit: &str) -> Self {
+        self.relations.push(serde_json::json!({
+            "kind": "acts-for", "subject": provider, "object": unit, "legal_basis": "contract",
+        }));
         self
     }
 
@@ -128,7 +137,7 @@ impl Builder {
                 serde_json::json!({ "id": spiffe(org, name), "roles": roles })
             })
             .collect();
-        serde_json::json!({ "organisations": organisations, "role_assignments": [], "principals": principals }).to_string()
+        serde_json::json!({ "organisations": organisations, "role_assignments": [], "principals": principals, "relations": self.relations }).to_string()
     }
 }
 
