@@ -271,7 +271,7 @@ mod tests {
             parent: None,
             valid_from: None,
             valid_to: None,
-            suspended: false,
+            lifecycle: Vec::new(),
             predecessors: vec![],
             successors: vec![],
         };

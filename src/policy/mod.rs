@@ -1,4 +1,6 @@
-//! Decides what needs no state: may this role call this method; may this viewer see this record.
+//! Decides what needs no state: may this role call this method; may this viewer see this record;
+//! may this roster follow that one.
 
 pub mod access;
+pub mod amendment;
 pub mod visibility;

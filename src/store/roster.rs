@@ -7,7 +7,7 @@ use time::Date;
 
 use crate::model::audience::{ClassDefinition, ClassNo};
 use crate::model::marking::{Caveats, Marking, Recipients, Tlp};
-use crate::model::org::{DatedName, OrgNo, OrgSlug, Organisation};
+use crate::model::org::{DatedName, Happening, OrgNo, OrgSlug, Organisation, Step};
 use crate::model::position::Position;
 use crate::model::principal::{Roles, SpiffeId};
 use crate::model::roster::{Duty, Grant, Group, Member, Patch, Relation, RelationKind, Roster};
@@ -66,10 +66,10 @@ pub fn encode_organisation(org: &Organisation, number: u32) -> proto::Organisati
         parent: org.parent.as_ref().map(ToString::to_string).unwrap_or_default(),
         valid_from: day(org.valid_from),
         valid_to: day(org.valid_to),
-        suspended: org.suspended,
         predecessors: texts(&org.predecessors),
         successors: texts(&org.successors),
         number,
+        lifecycle: org.lifecycle.iter().map(encode_step).collect(),
     }
 }
 
@@ -95,11 +95,26 @@ pub fn decode_organisation(stored: &proto::Organisation) -> Result<(OrgNo, Organ
         parent: (!stored.parent.is_empty()).then(|| slug(&stored.parent)).transpose()?,
         valid_from: date(stored.valid_from),
         valid_to: date(stored.valid_to),
-        suspended: stored.suspended,
+        lifecycle: stored.lifecycle.iter().map(decode_step).collect::<Result<_, _>>()?,
         predecessors: slugs(&stored.predecessors)?,
         successors: slugs(&stored.successors)?,
     };
     Ok((OrgNo(stored.number), org))
+}
+
+fn encode_step(step: &Step) -> proto::Step {
+    proto::Step {
+        what: u32::from(step.what.number()),
+        on: day(Some(step.on)),
+        legal_basis: step.legal_basis.clone(),
+    }
+}
+
+fn decode_step(stored: &proto::Step) -> Result<Step, Error> {
+    let damaged = || Error::corrupt("lifecycle", stored.what);
+    let what = u8::try_from(stored.what).ok().and_then(Happening::from_number).ok_or_else(damaged)?;
+    let on = date(stored.on).ok_or_else(damaged)?;
+    Ok(Step { what, on, legal_basis: stored.legal_basis.clone() })
 }
 
 fn encode_duty(duty: &Duty) -> proto::Duty {

@@ -128,7 +128,7 @@ mod tests {
             parent: None,
             valid_from: None,
             valid_to: Some(date!(2025 - 03 - 01)),
-            suspended: false,
+            lifecycle: Vec::new(),
             predecessors: Vec::new(),
             successors: Vec::new(),
         };

@@ -22,7 +22,7 @@ pub fn organisation(
         parent,
         valid_from,
         valid_to,
-        suspended: _,
+        lifecycle: _,
         predecessors,
         successors,
     } = organisation;
@@ -76,7 +76,7 @@ mod tests {
             parent: Some(slug("ubnd")),
             valid_from: Some(change),
             valid_to: None,
-            suspended: false,
+            lifecycle: Vec::new(),
             predecessors: vec![slug("so-tttt")],
             successors: vec![],
         };

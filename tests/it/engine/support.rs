@@ -66,7 +66,7 @@ pub(crate) fn roster() -> Roster {
         parent: None,
         valid_from: None,
         valid_to: None,
-        suspended: false,
+        lifecycle: Vec::new(),
         predecessors: Vec::new(),
         successors: Vec::new(),
     };
