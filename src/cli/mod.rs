@@ -15,6 +15,7 @@ mod profile;
 mod publish;
 mod record;
 mod report;
+mod roster;
 mod single;
 mod state;
 mod stop;
@@ -109,6 +110,7 @@ async fn converse(arguments: Arguments, environment: &Environment, data: &mut Da
         Command::Lookup(options) => lookup::run(&client, &options, data).await,
         Command::List(options) => list::run(&client, &options, data).await,
         Command::Organisations(options) => organisations::run(&client, &options, data).await,
+        Command::Roster(options) => roster::run(&client, &options, data).await,
         Command::Get(options) => single::get(&client, &options, data).await,
         Command::Revoke(options) => single::revoke(&client, &options, data).await,
         Command::Sight(options) => single::sight(&client, &options, data).await,

@@ -11,12 +11,13 @@ use crate::store::chunk::{Builder, Item, ItemHeader, Op};
 use crate::store::keys::{self, Dimension};
 use crate::store::postings::Posting;
 use crate::store::record::Assertion;
-use crate::store::{db, proto, roster};
+use crate::store::{db, proto, roster_change};
 use crate::wire::event::{self, Decided};
 
 use super::group::{Group, Standing};
 use super::proposal::{
     Change, Decision, Effect, ProposedIndicator, ProposedRevocation, ProposedSighting, Refusal,
+    RejectedChange,
 };
 
 /// What is decided of an entry before it is applied.
@@ -55,11 +56,13 @@ impl Group<'_> {
                     });
                 }
             }
-            Change::Roster(change) => {
-                decisions.push(self.change_roster(change, entry.seq.at(0)));
-                self.last_version = floor;
-                self.chunks.extend(writing.builder.finish());
-                return Ok(decisions);
+            Change::Roster(_) | Change::Propose(_) | Change::Reject(_) => {
+                let decision = self.amend(entry);
+                if matches!(decision, Decision::Written { .. }) {
+                    self.last_version = floor;
+                    self.chunks.extend(writing.builder.finish());
+                }
+                return Ok(vec![decision]);
             }
             Change::Revoke(revocation) => decisions.push(self.revoke(revocation, &mut writing)?),
             Change::Sight(items) => {
@@ -331,7 +334,12 @@ impl Writing {
             Change::Publish(_) => Stored::Publish(proto::Publish {}),
             Change::Revoke(_) => Stored::Revoke(proto::Revoke {}),
             Change::Sight(_) => Stored::Sight(proto::Sight {}),
-            Change::Roster(change) => Stored::Roster(roster::encode_change(&change.patch, change.date)),
+            Change::Roster(change) => Stored::Roster(roster_change::encode_change(change)),
+            Change::Propose(change) => Stored::RosterProposal(roster_change::encode_change(change)),
+            Change::Reject(RejectedChange { proposal, reason }) => {
+                let (proposal, reason) = (proposal.raw(), reason.clone());
+                Stored::RosterRejection(proto::RosterRejection { proposal, reason })
+            }
         };
         let header = proto::EntryHeader {
             time: entry.time.as_micros(),

@@ -78,6 +78,8 @@ pub enum Reason {
     CertificateExpired,
     /// No role of the caller may call this method.
     RoleInsufficient,
+    /// What one person asks for, a second one has to agree to.
+    SecondPersonRequired,
     /// No such method.
     MethodUnknown,
     /// Missing or hidden.
@@ -116,7 +118,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Input(invalid::Reason::FieldInvalid),
         Self::Input(invalid::Reason::MarkingRequired),
         Self::Input(invalid::Reason::MarkingUnsupported),
@@ -126,6 +128,7 @@ impl Reason {
         Self::CertificateRevoked,
         Self::CertificateExpired,
         Self::RoleInsufficient,
+        Self::SecondPersonRequired,
         Self::MethodUnknown,
         Self::NotFound,
         Self::IndicatorRevoked,
@@ -155,6 +158,7 @@ impl Reason {
             Self::CertificateRevoked => "CERTIFICATE_REVOKED",
             Self::CertificateExpired => "CERTIFICATE_EXPIRED",
             Self::RoleInsufficient => "ROLE_INSUFFICIENT",
+            Self::SecondPersonRequired => "SECOND_PERSON_REQUIRED",
             Self::MethodUnknown => "METHOD_UNKNOWN",
             Self::NotFound => "NOT_FOUND",
             Self::IndicatorRevoked => "INDICATOR_REVOKED",
@@ -188,6 +192,7 @@ impl Reason {
             Self::PrincipalUnknown
             | Self::OrganisationInactive
             | Self::RoleInsufficient
+            | Self::SecondPersonRequired
             | Self::MethodUnknown => Kind::Denied,
             Self::NotFound => Kind::Absent,
             Self::IndicatorRevoked | Self::IdentityConflict => Kind::State,

@@ -9,6 +9,7 @@
 //! * [`room`] and [`space`] decide when writing must wait;
 //! * [`merger`], [`mod@verify`] and [`backup`] look after what is stored, [`rest`] looks at it.
 
+mod amend;
 mod answered;
 pub mod apply;
 pub mod backup;
@@ -51,6 +52,7 @@ pub use list::Page;
 pub use lookup::Match;
 pub use publish::{Effect, Published, Rejection};
 pub use pump::{Command, Pump};
+pub use roster::{Amended, Comparison, RosterView, Second, Waiting};
 pub use sighting::SightingName;
 pub use subscribe::{Open, Opened, Start, SubscriptionRecord};
 pub use verify::{VerifyReport, verify, verify_in};

@@ -1,14 +1,13 @@
 //! Decides what a request asks of the writer: everything that needs a clock,
 //! randomness or much work is decided before, and carried here.
 
-use time::Date;
 use tokio::sync::oneshot;
 
+use crate::model::amendment::RosterChange;
 use crate::model::audience::{ClassDefinition, ClassNo};
 use crate::model::indicator::lifecycle::Revocation;
 use crate::model::org::OrgNo;
 use crate::model::position::Position;
-use crate::model::roster::Patch;
 use crate::store::chunk::Op;
 use crate::store::requests::RequestKey;
 
@@ -45,15 +44,19 @@ pub enum Change {
     Sight(Vec<Result<ProposedSighting, Refusal>>),
     /// To change who takes part, as of a day.
     Roster(Box<RosterChange>),
+    /// To let such a change wait for a second person.
+    Propose(Box<RosterChange>),
+    /// To drop a change that waits.
+    Reject(RejectedChange),
 }
 
-/// A change of who takes part; an empty one is a mere turn of the day.
+/// A change of the roster to drop.
 #[derive(Debug, Clone)]
-pub struct RosterChange {
-    /// What changes.
-    pub patch: Patch,
-    /// The day for which rights are resolved from here on.
-    pub date: Date,
+pub struct RejectedChange {
+    /// Position of its proposal.
+    pub proposal: Position,
+    /// Why; may be empty.
+    pub reason: String,
 }
 
 impl Change {
@@ -64,7 +67,7 @@ impl Change {
             Self::Publish(items) => items.iter().flatten().map(|i| i.fields.len() + 256).sum::<usize>() + 256,
             Self::Revoke(_) => 1_024,
             // It is a group of its own in all but name: rights move with it.
-            Self::Roster(_) => 64 << 10,
+            Self::Roster(_) | Self::Propose(_) | Self::Reject(_) => 64 << 10,
             Self::Sight(items) => items.iter().flatten().map(|i| i.fields.len() + 256).sum::<usize>() + 256,
         }
     }
@@ -198,6 +201,8 @@ pub enum Refusal {
     Stale,
     /// It would make one audience too many of its owner's.
     TooManyClasses,
+    /// Too many changes of the roster wait.
+    TooManyPending,
     /// The recipient at this place is not in the roster.
     UnknownRecipient(u32),
 }

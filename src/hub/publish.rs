@@ -88,6 +88,7 @@ impl Rejection {
                     ),
                 };
             }
+            Refusal::TooManyPending => (Reason::RateLimited, "too many changes of the roster wait"),
             Refusal::UnknownRecipient(place) => {
                 return Self {
                     reason: Reason::Input(invalid::Reason::OrganisationUnknown),

@@ -26,10 +26,10 @@ use crate::wire::seal::Sealer;
 
 use super::apply::Entry;
 use super::directory::Directory;
-use super::genesis;
 use super::group::Group;
-use super::proposal::{Change, ProposedIndicator, ProposedRevocation, ProposedSighting, RosterChange};
+use super::proposal::{Change, ProposedIndicator, ProposedRevocation, ProposedSighting};
 use super::publish::digests;
+use super::{amend, genesis};
 
 /// Most differences that are told.
 const MAX_TOLD: usize = 20;
@@ -242,7 +242,14 @@ impl Replay<'_> {
                     copy_chunks(chunks, &mut batch)?;
                     group.last_version = header.time;
                 }
-                Some(Stored::Publish(_) | Stored::Revoke(_) | Stored::Sight(_) | Stored::Roster(_)) => {
+                Some(
+                    Stored::Publish(_)
+                    | Stored::Revoke(_)
+                    | Stored::Sight(_)
+                    | Stored::Roster(_)
+                    | Stored::RosterProposal(_)
+                    | Stored::RosterRejection(_),
+                ) => {
                     self.entry(&mut group, chunks, &header, report)?;
                 }
                 _ => {
@@ -289,9 +296,8 @@ impl Replay<'_> {
 
     /// What the entry asked for, from what it left behind.
     fn change(&self, chunks: &[Chunk], header: &proto::EntryHeader) -> Result<Change, db::Error> {
-        if let Some(Stored::Roster(change)) = &header.change {
-            let (patch, date) = crate::store::roster::decode_change(change)?;
-            return Ok(Change::Roster(Box::new(RosterChange { patch, date })));
+        if let Some(change) = amend::stored(header) {
+            return change;
         }
         let salt: [u8; 16] = header.salt.as_ref().try_into().unwrap_or_default();
         let (mut indicators, mut sightings) = (Vec::new(), Vec::new());

@@ -1,5 +1,6 @@
 //! Decides what the domain's nouns are: pure, no async, no I/O, no clock.
 
+pub mod amendment;
 pub mod audience;
 pub mod difference;
 pub mod event;

@@ -24,6 +24,7 @@ pub mod record;
 pub mod repair;
 pub mod requests;
 pub mod roster;
+pub mod roster_change;
 pub mod subscription;
 
 pub use batch::Batch;

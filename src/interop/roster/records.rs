@@ -11,6 +11,8 @@ pub(super) struct Document {
     _title: Option<Value>,
     #[serde(default, rename = "meta")]
     _meta: Option<Value>,
+    #[serde(default, rename = "etag")]
+    _etag: Option<Value>,
     pub(super) organisations: Vec<Record>,
     #[serde(default, alias = "role_assignments")]
     pub(super) duties: Vec<Record>,

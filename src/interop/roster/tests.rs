@@ -344,7 +344,7 @@ fn rosters() -> impl proptest::strategy::Strategy<Value = Roster> {
 proptest::proptest! {
     #[test]
     fn what_is_written_is_read_as_the_same_roster(roster in rosters()) {
-        let written = write(&roster);
+        let written = write(&roster, "e");
         proptest::prop_assert_eq!(parse(written.as_bytes()).map_err(|found| format!("{found:?}")), Ok(roster));
     }
 }

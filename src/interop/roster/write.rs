@@ -10,11 +10,14 @@ use crate::model::principal::{Role, SpiffeId};
 use crate::model::roster::{Duty, Grant, Group, Member, Relation, Roster};
 
 /// Writes a roster for people to read and change. Every record has all its
-/// bounds, so that it is seen where one may be set.
+/// bounds, so that it is seen where one may be set. `etag` names what was
+/// written; empty: nothing does.
 #[must_use]
-pub fn write(roster: &Roster) -> String {
+pub fn write(roster: &Roster, etag: &str) -> String {
     let all = |records: Vec<Value>| Value::Array(records);
+    let etag = if etag.is_empty() { Value::Null } else { text(etag) };
     let document = object([
+        ("etag", etag),
         ("organisations", all(roster.organisations.values().map(organisation).collect())),
         ("duties", all(roster.duties.iter().map(duty).collect())),
         ("principals", all(roster.principals.iter().map(principal).collect())),

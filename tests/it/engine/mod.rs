@@ -1,6 +1,7 @@
 //! The engine's promises, proved over a real hub on a real store, without
 //! transport, against models that are too simple to be wrong.
 
+mod amending;
 mod apply;
 mod chunks;
 mod conflict;
@@ -15,6 +16,6 @@ mod restore;
 mod sharing;
 mod space;
 mod streams;
-mod support;
+pub(crate) mod support;
 mod tampering;
 mod verifying;

@@ -80,7 +80,7 @@ pub(crate) fn roster() -> Roster {
     }
 }
 
-fn identity(org: usize) -> SpiffeId {
+pub(crate) fn identity(org: usize) -> SpiffeId {
     SpiffeId::parse(&format!("spiffe://hub.example/org/{}/system/soc", ORGS[org])).unwrap()
 }
 
@@ -99,10 +99,15 @@ impl Engine {
 
     /// A new hub whose options `change` has set.
     pub(crate) fn with(change: impl FnOnce(&mut Options)) -> Self {
+        Self::of(roster(), START, change)
+    }
+
+    /// A new hub of this roster that begins at `start`.
+    pub(crate) fn of(roster: Roster, start: u64, change: impl FnOnce(&mut Options)) -> Self {
         let dir = Arc::new(tempfile::tempdir().unwrap());
-        let clock = Arc::new(Hands(AtomicU64::new(START)));
+        let clock = Arc::new(Hands(AtomicU64::new(start)));
         let data_dir = dir.path().join("hub");
-        Hub::init(&data_dir, roster(), "hub.example", clock.as_ref()).unwrap();
+        Hub::init(&data_dir, roster, "hub.example", clock.as_ref()).unwrap();
         let mut options = Options {
             data_dir,
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
@@ -115,13 +120,18 @@ impl Engine {
     }
 
     pub(crate) fn caller(&self, org: usize) -> Caller {
+        self.caller_as(identity(org)).unwrap()
+    }
+
+    /// Whoever has a certificate of this identity.
+    pub(crate) fn caller_as(&self, identity: SpiffeId) -> Result<Caller, Error> {
         let peer = PeerCertificate {
-            identity: identity(org),
+            identity,
             serial: "01".into(),
             not_after: Timestamp::from_micros_clamped(u64::MAX),
             severed: CancellationToken::new(),
         };
-        self.hub.authenticate(&peer).unwrap()
+        self.hub.authenticate(&peer)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -144,8 +154,13 @@ impl Engine {
 
     /// Opens a stream.
     pub(crate) async fn stream(&self, org: usize, open: Open) -> Result<Stream, Error> {
+        self.stream_of(&self.caller(org), open).await
+    }
+
+    /// Opens a stream of this caller.
+    pub(crate) async fn stream_of(&self, caller: &Caller, open: Open) -> Result<Stream, Error> {
         let credit = open.credit;
-        let (opened, pump) = self.hub.subscribe(&self.caller(org), open).await?;
+        let (opened, pump) = self.hub.subscribe(caller, open).await?;
         let (commands, receiver) = mpsc::channel(16);
         let (sender, frames) = mpsc::channel(1);
         let task = tokio::spawn(async move {

@@ -1,0 +1,1 @@
+//! What an operator does to the roster with the real commands.
