@@ -16,6 +16,7 @@ mod publish;
 mod record;
 mod report;
 mod roster;
+mod roster_edit;
 mod single;
 mod state;
 mod stop;

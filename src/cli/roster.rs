@@ -7,13 +7,15 @@ use std::path::Path;
 
 use crate::base::tasks;
 use crate::client::Client;
-use crate::interop::roster::MAX_BYTES;
+use crate::interop::roster;
+use crate::model::org::Happening;
+use crate::model::roster::Roster;
 use crate::wire::proto::v1;
 
 use super::arguments::{RosterAction, RosterArguments};
 use super::exit::Failure;
 use super::output::{self, Data};
-use super::record;
+use super::{record, roster_edit};
 
 /// Runs the command.
 pub(super) async fn run(client: &Client, options: &RosterArguments, data: &mut Data) -> Result<(), Failure> {
@@ -21,18 +23,11 @@ pub(super) async fn run(client: &Client, options: &RosterArguments, data: &mut D
         RosterAction::Export => Ok(data.bytes(&client.roster().await?.document)?),
         RosterAction::Diff { file } | RosterAction::Apply { file, dry_run: true } => {
             let (document, etag) = read(file).await?;
-            let compared = client.diff_roster(document, &etag).await?;
-            tell(&compared.differences, data)?;
-            by_two(&compared.approvals);
-            Ok(())
+            compare(client, document, &etag, data).await
         }
         RosterAction::Apply { file, dry_run: false } => {
             let (document, etag) = read(file).await?;
-            let applied = client.apply_roster(document, &etag).await?;
-            tell(&applied.differences, data)?;
-            data.flush()?;
-            told(&applied);
-            Ok(())
+            apply(client, document, &etag, data).await
         }
         RosterAction::Pending => pending(client, data).await,
         RosterAction::Approve { id } => {
@@ -46,7 +41,62 @@ pub(super) async fn run(client: &Client, options: &RosterArguments, data: &mut D
             output::talk("rejected: nothing has changed");
             Ok(())
         }
+        RosterAction::End(o) => change(client, data, o.effect.dry_run, |all| roster_edit::end(all, o)).await,
+        RosterAction::Rename(o) => {
+            change(client, data, o.effect.dry_run, |all| roster_edit::rename(all, o)).await
+        }
+        RosterAction::Suspend(o) => {
+            let suspend =
+                |all: &mut _| roster_edit::step(all, &o.organisation, Happening::Suspended, &o.effect);
+            change(client, data, o.effect.dry_run, suspend).await
+        }
+        RosterAction::Resume(o) => {
+            let resume = |all: &mut _| roster_edit::step(all, &o.organisation, Happening::Resumed, &o.effect);
+            change(client, data, o.effect.dry_run, resume).await
+        }
+        RosterAction::Grant(o) => {
+            let grant = |all: &mut _| {
+                roster_edit::grant(all, o);
+                Ok(())
+            };
+            change(client, data, o.dry_run, grant).await
+        }
     }
+}
+
+/// Reads the roster, changes it, and brings it back.
+async fn change(
+    client: &Client,
+    data: &mut Data,
+    dry_run: bool,
+    edit: impl FnOnce(&mut Roster) -> Result<(), String>,
+) -> Result<(), Failure> {
+    let exported = client.roster().await?;
+    let mut all = roster::parse(&exported.document).map_err(|found| {
+        let first = found.first().map(ToString::to_string).unwrap_or_default();
+        Failure::Io(format!("this program does not read the hub's roster, use one of its release: {first}"))
+    })?;
+    edit(&mut all).map_err(Failure::NoInput)?;
+    let document = roster::write(&all, &exported.etag).into_bytes();
+    if dry_run {
+        return compare(client, document, &exported.etag, data).await;
+    }
+    apply(client, document, &exported.etag, data).await
+}
+
+async fn compare(client: &Client, document: Vec<u8>, etag: &str, data: &mut Data) -> Result<(), Failure> {
+    let compared = client.diff_roster(document, etag).await?;
+    tell(&compared.differences, data)?;
+    by_two(&compared.approvals);
+    Ok(())
+}
+
+async fn apply(client: &Client, document: Vec<u8>, etag: &str, data: &mut Data) -> Result<(), Failure> {
+    let applied = client.apply_roster(document, etag).await?;
+    tell(&applied.differences, data)?;
+    data.flush()?;
+    told(&applied);
+    Ok(())
 }
 
 fn full_name(id: &str) -> String {
@@ -119,7 +169,7 @@ async fn read(path: &Path) -> Result<(Vec<u8>, String), Failure> {
     let path = path.to_owned();
     let read = tasks::spawn_blocking(move || -> io::Result<Vec<u8>> {
         let mut document = Vec::new();
-        let most = MAX_BYTES as u64 + 1;
+        let most = roster::MAX_BYTES as u64 + 1;
         if path.as_os_str() == "-" {
             io::stdin().lock().take(most).read_to_end(&mut document)?;
         } else {

@@ -19,7 +19,9 @@ use super::output::Data;
 pub(super) use directory::{Organisations, Whoami};
 pub(super) use indicators::{Get, List, ListFormat, Lookup, Revoke, Sight};
 pub(super) use publish::{InputFormat, Publish};
-pub(super) use roster::{RosterAction, RosterArguments};
+pub(super) use roster::{
+    Effect, EndOrganisation, GrantRoles, RenameOrganisation, RosterAction, RosterArguments,
+};
 pub(super) use subscriptions::{
     DeleteSubscription, From, ListSubscriptions, Subscribe, Subscriptions, SubscriptionsAction,
 };

@@ -258,6 +258,11 @@ fn the_example_of_the_page_uses_every_field_that_the_page_names_and_no_other() {
     assert_eq!(all(names.collect()), table("A name"));
     assert_eq!(all(records("duties")), table("A duty"));
     assert_eq!(all(records("principals")), table("A principal"));
+    assert_eq!(all(records("groups")), table("A group"));
+    assert_eq!(all(records("relations")), table("A relation"));
+    let orgs = records("organisations").into_iter();
+    let steps = orgs.filter_map(|org| org["lifecycle"].as_array()).flatten();
+    assert_eq!(all(steps.collect()), table("A step in its life"));
 }
 
 /// Rosters that hold together, from a few numbers.
