@@ -3,7 +3,8 @@
 //!
 //! * [`apply`] decides what an entry does over what a [`group`] sees, [`writer`] in what
 //!   order;
-//! * [`directory`] and [`rosters`] say who is who, and was; [`mod@roster`] changes it;
+//! * [`directory`] and [`rosters`] say who is who, and was; [`mod@roster`] changes it, once two
+//!   agree where it takes two;
 //! * [`publish`], [`revoke`], [`sighting`] bring entries to the writer;
 //! * [`fetch`], [`list`], [`lookup`] ask; [`subscribe`], [`pump`] and [`look`] follow;
 //! * [`room`] and [`space`] decide when writing must wait;

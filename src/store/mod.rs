@@ -8,7 +8,7 @@
 //!   and large;
 //! * [`requests`]: what was answered, for idempotent retries;
 //! * [`roster`], [`subscription`]: organisations, principals, audience classes; named
-//!   subscriptions and their cursors;
+//!   subscriptions and their cursors; [`roster_change`]: what changes the roster, or waits to;
 //! * [`batch`], [`db`], [`log`]: writing a commit group, opening, reading.
 
 pub mod batch;

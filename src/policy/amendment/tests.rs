@@ -188,7 +188,9 @@ fn a_suspension_is_dated_and_no_past_one_is_invented() {
 
 #[test]
 fn the_last_operator_is_not_cut_off_on_any_day() {
-    let principals = |r: &mut Roster| drop(r.principals.remove(&id(LAN)));
+    let principals = |r: &mut Roster| {
+        r.principals.remove(&id(LAN));
+    };
     assert_eq!(refused(principals), ["principals"]);
     let later = |r: &mut Roster| r.principals.get_mut(&id(LAN)).unwrap().to = Some(date!(2026 - 01 - 01));
     assert_eq!(refused(later), ["principals"]);
@@ -214,7 +216,9 @@ fn whoever_gains_a_role_by_two_is_seen_however_it_comes() {
         after
     };
     let minh = |role| vec![(MINH.to_owned(), role)];
-    let granted = with(&|r| drop(r.principals.insert(id(MINH), grant(&[Role::Coordinator]))));
+    let granted = with(&|r| {
+        r.principals.insert(id(MINH), grant(&[Role::Coordinator]));
+    });
     assert_eq!(gained(&roster(), &granted), minh(Role::Coordinator));
     assert_eq!(gained(&granted, &roster()), [], "taking away is for one alone");
     let short = with(&|r| {
@@ -227,7 +231,7 @@ fn whoever_gains_a_role_by_two_is_seen_however_it_comes() {
     b(&mut suspended).lifecycle.push(step(Happening::Suspended, TODAY));
     assert_eq!(gained(&suspended, &granted), minh(Role::Coordinator), "his organisation takes part again");
     let analyst = with(&|r| {
-        drop(r.principals.insert(id(MINH), Grant { roles: Roles::from_bits(0b10_0111), ..grant(&[]) }))
+        r.principals.insert(id(MINH), Grant { roles: Roles::from_bits(0b10_0111), ..grant(&[]) });
     });
     assert_eq!(gained(&roster(), &analyst), []);
 }
