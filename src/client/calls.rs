@@ -261,7 +261,7 @@ impl Client {
     }
 
     /// Makes a call until it is answered, refused, or out of time.
-    async fn call<Q, A, F>(&self, message: Q, make: impl Fn(Request<Q>) -> F) -> Result<A, Error>
+    pub(super) async fn call<Q, A, F>(&self, message: Q, make: impl Fn(Request<Q>) -> F) -> Result<A, Error>
     where
         Q: Clone,
         F: Future<Output = Result<Response<A>, Status>>,

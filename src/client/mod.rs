@@ -19,6 +19,7 @@ mod ledger;
 mod lookup;
 mod pipeline;
 mod publish;
+mod roster;
 mod subscribe;
 #[cfg(test)]
 pub(crate) mod tests;

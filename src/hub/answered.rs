@@ -32,7 +32,11 @@ pub(super) fn replay(
         .into_iter()
         .map(|outcome| match outcome {
             ItemOutcome::Refused(number) => Ok(Decision::Refused(refusal(number))),
-            ItemOutcome::Written(position) if matches!(change, Change::Roster(_)) => Ok(resolved(position)),
+            ItemOutcome::Written(position)
+                if matches!(change, Change::Roster(_) | Change::Propose(_) | Change::Reject(_)) =>
+            {
+                Ok(resolved(position))
+            }
             ItemOutcome::Written(position) => {
                 let header = group.header(position)?;
                 Ok(Decision::Written {
@@ -67,6 +71,7 @@ fn outcome(decision: &Decision) -> ItemOutcome {
                     Refusal::TooManyClasses => 4,
                     Refusal::TooWide => 5,
                     Refusal::NotDelegated => 6,
+                    Refusal::TooManyPending => 7,
                     Refusal::UnknownRecipient(place) => place.saturating_add(UNKNOWN_RECIPIENTS_FROM),
                 },
         ),
@@ -81,6 +86,7 @@ const fn refusal(number: u32) -> Refusal {
         4 => Refusal::TooManyClasses,
         5 => Refusal::TooWide,
         6 => Refusal::NotDelegated,
+        7 => Refusal::TooManyPending,
         number if number >= UNKNOWN_RECIPIENTS_FROM => {
             Refusal::UnknownRecipient(number - UNKNOWN_RECIPIENTS_FROM)
         }
@@ -102,6 +108,7 @@ mod tests {
             Refusal::TooManyClasses,
             Refusal::TooWide,
             Refusal::NotDelegated,
+            Refusal::TooManyPending,
             Refusal::UnknownRecipient(0),
             Refusal::UnknownRecipient(255),
         ] {

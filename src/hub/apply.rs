@@ -13,12 +13,13 @@ use crate::store::chunk::{Builder, Item, ItemHeader, Op};
 use crate::store::keys::{self, Dimension};
 use crate::store::postings::Posting;
 use crate::store::record::Assertion;
-use crate::store::{db, proto, roster};
+use crate::store::{db, proto, roster_change};
 use crate::wire::event::{self, Decided};
 
 use super::group::{Group, Standing};
 use super::proposal::{
     Change, Decision, Effect, ProposedIndicator, ProposedRevocation, ProposedSighting, Refusal,
+    RejectedChange,
 };
 
 /// What is decided of an entry before it is applied.
@@ -57,11 +58,13 @@ impl Group<'_> {
                     });
                 }
             }
-            Change::Roster(change) => {
-                decisions.push(self.change_roster(change, entry.seq.at(0)));
-                self.last_version = floor;
-                self.chunks.extend(writing.builder.finish());
-                return Ok(decisions);
+            Change::Roster(_) | Change::Propose(_) | Change::Reject(_) => {
+                let decision = self.amend(entry);
+                if matches!(decision, Decision::Written { .. }) {
+                    self.last_version = floor;
+                    self.chunks.extend(writing.builder.finish());
+                }
+                return Ok(vec![decision]);
             }
             Change::Notice(collisions) => {
                 for collision in collisions {
@@ -414,7 +417,12 @@ impl Writing {
             Change::Sight(_) => Stored::Sight(proto::Sight {}),
             Change::Expire(_) => Stored::Expire(proto::Expire {}),
             Change::Notice(_) => Stored::Notice(proto::Notice {}),
-            Change::Roster(change) => Stored::Roster(roster::encode_change(&change.patch, change.date)),
+            Change::Roster(change) => Stored::Roster(roster_change::encode_change(change)),
+            Change::Propose(change) => Stored::RosterProposal(roster_change::encode_change(change)),
+            Change::Reject(RejectedChange { proposal, reason }) => {
+                let (proposal, reason) = (proposal.raw(), reason.clone());
+                Stored::RosterRejection(proto::RosterRejection { proposal, reason })
+            }
         };
         let header = proto::EntryHeader {
             time: entry.time.as_micros(),

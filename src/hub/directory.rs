@@ -2,12 +2,13 @@
 //! numbers, principals and their roles, audience classes and whom they reach.
 //! Immutable once made; a change makes a new one.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use rustc_hash::FxHashMap;
 use time::Date;
 
+use crate::model::amendment::PendingChange;
 use crate::model::audience::{ClassDefinition, ClassNo};
 use crate::model::marking::{Recipient, Tlp};
 use crate::model::org::{OrgNo, OrgSlug};
@@ -36,6 +37,7 @@ pub struct Directory {
     classes: Vec<Arc<Class>>,
     by_definition: FxHashMap<Arc<ClassDefinition>, ClassNo>,
     class_counts: FxHashMap<OrgSlug, u32>,
+    pending: Arc<BTreeMap<Position, Arc<PendingChange>>>,
 }
 
 impl Directory {
@@ -55,6 +57,7 @@ impl Directory {
             classes: Vec::new(),
             by_definition: FxHashMap::default(),
             class_counts: FxHashMap::default(),
+            pending: Arc::new(stored.pending),
         };
         for (_, definition) in stored.classes {
             directory.intern(&definition);
@@ -117,6 +120,12 @@ impl Directory {
     #[must_use]
     pub fn roster(&self) -> &Roster {
         &self.roster
+    }
+
+    /// The same, to keep.
+    #[must_use]
+    pub fn shared_roster(&self) -> Arc<Roster> {
+        Arc::clone(&self.roster)
     }
 
     /// Number of an organisation.
@@ -210,6 +219,49 @@ impl Directory {
         let resolve =
             || Audience::resolve(&class.definition, &self.roster, self.date, |slug| self.number(slug));
         Some(class.audience.get_or_init(resolve))
+    }
+
+    /// Changes of the roster that wait for a second person, or did until they
+    /// expired, by the position of their proposals.
+    #[must_use]
+    pub fn pending(&self) -> &BTreeMap<Position, Arc<PendingChange>> {
+        &self.pending
+    }
+
+    /// Whether the same changes wait as in `other`.
+    #[must_use]
+    pub fn waits_as(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.pending, &other.pending)
+    }
+
+    /// Lets a change wait; those that expired are forgotten.
+    pub fn wait(&mut self, at: Position, pending: PendingChange) {
+        let all = Arc::make_mut(&mut self.pending);
+        all.retain(|_, older| older.stands(pending.time));
+        all.insert(at, Arc::new(pending));
+    }
+
+    /// Lets a change wait no longer.
+    pub fn settle(&mut self, proposal: Position) {
+        Arc::make_mut(&mut self.pending).remove(&proposal);
+    }
+
+    /// Writes into `batch` which changes wait, as far as it differs from
+    /// `before`.
+    ///
+    /// # Errors
+    /// If the store has lost its families.
+    pub fn write_pending_to(&self, before: &Self, batch: &mut Batch<'_>) -> Result<(), db::Error> {
+        if self.waits_as(before) {
+            return Ok(());
+        }
+        for (at, pending) in self.pending.iter().filter(|(at, _)| !before.pending.contains_key(at)) {
+            batch.pending_change(*at, Some(pending))?;
+        }
+        for at in before.pending.keys().filter(|at| !self.pending.contains_key(at)) {
+            batch.pending_change(*at, None)?;
+        }
+        Ok(())
     }
 
     /// Writes into `batch` what differs from `before`.

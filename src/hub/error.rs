@@ -80,6 +80,8 @@ pub enum Reason {
     RoleInsufficient,
     /// The caller's organisation does not act for the one that it names.
     DelegationMissing,
+    /// What one person asks for, a second one has to agree to.
+    SecondPersonRequired,
     /// No such method.
     MethodUnknown,
     /// Missing or hidden.
@@ -118,7 +120,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::Input(invalid::Reason::FieldInvalid),
         Self::Input(invalid::Reason::MarkingRequired),
         Self::Input(invalid::Reason::MarkingUnsupported),
@@ -131,6 +133,7 @@ impl Reason {
         Self::CertificateExpired,
         Self::RoleInsufficient,
         Self::DelegationMissing,
+        Self::SecondPersonRequired,
         Self::MethodUnknown,
         Self::NotFound,
         Self::IndicatorRevoked,
@@ -161,6 +164,7 @@ impl Reason {
             Self::CertificateExpired => "CERTIFICATE_EXPIRED",
             Self::RoleInsufficient => "ROLE_INSUFFICIENT",
             Self::DelegationMissing => "DELEGATION_MISSING",
+            Self::SecondPersonRequired => "SECOND_PERSON_REQUIRED",
             Self::MethodUnknown => "METHOD_UNKNOWN",
             Self::NotFound => "NOT_FOUND",
             Self::IndicatorRevoked => "INDICATOR_REVOKED",
@@ -195,6 +199,7 @@ impl Reason {
             | Self::OrganisationInactive
             | Self::RoleInsufficient
             | Self::DelegationMissing
+            | Self::SecondPersonRequired
             | Self::MethodUnknown => Kind::Denied,
             Self::NotFound => Kind::Absent,
             Self::IndicatorRevoked | Self::IdentityConflict => Kind::State,

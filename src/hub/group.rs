@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::base::clock::Timestamp;
+use crate::model::amendment::{PendingChange, RosterChange};
 use crate::model::audience::{ClassDefinition, ClassNo};
 use crate::model::org::OrgNo;
 use crate::model::position::Position;
@@ -17,7 +18,7 @@ use crate::store::{Batch, Store, db};
 use crate::wire::seal::Sealer;
 
 use super::directory::Directory;
-use super::proposal::{Change, Collision, Decision, Due, Effect, ProposedIndicator, RosterChange};
+use super::proposal::{Change, Collision, Decision, Due, Effect, ProposedIndicator};
 
 /// The assertions about values, and whether the group changed them.
 pub type Values = FxHashMap<Vec<u8>, (Vec<Assertion>, bool)>;
@@ -115,6 +116,17 @@ impl<'a> Group<'a> {
         self.directory = Arc::new(self.directory.changed(change.patch.clone(), at, change.date));
         self.generations.push(Arc::clone(&self.directory));
         resolved(at)
+    }
+
+    /// Lets a change wait for a second person.
+    pub(super) fn wait(&mut self, at: Position, pending: PendingChange) -> Decision {
+        Arc::make_mut(&mut self.directory).wait(at, pending);
+        resolved(at)
+    }
+
+    /// Lets a change wait no longer, whatever became of it.
+    pub(super) fn settle(&mut self, proposal: Position) {
+        Arc::make_mut(&mut self.directory).settle(proposal);
     }
 
     /// The number of a class, interned now if need be.
@@ -283,6 +295,7 @@ impl<'a> Group<'a> {
         if !self.generations.is_empty() {
             self.directory.write_to(self.before.roster(), batch)?;
         }
+        self.directory.write_pending_to(&self.before, batch)?;
         for generation in &self.generations {
             batch.generation(generation.generation(), generation.date())?;
         }

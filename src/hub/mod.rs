@@ -3,7 +3,8 @@
 //!
 //! * [`apply`] decides what an entry does over what a [`group`] sees, [`writer`] in what
 //!   order;
-//! * [`directory`] and [`rosters`] say who is who, and was; [`mod@roster`] changes it;
+//! * [`directory`] and [`rosters`] say who is who, and was; [`mod@roster`] changes it, once two
+//!   agree where it takes two;
 //! * [`publish`], [`revoke`], [`sighting`] bring entries to the writer, [`asked`] on whose behalf,
 //!   and [`mod@expire`] what ends by itself; [`owed`] is what the hub tells owners by itself;
 //! * [`fetch`], [`list`], [`lookup`] and `explain` ask; [`subscribe`], [`pump`] and [`look`] follow;
@@ -11,6 +12,7 @@
 //! * [`merger`], [`mod@verify`] and [`backup`] look after what is stored, [`rest`] looks at it.
 
 mod agenda;
+mod amend;
 mod answered;
 pub mod apply;
 pub mod asked;
@@ -62,6 +64,7 @@ pub use list::Page;
 pub use lookup::Match;
 pub use publish::{Effect, Published, Rejection};
 pub use pump::{Command, Pump};
+pub use roster::{Amended, Comparison, RosterView, Second, Waiting};
 pub use sighting::SightingName;
 pub use subscribe::{Open, Opened, Start, SubscriptionRecord};
 pub use verify::{VerifyReport, verify, verify_in};

@@ -1,15 +1,14 @@
 //! Decides what a request asks of the writer: everything that needs a clock,
 //! randomness or much work is decided before, and carried here.
 
-use time::Date;
 use tokio::sync::oneshot;
 
 use crate::base::clock::Timestamp;
+use crate::model::amendment::RosterChange;
 use crate::model::audience::{ClassDefinition, ClassNo};
 use crate::model::indicator::lifecycle::Revocation;
 use crate::model::org::OrgNo;
 use crate::model::position::Position;
-use crate::model::roster::Patch;
 use crate::store::chunk::Op;
 use crate::store::postings::Posting;
 use crate::store::requests::RequestKey;
@@ -52,6 +51,10 @@ pub enum Change {
     /// To end what is past its validity. None: a mere note of how far that
     /// has got.
     Expire(Vec<Due>),
+    /// To let such a change wait for a second person.
+    Propose(Box<RosterChange>),
+    /// To drop a change that waits.
+    Reject(RejectedChange),
 }
 
 /// A version that ends by itself, and when; in order of time.
@@ -63,13 +66,13 @@ pub struct Due {
     pub version: Posting,
 }
 
-/// A change of who takes part; an empty one is a mere turn of the day.
+/// A change of the roster to drop.
 #[derive(Debug, Clone)]
-pub struct RosterChange {
-    /// What changes.
-    pub patch: Patch,
-    /// The day for which rights are resolved from here on.
-    pub date: Date,
+pub struct RejectedChange {
+    /// Position of its proposal.
+    pub proposal: Position,
+    /// Why; may be empty.
+    pub reason: String,
 }
 
 impl Change {
@@ -82,7 +85,7 @@ impl Change {
             Self::Expire(due) => due.len() * 1_024 + 256,
             Self::Notice(collisions) => collisions.len() * 512 + 256,
             // It is a group of its own in all but name: rights move with it.
-            Self::Roster(_) => 64 << 10,
+            Self::Roster(_) | Self::Propose(_) | Self::Reject(_) => 64 << 10,
             Self::Sight(items) => items.iter().flatten().map(|i| i.fields.len() + 256).sum::<usize>() + 256,
         }
     }
@@ -243,6 +246,8 @@ pub enum Refusal {
     /// Who asks does not act for the organisation that is named, or there is
     /// no such organisation: the two are one.
     NotDelegated,
+    /// Too many changes of the roster wait.
+    TooManyPending,
     /// The recipient at this place of the marking is not in the roster.
     UnknownRecipient(u32),
 }

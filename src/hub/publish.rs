@@ -103,6 +103,7 @@ impl Rejection {
                 Reason::DelegationMissing,
                 "your organisation does not act for the one that it names, or there is none of that name",
             ),
+            Refusal::TooManyPending => (Reason::RateLimited, "too many changes of the roster wait"),
             Refusal::UnknownRecipient(place) => {
                 return Self::unknown(recipients.iter().nth(place as usize));
             }
@@ -335,7 +336,7 @@ mod tests {
             parent: None,
             valid_from: None,
             valid_to: None,
-            suspended: false,
+            lifecycle: Vec::new(),
             predecessors: vec![],
             successors: vec![],
         };

@@ -28,12 +28,10 @@ use crate::wire::seal::Sealer;
 
 use super::apply::Entry;
 use super::directory::Directory;
-use super::genesis;
 use super::group::Group;
-use super::proposal::{
-    Change, Collision, Due, ProposedIndicator, ProposedRevocation, ProposedSighting, RosterChange,
-};
+use super::proposal::{Change, Collision, Due, ProposedIndicator, ProposedRevocation, ProposedSighting};
 use super::publish::digests;
+use super::{amend, genesis};
 
 /// Most differences that are told.
 const MAX_TOLD: usize = 20;
@@ -252,7 +250,9 @@ impl Replay<'_> {
                     | Stored::Sight(_)
                     | Stored::Expire(_)
                     | Stored::Notice(_)
-                    | Stored::Roster(_),
+                    | Stored::Roster(_)
+                    | Stored::RosterProposal(_)
+                    | Stored::RosterRejection(_),
                 ) => {
                     self.entry(&mut group, chunks, &header, report)?;
                 }
@@ -300,9 +300,8 @@ impl Replay<'_> {
 
     /// What the entry asked for, from what it left behind.
     fn change(&self, chunks: &[Chunk], header: &proto::EntryHeader) -> Result<Change, db::Error> {
-        if let Some(Stored::Roster(change)) = &header.change {
-            let (patch, date) = crate::store::roster::decode_change(change)?;
-            return Ok(Change::Roster(Box::new(RosterChange { patch, date })));
+        if let Some(change) = amend::stored(header) {
+            return change;
         }
         // Whoever writes what is another's acts on its behalf.
         let author = SpiffeId::parse(&header.author).ok().and_then(|id| self.classes.number(id.org()));

@@ -462,7 +462,10 @@ impl Writer {
         for generation in &group.generations {
             shared.rosters.push(generation);
         }
-        if !group.generations.is_empty() || group.directory.class_count() != before.class_count() {
+        if !group.generations.is_empty()
+            || group.directory.class_count() != before.class_count()
+            || !group.directory.waits_as(before)
+        {
             shared.directory.store(Arc::clone(&group.directory));
         }
         for (handle, class) in group.reclassed() {

@@ -96,7 +96,7 @@ mod tests {
             parent: None,
             valid_from: None,
             valid_to: None,
-            suspended: false,
+            lifecycle: Vec::new(),
             predecessors: Vec::new(),
             successors: Vec::new(),
         }

@@ -67,7 +67,7 @@ impl Trial {
             parent: None,
             valid_from: None,
             valid_to: None,
-            suspended: false,
+            lifecycle: Vec::new(),
             predecessors: vec![],
             successors: vec![],
         };

@@ -8,7 +8,7 @@
 //!   and large;
 //! * [`requests`]: what was answered, for idempotent retries;
 //! * [`roster`], [`subscription`]: organisations, principals, audience classes; named
-//!   subscriptions and their cursors;
+//!   subscriptions and their cursors; [`roster_change`]: what changes the roster, or waits to;
 //! * [`changed`]: which records changed since birth, in order;
 //! * [`batch`], [`db`], [`log`]: writing a commit group, opening, reading; [`calls`] counts.
 
@@ -27,6 +27,7 @@ pub mod record;
 pub mod repair;
 pub mod requests;
 pub mod roster;
+pub mod roster_change;
 pub mod subscription;
 
 pub use batch::Batch;

@@ -73,6 +73,12 @@ bounded_by_size! {
     ListSubscriptionsRequest ListSubscriptionsResponse
     DeleteSubscriptionRequest DeleteSubscriptionResponse
     GetOrganisationRequest GetOrganisationResponse
+    GetRosterRequest GetRosterResponse
+    DiffRosterRequest DiffRosterResponse
+    ApplyRosterRequest ApplyRosterResponse
+    ListPendingChangesRequest ListPendingChangesResponse
+    ApproveChangeRequest ApproveChangeResponse
+    RejectChangeRequest RejectChangeResponse
     ListOrganisationsRequest ListOrganisationsResponse
     WhoAmIRequest WhoAmIResponse
 }

@@ -5,6 +5,7 @@ mod directory;
 mod filter;
 mod indicators;
 mod publish;
+mod roster;
 mod subscriptions;
 mod values;
 
@@ -18,6 +19,9 @@ use super::output::Data;
 pub(super) use directory::{Organisations, Whoami};
 pub(super) use indicators::{Explain, Get, List, ListFormat, Lookup, Revoke, Sight};
 pub(super) use publish::{InputFormat, Publish};
+pub(super) use roster::{
+    Effect, EndOrganisation, GrantRoles, RenameOrganisation, RosterAction, RosterArguments,
+};
 pub(super) use subscriptions::{
     DeleteSubscription, From, ListSubscriptions, Subscribe, Subscriptions, SubscriptionsAction,
 };
@@ -123,6 +127,8 @@ pub(super) enum Command {
     Sight(Sight),
     /// List who takes part and may be named as reader · Các đơn vị tham gia
     Organisations(Organisations),
+    /// Read and change who takes part, as an operator · Danh bạ đơn vị
+    Roster(RosterArguments),
     /// Make authorities, issue and revoke certificates · Chứng thư số
     Pki(super::pki::Args),
     /// Print completions for a shell

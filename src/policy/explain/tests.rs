@@ -11,7 +11,7 @@ use time::macros::date;
 
 use super::*;
 use crate::model::marking::{Marking, Recipients};
-use crate::model::org::{OrgNo, Organisation};
+use crate::model::org::{self, Happening, OrgNo, Organisation};
 use crate::model::roster::{Group, Member, Relation};
 use crate::policy::visibility::{Audience, Purpose, Viewer, visible};
 
@@ -44,6 +44,11 @@ fn bound() -> impl Strategy<Value = Option<Date>> {
     ]
 }
 
+/// Suspended long since.
+fn suspension() -> Vec<org::Step> {
+    vec![org::Step { what: Happening::Suspended, on: date!(2000 - 01 - 01), legal_basis: "D".into() }]
+}
+
 prop_compose! {
     fn organisation(n: u32)(
         valid_from in bound(), valid_to in bound(), suspended in prop::bool::weighted(0.2),
@@ -51,7 +56,7 @@ prop_compose! {
     ) -> Organisation {
         Organisation {
             slug: slug(n), names: Vec::new(), kind: "unit".into(), parent: None, valid_from, valid_to,
-            suspended, predecessors: Vec::new(), successors: successors.into_iter().map(slug).collect(),
+            lifecycle: if suspended { suspension() } else { Vec::new() }, predecessors: Vec::new(), successors: successors.into_iter().map(slug).collect(),
         }
     }
 }
@@ -128,7 +133,7 @@ fn simple() -> Roster {
         parent: None,
         valid_from: None,
         valid_to: None,
-        suspended: false,
+        lifecycle: Vec::new(),
         predecessors: Vec::new(),
         successors: Vec::new(),
     };
@@ -179,7 +184,7 @@ fn what_is_in_the_way_is_named_with_its_day() {
     roster
         .groups
         .insert(group.clone(), Group { slug: group.clone(), vi: "G".into(), en: String::new(), members });
-    roster.organisations.get_mut(&slug(3)).unwrap().suspended = true;
+    roster.organisations.get_mut(&slug(3)).unwrap().lifecycle = suspension();
     let recipients = Recipients { groups: vec![group], ..Recipients::default() };
     let marking = Marking { tlp: Tlp::AmberStrict, recipients, caveats: Caveats::NONE };
     let class = ClassDefinition { owner: slug(0), marking };

@@ -1,6 +1,7 @@
 //! The engine's promises, proved over a real hub on a real store, without
 //! transport, against models that are too simple to be wrong.
 
+mod amending;
 mod apply;
 mod chunks;
 mod collisions;
@@ -21,6 +22,6 @@ mod sight_rules;
 mod space;
 mod state;
 mod streams;
-mod support;
+pub(crate) mod support;
 mod tampering;
 mod verifying;

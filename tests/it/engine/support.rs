@@ -66,7 +66,7 @@ pub(crate) fn roster() -> Roster {
         parent: None,
         valid_from: None,
         valid_to: None,
-        suspended: false,
+        lifecycle: Vec::new(),
         predecessors: Vec::new(),
         successors: Vec::new(),
     };
@@ -99,10 +99,15 @@ impl Engine {
 
     /// A new hub whose options `change` has set.
     pub(crate) fn with(change: impl FnOnce(&mut Options)) -> Self {
+        Self::of(roster(), START, change)
+    }
+
+    /// A new hub of this roster that begins at `start`.
+    pub(crate) fn of(roster: Roster, start: u64, change: impl FnOnce(&mut Options)) -> Self {
         let dir = Arc::new(tempfile::tempdir().unwrap());
-        let clock = Arc::new(Hands(AtomicU64::new(START)));
+        let clock = Arc::new(Hands(AtomicU64::new(start)));
         let data_dir = dir.path().join("hub");
-        Hub::init(&data_dir, roster(), "hub.example", clock.as_ref()).unwrap();
+        Hub::init(&data_dir, roster, "hub.example", clock.as_ref()).unwrap();
         let mut options = Options {
             data_dir,
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
@@ -120,13 +125,18 @@ impl Engine {
 
     /// Somebody whom the roster knows.
     pub(crate) fn caller_named(&self, identity: SpiffeId) -> Caller {
+        self.caller_as(identity).unwrap()
+    }
+
+    /// Whoever has a certificate of this identity.
+    pub(crate) fn caller_as(&self, identity: SpiffeId) -> Result<Caller, Error> {
         let peer = PeerCertificate {
             identity,
             serial: "01".into(),
             not_after: Timestamp::from_micros_clamped(u64::MAX),
             severed: CancellationToken::new(),
         };
-        self.hub.authenticate(&peer).unwrap()
+        self.hub.authenticate(&peer)
     }
 
     pub(crate) fn path(&self) -> &Path {

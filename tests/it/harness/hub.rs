@@ -242,6 +242,12 @@ impl TestHub {
         self.command(&["check-config", "--config"]).arg(config).output().unwrap()
     }
 
+    /// Runs `luytred roster` as the operator of the hub's machine.
+    pub(crate) fn roster_command(&self, words: &[&str]) -> Output {
+        let mut command = self.command(&["roster"]);
+        command.args(words).arg("--config").arg(self.path("hub.toml")).output().unwrap()
+    }
+
     /// The store must agree with its log.
     pub(crate) fn verify(&self) {
         let output = self.luytred(&["verify"]);
