@@ -343,6 +343,41 @@ fn what_was_taken_back_is_not_brought_up_by_a_right_that_was_gained_before() {
 }
 
 #[test]
+fn what_was_published_together_goes_out_less_what_changed_since() {
+    block_on(async {
+        let engine = Engine::new();
+        let mut model = Model::default();
+        for values in [0..2, 2..4] {
+            publish(&engine, &mut model, values.map(|value| item(value, 0)).collect()).await;
+        }
+        for (changes, expected) in [(0, 4), (1, 3), (2, 3)] {
+            match changes {
+                1 => model.apply(&engine, &model::Op::Revoke { org: 0, pick: 1 }).await,
+                2 => publish(&engine, &mut model, vec![item(3, 1)]).await,
+                _ => {}
+            }
+            let open = Open { start: Some(Start::CurrentState), credit: 100, ..Open::default() };
+            let mut stream = engine.stream(1, open).await.unwrap();
+            let mut told = Vec::new();
+            loop {
+                match next(&mut stream).await {
+                    Message::Batch(batch) => told.extend(events(batch)),
+                    Message::StateEnd(_) => break,
+                    _ => {}
+                }
+            }
+            let told = told.into_iter().map(|event| event.indicator.unwrap());
+            let told: Vec<_> = told.map(|indicator| (indicator.name, indicator.version)).collect();
+            assert_eq!(told.len(), expected, "{told:?}");
+            let set: Set = told.into_iter().collect();
+            assert_eq!(set, standing(&model, &Rights::default(), 1, &IndicatorFilter::default()));
+            stream.leave().await;
+        }
+        engine.close().await;
+    });
+}
+
+#[test]
 fn a_named_scan_goes_on_from_its_cursor_after_a_restart_though_the_cursor_was_further() {
     block_on(async {
         let mut engine = Engine::new();
