@@ -13,6 +13,7 @@
 mod backoff;
 mod calls;
 mod connection;
+mod delivery;
 mod error;
 mod identity;
 mod ledger;
@@ -28,8 +29,9 @@ mod tls;
 pub use backoff::Backoff;
 pub use calls::{Client, Listing, MAX_ITEMS};
 pub use connection::{Connection, Endpoint};
+pub use delivery::{Delivery, Received, SubscriptionEvents};
 pub use error::{Advice, Broken, Error, FieldViolation, Refusal};
 pub use identity::Identity;
 pub use lookup::{Found, Lookup};
 pub use publish::{PublishOptions, PublishStream, Verdict};
-pub use subscribe::{Delivery, Received, Start, Subscribe, Subscription, SubscriptionEvents};
+pub use subscribe::{Start, Subscribe, Subscription};

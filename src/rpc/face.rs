@@ -58,6 +58,8 @@ pub struct Face {
     subscribe: Subscribe,
     directory: DirectoryServiceServer<Directory>,
     rosters: RosterServiceServer<Rosters>,
+    /// The same, for what carries a whole roster.
+    documents: RosterServiceServer<Rosters>,
     common: Routes,
     health: HealthReporter,
     metrics: Metrics,
@@ -82,6 +84,7 @@ impl Face {
         let health = HealthReporter::new();
         let streams = TaskTracker::new();
         let exchange = ExchangeServiceServer::new(Exchange(Arc::clone(&hub)));
+        let rosters = RosterServiceServer::new(Rosters(Arc::clone(&hub)));
         Ok(Self {
             exchange: exchange.clone().max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES),
             bulk: exchange.max_decoding_message_size(MAX_MESSAGE_BYTES),
@@ -90,8 +93,8 @@ impl Face {
             subscribe: Subscribe { hub: Arc::clone(&hub), streams: streams.clone() },
             directory: DirectoryServiceServer::new(Directory(Arc::clone(&hub)))
                 .max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES),
-            rosters: RosterServiceServer::new(Rosters(Arc::clone(&hub)))
-                .max_decoding_message_size(MAX_MESSAGE_BYTES),
+            rosters: rosters.clone().max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES),
+            documents: rosters.max_decoding_message_size(MAX_MESSAGE_BYTES),
             common: common(health.clone()).map_err(Error::internal)?,
             hub,
             health,
@@ -185,12 +188,10 @@ impl Face {
             Method::GetOrganisation | Method::ListOrganisations | Method::WhoAmI => {
                 self.directory.call(request).await
             }
-            Method::GetRoster
-            | Method::DiffRoster
-            | Method::ApplyRoster
-            | Method::ListPendingChanges
-            | Method::ApproveChange
-            | Method::RejectChange => self.rosters.call(request).await,
+            Method::DiffRoster | Method::ApplyRoster => self.documents.call(request).await,
+            Method::GetRoster | Method::ListPendingChanges | Method::ApproveChange | Method::RejectChange => {
+                self.rosters.call(request).await
+            }
             Method::HealthCheck | Method::HealthWatch | Method::Reflection | Method::ReflectionAlpha => {
                 self.common.call(request).await
             }

@@ -295,7 +295,9 @@ async fn only_what_carries_many_items_may_be_large() {
             Method::PublishIndicators
             | Method::PublishStream
             | Method::ReportSightings
-            | Method::LookupObservables => MAX_MESSAGE_BYTES,
+            | Method::LookupObservables
+            | Method::DiffRoster
+            | Method::ApplyRoster => MAX_MESSAGE_BYTES,
             _ => MAX_SMALL_MESSAGE_BYTES,
         };
         // Bytes that decode to nothing: what is read is found malformed.

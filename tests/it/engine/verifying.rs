@@ -51,8 +51,7 @@ async fn verification_changes_no_byte_of_a_hub_or_a_backup() {
     let (hub, backup) = (engine.path().to_owned(), engine.dir.path().join("backup"));
     engine.hub.backup(&backup).unwrap();
     let dir = engine.close().await;
-    // A copy that no engine has opened has no lock.
-    fs::remove_file(backup.join("LOCK")).unwrap();
+    assert!(!backup.join("LOCK").exists(), "no engine has opened the copy to write");
     for path in [&hub, &backup] {
         let before = files(path);
         assert!(before.keys().any(|name| name.ends_with(".log")) && before.contains_key("CURRENT"));
