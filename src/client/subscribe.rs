@@ -16,7 +16,7 @@ use v1::subscribe_response::Message as Heard;
 
 use super::backoff::{Backoff, Tries};
 use super::calls::Client;
-use super::delivery::{Delivery, Received, SubscriptionEvents, pair};
+use super::delivery::{Delivery, SubscriptionEvents, pair};
 use super::error::{Error, cause};
 use super::ledger::{Confirmed, Ledger};
 use super::pipeline::CUTS;
