@@ -11,6 +11,11 @@ use crate::model::marking::Tlp;
 use crate::model::sighting::Outcome;
 use crate::wire::proto::v1;
 
+/// The caveat of a source that few are told.
+const MASKED: &str = "masked-source";
+/// What people read in place of an owner whom they are not told.
+const NOT_TOLD: &str = "source masked";
+
 /// An indicator, or what an event says of one.
 #[derive(Default, Serialize)]
 pub(super) struct Record {
@@ -153,11 +158,13 @@ impl Record {
     pub(super) fn columns(&self) -> [String; 6] {
         let name = self.name.strip_prefix("indicators/").unwrap_or(&self.name);
         let labels = &self.said.labels;
+        let owner =
+            if self.owner.is_empty() && self.caveats.contains(&MASKED) { NOT_TOLD } else { &self.owner };
         [
             name.to_owned(),
             self.said.kind.clone().unwrap_or_default(),
             self.said.tlp.clone().unwrap_or_default(),
-            self.owner.clone(),
+            owner.to_owned(),
             self.state.to_owned(),
             // Last, since it may be long.
             if labels.is_empty() {
@@ -276,7 +283,7 @@ fn caveats(caveats: v1::Caveats) -> Vec<&'static str> {
     [
         (watch_do_not_block, "watch-do-not-block"),
         (providers_may_read, "providers-may-read"),
-        (masked_source, "masked-source"),
+        (masked_source, MASKED),
         (no_onward_feed, "no-onward-feed"),
     ]
     .into_iter()

@@ -10,6 +10,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use crate::base::clock::Timestamp;
+use crate::wire::disclosure;
 use crate::wire::proto::v1;
 use v1::subscribe_request::Message as Say;
 use v1::subscribe_response::Message as Heard;
@@ -411,15 +412,17 @@ fn first_start(start: &Start) -> Option<v1::open::Start> {
     }
 }
 
-/// Joins events with their kinds.
+/// Joins events with their kinds and with what is disclosed of them.
 fn pair(batch: v1::EventBatch) -> Result<Vec<Received>, Error> {
-    let (events, kinds) = (batch.events, batch.kinds);
+    let (mut events, kinds) = (batch.events, batch.kinds);
     if events.is_empty() {
         return Err(Error::Protocol("a batch holds no event".to_owned()));
     }
     if !kinds.is_empty() && kinds.len() != events.len() {
         return Err(Error::Protocol(format!("{} kinds for {} events", kinds.len(), events.len())));
     }
+    disclosure::merge(&mut events, batch.disclosures)
+        .ok_or_else(|| Error::Protocol("a disclosure belongs to no event of its batch".to_owned()))?;
     let mut kinds = kinds.into_iter();
     events
         .into_iter()

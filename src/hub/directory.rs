@@ -178,12 +178,21 @@ impl Directory {
     /// by nobody.
     #[must_use]
     pub fn visible(&self, viewer: Viewer<'_>, class: ClassNo, purpose: Purpose) -> bool {
-        let audience = |class: &Class| {
-            Audience::resolve(&class.definition, &self.roster, self.date, |slug| self.number(slug))
-        };
-        self.class(class).is_some_and(|class| {
-            visibility::visible(viewer, class.audience.get_or_init(|| audience(class)), purpose)
-        })
+        self.audience(class).is_some_and(|audience| visibility::visible(viewer, audience, purpose))
+    }
+
+    /// Whether `viewer` is told whose the records of `class` are; of an
+    /// unknown class nobody is.
+    #[must_use]
+    pub fn discloses(&self, viewer: Viewer<'_>, class: ClassNo, purpose: Purpose) -> bool {
+        self.audience(class).is_some_and(|audience| visibility::discloses(viewer, audience, purpose))
+    }
+
+    fn audience(&self, class: ClassNo) -> Option<&Audience> {
+        let class = self.class(class)?;
+        let resolve =
+            || Audience::resolve(&class.definition, &self.roster, self.date, |slug| self.number(slug));
+        Some(class.audience.get_or_init(resolve))
     }
 
     /// Writes into `batch` what differs from `before`.

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use uuid::Uuid;
 
+use crate::model::audience::ClassNo;
 use crate::model::position::Position;
 use crate::policy::visibility::{Purpose, Viewer};
 use crate::store::chunk::{ItemHeader, Op};
@@ -15,6 +16,7 @@ use super::caller::Caller;
 use super::engine::Hub;
 use super::error::Error;
 use super::shared::Shared;
+use super::source::Source;
 use super::store_error;
 
 /// Most sightings that come with an indicator.
@@ -41,11 +43,27 @@ impl Hub {
         let caller = caller.clone();
         self.blocking(move |shared| {
             let (header, body) = newest(shared, &caller, handle)?;
-            let indicator = inner(&body, header.handle)?;
+            let indicator = shown(shared, &caller, header.class, &body, header.handle)?;
             Ok(Found { indicator, sightings: sightings(shared, &caller, handle)? })
         })
         .await
     }
+}
+
+/// The newest version of an indicator, in a body, as the caller is shown it.
+pub(super) fn shown(
+    shared: &Shared,
+    caller: &Caller,
+    class: ClassNo,
+    body: &Bytes,
+    at: Position,
+) -> Result<Bytes, Error> {
+    let source = Source::of(&shared.directory.load(), viewer(caller), class, class, Purpose::Get);
+    source.show_indicator(inner(body, at)?).ok_or_else(|| damaged(at))
+}
+
+const fn viewer(caller: &Caller) -> Viewer<'_> {
+    Viewer { org: caller.org(), principal: caller.identity() }
 }
 
 fn inner(body: &Bytes, at: Position) -> Result<Bytes, Error> {
@@ -57,8 +75,7 @@ fn newest(shared: &Shared, caller: &Caller, handle: Position) -> Result<(ItemHea
     let latest = shared.store.latest(&[handle]).map_err(store_error)?.pop().flatten();
     let (header, body) =
         item(shared, latest.map_or(handle, |latest| latest.newest))?.ok_or_else(Error::absent)?;
-    let viewer = Viewer { org: caller.org(), principal: caller.identity() };
-    let visible = shared.directory.load().visible(viewer, header.class, Purpose::Get);
+    let visible = shared.directory.load().visible(viewer(caller), header.class, Purpose::Get);
     if header.op == Op::Sight || header.handle != handle || !visible {
         return Err(Error::absent());
     }
@@ -87,11 +104,6 @@ pub(super) fn item(shared: &Shared, at: Position) -> Result<Option<(ItemHeader, 
     Ok(None)
 }
 
-/// The body at a position that must be there.
-pub(super) fn body(shared: &Shared, at: Position) -> Result<Bytes, Error> {
-    item(shared, at)?.map(|(_, body)| body).ok_or_else(|| damaged(at))
-}
-
 /// A damaged item.
 pub(super) fn damaged(at: Position) -> Error {
     store_error(db::Error::corrupt("item", at))
@@ -99,7 +111,7 @@ pub(super) fn damaged(at: Position) -> Error {
 
 fn sightings(shared: &Shared, caller: &Caller, handle: Position) -> Result<Vec<Bytes>, Error> {
     let directory = shared.directory.load();
-    let viewer = Viewer { org: caller.org(), principal: caller.identity() };
+    let viewer = viewer(caller);
     let end = Position::from_raw(u64::MAX);
     let mut back = shared.store.postings_back(Dimension::Sighting, handle.raw(), end).map_err(store_error)?;
     let (mut out, mut read) = (Vec::new(), 0);
@@ -111,7 +123,8 @@ fn sightings(shared: &Shared, caller: &Caller, handle: Position) -> Result<Vec<B
             }
             let (header, body) = item(shared, posting.position)?.ok_or_else(|| damaged(posting.position))?;
             if directory.visible(viewer, header.class, Purpose::Get) {
-                out.push(inner(&body, posting.position)?);
+                let source = Source::of(&directory, viewer, header.class, header.class, Purpose::Get);
+                out.push(source.show_sighting(inner(&body, posting.position)?));
             }
         }
     }

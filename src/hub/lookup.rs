@@ -19,8 +19,8 @@ use super::store_error;
 pub struct Match {
     /// Public id of the indicator.
     pub id: Uuid,
-    /// Its owner.
-    pub owner: OrgSlug,
+    /// Its owner; none where the caller is not told.
+    pub owner: Option<OrgSlug>,
     /// Where it stands.
     pub state: State,
 }
@@ -47,9 +47,10 @@ impl Hub {
                 assertions
                     .into_iter()
                     .filter(|a| directory.visible(viewer, a.class, Purpose::Search))
-                    .filter_map(|a| {
-                        let owner = directory.slug(a.owner)?.clone();
-                        Some(Match { id: shared.sealer.id(a.handle), owner, state: a.state })
+                    .map(|a| {
+                        let told = directory.discloses(viewer, a.class, Purpose::Search);
+                        let owner = directory.slug(a.owner).filter(|_| told).cloned();
+                        Match { id: shared.sealer.id(a.handle), owner, state: a.state }
                     })
                     .collect()
             });

@@ -4,6 +4,7 @@
 //! * [`apply`] decides what an entry does over what a [`group`] sees, [`writer`] in what
 //!   order;
 //! * [`directory`] and [`rosters`] say who is who, and was; [`mod@roster`] changes it;
+//! * [`select`] says who is sent what, [`source`] who learns from whom it is;
 //! * [`publish`], [`revoke`], [`sighting`] bring entries to the writer;
 //! * [`fetch`], [`list`], [`lookup`] ask; [`subscribe`], [`pump`] and [`look`] follow;
 //! * [`room`] and [`space`] decide when writing must wait;
@@ -35,6 +36,7 @@ pub mod rosters;
 pub mod select;
 pub mod shared;
 pub mod sighting;
+pub mod source;
 pub mod space;
 pub mod subscribe;
 pub mod tail;

@@ -9,7 +9,7 @@ use crate::model::indicator::Draft;
 use crate::model::position::MAX_ITEMS;
 use crate::model::{Invalid, invalid};
 use crate::store::{keys, requests};
-use crate::wire::event;
+use crate::wire::{disclosure, event};
 
 use super::caller::Caller;
 use super::directory::Directory;
@@ -218,8 +218,8 @@ fn propose(caller: &Caller, draft: Draft, salt: &[u8; 16], directory: &Directory
     let owner = caller.identity().org();
     let fields = event::encode_draft(&draft, owner);
     let meaning = event::without_spelling(&fields, draft.raw.as_deref().unwrap_or_default());
-    let (digest, salted) = digests(meaning, salt);
     let class = ClassDefinition { owner: owner.clone(), marking: draft.marking };
+    let (digest, salted) = digests(&disclosure::meaning(meaning, &class), salt);
     ProposedIndicator {
         value_key: keys::value(&draft.observable),
         alias_keys: draft.aliases.iter().map(keys::value).collect(),

@@ -6,7 +6,6 @@ use uuid::Uuid;
 use crate::base::{digest, random};
 use crate::model::indicator::lifecycle::Revocation;
 use crate::store::requests;
-use crate::wire::event;
 
 use super::caller::Caller;
 use super::engine::Hub;
@@ -45,7 +44,7 @@ impl Hub {
         content.update(&etag.unwrap_or_default().to_be_bytes());
         content.update(revocation.note.as_bytes());
         let change = ProposedRevocation { handle, owner: caller.org(), revocation, expected: etag };
-        let asked = caller.clone();
+        let (asked, revoker) = (caller.clone(), caller.clone());
         let decision = self
             .propose(|reply| Proposal {
                 request: requests::request_key(asked.identity().as_str(), request_id.as_bytes()),
@@ -66,9 +65,8 @@ impl Hub {
             }
         };
         self.blocking(move |shared| {
-            let body = fetch::body(shared, position)?;
-            let subject = event::subject(&body).ok_or_else(|| fetch::damaged(position))?;
-            Ok(body.slice_ref(subject))
+            let (header, body) = fetch::item(shared, position)?.ok_or_else(|| fetch::damaged(position))?;
+            fetch::shown(shared, &revoker, header.class, &body, position)
         })
         .await
     }

@@ -15,6 +15,7 @@ use crate::store::chunk::{ItemHeader, ItemView, Op, View};
 use crate::store::keys;
 
 use super::directory::Directory;
+use super::source::Source;
 
 /// A filter resolved to numbers, so that it matches headers without decoding.
 #[derive(Debug, Clone, Default)]
@@ -158,10 +159,21 @@ impl Selection {
         Viewer { org: self.org, principal: &self.principal }
     }
 
-    /// Whether the viewer is sent records of `class`.
+    /// Whether the viewer is sent records of `class`. Who asks for owners is
+    /// sent none whose owner he is not told: an answer would tell him.
     #[must_use]
     pub fn sees(&self, directory: &Directory, class: ClassNo) -> bool {
-        directory.visible(self.viewer(), class, Purpose::Deliver)
+        if self.terms.owners.is_some() {
+            directory.discloses(self.viewer(), class, Purpose::Deliver)
+        } else {
+            directory.visible(self.viewer(), class, Purpose::Deliver)
+        }
+    }
+
+    /// What the viewer is shown of who stands behind a version of `class`.
+    #[must_use]
+    pub fn source(&self, today: &Directory, class: ClassNo, class_now: ClassNo) -> Source {
+        Source::of(today, self.viewer(), class, class_now, Purpose::Deliver)
     }
 
     /// Whether the version is one that the viewer asked for.
@@ -194,12 +206,14 @@ impl Selection {
     #[must_use]
     pub fn event(&self, item: &ItemView<'_>, rosters: &Held, class_now: ClassNo) -> Option<EventKind> {
         let header = &item.header;
-        let sees = |class| self.sees(&rosters.then, class);
-        let now = |class| (rosters.unchanged() && class == header.class) || self.sees(&rosters.now, class);
         if header.op == Op::Sight {
-            let seen = self.sightings && sees(header.class) && now(header.class);
+            // Whom it is from and what it is of are not what the filter asks.
+            let sees = |roster: &Directory| roster.visible(self.viewer(), header.class, Purpose::Deliver);
+            let seen = self.sightings && sees(&rosters.then) && sees(&rosters.now);
             return seen.then_some(EventKind::Sighted);
         }
+        let sees = |class| self.sees(&rosters.then, class);
+        let now = |class| (rosters.unchanged() && class == header.class) || self.sees(&rosters.now, class);
         let after = sees(header.class) && now(class_now) && self.terms.matches(item);
         let born = matches!(header.op, Op::Create | Op::Reinstate);
         let before = !born && sees(header.previous_class) && self.terms.matched(item);

@@ -10,7 +10,7 @@ use crate::model::marking::{Caveats, Marking, Recipients, Tlp};
 use crate::model::position::Position;
 use crate::model::sighting::SightingDraft;
 use crate::store::requests;
-use crate::wire::event;
+use crate::wire::{disclosure, event};
 
 use super::caller::Caller;
 use super::engine::Hub;
@@ -121,19 +121,13 @@ fn propose(
     fields: Vec<u8>,
     salt: &[u8; 16],
 ) -> ProposedSighting {
-    let (digest, salted) = publish::digests(&fields, salt);
     let organisations = owner.into_iter().filter(|owner| owner != reporter.identity().org()).collect();
     let marking = Marking {
         tlp: Tlp::AmberStrict,
         recipients: Recipients { organisations, ..Recipients::default() },
         caveats: Caveats::NONE,
     };
-    ProposedSighting {
-        indicator,
-        reporter: reporter.org(),
-        class: ClassDefinition { owner: reporter.identity().org().clone(), marking },
-        fields,
-        digest,
-        salted,
-    }
+    let class = ClassDefinition { owner: reporter.identity().org().clone(), marking };
+    let (digest, salted) = publish::digests(&disclosure::meaning(&fields, &class), salt);
+    ProposedSighting { indicator, reporter: reporter.org(), class, fields, digest, salted }
 }

@@ -12,8 +12,9 @@ use prost::Message as _;
 
 use crate::base::clock::Timestamp;
 use crate::base::{digest, random};
-use crate::model::audience::ClassDefinition;
+use crate::model::audience::{ClassDefinition, ClassNo};
 use crate::model::indicator::lifecycle::{Revocation, RevocationReason};
+use crate::model::marking::Recipients;
 use crate::model::position::{Position, Seq};
 use crate::model::roster::Roster;
 use crate::store::chunk::{Chunk, ItemView, Op};
@@ -21,8 +22,9 @@ use crate::store::keys::{self, Family, KeyKind};
 use crate::store::postings;
 use crate::store::proto::{self, entry_header::Change as Stored};
 use crate::store::{Batch, Store, Tuning, db};
-use crate::wire::event;
+use crate::wire::proto::v1;
 use crate::wire::seal::Sealer;
+use crate::wire::{disclosure, event};
 
 use super::apply::Entry;
 use super::directory::Directory;
@@ -314,15 +316,15 @@ impl Replay<'_> {
         let fields = event::publisher_fields(item.body, item.header.tail_len)?.to_vec();
         let indicator = event::decode_indicator(item.body)?;
         let (value, aliases) = event::observables(&indicator)?;
-        let (digest, salted) = digests(event::without_spelling(&fields, &indicator.raw_value), salt);
-        let owner = self.classes.slug(item.header.owner)?.clone();
-        let marking = event::stored_marking(indicator.marking.as_ref()?)?;
+        let class = self.class(item.header.class, &indicator)?;
+        let meaning = event::without_spelling(&fields, &indicator.raw_value);
+        let (digest, salted) = digests(&disclosure::meaning(meaning, &class), salt);
         Some(ProposedIndicator {
             value_key: keys::value(&value),
             alias_keys: aliases.iter().map(keys::value).collect(),
             kind: value.kind().number(),
             owner: item.header.owner,
-            class: ClassDefinition { owner, marking },
+            class,
             class_known: None,
             terms: indicator.labels.iter().map(|label| keys::label_term(label)).collect(),
             fields,
@@ -332,13 +334,26 @@ impl Replay<'_> {
         })
     }
 
+    /// What a record's class stands for: it knows what a masked body leaves
+    /// out. Where the body says otherwise, what that would be: it differs.
+    fn class(&self, number: ClassNo, body: &v1::Indicator) -> Option<ClassDefinition> {
+        let class = ClassDefinition::clone(&self.classes.class(number)?.definition);
+        let said = event::stored_marking(body.marking.as_ref()?)?;
+        let mut expected = class.marking.clone();
+        if expected.is_masked() {
+            expected.recipients = Recipients::default();
+        }
+        Some(if said == expected { class } else { ClassDefinition { marking: said, ..class } })
+    }
+
     fn sighting(&self, item: &ItemView<'_>, salt: &[u8; 16]) -> Option<ProposedSighting> {
         let fields = event::publisher_fields(item.body, item.header.tail_len)?.to_vec();
-        let (digest, salted) = digests(&fields, salt);
+        let class = ClassDefinition::clone(&self.classes.class(item.header.class)?.definition);
+        let (digest, salted) = digests(&disclosure::meaning(&fields, &class), salt);
         Some(ProposedSighting {
             indicator: item.header.previous,
             reporter: item.header.owner,
-            class: ClassDefinition::clone(&self.classes.class(item.header.class)?.definition),
+            class,
             fields,
             digest,
             salted,

@@ -183,10 +183,14 @@ impl Stride<'_> {
         }
         match change {
             Change::Gained => {
-                let reclassed = self.shared.reclassed.read().get(&item.header.handle).copied();
-                if self.selection.sees(&self.now, reclassed.unwrap_or(item.header.class)) {
+                let class = item.header.class;
+                let class_now =
+                    self.shared.reclassed.read().get(&item.header.handle).copied().unwrap_or(class);
+                if self.selection.sees(&self.now, class_now) {
                     let from = view.bodies_at + item.offset;
-                    batch.push(EventKind::New, chunk.bytes.slice(from..from + item.body.len()));
+                    let body = chunk.bytes.slice(from..from + item.body.len());
+                    let source = self.selection.source(&self.now, class, class_now);
+                    source.put(batch, EventKind::New, body).ok_or_else(|| damaged(at))?;
                 }
             }
             Change::Lost => {

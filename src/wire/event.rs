@@ -32,7 +32,7 @@ fn text(field: u32, value: &str, out: &mut Vec<u8>) {
     }
 }
 
-fn bytes(field: u32, value: &[u8], out: &mut Vec<u8>) {
+pub(super) fn bytes(field: u32, value: &[u8], out: &mut Vec<u8>) {
     encode_key(field, WireType::LengthDelimited, out);
     encode_varint(value.len() as u64, out);
     out.extend_from_slice(value);
@@ -102,18 +102,8 @@ fn observable(value: &Observable, aliases: &[Observable], out: &mut Vec<u8>) {
 
 fn marking(marking: &Marking, out: &mut Vec<u8>) {
     number(1, u64::from(marking.tlp.number()), out);
-    let mut name = String::new();
-    for org in &marking.recipients.organisations {
-        name.clear();
-        name.push_str("organisations/");
-        name.push_str(org.as_str());
-        text(2, &name, out);
-    }
-    for group in &marking.recipients.groups {
-        text(3, group.as_str(), out);
-    }
-    for principal in &marking.recipients.principals {
-        text(4, principal.as_str(), out);
+    if !marking.is_masked() {
+        recipients(2, &marking.recipients, out);
     }
     if marking.caveats != Caveats::NONE {
         message(5, out, |out| {
@@ -126,7 +116,21 @@ fn marking(marking: &Marking, out: &mut Vec<u8>) {
     }
 }
 
-/// The publisher's fields of `luytre.v1.Indicator`, and the owner.
+/// Organisations, groups and principals in three fields from `first` on.
+pub(super) fn recipients(first: u32, recipients: &Recipients, out: &mut Vec<u8>) {
+    for org in &recipients.organisations {
+        organisation(first, org, out);
+    }
+    for group in &recipients.groups {
+        text(first + 1, group.as_str(), out);
+    }
+    for principal in &recipients.principals {
+        text(first + 2, principal.as_str(), out);
+    }
+}
+
+/// The publisher's fields of `luytre.v1.Indicator`, and the owner unless the
+/// source is masked.
 #[must_use]
 pub fn encode_draft(draft: &Draft, owner: &OrgSlug) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
@@ -148,7 +152,9 @@ pub fn encode_draft(draft: &Draft, owner: &OrgSlug) -> Vec<u8> {
         }
     }
     number(12, draft.action.map_or(0, |action| u64::from(action.number())), &mut out);
-    organisation(20, owner, &mut out);
+    if !draft.marking.is_masked() {
+        organisation(20, owner, &mut out);
+    }
     // Last, so that `without_spelling` can leave it out.
     text(RAW_VALUE, draft.raw.as_deref().unwrap_or_default(), &mut out);
     out
@@ -162,7 +168,7 @@ pub fn without_spelling<'a>(fields: &'a [u8], raw: &str) -> &'a [u8] {
     fields.get(..fields.len().saturating_sub(spelling)).unwrap_or_default()
 }
 
-fn organisation(field: u32, slug: &OrgSlug, out: &mut Vec<u8>) {
+pub(super) fn organisation(field: u32, slug: &OrgSlug, out: &mut Vec<u8>) {
     const PREFIX: &[u8] = b"organisations/";
     encode_key(field, WireType::LengthDelimited, out);
     encode_varint((PREFIX.len() + slug.as_str().len()) as u64, out);

@@ -30,6 +30,7 @@ pub fn read(pb: Option<v1::Marking>) -> Result<Marking, Invalid> {
             .because(Reason::MarkingRequired));
     }
     let tlp = read_tlp("tlp", tlp)?;
+    let caveats = caveats.unwrap_or_default();
     refuse_unsupported(&groups, &principals, caveats)?;
     let organisations = match tlp {
         Tlp::Clear | Tlp::Green if organisations.is_empty() => Vec::new(),
@@ -48,7 +49,7 @@ pub fn read(pb: Option<v1::Marking>) -> Result<Marking, Invalid> {
     Ok(Marking {
         tlp,
         recipients: Recipients { organisations, groups: Vec::new(), principals: Vec::new() },
-        caveats: Caveats::NONE,
+        caveats: if caveats.masked_source { Caveats::MASKED_SOURCE } else { Caveats::NONE },
     })
 }
 
@@ -86,25 +87,17 @@ fn audience(names: &[String]) -> Result<Vec<OrgSlug>, Invalid> {
     Ok(slugs)
 }
 
-fn refuse_unsupported(
-    groups: &[String],
-    principals: &[String],
-    caveats: Option<v1::Caveats>,
-) -> Result<(), Invalid> {
+fn refuse_unsupported(groups: &[String], principals: &[String], caveats: v1::Caveats) -> Result<(), Invalid> {
     if !groups.is_empty() {
         return Err(unsupported("groups", "an audience of groups"));
     }
     if !principals.is_empty() {
         return Err(unsupported("principals", "an audience of persons"));
     }
-    let Some(v1::Caveats { watch_do_not_block, providers_may_read, masked_source, no_onward_feed }) = caveats
-    else {
-        return Ok(());
-    };
+    let v1::Caveats { watch_do_not_block, providers_may_read, masked_source: _, no_onward_feed } = caveats;
     for (set, field) in [
         (watch_do_not_block, "caveats.watch_do_not_block"),
         (providers_may_read, "caveats.providers_may_read"),
-        (masked_source, "caveats.masked_source"),
         (no_onward_feed, "caveats.no_onward_feed"),
     ] {
         if set {
@@ -117,7 +110,9 @@ fn refuse_unsupported(
 fn unsupported(field: &str, what: &str) -> Invalid {
     Invalid::new(
         field,
-        format!("{what} cannot be honoured yet and so is not stored: {TAKEN}, without caveats"),
+        format!(
+            "{what} cannot be honoured yet and so is not stored: {TAKEN}, without caveats but masked_source"
+        ),
     )
     .because(Reason::MarkingUnsupported)
 }
@@ -184,9 +179,16 @@ mod tests {
         assert_eq!(refusal(groups), ("groups".to_owned(), Reason::MarkingUnsupported));
         let persons = v1::Marking { principals: vec!["spiffe://x".into()], ..pb(5, &[]) };
         assert_eq!(refusal(persons), ("principals".to_owned(), Reason::MarkingUnsupported));
-        let caveats = v1::Caveats { masked_source: true, ..Default::default() };
+        let caveats = v1::Caveats { no_onward_feed: true, ..Default::default() };
         let caveat = v1::Marking { caveats: Some(caveats), ..pb(1, &[]) };
-        assert_eq!(refusal(caveat), ("caveats.masked_source".to_owned(), Reason::MarkingUnsupported));
+        assert_eq!(refusal(caveat), ("caveats.no_onward_feed".to_owned(), Reason::MarkingUnsupported));
+    }
+
+    #[test]
+    fn a_masked_source_stays_masked() {
+        let caveats = v1::Caveats { masked_source: true, ..Default::default() };
+        let marking = read(Some(v1::Marking { caveats: Some(caveats), ..pb(1, &[]) })).unwrap();
+        assert!(marking.is_masked());
     }
 
     #[test]

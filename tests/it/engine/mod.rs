@@ -7,6 +7,7 @@ mod conflict;
 mod cursors;
 mod death;
 mod idempotency;
+mod masked;
 mod merging;
 mod model;
 mod pressure;
