@@ -357,6 +357,17 @@ mod tests {
     }
 
     #[test]
+    fn an_owner_who_is_not_told_is_called_masked() {
+        let caveats = v1::Caveats { masked_source: true, ..v1::Caveats::default() };
+        let marking = Some(v1::Marking { caveats: Some(caveats), ..v1::Marking::default() });
+        let owner = |owner: &str| {
+            let owner = owner.to_owned();
+            Record::of(v1::Indicator { owner, marking: marking.clone(), ..indicator() }).columns()[3].clone()
+        };
+        assert_eq!((owner(""), owner("organisations/a")), (NOT_TOLD.to_owned(), "a".to_owned()));
+    }
+
+    #[test]
     fn a_label_that_is_not_known_is_read_as_red() {
         for number in [0, 6, -1, 1_000] {
             let marking = v1::Marking { tlp: number, ..v1::Marking::default() };

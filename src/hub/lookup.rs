@@ -26,7 +26,8 @@ pub struct Match {
 }
 
 impl Hub {
-    /// What is known of each of `values`, in their order.
+    /// What is known of each of `values`, in their order; of one value in the
+    /// order of ids, which says nothing.
     ///
     /// # Errors
     /// `REQUEST_TOO_LARGE`, or a failure of the store.
@@ -44,7 +45,7 @@ impl Hub {
             let keys: Vec<_> = values.iter().map(keys::value).collect();
             let found = shared.store.assertions(&keys).map_err(store_error)?;
             let matches = found.into_iter().map(|assertions| {
-                assertions
+                let mut matches: Vec<_> = assertions
                     .into_iter()
                     .filter(|a| directory.visible(viewer, a.class, Purpose::Search))
                     .map(|a| {
@@ -52,7 +53,10 @@ impl Hub {
                         let owner = directory.slug(a.owner).filter(|_| told).cloned();
                         Match { id: shared.sealer.id(a.handle), owner, state: a.state }
                     })
-                    .collect()
+                    .collect();
+                // They are stored in order of owners, which few may be told.
+                matches.sort_unstable_by_key(|found| found.id);
+                matches
             });
             Ok(matches.collect())
         })

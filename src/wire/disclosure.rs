@@ -99,3 +99,77 @@ pub fn merge(events: &mut [v1::Event], disclosures: Vec<v1::Disclosure>) -> Opti
     }
     Some(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::marking::{Caveats, Marking, Recipients, Tlp};
+    use crate::model::org::OrgSlug;
+    use crate::model::principal::SpiffeId;
+
+    fn class(caveats: Caveats) -> ClassDefinition {
+        let slug = |text: &str| OrgSlug::parse(text).unwrap();
+        let recipients = Recipients {
+            organisations: vec![slug("a"), slug("b")],
+            groups: vec![slug("g")],
+            principals: vec![SpiffeId::parse("spiffe://t.example/org/a/user/an").unwrap()],
+        };
+        ClassDefinition { owner: slug("o"), marking: Marking { tlp: Tlp::Amber, recipients, caveats } }
+    }
+
+    /// An indicator that says its source.
+    fn open() -> v1::Indicator {
+        let mut events = [event(v1::Indicator {
+            marking: Some(v1::Marking { tlp: 3, ..v1::Marking::default() }),
+            description: "d".to_owned(),
+            ..v1::Indicator::default()
+        })];
+        merge(&mut events, vec![disclosure()]).unwrap();
+        let [v1::Event { subject: Some(v1::event::Subject::Indicator(indicator)), .. }] = events else {
+            panic!("an indicator")
+        };
+        indicator
+    }
+
+    fn event(indicator: v1::Indicator) -> v1::Event {
+        v1::Event { event_id: Bytes::new(), subject: Some(v1::event::Subject::Indicator(indicator)) }
+    }
+
+    fn disclosure() -> v1::Disclosure {
+        v1::Disclosure::decode(encode(&class(Caveats::MASKED_SOURCE))).unwrap()
+    }
+
+    #[test]
+    fn what_is_told_is_what_was_left_out() {
+        let masked = mask_indicator(&open().encode_to_vec()).unwrap();
+        let read = v1::Indicator::decode(masked.clone()).unwrap();
+        let marking = read.marking.unwrap();
+        assert_eq!((read.owner.as_str(), read.description.as_str(), marking.tlp), ("", "d", 3));
+        assert!(
+            marking.organisations.is_empty() && marking.groups.is_empty() && marking.principals.is_empty()
+        );
+        assert!(marking.caveats.unwrap().masked_source);
+
+        let told = tell_indicator(&masked, &class(Caveats::MASKED_SOURCE));
+        let mut told = v1::Indicator::decode(told).unwrap();
+        told.marking.as_mut().unwrap().caveats = None;
+        assert_eq!(told, open());
+        assert_eq!((told.owner.as_str(), told.marking.unwrap().organisations.len()), ("organisations/o", 2));
+    }
+
+    #[test]
+    fn recipients_are_part_of_what_a_publisher_said_though_a_masked_body_lacks_them() {
+        let mut other = class(Caveats::MASKED_SOURCE);
+        other.marking.recipients.organisations.pop();
+        assert_ne!(meaning(b"x", &class(Caveats::MASKED_SOURCE)), meaning(b"x", &other));
+        assert_eq!(&*meaning(b"x", &class(Caveats::NONE)), b"x");
+    }
+
+    #[test]
+    fn a_disclosure_belongs_to_an_event() {
+        let disclosure = |index| vec![v1::Disclosure { index, ..disclosure() }];
+        let mut events = [event(v1::Indicator::default())];
+        assert_eq!(merge(&mut events, disclosure(1)), None);
+        assert_eq!(merge(&mut events, disclosure(0)), Some(()));
+    }
+}

@@ -27,6 +27,7 @@ mod engine;
 mod faults;
 mod floors;
 mod harness;
+mod masked;
 mod proto_contract;
 mod resume;
 mod shim;

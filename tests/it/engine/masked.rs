@@ -324,7 +324,7 @@ proptest! {
 /// alpha open ones between: pages of two, events, and lookups.
 async fn shown(owner: usize, owners: Option<u8>) -> Vec<Vec<(String, String, bool)>> {
     let hub = Engine::new();
-    hub.hub.change_roster(&hub.caller(ALPHA), Uuid::new_v4(), lead(1 << DELTA)).await.unwrap();
+    hub.hub.change_roster(&hub.caller(ALPHA), Uuid::new_v4(), lead(0b1011)).await.unwrap();
     for n in 0..12 {
         let masked = n % 3 != 0;
         let reach = Reach { to: if n % 2 == 0 { 0b1100 } else { 0b1111 }, masked };
@@ -356,7 +356,13 @@ async fn shown(owner: usize, owners: Option<u8>) -> Vec<Vec<(String, String, boo
     for batch in stream.drain(5).await {
         out.push(batch.events.iter().map(|event| row(&merged(event), event.disclosure.is_some())).collect());
     }
-    for matches in hub.hub.lookup(&caller, (0..12).map(value).collect()).await.unwrap() {
+    for n in 0..12 {
+        let draft = Draft::new(value(n), Marking::open(Tlp::Green));
+        hub.hub.publish(&hub.caller(BRAVO), Uuid::new_v4(), vec![Ok(draft)]).await.unwrap();
+    }
+    for mut matches in hub.hub.lookup(&caller, (0..12).map(value).collect()).await.unwrap() {
+        assert!(matches.is_sorted_by_key(|found| found.id), "an order that says nothing of owners");
+        matches.sort_by_key(|found| found.owner.clone());
         let owner = |m: &luytre::hub::Match| m.owner.as_ref().map(ToString::to_string).unwrap_or_default();
         out.push(matches.iter().map(|m| (String::new(), owner(m), false)).collect());
     }
@@ -366,9 +372,9 @@ async fn shown(owner: usize, owners: Option<u8>) -> Vec<Vec<(String, String, boo
 #[test]
 fn whichever_owner_stands_behind_masked_records_a_viewer_sees_the_same() {
     block_on(async {
-        for owners in [None, Some(1 << ALPHA), Some(1 << BRAVO), Some(0b1111)] {
+        for owners in [None, Some(1 << ALPHA), Some(1 << DELTA), Some(0b1111)] {
             let alphas = shown(ALPHA, owners).await;
-            assert_eq!(alphas, shown(BRAVO, owners).await, "{owners:?}");
+            assert_eq!(alphas, shown(DELTA, owners).await, "{owners:?}");
             let masked =
                 alphas.iter().flatten().filter(|(value, owner, _)| !value.is_empty() && owner.is_empty());
             assert_eq!(

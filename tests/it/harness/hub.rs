@@ -28,6 +28,7 @@ pub(crate) const TRUST_DOMAIN: &str = "test.luytre.example";
 pub(crate) struct Builder {
     organisations: BTreeSet<String>,
     principals: BTreeMap<(String, String), Vec<Role>>,
+    leads: Option<String>,
     config: String,
 }
 
@@ -69,6 +70,12 @@ impl Builder {
     pub(crate) fn organisation(mut self, slug: &str) -> Self {
         self.organisations.insert(slug.to_owned());
         self
+    }
+
+    /// An organisation that leads.
+    pub(crate) fn lead_unit(mut self, slug: &str) -> Self {
+        self.leads = Some(slug.to_owned());
+        self.organisation(slug)
     }
 
     /// Further lines of the configuration.
@@ -128,7 +135,9 @@ impl Builder {
                 serde_json::json!({ "id": spiffe(org, name), "roles": roles })
             })
             .collect();
-        serde_json::json!({ "organisations": organisations, "role_assignments": [], "principals": principals }).to_string()
+        let duty = |slug: &String| serde_json::json!({ "role": "lead_unit", "scope": "city", "org": slug, "basis": "a decision" });
+        let duties: Vec<_> = self.leads.iter().map(duty).collect();
+        serde_json::json!({ "organisations": organisations, "role_assignments": duties, "principals": principals }).to_string()
     }
 }
 
