@@ -430,3 +430,26 @@ fn only_the_owner_lowers_the_marking_of_his_record() {
         assert!(hub.hub.get(&hub.caller(BRAVO), source).await.is_ok());
     });
 }
+
+#[test]
+fn a_record_that_was_open_comes_masked_from_every_replay_once_it_is_masked() {
+    block_on(async {
+        let hub = Engine::new();
+        let mut model = Model::default();
+        let publish = |masked| Op::Publish { owner: ALPHA, value: 0, reach: Reach { to: 0b1100, masked } };
+        model.apply(&hub, publish(false)).await;
+        let first = hub.hub.list(&hub.caller(CHARLIE), asked(None), 1, "").await.unwrap();
+        assert_eq!(v1::Indicator::decode(first.indicators[0].clone()).unwrap().owner, organisation(ALPHA));
+        model.apply(&hub, publish(true)).await;
+        model.apply(&hub, Op::Lead(1 << DELTA)).await;
+        for (viewer, owner) in [(CHARLIE, ""), (DELTA, "organisations/alpha")] {
+            let open = Open { start: Some(Start::Earliest), credit: 9, ..Open::default() };
+            let mut late = hub.stream(viewer, open).await.unwrap();
+            let told = late.drain(9).await;
+            let events: Vec<_> = told.iter().flat_map(|batch| &batch.events).map(merged).collect();
+            assert_eq!(events.iter().map(|i| i.owner.as_str()).collect::<Vec<_>>(), [owner, owner]);
+            let to = events.iter().map(|i| i.marking.as_ref().unwrap().organisations.len());
+            assert_eq!(to.collect::<Vec<_>>(), if owner.is_empty() { [0, 0] } else { [2, 2] });
+        }
+    });
+}
