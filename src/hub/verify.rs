@@ -14,7 +14,7 @@ use crate::base::clock::Timestamp;
 use crate::base::{digest, random};
 use crate::model::audience::{ClassDefinition, ClassNo};
 use crate::model::indicator::lifecycle::{Revocation, RevocationReason};
-use crate::model::marking::Recipients;
+use crate::model::marking::{Marking, Recipients};
 use crate::model::position::{Position, Seq};
 use crate::model::roster::Roster;
 use crate::store::chunk::{Chunk, ItemView, Op};
@@ -22,7 +22,6 @@ use crate::store::keys::{self, Family, KeyKind};
 use crate::store::postings;
 use crate::store::proto::{self, entry_header::Change as Stored};
 use crate::store::{Batch, Store, Tuning, db};
-use crate::wire::proto::v1;
 use crate::wire::seal::Sealer;
 use crate::wire::{disclosure, event};
 
@@ -316,7 +315,7 @@ impl Replay<'_> {
         let fields = event::publisher_fields(item.body, item.header.tail_len)?.to_vec();
         let indicator = event::decode_indicator(item.body)?;
         let (value, aliases) = event::observables(&indicator)?;
-        let class = self.class(item.header.class, &indicator)?;
+        let class = self.class(item.header.class, event::stored_marking(indicator.marking.as_ref()?)?)?;
         let meaning = event::without_spelling(&fields, &indicator.raw_value);
         let (digest, salted) = digests(&disclosure::meaning(meaning, &class), salt);
         Some(ProposedIndicator {
@@ -336,9 +335,8 @@ impl Replay<'_> {
 
     /// What a record's class stands for: it knows what a masked body leaves
     /// out. Where the body says otherwise, what that would be: it differs.
-    fn class(&self, number: ClassNo, body: &v1::Indicator) -> Option<ClassDefinition> {
+    fn class(&self, number: ClassNo, said: Marking) -> Option<ClassDefinition> {
         let class = ClassDefinition::clone(&self.classes.class(number)?.definition);
-        let said = event::stored_marking(body.marking.as_ref()?)?;
         let mut expected = class.marking.clone();
         if expected.is_masked() {
             expected.recipients = Recipients::default();
