@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use prost::Message as _;
 use uuid::Uuid;
 
-use super::support::{Batch, Engine, Event, ORGS, block_on, slug};
+use super::support::{Engine, Event, ORGS, block_on, slug};
 
 const ALPHA: usize = 0;
 const BRAVO: usize = 1;
@@ -25,6 +25,7 @@ const DELTA: usize = 3;
 
 const NEW: i32 = 1;
 const UPDATE: i32 = 2;
+const WITHDRAWN: i32 = 3;
 
 /// How far a version travels, in the test's own words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +93,8 @@ struct Record {
 struct Model {
     records: BTreeMap<(usize, usize), Record>,
     lead: u8,
+    /// Records that say only that all before them has come.
+    marks: BTreeSet<String>,
 }
 
 fn value(n: usize) -> Observable {
@@ -166,6 +169,17 @@ impl Model {
         }
     }
 
+    /// Publishes an open record that every viewer asks for.
+    async fn mark(&mut self, hub: &Engine, owners: Option<u8>) -> String {
+        let owner = owners.unwrap_or(1).trailing_zeros() as usize;
+        let value = normalise::detect(&format!("mark{}.example", self.marks.len())).unwrap().observable;
+        let draft = Draft::new(value, Marking::open(Tlp::Green));
+        let answer = hub.hub.publish(&hub.caller(owner), Uuid::new_v4(), vec![Ok(draft)]).await.unwrap();
+        let mark = name(answer[0].as_ref().unwrap().id);
+        self.marks.insert(mark.clone());
+        mark
+    }
+
     fn sees(viewer: usize, owner: usize, reach: Reach) -> bool {
         viewer == owner || reach.to & 1 << viewer != 0
     }
@@ -219,8 +233,8 @@ impl Model {
         let ids: Vec<_> = found.iter().map(|key| name(self.records[key].id)).collect();
         let page = hub.hub.list(&caller, asked(owners), 100, "").await.unwrap();
         assert_eq!(page.next_page_token, "");
-        let listed: Vec<_> =
-            page.indicators.into_iter().map(|bytes| v1::Indicator::decode(bytes).unwrap()).collect();
+        let listed = page.indicators.into_iter().map(|bytes| v1::Indicator::decode(bytes).unwrap());
+        let listed: Vec<_> = listed.filter(|listed| !self.marks.contains(&listed.name)).collect();
         assert_eq!(listed.iter().map(|i| i.name.clone()).collect::<Vec<_>>(), ids);
         listed.iter().for_each(|indicator| self.check(viewer, indicator));
         for (&(owner, n), record) in &self.records {
@@ -263,8 +277,8 @@ fn merged(event: &Event) -> v1::Indicator {
 }
 
 /// What a subscriber has who follows.
-fn follow(held: &mut BTreeSet<String>, batches: &[Batch]) {
-    for event in batches.iter().flat_map(|batch| &batch.events) {
+fn follow(held: &mut BTreeSet<String>, events: &[Event]) {
+    for event in events {
         let name = event.indicator.as_ref().unwrap().name.clone();
         if matches!(event.kind, NEW | UPDATE) {
             held.insert(name);
@@ -287,8 +301,10 @@ proptest! {
         block_on(async {
             let hub = Engine::new();
             let mut model = Model::default();
-            let open = |start| Open { filter: asked(owners), start: Some(start), credit: 100, ..Open::default() };
-            let mut live = hub.stream(viewer, open(Start::Earliest)).await.unwrap();
+            let open = || Open {
+                filter: asked(owners), start: Some(Start::Earliest), credit: 1_000, ..Open::default()
+            };
+            let mut live = hub.stream(viewer, open()).await.unwrap();
             let mut held = BTreeSet::new();
             let ids = |model: &Model| -> BTreeSet<_> {
                 model.found(viewer, owners).iter().map(|key| name(model.records[key].id)).collect()
@@ -297,18 +313,21 @@ proptest! {
                 hub.clock.advance(20);
                 model.apply(&hub, op).await;
                 if look {
-                    let batches = live.drain(10).await;
-                    follow(&mut held, &batches);
+                    let mark = model.mark(&hub, owners).await;
+                    follow(&mut held, &live.until(&mark).await);
+                    held.retain(|name| !model.marks.contains(name));
                     assert_eq!(held, ids(&model));
                     model.check_answers(&hub, viewer, owners).await;
                 }
             }
-            let mut late = hub.stream(viewer, open(Start::Earliest)).await.unwrap();
-            let batches = late.drain(3).await;
+            let mark = model.mark(&hub, owners).await;
+            let mut late = hub.stream(viewer, open()).await.unwrap();
+            let mut events = late.until(&mark).await;
+            events.retain(|event| !model.marks.contains(&event.indicator.as_ref().unwrap().name));
             let mut held = BTreeSet::new();
-            follow(&mut held, &batches);
+            follow(&mut held, &events);
             assert_eq!(held, ids(&model));
-            for event in batches.iter().flat_map(|batch| &batch.events).filter(|event| event.kind != 3) {
+            for event in events.iter().filter(|event| event.kind != WITHDRAWN) {
                 model.check(viewer, &merged(event));
             }
             model.check_answers(&hub, viewer, owners).await;
@@ -404,7 +423,7 @@ fn a_new_lead_unit_that_follows_an_owner_gets_what_it_may_see_and_loses_it_with_
         assert_eq!((told.len(), event.kind, merged(event).owner), (1, NEW, organisation(ALPHA)));
         model.apply(&hub, Op::Lead(0)).await;
         let told = live.drain(9).await;
-        assert_eq!((told.len(), told[0].events[0].kind), (1, 3));
+        assert_eq!((told.len(), told[0].events[0].kind), (1, WITHDRAWN));
     });
 }
 

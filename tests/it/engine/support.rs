@@ -249,6 +249,19 @@ impl Stream {
         batches
     }
 
+    /// Takes what comes up to the indicator of this name, however often the
+    /// hub pauses on the way.
+    pub(crate) async fn until(&mut self, name: &str) -> Vec<Event> {
+        let mut heard = Vec::new();
+        let is_it = |event: &Event| event.indicator.as_ref().is_some_and(|found| found.name == name);
+        while !heard.iter().any(is_it) {
+            if let Message::Batch(batch) = self.next().await.expect("the stream lasts").expect("no error") {
+                heard.extend(events(batch));
+            }
+        }
+        heard
+    }
+
     /// Takes what comes until the credit is used up, or nothing comes.
     pub(crate) async fn spend(&mut self) -> Vec<Batch> {
         let (mut batches, mut quiet) = (Vec::new(), 0);
