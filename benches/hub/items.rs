@@ -93,6 +93,28 @@ impl Items {
         (0..count).map(|_| self.request(size).0).collect()
     }
 
+    /// `count` requests of `size` items: one in `visible` is TLP:GREEN, the
+    /// others are the publisher's own.
+    pub fn addressed(&mut self, count: usize, size: usize, visible: usize) -> Vec<Encoded> {
+        let request = |number: usize, items: &mut Self| {
+            let mut indicators: Vec<_> = (0..size).map(|_| items.draft(false, true).1).collect();
+            if !number.is_multiple_of(visible) {
+                for marking in indicators.iter_mut().filter_map(|draft| draft.marking.as_mut()) {
+                    marking.set_tlp(v1::Tlp::Amber);
+                    marking.organisations = vec!["organisations/agency".to_owned()];
+                }
+            }
+            let request_id = uuid::Uuid::from_u64_pair(mix(items.seed ^ 0x6161), items.next);
+            let request = v1::PublishIndicatorsRequest {
+                request_id: request_id.to_string(),
+                indicators,
+                ..Default::default()
+            };
+            Encoded { bytes: request.encode_to_vec().into(), items: size }
+        };
+        (0..count).map(|number| request(number, self)).collect()
+    }
+
     /// A request and the canonical values in it.
     ///
     /// A list is published under one marking, as `luytre publish` does: five
@@ -109,7 +131,11 @@ impl Items {
             indicators.push(draft);
         }
         let request_id = uuid::Uuid::from_u64_pair(mix(self.seed ^ 0x5151), self.next);
-        let request = v1::PublishIndicatorsRequest { request_id: request_id.to_string(), indicators };
+        let request = v1::PublishIndicatorsRequest {
+            request_id: request_id.to_string(),
+            indicators,
+            ..Default::default()
+        };
         (Encoded { bytes: request.encode_to_vec().into(), items: size }, values)
     }
 

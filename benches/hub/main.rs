@@ -33,6 +33,7 @@ mod process;
 mod raw;
 mod report;
 mod rows;
+mod sharing;
 mod wire;
 
 /// How much of everything.
@@ -69,7 +70,7 @@ const QUICK: Sizes = Sizes {
 
 const HELP: &str =
     "make bench BENCH=\"[ROW ...] [--only P1,P4] [--runs N] [--quick] [--no-limits] [--seed N]\"
-Rows: P1 P2 P3 P4 P7 P9 P19; all of them without a name. DATA=DIR: lists that shape the hosts.";
+Rows: P1 P2 P3 P4 P5 P6 P7 P9 P19; all of them without a name. DATA=DIR: lists that shape the hosts.";
 
 #[derive(Debug)]
 struct Options {
@@ -104,8 +105,10 @@ fn options(words: &[String]) -> Result<Options, String> {
         }
     }
     options.rows.iter_mut().for_each(|row| row.make_ascii_uppercase());
-    if let Some(row) =
-        options.rows.iter().find(|row| !["P1", "P2", "P3", "P4", "P7", "P9", "P19"].contains(&row.as_str()))
+    if let Some(row) = options
+        .rows
+        .iter()
+        .find(|row| !["P1", "P2", "P3", "P4", "P5", "P6", "P7", "P9", "P19"].contains(&row.as_str()))
     {
         return Err(format!("{row} is no row of this benchmark\n{HELP}"));
     }
@@ -158,6 +161,12 @@ async fn measure(options: &Options) -> ExitCode {
         }
         if wanted(&["P3"]) {
             rows::alone(&mut items, &options.sizes, &mut out).await;
+        }
+        if wanted(&["P5"]) {
+            sharing::skips(&mut items, &options.sizes, &mut out).await;
+        }
+        if wanted(&["P6"]) {
+            sharing::fan_out(&mut items, &options.sizes, &mut out).await;
         }
         if wanted(&["P7"]) {
             rows::live(&mut items, &options.sizes, &mut out).await;

@@ -25,31 +25,32 @@ use super::{process, raw};
 pub type Readings = BTreeMap<&'static str, f64>;
 
 /// Requests of one stream under way at once, as many as the hub takes.
-const WINDOW: usize = 32;
+pub const WINDOW: usize = 32;
 /// Bytes of the hub's answer to a batch of 64, and to a single item.
 const BATCH_REPLY: usize = 64 * 57;
 const SINGLE_REPLY: usize = 57;
 /// Subscribers of the live row.
-const LIVE: usize = 8;
+pub const LIVE: usize = 8;
 
 /// A hub with one agency that publishes and one that receives.
-async fn hub() -> TestHub {
-    let mut builder = TestHub::builder().principal("agency", "system/feed", &[Role::Publisher]);
+pub async fn hub() -> TestHub {
+    let mut builder =
+        TestHub::builder().principal("agency", "system/feed", &[Role::Publisher, Role::Subscriber]);
     for number in 0..LIVE {
         builder = builder.principal(RECEIVER, &format!("system/s{number}"), &[Role::Subscriber]);
     }
     builder.config("[log]\nfilter = \"warn\"").start().await
 }
 
-fn target(hub: &TestHub, organisation: &str, name: &str) -> Target {
+pub fn target(hub: &TestHub, organisation: &str, name: &str) -> Target {
     Target { address: hub.grpc(), tls: hub.peer(organisation, name).tls() }
 }
 
-fn feed(hub: &TestHub) -> Target {
+pub fn feed(hub: &TestHub) -> Target {
     target(hub, "agency", "system/feed")
 }
 
-const fn plan(pid: u32, window: usize) -> Plan {
+pub const fn plan(pid: u32, window: usize) -> Plan {
     Plan { path: wire::PUBLISH, metadata: &[], window, pid, count: Some(wire::published) }
 }
 
@@ -68,7 +69,7 @@ pub async fn batches(items: &mut Items, sizes: &Sizes, out: &mut Readings) {
     out.insert("p1.p50", done.wait(0.5));
     out.insert("p1.p99", done.wait(0.99));
     let stored = done.items + 4 * 64;
-    let replayed = replay(&hub, stored).await;
+    let replayed = replay(&hub, RECEIVER, "system/s0", stored).await;
     out.insert("p4.rate", replayed.rate);
     out.insert("p4.cpu", replayed.cpu);
     let (pki, dir) = (hub.dir().join("pki"), hub.dir());
@@ -108,7 +109,7 @@ pub async fn singles(items: &mut Items, sizes: &Sizes, out: &mut Readings) {
     out.insert("p2.cpu", done.cpu_per_million());
     out.insert("p2.p50", done.wait(0.5));
     out.insert("p2.p99", done.wait(0.99));
-    let replayed = replay(&hub, done.items + 256).await;
+    let replayed = replay(&hub, RECEIVER, "system/s0", done.items + 256).await;
     out.insert("p4s.rate", replayed.rate);
     out.insert("p4s.cpu", replayed.cpu);
     if sizes.limits {
@@ -267,14 +268,14 @@ fn note_lost(row: &str, done: &Published, out: &mut Readings) {
     }
 }
 
-async fn end(mut hub: TestHub) {
+pub async fn end(mut hub: TestHub) {
     hub.terminate().await;
 }
 
-type Heard = (Streaming<Bytes>, mpsc::Sender<Bytes>);
+pub type Heard = (Streaming<Bytes>, mpsc::Sender<Bytes>);
 
 /// A subscription to everything, opened.
-async fn subscribe(channel: Channel, from: v1::StartPosition) -> Heard {
+pub async fn subscribe(channel: Channel, from: v1::StartPosition) -> Heard {
     let open = v1::Open {
         start: Some(v1::open::Start::Position(from.into())),
         initial_credit: 1_000_000_000,
@@ -288,15 +289,15 @@ async fn subscribe(channel: Channel, from: v1::StartPosition) -> Heard {
     (answers, send)
 }
 
-struct Replayed {
-    rate: f64,
-    cpu: f64,
+pub struct Replayed {
+    pub rate: f64,
+    pub cpu: f64,
     bytes: usize,
 }
 
 /// Streams everything from the beginning to one subscriber.
-async fn replay(hub: &TestHub, expected: usize) -> Replayed {
-    let target = target(hub, RECEIVER, "system/s0");
+pub async fn replay(hub: &TestHub, organisation: &str, name: &str, expected: usize) -> Replayed {
+    let target = target(hub, organisation, name);
     // What publishing left to the background is not the reader's cost.
     settle(hub.pid()).await;
     let channel = target.connect().await.unwrap();

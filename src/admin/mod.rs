@@ -14,9 +14,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::hub::Hub;
 
+mod changes;
 mod operator;
 mod readiness;
 
+pub use changes::{RosterAnswer, RosterRequest, WaitingChange, ask_roster};
 pub use operator::{Answer, Error, OperatorSocket, ask_backup};
 use readiness::Readiness;
 

@@ -1,5 +1,6 @@
-//! Decides how the machine's operator asks a running hub for a backup: over a
-//! Unix socket that only the hub's own user can open, in HTTP and JSON.
+//! Decides how the machine's operator asks a running hub for a backup, or
+//! agrees to a change: over a Unix socket that only the hub's own user can
+//! open, in HTTP and JSON.
 
 use std::fmt;
 use std::fs;
@@ -17,14 +18,19 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::net::{UnixListener, UnixSocket, UnixStream};
 
 use crate::base::tasks;
 use crate::hub::{BackupReport, Hub};
 
-/// Longest request and answer, in bytes.
+use super::changes;
+
+/// Longest request, in bytes.
 const MAX_BYTES: usize = 64 * 1024;
+/// Longest answer that is read, in bytes.
+const MAX_ANSWER_BYTES: usize = 64 << 20;
 
 /// Connections that may wait.
 const BACKLOG: u32 = 8;
@@ -141,6 +147,7 @@ impl OperatorSocket {
     ) -> io::Result<()> {
         let router = Router::new()
             .route("/backup", post(backup))
+            .route("/roster", post(changes::answer))
             .layer(DefaultBodyLimit::max(MAX_BYTES))
             .with_state(hub);
         let served = axum::serve(self.listener, router).with_graceful_shutdown(stop).await;
@@ -185,7 +192,7 @@ async fn backup(State(hub): State<Arc<Hub>>, body: Bytes) -> Response {
     tracing::info!(to = %request.to.display(), "backup asked for");
     let taken = tasks::spawn_blocking(move || hub.backup(&request.to)).await;
     match taken {
-        Ok(Ok(report)) => answer(StatusCode::OK, &report.into()),
+        Ok(Ok(report)) => answer(StatusCode::OK, &Answer::from(report)),
         Ok(Err(error)) => {
             tracing::warn!(%error, "backup failed");
             // Who can open this socket is the machine's operator, for whom
@@ -211,7 +218,7 @@ impl From<BackupReport> for Answer {
     }
 }
 
-fn answer(status: StatusCode, answer: &Answer) -> Response {
+pub(super) fn answer(status: StatusCode, answer: &impl Serialize) -> Response {
     match serde_json::to_vec(answer) {
         Ok(body) => (status, body).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
@@ -223,6 +230,15 @@ fn answer(status: StatusCode, answer: &Answer) -> Response {
 /// # Errors
 /// [`Error::Nobody`] if none listens there; else what went wrong on the way.
 pub async fn ask_backup(socket: &Path, to: &Path) -> Result<Answer, Error> {
+    ask(socket, "/backup", &Request { to: to.to_owned() }).await
+}
+
+/// Asks the hub that listens on `socket`.
+pub(super) async fn ask<A: DeserializeOwned>(
+    socket: &Path,
+    path: &str,
+    request: &impl Serialize,
+) -> Result<A, Error> {
     let stream = UnixStream::connect(socket).await.map_err(|source| {
         let path = socket.to_owned();
         match source.kind() {
@@ -230,17 +246,18 @@ pub async fn ask_backup(socket: &Path, to: &Path) -> Result<Answer, Error> {
             _ => Error::Socket { path, source },
         }
     })?;
-    let body = serde_json::to_vec(&Request { to: to.to_owned() }).map_err(broken)?;
-    let request = http::Request::post("/backup")
-        .header("host", "hub")
-        .body(Full::new(Bytes::from(body)))
-        .map_err(broken)?;
+    let body = serde_json::to_vec(request).map_err(broken)?;
+    let request =
+        http::Request::post(path).header("host", "hub").body(Full::new(Bytes::from(body))).map_err(broken)?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     let connection = tasks::spawn("operator socket", connection);
     let response = sender.send_request(request).await.map_err(broken)?;
-    let body =
-        Limited::new(response.into_body(), MAX_BYTES).collect().await.map_err(Error::Broken)?.to_bytes();
+    let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES)
+        .collect()
+        .await
+        .map_err(Error::Broken)?
+        .to_bytes();
     connection.abort();
     serde_json::from_slice(&body).map_err(broken)
 }

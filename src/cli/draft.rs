@@ -7,15 +7,52 @@ use crate::model::indicator::{Kind, RecommendedAction};
 use crate::model::marking::Tlp;
 use crate::wire::proto::v1;
 
-use super::arguments::{Publish, organisation, time};
+use super::arguments::{Publish, group, organisation, person, time};
 use super::exit::Failure;
 
 /// What the options say of every draft.
 #[derive(Debug)]
 pub(super) struct Template {
     tlp: Option<Tlp>,
-    to: Vec<String>,
+    readers: Readers,
+    caveats: v1::Caveats,
     common: v1::IndicatorDraft,
+}
+
+/// Whom a marking names, as resource names and identities.
+#[derive(Debug, Clone, Default)]
+struct Readers {
+    organisations: Vec<String>,
+    groups: Vec<String>,
+    principals: Vec<String>,
+}
+
+impl Readers {
+    /// Whom a line names.
+    fn of(record: &Record) -> Result<Self, Refused> {
+        let read = |field: &str, names: &[String], one: fn(&str) -> Result<String, String>| {
+            let named = names.iter().map(|name| one(name));
+            named.collect::<Result<Vec<_>, _>>().map_err(|problem| invalid(field, &problem))
+        };
+        Ok(Self {
+            organisations: read("to", &record.to, organisation)?,
+            groups: read("to_groups", &record.to_groups, group)?,
+            principals: read("to_persons", &record.to_persons, person)?,
+        })
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.organisations.is_empty() && self.groups.is_empty() && self.principals.is_empty()
+    }
+
+    /// Those of them whom a label can name.
+    fn fitting(&self, tlp: Tlp) -> Self {
+        match tlp {
+            Tlp::Clear | Tlp::Green => Self::default(),
+            Tlp::Amber | Tlp::AmberStrict => Self { principals: Vec::new(), ..self.clone() },
+            Tlp::Red => Self { principals: self.principals.clone(), ..Self::default() },
+        }
+    }
 }
 
 /// Why a line is refused before the hub sees it.
@@ -33,7 +70,13 @@ impl Template {
         let action = options.action.as_deref().and_then(action);
         Self {
             tlp: options.tlp,
-            to: options.to.clone(),
+            readers: Readers {
+                organisations: options.to.clone(),
+                groups: options.to_group.clone(),
+                principals: options.to_person.clone(),
+            },
+            // Only those that have a meaning come this far.
+            caveats: caveats(&options.caveat).unwrap_or_default(),
             common: v1::IndicatorDraft {
                 labels: options.label.clone(),
                 confidence: options.confidence,
@@ -50,17 +93,26 @@ impl Template {
     pub(super) fn check(&self) -> Result<(), Failure> {
         let usage = |text: String| Err(Failure::Usage(format!("luytre: {text}")));
         let Some(tlp) = self.tlp else { return Ok(()) };
-        if matches!(tlp, Tlp::AmberStrict | Tlp::Red) {
-            return usage(format!(
-                "this release does not take {}; share it by other means, or give --tlp amber with --to ORG if its rules allow that.",
-                tlp.as_str()
-            ));
-        }
-        if is_for_everyone(tlp) && !self.to.is_empty() {
+        let (label, readers) = (tlp.as_str(), &self.readers);
+        if is_for_everyone(tlp) && !readers.is_empty() {
             // Readers that were named must never be widened to everyone.
             return usage(format!(
-                "--to names readers, but {} goes to everyone. For these readers alone give --tlp amber; for everyone leave out --to.",
-                tlp.as_str()
+                "the options name readers, but {label} goes to everyone. For these readers alone give --tlp amber, or --tlp red for persons; for everyone name none.",
+            ));
+        }
+        if tlp == Tlp::Red && !(readers.organisations.is_empty() && readers.groups.is_empty()) {
+            return usage(format!(
+                "{label} goes to persons: name them with --to-person. For whole organisations and groups give --tlp amber+strict.",
+            ));
+        }
+        if tlp != Tlp::Red && !readers.principals.is_empty() {
+            return usage(format!(
+                "{label} goes to organisations and groups: name them with --to and --to-group. For persons alone give --tlp red.",
+            ));
+        }
+        if tlp != Tlp::Amber && self.caveats.providers_may_read {
+            return usage(format!(
+                "providers-may-read goes with --tlp amber alone: {label} leaves no choice whether providers read.",
             ));
         }
         Ok(())
@@ -68,13 +120,22 @@ impl Template {
 
     /// Checks what would refuse every line of a plain list alike.
     pub(super) fn check_for_plain(&self) -> Result<(), Failure> {
-        let usage = |text: &str| Err(Failure::Usage(format!("luytre: {text}")));
-        match self.tlp {
-            None => usage("how far may these travel? Give --tlp clear, green or amber."),
-            Some(Tlp::Amber | Tlp::AmberStrict) if self.to.is_empty() => {
-                usage("TLP:AMBER names its readers: give --to ORG for each organisation that may read.")
+        let usage = |text: String| Err(Failure::Usage(format!("luytre: {text}")));
+        let Some(tlp) = self.tlp else {
+            return usage(
+                "how far may these travel? Give --tlp clear, green, amber, amber+strict or red; --help says whom each reaches."
+                    .to_owned(),
+            );
+        };
+        match tlp {
+            Tlp::Amber | Tlp::AmberStrict if self.readers.is_empty() => usage(format!(
+                "{} names its readers: give --to ORG or --to-group GROUP for each that may read.",
+                tlp.as_str()
+            )),
+            Tlp::Red if self.readers.is_empty() => {
+                usage("TLP:RED names its readers: give --to-person SPIFFE-ID for each person.".to_owned())
             }
-            Some(_) => Ok(()),
+            _ => Ok(()),
         }
     }
 
@@ -87,25 +148,21 @@ impl Template {
             ),
             None => self.tlp,
         };
-        let to = if record.to.is_empty() {
-            self.to.clone()
-        } else {
-            let named = record.to.iter().map(|name| organisation(name));
-            named.collect::<Result<_, _>>().map_err(|problem| invalid("to", &problem))?
-        };
+        let readers = Readers::of(record)?;
         if let Some(label) = label
             && is_for_everyone(label)
-            && !record.to.is_empty()
+            && !readers.is_empty()
         {
             return Err(invalid(
                 "to",
                 &format!(
-                    "the line names readers, but {} goes to everyone; write \"tlp\":\"amber\" for these readers alone, or leave out \"to\"",
+                    "the line names readers, but {} goes to everyone; write \"tlp\":\"amber\" for these readers alone, or leave them out",
                     label.as_str()
                 ),
             ));
         }
-        let mut draft = self.fill(observable(record)?, label, to)?;
+        let added = caveats(&record.caveats).map_err(|problem| invalid("caveats", &problem))?;
+        let mut draft = self.fill(observable(record)?, label, readers, added)?;
         draft.labels.extend_from_slice(&record.labels);
         if record.confidence.is_some() {
             draft.confidence = record.confidence.map(u32::from);
@@ -136,7 +193,8 @@ impl Template {
         &self,
         observable: v1::Observable,
         tlp: Option<Tlp>,
-        to: Vec<String>,
+        readers: Readers,
+        caveats: v1::Caveats,
     ) -> Result<v1::IndicatorDraft, Refused> {
         let Some(tlp) = tlp else {
             return Err(Refused {
@@ -144,13 +202,23 @@ impl Template {
                 problem: "how far may it travel? Give \"tlp\" on the line, or --tlp for all lines".to_owned(),
             });
         };
-        // Readers are named for AMBER only; --to may stand for a file whose
-        // lines say for themselves which of them go to everyone.
-        let organisations = match tlp {
-            Tlp::Amber | Tlp::AmberStrict => to,
-            Tlp::Clear | Tlp::Green | Tlp::Red => Vec::new(),
+        // What a line names goes to the hub as it is, which refuses what
+        // contradicts itself. The options may stand for a file whose lines say
+        // for themselves how far they go: each takes what fits its label.
+        let readers = if readers.is_empty() { self.readers.fitting(tlp) } else { readers };
+        let marking = v1::Marking {
+            tlp: i32::from(tlp.number()),
+            organisations: readers.organisations,
+            groups: readers.groups,
+            principals: readers.principals,
+            caveats: Some(v1::Caveats {
+                watch_do_not_block: caveats.watch_do_not_block || self.caveats.watch_do_not_block,
+                providers_may_read: caveats.providers_may_read
+                    || (tlp == Tlp::Amber && self.caveats.providers_may_read),
+                masked_source: caveats.masked_source || self.caveats.masked_source,
+                no_onward_feed: caveats.no_onward_feed || self.caveats.no_onward_feed,
+            }),
         };
-        let marking = v1::Marking { tlp: i32::from(tlp.number()), organisations, ..v1::Marking::default() };
         Ok(v1::IndicatorDraft { observable: Some(observable), marking: Some(marking), ..self.common.clone() })
     }
 }
@@ -158,6 +226,22 @@ impl Template {
 /// Whether the label leaves no room for named readers.
 const fn is_for_everyone(tlp: Tlp) -> bool {
     matches!(tlp, Tlp::Clear | Tlp::Green)
+}
+
+/// Caveats by their names.
+fn caveats(names: &[String]) -> Result<v1::Caveats, String> {
+    let mut caveats = v1::Caveats::default();
+    for name in names {
+        let set = match name.as_str() {
+            "watch-do-not-block" => &mut caveats.watch_do_not_block,
+            "providers-may-read" => &mut caveats.providers_may_read,
+            "masked-source" => &mut caveats.masked_source,
+            "no-onward-feed" => &mut caveats.no_onward_feed,
+            _ => return Err("write watch-do-not-block, providers-may-read or no-onward-feed".to_owned()),
+        };
+        *set = true;
+    }
+    Ok(caveats)
 }
 
 fn invalid(field: &str, problem: &str) -> Refused {
@@ -296,12 +380,63 @@ mod tests {
     }
 
     #[test]
-    fn markings_that_this_release_does_not_take_are_refused_before_any_line() {
-        for label in ["red", "amber+strict"] {
-            let failure = template(&["--tlp", label, "--to", "sa-ict"]).check().unwrap_err();
+    fn options_that_contradict_their_label_are_refused_before_any_line() {
+        const AN: &str = "spiffe://hub.example/org/sa-ict/user/an";
+        for (options, says) in [
+            (&["--tlp", "red", "--to", "sa-ict"][..], "--to-person"),
+            (&["--tlp", "red", "--to-person", AN, "--to-group", "ung-cuu"], "--tlp amber+strict"),
+            (&["--tlp", "amber", "--to-person", AN], "--tlp red"),
+            (&["--tlp", "amber+strict", "--to", "sa-ict", "--to-person", AN], "--tlp red"),
+            (&["--tlp", "green", "--to-group", "ung-cuu"], "--tlp amber"),
+            (&["--tlp", "amber+strict", "--to", "sa-ict", "--caveat", "providers-may-read"], "--tlp amber"),
+        ] {
+            let failure = template(options).check().unwrap_err();
             assert_eq!(failure.code(), 64);
-            assert!(failure.text().unwrap().contains("does not take TLP:"));
+            assert!(failure.text().unwrap().contains(says), "{:?}", failure.text());
         }
+        for options in [
+            &["--tlp", "red", "--to-person", AN, "--caveat", "watch-do-not-block"][..],
+            &["--tlp", "amber+strict", "--to-group", "ung-cuu"],
+            &["--tlp", "amber", "--to", "sa-ict", "--caveat", "providers-may-read,no-onward-feed"],
+        ] {
+            template(options).check().unwrap();
+            template(options).check_for_plain().unwrap();
+        }
+    }
+
+    fn marking(options: &[&str], line: &str) -> v1::Marking {
+        template(options).draft(&record(line)).unwrap().marking.unwrap()
+    }
+
+    #[test]
+    fn a_line_names_groups_persons_and_caveats_like_the_options() {
+        const AN: &str = "spiffe://hub.example/org/sa-ict/user/an";
+        let by_options = marking(&["--tlp", "red", "--to-person", AN], r#"{"value":"a.example"}"#);
+        let by_line = marking(&[], &format!(r#"{{"value":"a.example","tlp":"red","to_persons":["{AN}"]}}"#));
+        assert_eq!(by_options, by_line);
+        assert_eq!((by_line.tlp, by_line.principals), (5, vec![AN.to_owned()]));
+        let options = ["--tlp", "amber", "--to-group", "ung-cuu", "--caveat", "no-onward-feed"];
+        let by_options = marking(&options, r#"{"value":"a.example"}"#);
+        let line =
+            r#"{"value":"a.example","tlp":"amber","to_groups":["ung-cuu"],"caveats":["no-onward-feed"]}"#;
+        assert_eq!(by_options, marking(&[], line));
+        assert_eq!(by_options.groups, ["groups/ung-cuu"]);
+        assert!(by_options.caveats.unwrap().no_onward_feed);
+    }
+
+    #[test]
+    fn readers_of_a_line_stand_in_place_of_those_of_the_options_and_caveats_add() {
+        let options =
+            ["--to", "pa05", "--to-group", "ung-cuu", "--caveat", "no-onward-feed,providers-may-read"];
+        let narrowed = marking(
+            &options,
+            r#"{"value":"a.example","tlp":"amber+strict","to":["sa-ict"],"caveats":["watch-do-not-block"]}"#,
+        );
+        assert_eq!((narrowed.organisations, narrowed.groups), (vec!["organisations/sa-ict".into()], vec![]));
+        let caveats = narrowed.caveats.unwrap();
+        assert!(caveats.no_onward_feed && caveats.watch_do_not_block && !caveats.providers_may_read);
+        let open = marking(&options, r#"{"value":"a.example","tlp":"green"}"#);
+        assert!(open.organisations.is_empty() && open.groups.is_empty());
     }
 
     #[test]
@@ -309,7 +444,9 @@ mod tests {
         let refused = template(&[]).draft(&record(r#"{"value":"a.example"}"#)).unwrap_err();
         assert_eq!(refused.reason, "MARKING_REQUIRED");
         assert!(template(&[]).check_for_plain().is_err());
-        assert!(template(&["--tlp", "amber"]).check_for_plain().is_err());
+        for label in ["amber", "amber+strict", "red"] {
+            assert!(template(&["--tlp", label]).check_for_plain().is_err());
+        }
     }
 
     #[test]
@@ -319,6 +456,8 @@ mod tests {
             (r#"{"labels":[]}"#, "give the value"),
             (r#"{"value":"secret.example","kind":"host"}"#, "the kinds are"),
             (r#"{"value":"secret.example","tlp":"orange"}"#, "write clear"),
+            (r#"{"value":"secret.example","caveats":["hush"]}"#, "write watch-do-not-block"),
+            (r#"{"value":"secret.example","to_persons":["an"]}"#, "to_persons: an identity reads"),
         ] {
             let refused = template.draft(&record(line)).unwrap_err();
             assert!(refused.problem.contains(says), "{refused:?}");

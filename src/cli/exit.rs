@@ -140,7 +140,7 @@ fn advice(error: &client::Error) -> &'static str {
             "\n  Another process subscribed under the same name. Give each process its own --name."
         }
         "ETAG_MISMATCH" => {
-            "\n  The indicator changed meanwhile. Read it again with `luytre get`, then decide again."
+            "\n  It changed meanwhile. Read it again (`luytre get`, `luytre roster export`), then decide again."
         }
         "ROLE_INSUFFICIENT" => {
             "\n  `luytre whoami` shows the roles of this certificate; the hub's operator gives them."

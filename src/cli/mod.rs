@@ -5,6 +5,7 @@ mod arguments;
 pub mod daemon;
 mod draft;
 mod exit;
+mod explain;
 mod input;
 mod list;
 mod lookup;
@@ -15,6 +16,8 @@ mod profile;
 mod publish;
 mod record;
 mod report;
+mod roster;
+mod roster_edit;
 mod single;
 mod state;
 mod stop;
@@ -109,7 +112,9 @@ async fn converse(arguments: Arguments, environment: &Environment, data: &mut Da
         Command::Lookup(options) => lookup::run(&client, &options, data).await,
         Command::List(options) => list::run(&client, &options, data).await,
         Command::Organisations(options) => organisations::run(&client, &options, data).await,
+        Command::Roster(options) => roster::run(&client, &options, data).await,
         Command::Get(options) => single::get(&client, &options, data).await,
+        Command::Explain(options) => explain::run(&client, &options, data).await,
         Command::Revoke(options) => single::revoke(&client, &options, data).await,
         Command::Sight(options) => single::sight(&client, &options, data).await,
         Command::Pki(_) | Command::Completions(_) => Ok(()),

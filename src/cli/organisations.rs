@@ -23,8 +23,63 @@ struct Record {
     state: &'static str,
     #[serde(skip_serializing_if = "String::is_empty")]
     parent: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    valid_from: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    valid_to: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    predecessors: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     successors: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    duties: Vec<String>,
+    /// All its names, if it had others.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    names: Vec<Name>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    lifecycle: Vec<Step>,
+}
+
+#[derive(Debug, Serialize)]
+struct Name {
+    display_name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    from: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    to: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Step {
+    what: String,
+    on: String,
+    legal_basis: String,
+}
+
+impl Record {
+    fn of(organisation: v1::Organisation, state: &'static str) -> Self {
+        let slugs = |names: &[String]| names.iter().map(|name| record::slug(name).to_owned()).collect();
+        let names = organisation.names.into_iter();
+        let names: Vec<_> =
+            names.map(|n| Name { display_name: n.display_name, from: n.from, to: n.to }).collect();
+        let steps = organisation.lifecycle.into_iter();
+        Self {
+            organisation: record::slug(&organisation.name).to_owned(),
+            display_name: organisation.display_name,
+            display_name_en: organisation.display_name_en,
+            short_name: organisation.short_name,
+            kind: organisation.kind,
+            state,
+            parent: record::slug(&organisation.parent).to_owned(),
+            valid_from: organisation.valid_from,
+            valid_to: organisation.valid_to,
+            predecessors: slugs(&organisation.predecessors),
+            successors: slugs(&organisation.successors),
+            duties: organisation.duties,
+            names: if names.len() > 1 { names } else { Vec::new() },
+            lifecycle: steps.map(|s| Step { what: s.what, on: s.on, legal_basis: s.legal_basis }).collect(),
+        }
+    }
 }
 
 /// Runs the command.
@@ -44,20 +99,7 @@ pub(super) async fn run(client: &Client, options: &Organisations, data: &mut Dat
                     &organisation.kind,
                     &organisation.display_name,
                 ))?,
-                TableOrJson::Jsonl => data.json(&Record {
-                    organisation: record::slug(&organisation.name).to_owned(),
-                    display_name: organisation.display_name,
-                    display_name_en: organisation.display_name_en,
-                    short_name: organisation.short_name,
-                    kind: organisation.kind,
-                    state,
-                    parent: record::slug(&organisation.parent).to_owned(),
-                    successors: organisation
-                        .successors
-                        .iter()
-                        .map(|name| record::slug(name).to_owned())
-                        .collect(),
-                })?,
+                TableOrJson::Jsonl => data.json(&Record::of(organisation, state))?,
             }
         }
         data.flush()?;

@@ -39,8 +39,11 @@ pub(super) async fn run(client: &Client, options: &Publish, quiet: bool) -> Resu
         Some(path) => Report::with_rejects(path)?,
         None => Report::default(),
     };
-    let stream = client
-        .publish_stream(PublishOptions { batch: usize::from(options.batch), ..PublishOptions::default() });
+    let stream = client.publish_stream(PublishOptions {
+        batch: usize::from(options.batch),
+        on_behalf_of: options.on_behalf_of.clone().unwrap_or_default(),
+        ..PublishOptions::default()
+    });
     let progress = output::progress(input.size(), quiet);
     let mut work = Work { input, template, stream, pending: VecDeque::new(), report, progress };
     let ended = tokio::select! {

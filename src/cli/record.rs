@@ -11,8 +11,6 @@ use crate::model::marking::Tlp;
 use crate::model::sighting::Outcome;
 use crate::wire::proto::v1;
 
-/// The caveat of a source that few are told.
-const MASKED: &str = "masked-source";
 /// What people read in place of an owner whom they are not told.
 const NOT_TOLD: &str = "source masked";
 
@@ -23,14 +21,17 @@ pub(super) struct Record {
     event_id: String,
     #[serde(skip_serializing_if = "str::is_empty")]
     event: &'static str,
+    /// Said ahead of the event itself.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    recall: bool,
     name: String,
     /// What `publish` reads, spelt the same.
     #[serde(flatten)]
     said: jsonl::Record,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    caveats: Vec<&'static str>,
     #[serde(skip_serializing_if = "String::is_empty")]
     owner: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    published_by: String,
     #[serde(skip_serializing_if = "str::is_empty")]
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -41,6 +42,8 @@ pub(super) struct Record {
     revocation: Option<Revocation>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     sightings: Vec<SightingRecord>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    collisions: Vec<CollisionRecord>,
 }
 
 #[derive(Debug, Serialize)]
@@ -76,6 +79,35 @@ pub(super) struct SightingRecord {
     create_time: Option<String>,
 }
 
+/// A line around the current state.
+#[derive(Debug, Serialize)]
+pub(super) struct Bracket {
+    event: &'static str,
+}
+
+/// The current state begins.
+pub(super) const STATE_BEGIN: Bracket = Bracket { event: "state-begin" };
+/// The current state is complete.
+pub(super) const STATE_END: Bracket = Bracket { event: "state-end" };
+
+/// A collision, or an event that tells of one.
+#[derive(Debug, Serialize)]
+pub(super) struct CollisionRecord {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    event_id: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    event: &'static str,
+    name: String,
+    indicator: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    publish_time: Option<String>,
+    /// Left out where the other's record is hidden.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    other: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    other_owner: String,
+}
+
 /// What one event says.
 #[derive(Serialize)]
 #[serde(untagged)]
@@ -84,6 +116,8 @@ pub(super) enum EventRecord {
     Indicator(Box<Record>),
     /// Of a sighting.
     Sighting(Box<SightingRecord>),
+    /// Of a collision.
+    Collision(Box<CollisionRecord>),
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
@@ -95,7 +129,9 @@ impl Record {
     /// An indicator as it stands.
     pub(super) fn of(indicator: v1::Indicator) -> Self {
         let (kind, value, md5, sha1) = spelt(indicator.observable);
-        let marking = indicator.marking;
+        let label = indicator.marking.as_ref().map(|marking| tlp(marking.tlp));
+        let v1::Marking { tlp: _, organisations, groups, principals, caveats } =
+            indicator.marking.unwrap_or_default();
         // Without a value there is nothing to protect; with one, silence is RED.
         let unmarked = if value.is_empty() { "" } else { tlp(0) };
         let said = jsonl::Record {
@@ -105,12 +141,14 @@ impl Record {
             sha1: some(sha1),
             sha256: None,
             raw: some(indicator.raw_value),
-            tlp: some(marking.as_ref().map_or(unmarked, |marking| tlp(marking.tlp)).to_owned()),
-            to: marking
+            tlp: some(label.unwrap_or(unmarked).to_owned()),
+            to: organisations.iter().map(|name| slug(name).to_owned()).collect(),
+            to_groups: groups
                 .iter()
-                .flat_map(|marking| &marking.organisations)
-                .map(|name| slug(name).to_owned())
+                .map(|name| name.strip_prefix("groups/").unwrap_or(name).to_owned())
                 .collect(),
+            to_persons: principals,
+            caveats: caveats.map(caveat_names).unwrap_or_default(),
             labels: indicator.labels,
             confidence: indicator.confidence.and_then(|confidence| u8::try_from(confidence).ok()),
             description: some(indicator.description),
@@ -125,10 +163,11 @@ impl Record {
         Self {
             event_id: String::new(),
             event: "",
+            recall: false,
             name: indicator.name,
             said,
-            caveats: marking.and_then(|marking| marking.caveats).map(caveats).unwrap_or_default(),
             owner: slug(&indicator.owner).to_owned(),
+            published_by: slug(&indicator.published_by).to_owned(),
             state: state(indicator.state),
             version: (indicator.version > 0).then_some(indicator.version),
             create_time: time(indicator.create_time),
@@ -140,12 +179,14 @@ impl Record {
                 time: time(revocation.revoke_time),
             }),
             sightings: Vec::new(),
+            collisions: Vec::new(),
         }
     }
 
-    /// The same with its sightings.
-    pub(super) fn with_sightings(mut self, sightings: Vec<v1::Sighting>) -> Self {
+    /// The same with what was told of it.
+    pub(super) fn with(mut self, sightings: Vec<v1::Sighting>, collisions: Vec<v1::Collision>) -> Self {
         self.sightings = sightings.into_iter().map(SightingRecord::of).collect();
+        self.collisions = collisions.into_iter().map(CollisionRecord::of).collect();
         self
     }
 
@@ -157,22 +198,35 @@ impl Record {
     /// The columns of a table for people.
     pub(super) fn columns(&self) -> [String; 6] {
         let name = self.name.strip_prefix("indicators/").unwrap_or(&self.name);
-        let labels = &self.said.labels;
-        let owner =
-            if self.owner.is_empty() && self.caveats.contains(&MASKED) { NOT_TOLD } else { &self.owner };
+        let masked =
+            self.owner.is_empty() && self.said.caveats.iter().any(|caveat| caveat == "masked-source");
         [
             name.to_owned(),
             self.said.kind.clone().unwrap_or_default(),
             self.said.tlp.clone().unwrap_or_default(),
-            owner.to_owned(),
+            if masked { NOT_TOLD } else { &self.owner }.to_owned(),
             self.state.to_owned(),
             // Last, since it may be long.
-            if labels.is_empty() {
-                self.value().to_owned()
-            } else {
-                format!("{}  [{}]", self.value(), labels.join(" "))
-            },
+            self.told(),
         ]
+    }
+
+    /// The value, its labels, and what the marking says beyond its label.
+    fn told(&self) -> String {
+        let jsonl::Record { to, to_groups, to_persons, labels, caveats, .. } = &self.said;
+        let mut text = self.value().to_owned();
+        if !labels.is_empty() {
+            text.push_str(&format!("  [{}]", labels.join(" ")));
+        }
+        let groups = to_groups.iter().map(|slug| format!("groups/{slug}"));
+        let readers: Vec<_> = to.iter().cloned().chain(groups).chain(to_persons.iter().cloned()).collect();
+        if !readers.is_empty() {
+            text.push_str(&format!("  to {}", readers.join(", ")));
+        }
+        if !caveats.is_empty() {
+            text.push_str(&format!("  ({})", caveats.join(", ")));
+        }
+        text
     }
 }
 
@@ -197,18 +251,42 @@ impl SightingRecord {
     }
 }
 
-/// An event as its receiver reads it; `None` if it is of a later release.
-pub(super) fn event(kind: v1::EventKind, event: v1::Event) -> Option<EventRecord> {
+impl CollisionRecord {
+    /// A collision as it was told.
+    pub(super) fn of(collision: v1::Collision) -> Self {
+        Self {
+            event_id: String::new(),
+            event: "",
+            name: collision.name,
+            indicator: collision.indicator,
+            publish_time: time(collision.publish_time),
+            other: collision.other,
+            other_owner: slug(&collision.other_owner).to_owned(),
+        }
+    }
+}
+
+/// An event as its receiver reads it, or the recall that precedes it; `None`
+/// if it is of a later release.
+pub(super) fn event(kind: v1::EventKind, event: v1::Event, recall: bool) -> Option<EventRecord> {
     let event_id = digest::hex(&event.event_id);
     let name = event_name(kind);
     Some(match event.subject? {
-        v1::event::Subject::Indicator(indicator) => {
-            EventRecord::Indicator(Box::new(Record { event_id, event: name, ..Record::of(indicator) }))
-        }
+        v1::event::Subject::Indicator(indicator) => EventRecord::Indicator(Box::new(Record {
+            event_id,
+            event: name,
+            recall,
+            ..Record::of(indicator)
+        })),
         v1::event::Subject::Sighting(sighting) => EventRecord::Sighting(Box::new(SightingRecord {
             event_id,
             event: name,
             ..SightingRecord::of(sighting)
+        })),
+        v1::event::Subject::Collision(collision) => EventRecord::Collision(Box::new(CollisionRecord {
+            event_id,
+            event: name,
+            ..CollisionRecord::of(collision)
         })),
     })
 }
@@ -219,7 +297,7 @@ pub(super) fn event_value(event: v1::Event) -> Option<String> {
         v1::event::Subject::Indicator(indicator) => {
             Some(spelt(indicator.observable).1).filter(|value| !value.is_empty())
         }
-        v1::event::Subject::Sighting(_) => None,
+        v1::event::Subject::Sighting(_) | v1::event::Subject::Collision(_) => None,
     }
 }
 
@@ -245,6 +323,7 @@ const fn event_name(kind: v1::EventKind) -> &'static str {
         v1::EventKind::Revoked => "revoked",
         v1::EventKind::Expired => "expired",
         v1::EventKind::Sighted => "sighted",
+        v1::EventKind::Collision => "collision",
     }
 }
 
@@ -278,16 +357,17 @@ pub(super) fn tlp(value: i32) -> &'static str {
     number(value).map_or(Tlp::Red, Tlp::from_number_or_red).as_str()
 }
 
-fn caveats(caveats: v1::Caveats) -> Vec<&'static str> {
+fn caveat_names(caveats: v1::Caveats) -> Vec<String> {
     let v1::Caveats { watch_do_not_block, providers_may_read, masked_source, no_onward_feed } = caveats;
     [
         (watch_do_not_block, "watch-do-not-block"),
         (providers_may_read, "providers-may-read"),
-        (masked_source, MASKED),
+        (masked_source, "masked-source"),
         (no_onward_feed, "no-onward-feed"),
     ]
     .into_iter()
-    .filter_map(|(set, name)| set.then_some(name))
+    .filter(|(set, _)| *set)
+    .map(|(_, name)| name.to_owned())
     .collect()
 }
 
@@ -349,6 +429,7 @@ mod tests {
                 event_id: vec![0xab, 0x01].into(),
                 subject: Some(v1::event::Subject::Indicator(indicator())),
             },
+            false,
         );
         assert_eq!(
             serde_json::to_string(&event.unwrap()).unwrap(),
@@ -357,14 +438,44 @@ mod tests {
     }
 
     #[test]
+    fn a_marking_is_told_in_full() {
+        let marking = v1::Marking {
+            tlp: 4,
+            organisations: vec!["organisations/pa05".into()],
+            groups: vec!["groups/ung-cuu".into()],
+            principals: vec!["spiffe://hub.example/org/a/user/an".into()],
+            caveats: Some(v1::Caveats {
+                watch_do_not_block: true,
+                no_onward_feed: true,
+                ..v1::Caveats::default()
+            }),
+        };
+        let given = v1::Indicator {
+            marking: Some(marking),
+            published_by: "organisations/giam-sat".into(),
+            labels: vec!["c2".into()],
+            ..indicator()
+        };
+        let record = Record::of(given);
+        let json = serde_json::to_value(&record).unwrap();
+        assert_eq!(json["tlp"], "TLP:AMBER+STRICT");
+        assert_eq!(json["to"], serde_json::json!(["pa05"]));
+        assert_eq!(json["to_groups"], serde_json::json!(["ung-cuu"]));
+        assert_eq!(json["to_persons"], serde_json::json!(["spiffe://hub.example/org/a/user/an"]));
+        assert_eq!(json["caveats"], serde_json::json!(["watch-do-not-block", "no-onward-feed"]));
+        assert_eq!(json["published_by"], "giam-sat");
+        assert_eq!(
+            record.columns()[5],
+            "e3b0  [c2]  to pa05, groups/ung-cuu, spiffe://hub.example/org/a/user/an  (watch-do-not-block, no-onward-feed)"
+        );
+    }
+
+    #[test]
     fn an_owner_who_is_not_told_is_called_masked() {
         let caveats = v1::Caveats { masked_source: true, ..v1::Caveats::default() };
         let marking = Some(v1::Marking { caveats: Some(caveats), ..v1::Marking::default() });
-        let owner = |owner: &str| {
-            let owner = owner.to_owned();
-            Record::of(v1::Indicator { owner, marking: marking.clone(), ..indicator() }).columns()[3].clone()
-        };
-        assert_eq!((owner(""), owner("organisations/a")), (NOT_TOLD.to_owned(), "a".to_owned()));
+        let masked = v1::Indicator { owner: String::new(), marking, ..indicator() };
+        assert_eq!(Record::of(masked).columns()[3], NOT_TOLD);
     }
 
     #[test]
@@ -381,8 +492,9 @@ mod tests {
         let bare = v1::Indicator { name: "indicators/x".into(), ..v1::Indicator::default() };
         let event =
             v1::Event { event_id: vec![1].into(), subject: Some(v1::event::Subject::Indicator(bare)) };
-        let json = serde_json::to_value(super::event(v1::EventKind::Withdrawn, event).unwrap()).unwrap();
-        assert_eq!(json["event"], "withdrawn");
+        let json =
+            serde_json::to_value(super::event(v1::EventKind::Withdrawn, event, true).unwrap()).unwrap();
+        assert_eq!((&json["event"], &json["recall"]), (&"withdrawn".into(), &true.into()));
         assert!(json.get("tlp").is_none() && json.get("value").is_none(), "{json}");
     }
 }

@@ -62,14 +62,16 @@ pub(super) async fn whoami(client: &Client, options: &Whoami, data: &mut Data) -
 pub(super) async fn get(client: &Client, options: &Get, data: &mut Data) -> Result<(), Failure> {
     let answer = client.get(&options.name).await?;
     let indicator = answer.indicator.unwrap_or_default();
-    Ok(data.json(&Record::of(indicator).with_sightings(answer.sightings))?)
+    Ok(data.json(&Record::of(indicator).with(answer.sightings, answer.collisions))?)
 }
 
 /// Runs `revoke`.
 pub(super) async fn revoke(client: &Client, options: &Revoke, data: &mut Data) -> Result<(), Failure> {
     let reason = RevocationReason::from_name(&options.reason).map_or(0, |reason| i32::from(reason.number()));
     let revocation = v1::Revocation { reason, note: options.note.clone(), revoke_time: None };
-    let answer = client.revoke(&options.name, revocation, &options.etag).await?;
+    let answer = client
+        .revoke(&options.name, revocation, &options.etag, options.on_behalf_of.as_deref().unwrap_or_default())
+        .await?;
     Ok(data.json(&Record::of(answer.indicator.unwrap_or_default()))?)
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use crate::base::digest;
-use crate::client::{self, Client, Start, Subscription, SubscriptionEvents};
+use crate::client::{self, Client, Delivery, Start, Subscription};
 use crate::wire::proto::v1::EventKind;
 
 use super::arguments::{From, PlainOrJson, Subscribe};
@@ -29,7 +29,8 @@ pub(super) async fn run(
         Stop::listen().map_err(|error| Failure::Io(format!("cannot listen for signals: {error}")))?;
     let filter = options.filter.to_wire();
     let asked = digest::hex(&digest::sha256(
-        format!("{}\n{}", digest::hex(&filter.encode_to_vec()), options.sightings).as_bytes(),
+        format!("{}\n{}\n{}", digest::hex(&filter.encode_to_vec()), options.sightings, options.notices)
+            .as_bytes(),
     ));
     let mut state = options.state.as_ref().map(|path| StateFile::new(path, client.hub(), asked));
     if let Some(state) = &mut state {
@@ -38,6 +39,7 @@ pub(super) async fn run(
     let first = match &options.from {
         From::Earliest => Start::Earliest,
         From::Latest => Start::Latest,
+        From::CurrentState => Start::CurrentState,
         From::Time(at) => Start::Time(*at),
         From::Token(token) => Start::Token(token.clone()),
     };
@@ -61,6 +63,7 @@ pub(super) async fn run(
         name,
         filter,
         include_sightings: options.sightings,
+        include_notices: options.notices,
         limit: options.count,
         ..client::Subscribe::from(start)
     });
@@ -99,11 +102,11 @@ async fn receive(
             () = stop.asked() => return Ok(()),
             delivery = subscription.next() => delivery?,
         };
-        let Some(SubscriptionEvents { events, token }) = delivery else { return Ok(()) };
-        for received in events {
-            write(received, format, data)?;
-        }
+        let Some(delivery) = delivery else { return Ok(()) };
+        let token = delivery.token().cloned();
+        write(delivery, format, data)?;
         data.flush()?;
+        let Some(token) = token else { continue };
         if let Some(state) = state {
             state.store(&token)?;
         }
@@ -112,10 +115,30 @@ async fn receive(
     }
 }
 
-fn write(received: client::Received, format: PlainOrJson, data: &mut Data) -> Result<(), Failure> {
+fn write(delivery: Delivery, format: PlainOrJson, data: &mut Data) -> Result<(), Failure> {
+    let recall = matches!(delivery, Delivery::Recalls(_));
+    match delivery {
+        Delivery::Events(client::SubscriptionEvents { events, .. }) | Delivery::Recalls(events) => {
+            for received in events {
+                write_event(received, recall, format, data)?;
+            }
+        }
+        Delivery::StateBegin { .. } if format == PlainOrJson::Jsonl => data.json(&record::STATE_BEGIN)?,
+        Delivery::StateEnd { .. } if format == PlainOrJson::Jsonl => data.json(&record::STATE_END)?,
+        Delivery::StateBegin { .. } | Delivery::StateEnd { .. } => {}
+    }
+    Ok(())
+}
+
+fn write_event(
+    received: client::Received,
+    recall: bool,
+    format: PlainOrJson,
+    data: &mut Data,
+) -> Result<(), Failure> {
     match format {
         PlainOrJson::Jsonl => {
-            if let Some(record) = record::event(received.kind, received.event) {
+            if let Some(record) = record::event(received.kind, received.event, recall) {
                 data.json(&record)?;
             }
         }

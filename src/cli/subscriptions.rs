@@ -30,6 +30,7 @@ struct Record {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tlps: Vec<&'static str>,
     sightings: bool,
+    notices: bool,
 }
 
 /// Runs the command.
@@ -105,6 +106,7 @@ impl Record {
             labels: filter.labels,
             tlps: filter.tlps.into_iter().map(record::tlp).collect(),
             sightings: subscription.include_sightings,
+            notices: subscription.include_notices,
         }
     }
 
@@ -125,6 +127,9 @@ impl Record {
         }
         if self.sightings {
             wants.push("--sightings".to_owned());
+        }
+        if self.notices {
+            wants.push("--notices".to_owned());
         }
         row(
             &self.subscription,

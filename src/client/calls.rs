@@ -60,13 +60,32 @@ impl Client {
         self.call(v1::WhoAmIRequest {}, |request| async { self.directory().who_am_i(request).await }).await
     }
 
-    /// One indicator and the newest sightings of it.
+    /// One indicator, the newest sightings of it and, for its owner, collisions.
     ///
     /// # Errors
     /// `NOT_FOUND` if there is none or it is hidden; see [`Error`].
     pub async fn get(&self, name: &str) -> Result<v1::GetIndicatorResponse, Error> {
         let request = v1::GetIndicatorRequest { name: name.to_owned() };
         self.call(request, |request| async { self.exchange().get_indicator(request).await }).await
+    }
+
+    /// Why `organisation`, or `principal` of it unless empty, sees an
+    /// indicator of the caller's organisation, or does not.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`, `ORGANISATION_UNKNOWN`; see [`Error`].
+    pub async fn explain(
+        &self,
+        name: &str,
+        organisation: &str,
+        principal: &str,
+    ) -> Result<v1::ExplainAccessResponse, Error> {
+        let request = v1::ExplainAccessRequest {
+            name: name.to_owned(),
+            organisation: organisation.to_owned(),
+            principal: principal.to_owned(),
+        };
+        self.call(request, |request| async { self.exchange().explain_access(request).await }).await
     }
 
     /// A walk over the indicators that `filter` wants, newest version first,
@@ -88,8 +107,9 @@ impl Client {
         Listing { client: self.clone(), request, ended: false }
     }
 
-    /// Takes back an indicator of the caller's organisation. `etag` is the
-    /// decimal text of the version last seen; empty: whichever stands.
+    /// Takes back an indicator of the caller's organisation, or of the one
+    /// named `on_behalf_of`, if that is not empty. `etag` is the decimal text
+    /// of the version last seen; empty: whichever stands.
     ///
     /// # Errors
     /// `NOT_FOUND`, `ETAG_MISMATCH`; see [`Error`].
@@ -98,12 +118,14 @@ impl Client {
         name: &str,
         revocation: v1::Revocation,
         etag: &str,
+        on_behalf_of: &str,
     ) -> Result<v1::RevokeIndicatorResponse, Error> {
         let request = v1::RevokeIndicatorRequest {
             request_id: request_id(),
             name: name.to_owned(),
             revocation: Some(revocation),
             etag: etag.to_owned(),
+            on_behalf_of: on_behalf_of.to_owned(),
         };
         self.call(request, |request| async { self.exchange().revoke_indicator(request).await }).await
     }
@@ -131,7 +153,11 @@ impl Client {
         indicators: Vec<v1::IndicatorDraft>,
     ) -> Result<Vec<v1::PublishResult>, Error> {
         let asked = indicators.len();
-        let request = v1::PublishIndicatorsRequest { request_id: request_id(), indicators };
+        let request = v1::PublishIndicatorsRequest {
+            request_id: request_id(),
+            indicators,
+            ..v1::PublishIndicatorsRequest::default()
+        };
         let answer =
             self.call(request, |request| async { self.exchange().publish_indicators(request).await }).await?;
         check_count(asked, answer.results.len())?;
@@ -235,7 +261,7 @@ impl Client {
     }
 
     /// Makes a call until it is answered, refused, or out of time.
-    async fn call<Q, A, F>(&self, message: Q, make: impl Fn(Request<Q>) -> F) -> Result<A, Error>
+    pub(super) async fn call<Q, A, F>(&self, message: Q, make: impl Fn(Request<Q>) -> F) -> Result<A, Error>
     where
         Q: Clone,
         F: Future<Output = Result<Response<A>, Status>>,

@@ -126,17 +126,29 @@ impl Ledger {
                 self.granted
             )));
         }
+        if events == 0 && !token.is_empty() && self.resume.as_ref() == Some(token) {
+            return Ok(false);
+        }
+        self.mark(token)?;
+        self.granted -= events;
+        self.unconfirmed += events;
+        if let Some(handed) = self.handed.back_mut() {
+            handed.events = events;
+        }
+        Ok(true)
+    }
+
+    /// Notes a token as handed out that says something by itself.
+    ///
+    /// # Errors
+    /// The hub sent no token.
+    pub(super) fn mark(&mut self, token: &Bytes) -> Result<(), Error> {
         if token.is_empty() {
             return Err(Error::Protocol("a resume token is empty".to_owned()));
         }
-        if events == 0 && self.resume.as_ref() == Some(token) {
-            return Ok(false);
-        }
-        self.granted -= events;
-        self.unconfirmed += events;
-        self.handed.push_back(Handed { token: token.clone(), events, stream: self.stream });
+        self.handed.push_back(Handed { token: token.clone(), events: 0, stream: self.stream });
         self.resume = Some(token.clone());
-        Ok(true)
+        Ok(())
     }
 
     /// Notes that everything up to `token` is the caller's to keep.

@@ -19,6 +19,8 @@ mod ledger;
 mod lookup;
 mod pipeline;
 mod publish;
+mod received;
+mod roster;
 mod subscribe;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -31,4 +33,5 @@ pub use error::{Advice, Broken, Error, FieldViolation, Refusal};
 pub use identity::Identity;
 pub use lookup::{Found, Lookup};
 pub use publish::{PublishOptions, PublishStream, Verdict};
-pub use subscribe::{Received, Start, Subscribe, Subscription, SubscriptionEvents};
+pub use received::Received;
+pub use subscribe::{Delivery, Start, Subscribe, Subscription, SubscriptionEvents};

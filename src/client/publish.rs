@@ -19,7 +19,7 @@ use super::pipeline::{Call, Pipeline};
 const MAX_BATCH_BYTES: usize = 3 * 1024 * 1024;
 
 /// How a publishing stream is run.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct PublishOptions {
     /// Drafts in a batch, 1 to [`MAX_ITEMS`].
     pub batch: usize,
@@ -27,11 +27,14 @@ pub struct PublishOptions {
     pub window: usize,
     /// Patience with a hub that is away.
     pub backoff: Backoff,
+    /// Resource name of the organisation whose indicators these shall be;
+    /// empty: the caller's own.
+    pub on_behalf_of: String,
 }
 
 impl Default for PublishOptions {
     fn default() -> Self {
-        Self { batch: 500, window: 8, backoff: Backoff::STREAM }
+        Self { batch: 500, window: 8, backoff: Backoff::STREAM, on_behalf_of: String::new() }
     }
 }
 
@@ -71,6 +74,7 @@ pub struct PublishStream {
     gathered: Vec<v1::IndicatorDraft>,
     gathered_bytes: usize,
     batch: usize,
+    on_behalf_of: String,
     /// Verdicts received and not yet returned.
     ready: Vec<Verdict>,
     answered: u64,
@@ -98,6 +102,7 @@ impl Client {
             gathered: Vec::new(),
             gathered_bytes: 0,
             batch: options.batch.clamp(1, MAX_ITEMS),
+            on_behalf_of: options.on_behalf_of,
             ready: Vec::new(),
             answered: 0,
         }
@@ -156,7 +161,11 @@ impl PublishStream {
         }
         self.gathered_bytes = 0;
         let indicators = std::mem::take(&mut self.gathered);
-        self.pipeline.send(v1::PublishIndicatorsRequest { request_id: request_id(), indicators });
+        self.pipeline.send(v1::PublishIndicatorsRequest {
+            request_id: request_id(),
+            indicators,
+            on_behalf_of: self.on_behalf_of.clone(),
+        });
         Ok(())
     }
 

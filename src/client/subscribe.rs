@@ -10,7 +10,6 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use crate::base::clock::Timestamp;
-use crate::wire::disclosure;
 use crate::wire::proto::v1;
 use v1::subscribe_request::Message as Say;
 use v1::subscribe_response::Message as Heard;
@@ -20,6 +19,7 @@ use super::calls::Client;
 use super::error::{Error, cause};
 use super::ledger::{Confirmed, Ledger};
 use super::pipeline::CUTS;
+use super::received::{self, Received};
 
 /// Credit and acknowledgements on their way to the hub; what does not fit is
 /// merged with what follows.
@@ -40,6 +40,9 @@ pub enum Start {
     Earliest,
     /// At what comes from now on.
     Latest,
+    /// With what stands now, then what comes: [`Delivery::StateBegin`], what
+    /// stands, [`Delivery::StateEnd`].
+    CurrentState,
     /// At the first event recorded at or after this moment.
     Time(Timestamp),
     /// Where the named subscription stands.
@@ -58,6 +61,8 @@ pub struct Subscribe {
     pub start: Start,
     /// Also deliver sightings.
     pub include_sightings: bool,
+    /// Also deliver notices of collisions.
+    pub include_notices: bool,
     /// Most events on their way or unconfirmed: the bound of memory.
     pub window: u32,
     /// Ask for this many events and no more.
@@ -75,20 +80,12 @@ impl Subscribe {
             filter: v1::IndicatorFilter::default(),
             start,
             include_sightings: false,
+            include_notices: false,
             window: 4_096,
             limit: None,
             backoff: Backoff::FOREVER,
         }
     }
-}
-
-/// One event and what it means for this subscriber.
-#[derive(Debug, Clone)]
-pub struct Received {
-    /// What it means.
-    pub kind: v1::EventKind,
-    /// What happened, to what.
-    pub event: v1::Event,
 }
 
 /// Events in order, and the token after the last of them. Without events the
@@ -99,6 +96,52 @@ pub struct SubscriptionEvents {
     pub events: Vec<Received>,
     /// Resumes after them.
     pub token: Bytes,
+}
+
+/// What a subscriber is handed.
+#[derive(Debug, Clone)]
+pub enum Delivery {
+    /// Events, or a token alone.
+    Events(SubscriptionEvents),
+    /// The current state begins: collect the events that follow in a fresh
+    /// set, and throw away what an earlier scan that never ended has
+    /// collected. What is in use stays in use.
+    StateBegin {
+        /// Resumes at the beginning of the scan.
+        token: Bytes,
+    },
+    /// The current state is complete: the fresh set takes the place of the old
+    /// one as a whole.
+    StateEnd {
+        /// Resumes after the scan.
+        token: Bytes,
+    },
+    /// What ended during an absence, names only: stop using it, in the set in
+    /// use and in a fresh one. The event itself follows in its place. There is
+    /// nothing to confirm; after a break it comes again.
+    Recalls(Vec<Received>),
+}
+
+impl Delivery {
+    /// What resumes after it, and is confirmed; `None` for recalls.
+    #[must_use]
+    pub const fn token(&self) -> Option<&Bytes> {
+        match self {
+            Self::Events(SubscriptionEvents { token, .. })
+            | Self::StateBegin { token }
+            | Self::StateEnd { token } => Some(token),
+            Self::Recalls(_) => None,
+        }
+    }
+
+    /// The events in it, recalls among them.
+    #[must_use]
+    pub fn events(&self) -> &[Received] {
+        match self {
+            Self::Events(SubscriptionEvents { events, .. }) | Self::Recalls(events) => events,
+            Self::StateBegin { .. } | Self::StateEnd { .. } => &[],
+        }
+    }
 }
 
 struct Live {
@@ -120,11 +163,13 @@ struct Live {
 ///
 /// let mut subscription = client.subscribe(Subscribe::from(Start::Earliest));
 /// while let Some(delivery) = subscription.next().await? {
-///     for received in &delivery.events {
+///     for received in delivery.events() {
 ///         println!("{:?}", received.kind);
 ///     }
-///     // Here: store delivery.token with what the events changed.
-///     subscription.confirm(&delivery.token).await?;
+///     if let Some(token) = delivery.token() {
+///         // Here: store the token with what the events changed.
+///         subscription.confirm(token).await?;
+///     }
 /// }
 /// subscription.close().await
 /// # }
@@ -182,7 +227,7 @@ impl Subscription {
     /// `RESUME_TOKEN_INVALID`: the token is of another organisation,
     /// subscription or filter. `SUBSCRIPTION_DISPLACED`: another process uses
     /// the same name. Else see [`Error`].
-    pub async fn next(&mut self) -> Result<Option<SubscriptionEvents>, Error> {
+    pub async fn next(&mut self) -> Result<Option<Delivery>, Error> {
         loop {
             if self.ledger.is_spent() {
                 return Ok(None);
@@ -320,6 +365,7 @@ impl Subscription {
             filter: Some(self.options.filter.clone()),
             initial_credit: self.ledger.open(),
             include_sightings: self.options.include_sightings,
+            include_notices: self.options.include_notices,
             start,
         };
         let (outbox, queued) = mpsc::channel(OUTBOX);
@@ -335,7 +381,7 @@ impl Subscription {
     }
 
     /// What a message means; `None`: nothing for the caller.
-    fn take(&mut self, response: v1::SubscribeResponse) -> Result<Option<SubscriptionEvents>, Error> {
+    fn take(&mut self, response: v1::SubscribeResponse) -> Result<Option<Delivery>, Error> {
         let Some(message) = response.message else {
             // Of a later release; the contract lets the set of messages grow.
             return Ok(None);
@@ -357,9 +403,20 @@ impl Subscription {
                 }
                 (Vec::new(), opened.resume_token)
             }
-            Heard::Batch(batch) => {
-                let token = batch.resume_token.clone();
-                (pair(batch)?, token)
+            Heard::Batch(v1::EventBatch { mut events, kinds, resume_token, disclosures }) => {
+                received::merge(&mut events, disclosures)?;
+                (received::pair(events, kinds)?, resume_token)
+            }
+            Heard::StateBegin(v1::StateBegin { resume_token: token }) => {
+                self.ledger.mark(&token)?;
+                return Ok(Some(Delivery::StateBegin { token }));
+            }
+            Heard::StateEnd(v1::StateEnd { resume_token: token }) => {
+                self.ledger.mark(&token)?;
+                return Ok(Some(Delivery::StateEnd { token }));
+            }
+            Heard::Recalls(v1::RecallBatch { events, kinds }) => {
+                return Ok(Some(Delivery::Recalls(received::pair(events, kinds)?)));
             }
             Heard::Heartbeat(heartbeat) => (Vec::new(), heartbeat.resume_token),
             Heard::Draining(draining) => {
@@ -374,7 +431,7 @@ impl Subscription {
             }
         };
         let news = self.ledger.hand(events.len(), &token)?;
-        Ok(news.then_some(SubscriptionEvents { events, token }))
+        Ok(news.then_some(Delivery::Events(SubscriptionEvents { events, token })))
     }
 }
 
@@ -404,41 +461,11 @@ fn first_start(start: &Start) -> Option<v1::open::Start> {
         Start::Token(token) => Some(v1::open::Start::ResumeToken(token.clone())),
         Start::Earliest => position(v1::StartPosition::Earliest),
         Start::Latest => position(v1::StartPosition::Latest),
+        Start::CurrentState => position(v1::StartPosition::CurrentState),
         Start::Time(at) => Some(v1::open::Start::Time(prost_types::Timestamp {
             seconds: i64::try_from(at.as_seconds()).unwrap_or(i64::MAX),
             nanos: i32::try_from(at.subsec_micros() * 1_000).unwrap_or(0),
         })),
         Start::Cursor => None,
     }
-}
-
-/// Joins events with their kinds and with what is disclosed of them.
-fn pair(batch: v1::EventBatch) -> Result<Vec<Received>, Error> {
-    let (mut events, kinds) = (batch.events, batch.kinds);
-    if events.is_empty() {
-        return Err(Error::Protocol("a batch holds no event".to_owned()));
-    }
-    if !kinds.is_empty() && kinds.len() != events.len() {
-        return Err(Error::Protocol(format!("{} kinds for {} events", kinds.len(), events.len())));
-    }
-    disclosure::merge(&mut events, batch.disclosures)
-        .ok_or_else(|| Error::Protocol("a disclosure belongs to no event of its batch".to_owned()))?;
-    let mut kinds = kinds.into_iter();
-    events
-        .into_iter()
-        .map(|event| {
-            let kind = match kinds.next() {
-                None => v1::EventKind::New,
-                Some(number) => match v1::EventKind::try_from(number) {
-                    Ok(kind) if kind != v1::EventKind::Unspecified => kind,
-                    _ => {
-                        return Err(Error::Protocol(format!(
-                            "event kind {number} is not known; update this client"
-                        )));
-                    }
-                },
-            };
-            Ok(Received { kind, event })
-        })
-        .collect()
 }

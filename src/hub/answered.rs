@@ -32,7 +32,11 @@ pub(super) fn replay(
         .into_iter()
         .map(|outcome| match outcome {
             ItemOutcome::Refused(number) => Ok(Decision::Refused(refusal(number))),
-            ItemOutcome::Written(position) if matches!(change, Change::Roster(_)) => Ok(resolved(position)),
+            ItemOutcome::Written(position)
+                if matches!(change, Change::Roster(_) | Change::Propose(_) | Change::Reject(_)) =>
+            {
+                Ok(resolved(position))
+            }
             ItemOutcome::Written(position) => {
                 let header = group.header(position)?;
                 Ok(Decision::Written {
@@ -65,6 +69,9 @@ fn outcome(decision: &Decision) -> ItemOutcome {
                     Refusal::Absent => 2,
                     Refusal::Stale => 3,
                     Refusal::TooManyClasses => 4,
+                    Refusal::TooWide => 5,
+                    Refusal::NotDelegated => 6,
+                    Refusal::TooManyPending => 7,
                     Refusal::UnknownRecipient(place) => place.saturating_add(UNKNOWN_RECIPIENTS_FROM),
                 },
         ),
@@ -77,6 +84,9 @@ const fn refusal(number: u32) -> Refusal {
         1 => Refusal::Conflict,
         3 => Refusal::Stale,
         4 => Refusal::TooManyClasses,
+        5 => Refusal::TooWide,
+        6 => Refusal::NotDelegated,
+        7 => Refusal::TooManyPending,
         number if number >= UNKNOWN_RECIPIENTS_FROM => {
             Refusal::UnknownRecipient(number - UNKNOWN_RECIPIENTS_FROM)
         }
@@ -96,6 +106,9 @@ mod tests {
             Refusal::Absent,
             Refusal::Stale,
             Refusal::TooManyClasses,
+            Refusal::TooWide,
+            Refusal::NotDelegated,
+            Refusal::TooManyPending,
             Refusal::UnknownRecipient(0),
             Refusal::UnknownRecipient(255),
         ] {

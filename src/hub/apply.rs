@@ -6,17 +6,20 @@ use prost::Message as _;
 
 use crate::base::clock::Timestamp;
 use crate::model::indicator::State;
+use crate::model::indicator::lifecycle::Revocation;
+use crate::model::org::OrgNo;
 use crate::model::position::{Position, Seq};
 use crate::store::chunk::{Builder, Item, ItemHeader, Op};
 use crate::store::keys::{self, Dimension};
 use crate::store::postings::Posting;
 use crate::store::record::Assertion;
-use crate::store::{db, proto, roster};
+use crate::store::{db, proto, roster_change};
 use crate::wire::event::{self, Decided};
 
 use super::group::{Group, Standing};
 use super::proposal::{
     Change, Decision, Effect, ProposedIndicator, ProposedRevocation, ProposedSighting, Refusal,
+    RejectedChange,
 };
 
 /// What is decided of an entry before it is applied.
@@ -55,13 +58,25 @@ impl Group<'_> {
                     });
                 }
             }
-            Change::Roster(change) => {
-                decisions.push(self.change_roster(change, entry.seq.at(0)));
-                self.last_version = floor;
-                self.chunks.extend(writing.builder.finish());
-                return Ok(decisions);
+            Change::Roster(_) | Change::Propose(_) | Change::Reject(_) => {
+                let decision = self.amend(entry);
+                if matches!(decision, Decision::Written { .. }) {
+                    self.last_version = floor;
+                    self.chunks.extend(writing.builder.finish());
+                }
+                return Ok(vec![decision]);
+            }
+            Change::Notice(collisions) => {
+                for collision in collisions {
+                    decisions.push(self.notify(collision, &mut writing)?);
+                }
             }
             Change::Revoke(revocation) => decisions.push(self.revoke(revocation, &mut writing)?),
+            Change::Expire(due) => {
+                for one in due {
+                    decisions.push(self.expire(one.version.handle, &mut writing)?);
+                }
+            }
             Change::Sight(items) => {
                 for item in items {
                     decisions.push(match item {
@@ -79,6 +94,9 @@ impl Group<'_> {
     }
 
     fn publish(&mut self, item: &ProposedIndicator, writing: &mut Writing) -> Result<Decision, db::Error> {
+        if !self.delegated(item.provider, item.owner, writing) {
+            return Ok(Decision::Refused(Refusal::NotDelegated));
+        }
         let mut own: Option<Assertion> = None;
         for key in std::iter::once(&item.value_key).chain(&item.alias_keys) {
             let Some(found) = self.assertion(key, item.owner)? else { continue };
@@ -107,6 +125,7 @@ impl Group<'_> {
 
     fn create(&mut self, item: &ProposedIndicator, writing: &mut Writing) -> Decision {
         let (at, version) = writing.next();
+        let state = writing.state(item);
         let class = item.class_known.unwrap_or_else(|| self.class(&item.class));
         let (body, tail_len) = event::finish_indicator(
             self.sealer,
@@ -114,7 +133,7 @@ impl Group<'_> {
             &Decided {
                 position: at,
                 handle: at,
-                state: State::Active,
+                state,
                 version,
                 created: Timestamp::from_micros_clamped(version),
                 revocation: None,
@@ -136,16 +155,18 @@ impl Group<'_> {
             kind: item.kind,
             previous_kind: item.kind,
             op: Op::Create,
-            state: State::Active,
+            state,
             tlp,
             previous_tlp: tlp,
             aliases: !item.alias_keys.is_empty(),
             terms: 0,
             previous_terms: 0,
             relabelled: false,
+            lapsed: false,
         };
         self.assert(item, at, &header);
         self.post(&header, at, &item.terms);
+        self.validity(item, &header, at);
         self.write(at, Item { header, terms: item.terms.clone(), previous_terms: Vec::new(), body }, writing);
         Decision::Written { handle: at, position: at, version, effect: Effect::Created }
     }
@@ -157,7 +178,7 @@ impl Group<'_> {
         standing: &Standing,
         writing: &mut Writing,
     ) -> Result<Decision, db::Error> {
-        let reinstated = known.state == State::Revoked;
+        let (state, reinstated) = (writing.state(item), known.state == State::Revoked);
         let (at, version) = writing.next();
         let class = item.class_known.unwrap_or_else(|| self.class(&item.class));
         let (body, tail_len) = event::finish_indicator(
@@ -166,7 +187,7 @@ impl Group<'_> {
             &Decided {
                 position: at,
                 handle: known.handle,
-                state: State::Active,
+                state,
                 version,
                 created: created(&standing.body)?,
                 revocation: None,
@@ -184,7 +205,7 @@ impl Group<'_> {
             tail_len,
             body_len: 0,
             op: if reinstated { Op::Reinstate } else { Op::Update },
-            state: State::Active,
+            state,
             kind: item.kind,
             previous_kind: standing.header.kind,
             tlp: item.class.marking.tlp.number(),
@@ -193,6 +214,7 @@ impl Group<'_> {
             terms: 0,
             previous_terms: 0,
             relabelled: standing.terms != item.terms,
+            lapsed: known.state == State::Expired,
             owner: item.owner,
         };
         if standing.header.aliases || !item.alias_keys.is_empty() {
@@ -203,6 +225,7 @@ impl Group<'_> {
         self.assert(item, at, &header);
         self.succeed(&header, at)?;
         self.post(&header, at, &item.terms);
+        self.validity(item, &header, at);
         let previous_terms = if header.relabelled { standing.terms.clone() } else { Vec::new() };
         self.write(at, Item { header, terms: item.terms.clone(), previous_terms, body }, writing);
         let effect = if reinstated { Effect::Reinstated } else { Effect::Updated };
@@ -210,10 +233,13 @@ impl Group<'_> {
     }
 
     fn revoke(&mut self, asked: &ProposedRevocation, writing: &mut Writing) -> Result<Decision, db::Error> {
+        if !self.delegated(asked.provider, asked.owner, writing) {
+            return Ok(Decision::Refused(Refusal::NotDelegated));
+        }
         let newest = self.newest(asked.handle)?;
         let standing = self.standing(newest)?;
         let was = standing.header;
-        if was.owner != asked.owner || was.op == Op::Sight {
+        if was.owner != asked.owner || !was.op.is_version() {
             return Ok(Decision::Refused(Refusal::Absent));
         }
         if asked.expected.is_some_and(|version| version != was.version) {
@@ -223,6 +249,35 @@ impl Group<'_> {
             let (handle, version) = (asked.handle, was.version);
             return Ok(Decision::Unchanged { handle, position: newest, version });
         }
+        self.end(newest, standing, Some(&asked.revocation), writing)
+    }
+
+    /// Ends a record that is past its validity by the time of the entry. What
+    /// was revoked or got a new version meanwhile is left as it stands.
+    fn expire(&mut self, handle: Position, writing: &mut Writing) -> Result<Decision, db::Error> {
+        let newest = self.newest(handle)?;
+        let standing = self.standing(newest)?;
+        let until = event::valid_until(&standing.body).ok_or_else(|| db::Error::corrupt("body", newest))?;
+        if standing.header.state != State::Active || until.is_none_or(|until| until > writing.time) {
+            return Ok(Decision::Refused(Refusal::Stale));
+        }
+        self.end(newest, standing, None, writing)
+    }
+
+    /// Writes the version that ends a record: revoked, if a revocation says
+    /// why, else expired.
+    fn end(
+        &mut self,
+        newest: Position,
+        standing: Standing,
+        revocation: Option<&Revocation>,
+        writing: &mut Writing,
+    ) -> Result<Decision, db::Error> {
+        let was = standing.header;
+        let (op, state, effect) = match revocation {
+            Some(_) => (Op::Revoke, State::Revoked, Effect::Revoked),
+            None => (Op::Expire, State::Expired, Effect::Expired),
+        };
         let (at, version) = writing.next();
         let fields = event::publisher_fields(&standing.body, was.tail_len)
             .ok_or_else(|| db::Error::corrupt("body", newest))?;
@@ -231,11 +286,11 @@ impl Group<'_> {
             fields,
             &Decided {
                 position: at,
-                handle: asked.handle,
-                state: State::Revoked,
+                handle: was.handle,
+                state,
                 version,
                 created: created(&standing.body)?,
-                revocation: Some((&asked.revocation, writing.time)),
+                revocation: revocation.map(|revocation| (revocation, writing.time)),
                 reinstatement: None,
             },
         );
@@ -246,28 +301,39 @@ impl Group<'_> {
             previous_kind: was.kind,
             previous_tlp: was.tlp,
             relabelled: false,
+            lapsed: was.state == State::Expired,
             tail_len,
-            op: Op::Revoke,
-            state: State::Revoked,
+            op,
+            state,
             ..was
         };
         for key in value_keys(&standing.body)? {
             self.edit(&key, |all| {
-                for a in all.iter_mut().filter(|a| a.handle == asked.handle) {
+                for a in all.iter_mut().filter(|a| a.handle == was.handle) {
                     a.newest = at;
-                    a.state = State::Revoked;
+                    a.state = state;
                 }
             })?;
         }
         self.succeed(&header, at)?;
         self.post(&header, at, &standing.terms);
-        self.postings.add(
-            Dimension::Terminal,
-            u64::from(State::Revoked.number()),
-            Posting { position: at, handle: asked.handle },
-        );
+        self.terminal(&header, at);
         self.write(at, Item { header, terms: standing.terms, previous_terms: Vec::new(), body }, writing);
-        Ok(Decision::Written { handle: asked.handle, position: at, version, effect: Effect::Revoked })
+        Ok(Decision::Written { handle: was.handle, position: at, version, effect })
+    }
+
+    /// Notes when a published version ends, or that it ended a record.
+    fn validity(&mut self, item: &ProposedIndicator, header: &ItemHeader, at: Position) {
+        match (header.state, item.valid_until) {
+            (State::Active, Some(until)) => self.hold(header.handle, at, until),
+            (State::Expired, _) if header.op == Op::Update && !header.lapsed => self.terminal(header, at),
+            _ => {}
+        }
+    }
+
+    fn terminal(&mut self, header: &ItemHeader, at: Position) {
+        let posting = Posting { position: at, handle: header.handle };
+        self.postings.add(Dimension::Terminal, u64::from(header.state.number()), posting);
     }
 
     fn sight(&mut self, item: &ProposedSighting, writing: &mut Writing) -> Result<Decision, db::Error> {
@@ -301,13 +367,28 @@ impl Group<'_> {
             terms: 0,
             previous_terms: 0,
             relabelled: false,
+            lapsed: false,
         };
         self.postings.add(Dimension::Sighting, item.indicator.raw(), Posting { position: at, handle: at });
         self.write(at, Item { header, terms: Vec::new(), previous_terms: Vec::new(), body }, writing);
         Ok(Decision::Written { handle: at, position: at, version, effect: Effect::Sighted })
     }
 
-    fn write(&mut self, at: Position, item: Item, writing: &mut Writing) {
+    /// Whether who writes may write for the owner, under the roster of the
+    /// moment.
+    fn delegated(&self, provider: Option<OrgNo>, owner: OrgNo, writing: &mut Writing) -> bool {
+        let Some(provider) = provider else { return true };
+        match writing.delegation {
+            Some((known, known_owner, allowed)) if (known, known_owner) == (provider, owner) => allowed,
+            _ => {
+                let allowed = self.directory.acts_for(provider, owner);
+                writing.delegation = Some((provider, owner, allowed));
+                allowed
+            }
+        }
+    }
+
+    pub(super) fn write(&mut self, at: Position, item: Item, writing: &mut Writing) {
         let written = writing.builder.push(&item);
         debug_assert_eq!(written, at, "items are laid where they were decided to stand");
         self.remember(at, item);
@@ -315,13 +396,16 @@ impl Group<'_> {
 }
 
 /// An entry being written.
-struct Writing {
+pub(super) struct Writing {
     builder: Builder,
     seq: Seq,
     ordinal: u16,
     version: u64,
     seed: u64,
     time: Timestamp,
+    /// Whether the first acts for the second: the same for all items, as a
+    /// rule.
+    delegation: Option<(OrgNo, OrgNo, bool)>,
 }
 
 impl Writing {
@@ -331,7 +415,14 @@ impl Writing {
             Change::Publish(_) => Stored::Publish(proto::Publish {}),
             Change::Revoke(_) => Stored::Revoke(proto::Revoke {}),
             Change::Sight(_) => Stored::Sight(proto::Sight {}),
-            Change::Roster(change) => Stored::Roster(roster::encode_change(&change.patch, change.date)),
+            Change::Expire(_) => Stored::Expire(proto::Expire {}),
+            Change::Notice(_) => Stored::Notice(proto::Notice {}),
+            Change::Roster(change) => Stored::Roster(roster_change::encode_change(change)),
+            Change::Propose(change) => Stored::RosterProposal(roster_change::encode_change(change)),
+            Change::Reject(RejectedChange { proposal, reason }) => {
+                let (proposal, reason) = (proposal.raw(), reason.clone());
+                Stored::RosterRejection(proto::RosterRejection { proposal, reason })
+            }
         };
         let header = proto::EntryHeader {
             time: entry.time.as_micros(),
@@ -349,12 +440,21 @@ impl Writing {
             version: floor,
             seed: entry.seed,
             time: entry.time,
+            delegation: None,
         }
+    }
+
+    /// Where an indicator stands as it is published: one past its validity
+    /// goes on record as expired at once, so that nobody acts on it for a
+    /// moment.
+    fn state(&self, item: &ProposedIndicator) -> State {
+        let past = item.valid_until.is_some_and(|until| until <= self.time);
+        if past { State::Expired } else { State::Active }
     }
 
     /// Position and version of the next item. Versions rise by a random gap
     /// of 1 to 4 µs, so that nothing hidden between two can be counted.
-    fn next(&mut self) -> (Position, u64) {
+    pub(super) fn next(&mut self) -> (Position, u64) {
         let at = self.seq.at(self.ordinal);
         self.version += 1 + (mix(self.seed ^ u64::from(self.ordinal)) & 3);
         self.ordinal += 1;
@@ -377,7 +477,7 @@ fn created(body: &[u8]) -> Result<Timestamp, db::Error> {
 }
 
 /// The keys under which the indicator in `body` is found.
-fn value_keys(body: &[u8]) -> Result<Vec<Vec<u8>>, db::Error> {
+pub(super) fn value_keys(body: &[u8]) -> Result<Vec<Vec<u8>>, db::Error> {
     let damaged = || db::Error::corrupt("body", "observable");
     let indicator = event::decode_indicator(body).ok_or_else(damaged)?;
     let (value, aliases) = event::observables(&indicator).ok_or_else(damaged)?;

@@ -2,14 +2,15 @@
 //! numbers, principals and their roles, audience classes and whom they reach.
 //! Immutable once made; a change makes a new one.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use rustc_hash::FxHashMap;
 use time::Date;
 
+use crate::model::amendment::PendingChange;
 use crate::model::audience::{ClassDefinition, ClassNo};
-use crate::model::marking::Tlp;
+use crate::model::marking::{Recipient, Tlp};
 use crate::model::org::{OrgNo, OrgSlug};
 use crate::model::position::Position;
 use crate::model::roster::{Patch, Roster};
@@ -36,6 +37,7 @@ pub struct Directory {
     classes: Vec<Arc<Class>>,
     by_definition: FxHashMap<Arc<ClassDefinition>, ClassNo>,
     class_counts: FxHashMap<OrgSlug, u32>,
+    pending: Arc<BTreeMap<Position, Arc<PendingChange>>>,
 }
 
 impl Directory {
@@ -55,6 +57,7 @@ impl Directory {
             classes: Vec::new(),
             by_definition: FxHashMap::default(),
             class_counts: FxHashMap::default(),
+            pending: Arc::new(stored.pending),
         };
         for (_, definition) in stored.classes {
             directory.intern(&definition);
@@ -119,6 +122,12 @@ impl Directory {
         &self.roster
     }
 
+    /// The same, to keep.
+    #[must_use]
+    pub fn shared_roster(&self) -> Arc<Roster> {
+        Arc::clone(&self.roster)
+    }
+
     /// Number of an organisation.
     #[must_use]
     pub fn number(&self, slug: &OrgSlug) -> Option<OrgNo> {
@@ -129,6 +138,24 @@ impl Directory {
     #[must_use]
     pub fn slug(&self, number: OrgNo) -> Option<&OrgSlug> {
         self.slugs.get((number.0 as usize).checked_sub(1)?)
+    }
+
+    /// Whether the roster knows whom a marking names. What has ended is known
+    /// still: its successors have its rights.
+    #[must_use]
+    pub fn knows(&self, recipient: Recipient<'_>) -> bool {
+        match recipient {
+            Recipient::Organisation(slug) => self.numbers.contains_key(slug),
+            Recipient::Group(slug) => self.roster.groups.contains_key(slug),
+            Recipient::Principal(id) => self.roster.principals.contains_key(id),
+        }
+    }
+
+    /// Whether `provider` acts for `unit`.
+    #[must_use]
+    pub fn acts_for(&self, provider: OrgNo, unit: OrgNo) -> bool {
+        let (Some(provider), Some(unit)) = (self.slug(provider), self.slug(unit)) else { return false };
+        self.roster.acts_for(provider, unit, self.date)
     }
 
     /// Number of an audience class, if it is interned.
@@ -188,11 +215,60 @@ impl Directory {
         self.audience(class).is_some_and(|audience| visibility::discloses(viewer, audience, purpose))
     }
 
+    /// Whether everyone in `org` may get records of `class`.
+    #[must_use]
+    pub fn reaches(&self, org: OrgNo, class: ClassNo) -> bool {
+        self.audience(class).is_some_and(|audience| audience.reaches(org))
+    }
+
     fn audience(&self, class: ClassNo) -> Option<&Audience> {
         let class = self.class(class)?;
         let resolve =
             || Audience::resolve(&class.definition, &self.roster, self.date, |slug| self.number(slug));
         Some(class.audience.get_or_init(resolve))
+    }
+
+    /// Changes of the roster that wait for a second person, or did until they
+    /// expired, by the position of their proposals.
+    #[must_use]
+    pub fn pending(&self) -> &BTreeMap<Position, Arc<PendingChange>> {
+        &self.pending
+    }
+
+    /// Whether the same changes wait as in `other`.
+    #[must_use]
+    pub fn waits_as(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.pending, &other.pending)
+    }
+
+    /// Lets a change wait; those that expired are forgotten.
+    pub fn wait(&mut self, at: Position, pending: PendingChange) {
+        let all = Arc::make_mut(&mut self.pending);
+        all.retain(|_, older| older.stands(pending.time));
+        all.insert(at, Arc::new(pending));
+    }
+
+    /// Lets a change wait no longer.
+    pub fn settle(&mut self, proposal: Position) {
+        Arc::make_mut(&mut self.pending).remove(&proposal);
+    }
+
+    /// Writes into `batch` which changes wait, as far as it differs from
+    /// `before`.
+    ///
+    /// # Errors
+    /// If the store has lost its families.
+    pub fn write_pending_to(&self, before: &Self, batch: &mut Batch<'_>) -> Result<(), db::Error> {
+        if self.waits_as(before) {
+            return Ok(());
+        }
+        for (at, pending) in self.pending.iter().filter(|(at, _)| !before.pending.contains_key(at)) {
+            batch.pending_change(*at, Some(pending))?;
+        }
+        for at in before.pending.keys().filter(|at| !self.pending.contains_key(at)) {
+            batch.pending_change(*at, None)?;
+        }
+        Ok(())
     }
 
     /// Writes into `batch` what differs from `before`.

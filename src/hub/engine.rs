@@ -26,7 +26,9 @@ use super::caller::{Caller, PeerCertificate};
 use super::cursors::Cursors;
 use super::directory::Directory;
 use super::error::{Error, Reason};
+use super::expire::Expiries;
 use super::merger::Backlog;
+use super::owed::Owed;
 use super::proposal::{Decision, Proposal};
 use super::room::Room;
 use super::rosters::Rosters;
@@ -34,7 +36,8 @@ use super::shared::{Counters, Latch, MAX_READS, Shared};
 use super::space::Space;
 use super::subscribe::LiveStreams;
 use super::tail::Tail;
-use super::writer::{Work, Writer, read_only};
+use super::work::{Start, Work, read_only};
+use super::writer::Writer;
 use super::{genesis, store_error};
 
 /// How the engine is opened.
@@ -56,6 +59,9 @@ pub struct Options {
     pub max_waiting_requests: usize,
     /// About how many bytes these may weigh; likewise.
     pub max_waiting_bytes: usize,
+    /// How long what the hub owes by itself, such as notices of collisions,
+    /// waits for a request to be written with.
+    pub debt_delay: Duration,
     /// How the room on the store's disk is measured.
     pub volume: Arc<dyn Volume>,
     /// With less room than this, in bytes, nothing new is taken.
@@ -73,6 +79,7 @@ impl Default for Options {
             max_subscriptions_per_org: 256,
             max_waiting_requests: 1_024,
             max_waiting_bytes: 64 << 20,
+            debt_delay: Duration::from_millis(100),
             volume: SystemVolume::shared(),
             free_space_floor: 1 << 30,
         }
@@ -168,12 +175,14 @@ impl Hub {
         let last = store.last_position()?.ok_or_else(|| db::Error::corrupt("log", "end"))?;
         let last_version = last_version(&store, last)?;
         let requests = requests::Index::load(&store)?;
+        let fence = store.expiry_fence()?;
         let (began, stored) = (genesis::began(genesis.time), store.directory()?);
         let shared = Arc::new(Shared {
             rosters: Rosters::load(&store, began, genesis.roster, &stored.generations)?,
             directory: ArcSwap::from_pointee(Directory::from_stored(stored, began)),
             tail: Tail::new(last, options.ring_bytes),
             reclassed: parking_lot::RwLock::new(reclassed(&store)?),
+            expiries: Expiries::new(fence),
             fences: genesis::fences(&store).map_err(failed)?,
             sealer,
             tokens,
@@ -188,8 +197,10 @@ impl Hub {
             reads: tokio::sync::Semaphore::new(MAX_READS),
             store,
         });
+        let owed = Owed::load(&shared.store, &shared.directory.load(), options.debt_delay)?;
         let (work, waiting) = mpsc::channel(options.max_waiting_requests);
-        let writer = Writer::new(Arc::clone(&shared), waiting, requests, last.seq().next(), last_version);
+        let start = Start { next: last.seq().next(), last_version, fence, owed };
+        let writer = Writer::new(Arc::clone(&shared), waiting, requests, start);
         start_writer(writer)?;
         let room = Room::new(options.max_waiting_bytes);
         Ok(Arc::new(Self { shared, work, room, options, live: LiveStreams::default() }))
@@ -345,6 +356,12 @@ impl Hub {
             space_low: shared.space.is_low(),
             space_free: shared.space.free(),
         }
+    }
+
+    /// What was asked of the store since the start.
+    #[must_use]
+    pub fn store_calls(&self) -> crate::store::Calls {
+        self.shared.store.calls()
     }
 
     /// Runs blocking `work` over the shared state on the pool for it.

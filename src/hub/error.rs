@@ -78,6 +78,10 @@ pub enum Reason {
     CertificateExpired,
     /// No role of the caller may call this method.
     RoleInsufficient,
+    /// The caller's organisation does not act for the one that it names.
+    DelegationMissing,
+    /// What one person asks for, a second one has to agree to.
+    SecondPersonRequired,
     /// No such method.
     MethodUnknown,
     /// Missing or hidden.
@@ -116,16 +120,20 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 30] = [
         Self::Input(invalid::Reason::FieldInvalid),
         Self::Input(invalid::Reason::MarkingRequired),
         Self::Input(invalid::Reason::MarkingUnsupported),
         Self::Input(invalid::Reason::OrganisationUnknown),
+        Self::Input(invalid::Reason::GroupUnknown),
+        Self::Input(invalid::Reason::PersonUnknown),
         Self::PrincipalUnknown,
         Self::OrganisationInactive,
         Self::CertificateRevoked,
         Self::CertificateExpired,
         Self::RoleInsufficient,
+        Self::DelegationMissing,
+        Self::SecondPersonRequired,
         Self::MethodUnknown,
         Self::NotFound,
         Self::IndicatorRevoked,
@@ -155,6 +163,8 @@ impl Reason {
             Self::CertificateRevoked => "CERTIFICATE_REVOKED",
             Self::CertificateExpired => "CERTIFICATE_EXPIRED",
             Self::RoleInsufficient => "ROLE_INSUFFICIENT",
+            Self::DelegationMissing => "DELEGATION_MISSING",
+            Self::SecondPersonRequired => "SECOND_PERSON_REQUIRED",
             Self::MethodUnknown => "METHOD_UNKNOWN",
             Self::NotFound => "NOT_FOUND",
             Self::IndicatorRevoked => "INDICATOR_REVOKED",
@@ -188,6 +198,8 @@ impl Reason {
             Self::PrincipalUnknown
             | Self::OrganisationInactive
             | Self::RoleInsufficient
+            | Self::DelegationMissing
+            | Self::SecondPersonRequired
             | Self::MethodUnknown => Kind::Denied,
             Self::NotFound => Kind::Absent,
             Self::IndicatorRevoked | Self::IdentityConflict => Kind::State,

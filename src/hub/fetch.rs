@@ -5,6 +5,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::model::audience::ClassNo;
+use crate::model::org::OrgNo;
 use crate::model::position::Position;
 use crate::policy::visibility::{Purpose, Viewer};
 use crate::store::chunk::{ItemHeader, Op};
@@ -15,14 +16,15 @@ use crate::wire::event;
 use super::caller::Caller;
 use super::engine::Hub;
 use super::error::Error;
+use super::notice;
 use super::shared::Shared;
 use super::source::Source;
 use super::store_error;
 
-/// Most sightings that come with an indicator.
-pub const MAX_SIGHTINGS: usize = 100;
-/// Most sightings that are read to find those the caller may see.
-const MAX_SIGHTINGS_READ: usize = 10_000;
+/// Most sightings, and most collisions, that come with an indicator.
+const MAX_TOLD: usize = 100;
+/// Most of either that are read to find those the caller may see.
+const MAX_TOLD_READ: usize = 10_000;
 
 /// One indicator and its sightings, encoded `luytre.v1` messages.
 #[derive(Debug, Clone)]
@@ -31,6 +33,8 @@ pub struct Found {
     pub indicator: Bytes,
     /// The newest sightings that the caller may see, newest first.
     pub sightings: Vec<Bytes>,
+    /// Its newest collisions, if the caller is its owner, newest first.
+    pub collisions: Vec<Bytes>,
 }
 
 impl Hub {
@@ -44,7 +48,13 @@ impl Hub {
         self.blocking(move |shared| {
             let (header, body) = newest(shared, &caller, handle)?;
             let indicator = shown(shared, &caller, header.class, &body, header.handle)?;
-            Ok(Found { indicator, sightings: sightings(shared, &caller, handle)? })
+            let sightings = told(shared, &caller, Dimension::Sighting, handle)?;
+            let collisions = if hears(shared, &caller, &header) {
+                told(shared, &caller, Dimension::Collision, handle)?
+            } else {
+                Vec::new()
+            };
+            Ok(Found { indicator, sightings, collisions })
         })
         .await
     }
@@ -72,14 +82,30 @@ fn inner(body: &Bytes, at: Position) -> Result<Bytes, Error> {
 
 /// The newest version of an indicator that the caller may see.
 fn newest(shared: &Shared, caller: &Caller, handle: Position) -> Result<(ItemHeader, Bytes), Error> {
-    let latest = shared.store.latest(&[handle]).map_err(store_error)?.pop().flatten();
-    let (header, body) =
-        item(shared, latest.map_or(handle, |latest| latest.newest))?.ok_or_else(Error::absent)?;
-    let visible = shared.directory.load().visible(viewer(caller), header.class, Purpose::Get);
-    if header.op == Op::Sight || header.handle != handle || !visible {
+    let (header, body) = newest_of_any(shared, handle)?;
+    let viewer = viewer(caller);
+    if !shared.directory.load().visible(viewer, header.class, Purpose::Get) {
         return Err(Error::absent());
     }
     Ok((header, body))
+}
+
+/// The newest version of an indicator, whoever may see it.
+fn newest_of_any(shared: &Shared, handle: Position) -> Result<(ItemHeader, Bytes), Error> {
+    let latest = shared.store.latest(&[handle]).map_err(store_error)?.pop().flatten();
+    let (header, body) =
+        item(shared, latest.map_or(handle, |latest| latest.newest))?.ok_or_else(Error::absent)?;
+    if !header.op.is_version() || header.handle != handle {
+        return Err(Error::absent());
+    }
+    Ok((header, body))
+}
+
+/// Header of the newest version of an indicator, for who writes on behalf of
+/// its owner: it tells him nothing but whether it is the owner's.
+pub(super) fn header_of(shared: &Shared, owner: OrgNo, handle: Position) -> Result<ItemHeader, Error> {
+    let (header, _) = newest_of_any(shared, handle)?;
+    if header.owner == owner { Ok(header) } else { Err(Error::absent()) }
 }
 
 /// Header of the newest version of an indicator that the caller may see.
@@ -109,22 +135,44 @@ pub(super) fn damaged(at: Position) -> Error {
     store_error(db::Error::corrupt("item", at))
 }
 
-fn sightings(shared: &Shared, caller: &Caller, handle: Position) -> Result<Vec<Bytes>, Error> {
+/// Whether the caller is told of collisions of the record; if not, not even
+/// their number must show in how many reads the answer takes.
+fn hears(shared: &Shared, caller: &Caller, record: &ItemHeader) -> bool {
+    let directory = shared.directory.load();
+    let viewer = viewer(caller);
+    directory
+        .slug(record.owner)
+        .and_then(|owner| {
+            directory.class_number(&notice::audience(owner.clone(), directory.tlp(record.class)))
+        })
+        .is_some_and(|class| directory.visible(viewer, class, Purpose::Get))
+}
+
+/// The newest of what was told of a record and the caller may see, newest
+/// first.
+fn told(
+    shared: &Shared,
+    caller: &Caller,
+    dimension: Dimension,
+    handle: Position,
+) -> Result<Vec<Bytes>, Error> {
     let directory = shared.directory.load();
     let viewer = viewer(caller);
     let end = Position::from_raw(u64::MAX);
-    let mut back = shared.store.postings_back(Dimension::Sighting, handle.raw(), end).map_err(store_error)?;
+    let mut back = shared.store.postings_back(dimension, handle.raw(), end).map_err(store_error)?;
     let (mut out, mut read) = (Vec::new(), 0);
     while let Some(block) = back.next_block().map_err(store_error)? {
         for posting in block.into_iter().rev() {
             read += 1;
-            if out.len() >= MAX_SIGHTINGS || read > MAX_SIGHTINGS_READ {
+            if out.len() >= MAX_TOLD || read > MAX_TOLD_READ {
                 return Ok(out);
             }
             let (header, body) = item(shared, posting.position)?.ok_or_else(|| damaged(posting.position))?;
             if directory.visible(viewer, header.class, Purpose::Get) {
                 let source = Source::of(&directory, viewer, header.class, header.class, Purpose::Get);
-                out.push(source.show_sighting(inner(&body, posting.position)?));
+                let source = source.by(directory.slug(header.owner));
+                let told = inner(&body, posting.position)?;
+                out.push(if header.op == Op::Sight { source.show_sighting(told) } else { told });
             }
         }
     }

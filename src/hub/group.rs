@@ -3,32 +3,37 @@
 
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
+use crate::base::clock::Timestamp;
+use crate::model::amendment::{PendingChange, RosterChange};
 use crate::model::audience::{ClassDefinition, ClassNo};
 use crate::model::org::OrgNo;
 use crate::model::position::Position;
 use crate::store::chunk::{Chunk, Item, ItemHeader};
-use crate::store::keys::Dimension;
+use crate::store::keys::{self, Dimension};
 use crate::store::postings::{Posting, Postings};
 use crate::store::record::{Assertion, Latest};
 use crate::store::{Batch, Store, db};
 use crate::wire::seal::Sealer;
 
 use super::directory::Directory;
-use super::proposal::{Change, Decision, Effect, ProposedIndicator, RosterChange};
+use super::proposal::{Change, Collision, Decision, Due, Effect, ProposedIndicator};
+
+/// The assertions about values, and whether the group changed them.
+pub type Values = FxHashMap<Vec<u8>, (Vec<Assertion>, bool)>;
 
 /// The state as a commit group sees it: what is stored, under what the group
 /// itself has changed so far.
 #[derive(Debug)]
 pub struct Group<'a> {
-    store: &'a Store,
+    pub(super) store: &'a Store,
     pub(super) sealer: &'a Sealer,
     /// The directory, classes of this group included.
     pub directory: Arc<Directory>,
     /// Version of the last item.
     pub last_version: u64,
-    values: FxHashMap<Vec<u8>, (Vec<Assertion>, bool)>,
+    values: Values,
     latest: FxHashMap<Position, Latest>,
     recent: FxHashMap<Position, Item>,
     pub(super) postings: Postings,
@@ -37,6 +42,12 @@ pub struct Group<'a> {
     before: Arc<Directory>,
     /// Roster generations that begin in the group.
     pub(super) generations: Vec<Arc<Directory>>,
+    /// Versions of the group that end by themselves.
+    pub(super) validities: Vec<Due>,
+    /// What ended in the group, if anything was looked for.
+    pub(super) expired: Option<Vec<Due>>,
+    /// Collisions of which the group tells.
+    pub(super) told: FxHashSet<Collision>,
     /// Chunks of the group, in order.
     pub chunks: Vec<Chunk>,
 }
@@ -69,6 +80,9 @@ impl<'a> Group<'a> {
             recent: FxHashMap::default(),
             postings: Postings::default(),
             new_classes: Vec::new(),
+            validities: Vec::new(),
+            expired: None,
+            told: FxHashSet::default(),
             chunks: Vec::new(),
         }
     }
@@ -87,6 +101,9 @@ impl<'a> Group<'a> {
                 }
             }
         }
+        if wanted.is_empty() {
+            return Ok(());
+        }
         let found = self.store.assertions(&wanted)?;
         for (key, assertions) in wanted.into_iter().zip(found) {
             self.values.entry(key.to_vec()).or_insert((assertions, false));
@@ -99,6 +116,17 @@ impl<'a> Group<'a> {
         self.directory = Arc::new(self.directory.changed(change.patch.clone(), at, change.date));
         self.generations.push(Arc::clone(&self.directory));
         resolved(at)
+    }
+
+    /// Lets a change wait for a second person.
+    pub(super) fn wait(&mut self, at: Position, pending: PendingChange) -> Decision {
+        Arc::make_mut(&mut self.directory).wait(at, pending);
+        resolved(at)
+    }
+
+    /// Lets a change wait no longer, whatever became of it.
+    pub(super) fn settle(&mut self, proposal: Position) {
+        Arc::make_mut(&mut self.directory).settle(proposal);
     }
 
     /// The number of a class, interned now if need be.
@@ -213,6 +241,13 @@ impl<'a> Group<'a> {
         }
     }
 
+    /// Notes that the version at `at` ends by itself.
+    pub(super) fn hold(&mut self, handle: Position, at: Position, until: Timestamp) {
+        let version = Posting { position: at, handle };
+        self.postings.add(Dimension::Expiry, keys::expiry_term(until), version);
+        self.validities.push(Due { until, version });
+    }
+
     /// Remembers an item of this group.
     pub(super) fn remember(&mut self, at: Position, item: Item) {
         self.recent.insert(at, item);
@@ -221,6 +256,11 @@ impl<'a> Group<'a> {
     /// Handles whose audience class changed in this group, and to what.
     pub fn reclassed(&self) -> impl Iterator<Item = (Position, ClassNo)> + '_ {
         self.latest.iter().filter(|(_, l)| l.reclassed).map(|(&handle, l)| (handle, l.class))
+    }
+
+    /// Gives up the values that the group looked at, once they are written.
+    pub fn take_values(&mut self) -> Values {
+        std::mem::take(&mut self.values)
     }
 
     /// Number of items written.
@@ -255,6 +295,7 @@ impl<'a> Group<'a> {
         if !self.generations.is_empty() {
             self.directory.write_to(self.before.roster(), batch)?;
         }
+        self.directory.write_pending_to(&self.before, batch)?;
         for generation in &self.generations {
             batch.generation(generation.generation(), generation.date())?;
         }

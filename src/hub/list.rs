@@ -10,7 +10,7 @@ use crate::base::{clock, digest};
 use crate::model::position::Position;
 use crate::model::query::IndicatorFilter;
 use crate::policy::visibility::{Purpose, Viewer};
-use crate::store::chunk::{Chunk, Op};
+use crate::store::chunk::Chunk;
 use crate::store::keys::Dimension;
 use crate::store::log::PostingsBack;
 use crate::store::postings::Posting;
@@ -198,7 +198,7 @@ impl<'a> Walk<'a> {
                 self.directory.visible(viewer, class, Purpose::Search)
             }
         };
-        if item.header.op == Op::Sight || !sees(item.header.class) || !self.terms.matches(&item) {
+        if !item.header.op.is_version() || !sees(item.header.class) || !self.terms.matches(&item) {
             return Ok(Verdict::No);
         }
         let latest = self.shared.store.latest(&[item.header.handle]).map_err(store_error)?.pop().flatten();

@@ -15,6 +15,7 @@ use crate::wire::event;
 use crate::wire::frame::Batch;
 
 use super::error::Error;
+use super::recall::Skip;
 use super::select::{Held, Selection, Whole};
 use super::shared::Shared;
 use super::store_error;
@@ -39,12 +40,13 @@ pub(super) struct Looked {
 pub(super) async fn at(
     shared: &Arc<Shared>,
     selection: &Arc<Selection>,
+    skip: &Arc<Skip>,
     cursor: Position,
     credit: u64,
 ) -> Result<Looked, Error> {
     match shared.tail.read(cursor, BATCH_BYTES) {
         Read::Chunks(chunks) => {
-            let mut look = Look::new(shared, selection, cursor, credit);
+            let mut look = Look::new(shared, selection, skip, cursor, credit);
             for chunk in &chunks {
                 let view = chunk.view().ok_or_else(|| super::fetch::damaged(chunk.first))?;
                 if !look.take(&view, &|range| chunk.bytes.slice(range))? {
@@ -55,10 +57,10 @@ pub(super) async fn at(
         }
         Read::Behind => {
             shared.counters.catch_ups.fetch_add(1, Ordering::Relaxed);
-            let (shared, selection) = (Arc::clone(shared), Arc::clone(selection));
+            let (shared, selection, skip) = (Arc::clone(shared), Arc::clone(selection), Arc::clone(skip));
             let _place = shared.reads.acquire().await.map_err(Error::internal)?;
             let scanned = Arc::clone(&shared);
-            tasks::spawn_blocking(move || scan(&scanned, &selection, cursor, credit))
+            tasks::spawn_blocking(move || scan(&scanned, &selection, &skip, cursor, credit))
                 .await
                 .map_err(Error::internal)?
         }
@@ -66,11 +68,17 @@ pub(super) async fn at(
 }
 
 /// Reads the log after `cursor` until a batch is full.
-fn scan(shared: &Arc<Shared>, selection: &Selection, cursor: Position, credit: u64) -> Result<Looked, Error> {
+fn scan(
+    shared: &Arc<Shared>,
+    selection: &Selection,
+    skip: &Skip,
+    cursor: Position,
+    credit: u64,
+) -> Result<Looked, Error> {
     // The end comes first: a directory that is taken after it knows every
     // audience class up to it, and none is taken for unknown and passed over.
     let end = shared.tail.committed();
-    let mut look = Look::new(shared, selection, cursor, credit);
+    let mut look = Look::new(shared, selection, skip, cursor, credit);
     let mut scan = shared.store.scan(cursor).map_err(store_error)?;
     let mut read = 0;
     while read < SCAN_BYTES {
@@ -97,6 +105,7 @@ fn scan(shared: &Arc<Shared>, selection: &Selection, cursor: Position, credit: u
 struct Look<'a> {
     shared: &'a Shared,
     selection: &'a Selection,
+    skip: &'a Skip,
     rosters: Held,
     /// Where the generation after that of the cursor begins.
     ends: Option<Position>,
@@ -107,11 +116,18 @@ struct Look<'a> {
 }
 
 impl<'a> Look<'a> {
-    fn new(shared: &'a Shared, selection: &'a Selection, cursor: Position, credit: u64) -> Self {
+    fn new(
+        shared: &'a Shared,
+        selection: &'a Selection,
+        skip: &'a Skip,
+        cursor: Position,
+        credit: u64,
+    ) -> Self {
         let now = shared.directory.load_full();
         let rosters = Held { then: shared.rosters.at(cursor, &now), now };
         let ends = shared.rosters.next(cursor);
-        Self { shared, selection, rosters, ends, generation: None, batch: Batch::new(), cursor, credit }
+        let batch = Batch::new();
+        Self { shared, selection, skip, rosters, ends, generation: None, batch, cursor, credit }
     }
 
     /// Takes in a chunk; `slice` gives shared bytes of it. Returns whether
@@ -135,6 +151,7 @@ impl<'a> Look<'a> {
         let touched = reclassed.range(view.first..=last).next().is_some();
         let count = u64::from(view.count);
         let left = self.credit - self.batch.count() as u64;
+        // What goes out whole was born after whatever is skipped.
         match self.selection.whole(view, &self.rosters, touched) {
             Whole::Nothing => self.cursor = last,
             Whole::All if view.first > self.cursor && count <= left => {
@@ -152,6 +169,10 @@ impl<'a> Look<'a> {
                     if item.position <= self.cursor {
                         continue;
                     }
+                    if self.skip.covers(item.header.handle, item.position) {
+                        self.cursor = item.position;
+                        continue;
+                    }
                     let class_now = reclassed.get(&item.header.handle).copied().unwrap_or(item.header.class);
                     if let Some(kind) = self.selection.event(&item, &self.rosters, class_now) {
                         if self.batch.count() as u64 == self.credit {
@@ -164,6 +185,11 @@ impl<'a> Look<'a> {
                         } else {
                             let source =
                                 self.selection.source(&self.rosters.now, item.header.class, class_now);
+                            let source = if kind == EventKind::Sighted {
+                                source.by(self.rosters.now.slug(item.header.owner))
+                            } else {
+                                source
+                            };
                             let body = slice(from..from + item.body.len());
                             source
                                 .put(&mut self.batch, kind, body)

@@ -3,21 +3,28 @@
 //!
 //! * [`apply`] decides what an entry does over what a [`group`] sees, [`writer`] in what
 //!   order;
-//! * [`directory`] and [`rosters`] say who is who, and was; [`mod@roster`] changes it;
+//! * [`directory`] and [`rosters`] say who is who, and was; [`mod@roster`] changes it, once two
+//!   agree where it takes two;
 //! * [`select`] says who is sent what, [`source`] who learns from whom it is;
-//! * [`publish`], [`revoke`], [`sighting`] bring entries to the writer;
-//! * [`fetch`], [`list`], [`lookup`] ask; [`subscribe`], [`pump`] and [`look`] follow;
+//! * [`publish`], [`revoke`], [`sighting`] bring entries to the writer, [`asked`] on whose behalf,
+//!   and [`mod@expire`] what ends by itself; [`owed`] is what the hub tells owners by itself;
+//! * [`fetch`], [`list`], [`lookup`] and `explain` ask; [`subscribe`], [`pump`] and [`look`] follow;
 //! * [`room`] and [`space`] decide when writing must wait;
 //! * [`merger`], [`mod@verify`] and [`backup`] look after what is stored, [`rest`] looks at it.
 
+mod agenda;
+mod amend;
 mod answered;
 pub mod apply;
+pub mod asked;
 pub mod backup;
 pub mod caller;
 pub mod cursors;
 pub mod directory;
 pub mod engine;
 pub mod error;
+pub mod expire;
+mod explain;
 pub mod fetch;
 pub mod genesis;
 pub mod group;
@@ -25,9 +32,12 @@ pub mod list;
 mod look;
 pub mod lookup;
 pub mod merger;
+mod notice;
+pub mod owed;
 pub mod proposal;
 pub mod publish;
 mod pump;
+mod recall;
 pub mod rest;
 pub mod revoke;
 pub mod room;
@@ -42,17 +52,21 @@ pub mod subscribe;
 pub mod tail;
 pub mod verify;
 mod walk;
+pub mod work;
 pub mod writer;
 
+pub use asked::Asked;
 pub use backup::{BackupReport, RepairReport, RestoreReport, repair_tail, restore};
 pub use caller::{Caller, PeerCertificate};
 pub use engine::{Hub, Options, OrganisationView, Statistics};
 pub use error::Error;
+pub use expire::Expired;
 pub use fetch::Found;
 pub use list::Page;
 pub use lookup::Match;
 pub use publish::{Effect, Published, Rejection};
 pub use pump::{Command, Pump};
+pub use roster::{Amended, Comparison, RosterView, Second, Waiting};
 pub use sighting::SightingName;
 pub use subscribe::{Open, Opened, Start, SubscriptionRecord};
 pub use verify::{VerifyReport, verify, verify_in};

@@ -1,15 +1,16 @@
 //! Decides what a request asks of the writer: everything that needs a clock,
 //! randomness or much work is decided before, and carried here.
 
-use time::Date;
 use tokio::sync::oneshot;
 
+use crate::base::clock::Timestamp;
+use crate::model::amendment::RosterChange;
 use crate::model::audience::{ClassDefinition, ClassNo};
 use crate::model::indicator::lifecycle::Revocation;
 use crate::model::org::OrgNo;
 use crate::model::position::Position;
-use crate::model::roster::Patch;
 use crate::store::chunk::Op;
+use crate::store::postings::Posting;
 use crate::store::requests::RequestKey;
 
 use super::caller::Caller;
@@ -43,17 +44,35 @@ pub enum Change {
     Revoke(ProposedRevocation),
     /// To record sightings.
     Sight(Vec<Result<ProposedSighting, Refusal>>),
+    /// To tell owners that others published what they hold; the hub's own.
+    Notice(Vec<Collision>),
     /// To change who takes part, as of a day.
     Roster(Box<RosterChange>),
+    /// To end what is past its validity. None: a mere note of how far that
+    /// has got.
+    Expire(Vec<Due>),
+    /// To let such a change wait for a second person.
+    Propose(Box<RosterChange>),
+    /// To drop a change that waits.
+    Reject(RejectedChange),
 }
 
-/// A change of who takes part; an empty one is a mere turn of the day.
+/// A version that ends by itself, and when; in order of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Due {
+    /// Its `valid_until`.
+    pub until: Timestamp,
+    /// The version, and its record.
+    pub version: Posting,
+}
+
+/// A change of the roster to drop.
 #[derive(Debug, Clone)]
-pub struct RosterChange {
-    /// What changes.
-    pub patch: Patch,
-    /// The day for which rights are resolved from here on.
-    pub date: Date,
+pub struct RejectedChange {
+    /// Position of its proposal.
+    pub proposal: Position,
+    /// Why; may be empty.
+    pub reason: String,
 }
 
 impl Change {
@@ -63,8 +82,10 @@ impl Change {
         match self {
             Self::Publish(items) => items.iter().flatten().map(|i| i.fields.len() + 256).sum::<usize>() + 256,
             Self::Revoke(_) => 1_024,
+            Self::Expire(due) => due.len() * 1_024 + 256,
+            Self::Notice(collisions) => collisions.len() * 512 + 256,
             // It is a group of its own in all but name: rights move with it.
-            Self::Roster(_) => 64 << 10,
+            Self::Roster(_) | Self::Propose(_) | Self::Reject(_) => 64 << 10,
             Self::Sight(items) => items.iter().flatten().map(|i| i.fields.len() + 256).sum::<usize>() + 256,
         }
     }
@@ -81,6 +102,8 @@ pub struct ProposedIndicator {
     pub kind: u8,
     /// Owner.
     pub owner: OrgNo,
+    /// Who publishes on the owner's behalf, if it is not the owner.
+    pub provider: Option<OrgNo>,
     /// Owner and marking.
     pub class: ClassDefinition,
     /// Number of that class, if it was interned already: it never changes.
@@ -93,6 +116,8 @@ pub struct ProposedIndicator {
     pub digest: u64,
     /// The same with the entry's salt.
     pub salted: [u8; 16],
+    /// When it ceases to hold.
+    pub valid_until: Option<Timestamp>,
     /// Why a revoked record is to be brought back.
     pub reinstate: Option<String>,
 }
@@ -102,8 +127,10 @@ pub struct ProposedIndicator {
 pub struct ProposedRevocation {
     /// Which record.
     pub handle: Position,
-    /// Who asks; must be its owner.
+    /// Its owner.
     pub owner: OrgNo,
+    /// Who asks on the owner's behalf, if it is not the owner.
+    pub provider: Option<OrgNo>,
     /// Why.
     pub revocation: Revocation,
     /// The version that must stand.
@@ -125,6 +152,16 @@ pub struct ProposedSighting {
     pub digest: u64,
     /// The same with the entry's salt.
     pub salted: [u8; 16],
+}
+
+/// Another's record of a value that an owner holds in a record which is hidden
+/// from the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Collision {
+    /// Handle of the owner's record.
+    pub record: Position,
+    /// Handle of the other's.
+    pub other: Position,
 }
 
 /// What became of one item.
@@ -167,6 +204,10 @@ pub enum Effect {
     Revoked,
     /// A sighting is on record.
     Sighted,
+    /// An active record is past its validity.
+    Expired,
+    /// An owner is told.
+    Noticed,
     /// Another roster holds from there on.
     Resolved,
 }
@@ -177,10 +218,12 @@ impl Effect {
     pub const fn from_op(op: Op) -> Self {
         match op {
             Op::Create => Self::Created,
-            Op::Update | Op::Expire => Self::Updated,
+            Op::Update => Self::Updated,
+            Op::Expire => Self::Expired,
             Op::Reinstate => Self::Reinstated,
             Op::Revoke => Self::Revoked,
             Op::Sight => Self::Sighted,
+            Op::Notice => Self::Noticed,
         }
     }
 }
@@ -198,6 +241,13 @@ pub enum Refusal {
     Stale,
     /// It would make one audience too many of its owner's.
     TooManyClasses,
-    /// The recipient at this place is not in the roster.
+    /// It would reach whom its indicator does not.
+    TooWide,
+    /// Who asks does not act for the organisation that is named, or there is
+    /// no such organisation: the two are one.
+    NotDelegated,
+    /// Too many changes of the roster wait.
+    TooManyPending,
+    /// The recipient at this place of the marking is not in the roster.
     UnknownRecipient(u32),
 }

@@ -6,11 +6,15 @@ use uuid::Uuid;
 use crate::base::{digest, random};
 use crate::model::audience::ClassDefinition;
 use crate::model::indicator::Draft;
+use crate::model::marking::{Marking, Recipient, Recipients};
+use crate::model::org::OrgSlug;
 use crate::model::position::MAX_ITEMS;
 use crate::model::{Invalid, invalid};
 use crate::store::{keys, requests};
+use crate::wire::convert::name;
 use crate::wire::{disclosure, event};
 
+use super::asked::{Asked, Owner};
 use super::caller::Caller;
 use super::directory::Directory;
 use super::engine::Hub;
@@ -65,7 +69,8 @@ impl From<Invalid> for Rejection {
 }
 
 impl Rejection {
-    pub(super) fn refused(refusal: Refusal) -> Self {
+    /// Why an item with these recipients was refused.
+    pub(super) fn refused(refusal: Refusal, recipients: &Recipients) -> Self {
         let (reason, problem) = match refusal {
             Refusal::Revoked => (
                 Reason::IndicatorRevoked,
@@ -82,28 +87,65 @@ impl Rejection {
             Refusal::TooManyClasses => {
                 return Self {
                     reason: Reason::RateLimited,
-                    field: "marking.organisations".to_owned(),
+                    field: "marking".to_owned(),
                     problem: format!(
-                        "your organisation has used {MAX_CLASSES_PER_OWNER} different audiences; address one of those"
+                        "the owner has used {MAX_CLASSES_PER_OWNER} different audiences; address one of those"
                     ),
                 };
             }
+            Refusal::TooWide => {
+                return Self::from(Invalid::new(
+                    "marking",
+                    "wider than the indicator's, which is not yours to widen; leave it out to tell the indicator's owner alone",
+                ));
+            }
+            Refusal::NotDelegated => (
+                Reason::DelegationMissing,
+                "your organisation does not act for the one that it names, or there is none of that name",
+            ),
+            Refusal::TooManyPending => (Reason::RateLimited, "too many changes of the roster wait"),
             Refusal::UnknownRecipient(place) => {
-                return Self {
-                    reason: Reason::Input(invalid::Reason::OrganisationUnknown),
-                    field: format!("marking.organisations[{place}]"),
-                    problem:
-                        "this organisation is not in the hub's roster; `luytre organisations` shows who is"
-                            .to_owned(),
-                };
+                return Self::unknown(recipients.iter().nth(place as usize));
             }
         };
         Self { reason, field: String::new(), problem: problem.to_owned() }
     }
+
+    /// The refusal of one whom the roster does not know. That a person is
+    /// unknown may be told: only who knows an identity can ask after it, and
+    /// the answer does not depend on whose it would be.
+    fn unknown(recipient: Option<Recipient<'_>>) -> Self {
+        let (reason, field, problem) = match recipient {
+            None => (
+                invalid::Reason::OrganisationUnknown,
+                "marking",
+                "it names one who is not in the hub's roster".to_owned(),
+            ),
+            Some(Recipient::Organisation(slug)) => (
+                invalid::Reason::OrganisationUnknown,
+                "marking.organisations",
+                format!("{slug} is not in the hub's roster; `luytre organisations` shows who is"),
+            ),
+            Some(Recipient::Group(slug)) => (
+                invalid::Reason::GroupUnknown,
+                "marking.groups",
+                format!("{slug} is no group of the hub's roster; name its organisations instead"),
+            ),
+            Some(Recipient::Principal(id)) => (
+                invalid::Reason::PersonUnknown,
+                "marking.principals",
+                format!(
+                    "{id} is nobody whom the hub's roster knows; ask the person for the identity that `luytre whoami` shows"
+                ),
+            ),
+        };
+        Self { reason: reason.into(), field: field.to_owned(), problem }
+    }
 }
 
 impl Hub {
-    /// Publishes a batch. Items that are rejected already keep their place.
+    /// Publishes a batch. Items that are rejected already keep their place;
+    /// so do all of a caller that does not act for whom it names.
     ///
     /// # Errors
     /// `REQUEST_TOO_LARGE`, `DUPLICATE_REQUEST_ID`, `STORE_READ_ONLY`,
@@ -115,20 +157,24 @@ impl Hub {
     pub async fn publish(
         &self,
         caller: &Caller,
-        request_id: Uuid,
+        asked: impl Into<Asked>,
         items: Vec<Result<Draft, Invalid>>,
     ) -> Result<Vec<Result<Published, Rejection>>, Error> {
+        let asked = asked.into();
         check_count(items.len())?;
         let salt = random::bytes::<16>();
         let (mut proposed, mut rejected) = (Vec::with_capacity(items.len()), Vec::new());
+        let mut recipients = Vec::new();
         let mut content = digest::Sha256::default();
         {
             let directory = self.shared.directory.load();
+            let owner = Owner::of(caller, &asked, &directory);
             for (place, item) in items.into_iter().enumerate() {
                 match item {
                     Ok(draft) => {
-                        let refused = refusal(caller, &draft, &directory);
-                        let item = propose(caller, draft, &salt, &directory);
+                        let refused = refusal(owner, &draft, &directory);
+                        recipients.push(draft.marking.recipients.clone());
+                        let item = propose(owner, draft, &salt, &directory);
                         // Of what was sent and nothing else, so that a retry is
                         // the same request whatever became of the hub since.
                         content.update(&item.digest.to_be_bytes());
@@ -147,7 +193,7 @@ impl Hub {
         } else {
             let caller = caller.clone();
             self.propose(|reply| Proposal {
-                request: requests::request_key(caller.identity().as_str(), request_id.as_bytes()),
+                request: requests::request_key(caller.identity().as_str(), asked.request_id.as_bytes()),
                 content: requests::first_16(&content.finish()),
                 salt,
                 caller: Some(caller),
@@ -156,11 +202,12 @@ impl Hub {
             })
             .await?
         };
-        let results: Vec<_> = decisions.into_iter().map(|d| self.published(d)).collect();
+        let results: Vec<_> =
+            decisions.into_iter().zip(&recipients).map(|(d, to)| self.published(d, to)).collect();
         Ok(in_place(results, rejected))
     }
 
-    fn published(&self, decision: Decision) -> Result<Published, Rejection> {
+    fn published(&self, decision: Decision, recipients: &Recipients) -> Result<Published, Rejection> {
         let (handle, version, effect) = match decision {
             Decision::Written { handle, version, effect, .. } => {
                 let effect = match effect {
@@ -169,12 +216,14 @@ impl Hub {
                     WrittenEffect::Updated
                     | WrittenEffect::Revoked
                     | WrittenEffect::Sighted
+                    | WrittenEffect::Expired
+                    | WrittenEffect::Noticed
                     | WrittenEffect::Resolved => Effect::Updated,
                 };
                 (handle, version, effect)
             }
             Decision::Unchanged { handle, version, .. } => (handle, version, Effect::Unchanged),
-            Decision::Refused(refusal) => return Err(Rejection::refused(refusal)),
+            Decision::Refused(refusal) => return Err(Rejection::refused(refusal, recipients)),
         };
         Ok(Published { id: self.shared.sealer.id(handle), version, effect })
     }
@@ -201,36 +250,53 @@ pub(super) fn check_count(count: usize) -> Result<(), Error> {
 }
 
 /// Why the directory, as it stands, refuses a draft.
-fn refusal(caller: &Caller, draft: &Draft, directory: &Directory) -> Option<Refusal> {
-    let mut recipients = draft.marking.recipients.organisations.iter();
-    if let Some(place) = recipients.position(|org| directory.number(org).is_none()) {
-        return Some(Refusal::UnknownRecipient(u32::try_from(place).unwrap_or(u32::MAX)));
+fn refusal(owner: Owner<'_>, draft: &Draft, directory: &Directory) -> Option<Refusal> {
+    if !owner.allowed {
+        // First: of an organisation that is not his, he learns nothing else.
+        return Some(Refusal::NotDelegated);
     }
-    let owner = caller.identity().org();
-    let crowded = directory.class_count_of(owner) >= MAX_CLASSES_PER_OWNER
-        && directory
-            .class_number(&ClassDefinition { owner: owner.clone(), marking: draft.marking.clone() })
-            .is_none();
-    crowded.then_some(Refusal::TooManyClasses)
+    unaddressed(&draft.marking, directory).or_else(|| crowded(owner.slug, &draft.marking, directory))
 }
 
-fn propose(caller: &Caller, draft: Draft, salt: &[u8; 16], directory: &Directory) -> ProposedIndicator {
-    let owner = caller.identity().org();
-    let fields = event::encode_draft(&draft, owner);
-    let meaning = event::without_spelling(&fields, draft.raw.as_deref().unwrap_or_default());
-    let class = ClassDefinition { owner: owner.clone(), marking: draft.marking };
+/// The refusal of a marking that names one whom the roster does not know.
+pub(super) fn unaddressed(marking: &Marking, directory: &Directory) -> Option<Refusal> {
+    let place = marking.recipients.iter().position(|recipient| !directory.knows(recipient))?;
+    Some(Refusal::UnknownRecipient(u32::try_from(place).unwrap_or(u32::MAX)))
+}
+
+/// The refusal of a marking that is one too many of its owner's.
+pub(super) fn crowded(owner: &OrgSlug, marking: &Marking, directory: &Directory) -> Option<Refusal> {
+    if directory.class_count_of(owner) < MAX_CLASSES_PER_OWNER {
+        return None;
+    }
+    let class = ClassDefinition { owner: owner.clone(), marking: marking.clone() };
+    directory.class_number(&class).is_none().then_some(Refusal::TooManyClasses)
+}
+
+fn propose(owner: Owner<'_>, draft: Draft, salt: &[u8; 16], directory: &Directory) -> ProposedIndicator {
+    let (provider, published_by) = owner.provider.unzip();
+    let fields = event::encode_draft(&draft, owner.slug, published_by);
+    let named = published_by.filter(|_| !draft.marking.is_masked());
+    let meaning = event::meaning(
+        &fields,
+        draft.raw.as_deref().unwrap_or_default(),
+        &named.map(name::organisation).unwrap_or_default(),
+    );
+    let class = ClassDefinition { owner: owner.slug.clone(), marking: draft.marking };
     let (digest, salted) = digests(&disclosure::meaning(meaning, &class), salt);
     ProposedIndicator {
         value_key: keys::value(&draft.observable),
         alias_keys: draft.aliases.iter().map(keys::value).collect(),
         kind: draft.observable.kind().number(),
-        owner: caller.org(),
+        owner: owner.number,
+        provider,
         class_known: directory.class_number(&class),
         class,
         terms: draft.labels.iter().map(|label| keys::label_term(label)).collect(),
         fields,
         digest,
         salted,
+        valid_until: draft.valid_until,
         reinstate: draft.reinstate,
     }
 }
@@ -271,7 +337,7 @@ mod tests {
             parent: None,
             valid_from: None,
             valid_to: None,
-            suspended: false,
+            lifecycle: Vec::new(),
             predecessors: vec![],
             successors: vec![],
         };
@@ -322,7 +388,9 @@ mod tests {
             reasons,
             [unknown, None, Some(Reason::Input(invalid::Reason::FieldInvalid)), unknown, unknown]
         );
-        assert_eq!(answers[0][0].as_ref().unwrap_err().field, "marking.organisations[1]");
+        let refused = answers[0][0].as_ref().unwrap_err();
+        assert_eq!(refused.field, "marking.organisations");
+        assert!(refused.problem.starts_with("c is not"), "{refused:?}");
 
         let organisations = roster(&["c"]).organisations.into_values().collect();
         let grown = Patch { organisations, ..Patch::default() };

@@ -23,6 +23,7 @@ use crate::wire::token::{Place, Use};
 use super::caller::Caller;
 use super::error::{Error, Reason};
 use super::look;
+use super::recall::{Recalls, Skip};
 use super::select::Selection;
 use super::shared::Shared;
 use super::subscribe::LiveStreams;
@@ -51,6 +52,21 @@ pub(super) struct Named {
     pub(super) live: LiveStreams,
 }
 
+/// Where a stream starts.
+#[derive(Debug)]
+pub(super) struct Begin {
+    pub(super) reached: Reached,
+    /// For one that goes on after an absence: where the log ends by now.
+    pub(super) absent_until: Option<Position>,
+}
+
+/// A bracket around the current state.
+#[derive(Debug, Clone, Copy)]
+enum Due {
+    Begin,
+    End,
+}
+
 /// Streams one subscription.
 #[derive(Debug)]
 pub struct Pump {
@@ -60,8 +76,15 @@ pub struct Pump {
     digest: [u8; 32],
     named: Option<Named>,
     reached: Reached,
-    /// What a change of the roster brings, while it goes out.
+    /// What goes out before any event, until it has.
+    recalls: Option<Recalls>,
+    /// What the replay leaves out, as it was recalled.
+    skip: Arc<Skip>,
+    /// The current state or what a change of the roster brings, while it goes
+    /// out.
     walk: Option<Walk>,
+    /// What goes out next whether there is credit or not.
+    due: Option<Due>,
     credit: u64,
     heartbeat: Duration,
     /// Number of the noted cursor change that waits to be durable, and token.
@@ -78,20 +101,25 @@ impl Pump {
         selection: Selection,
         digest: [u8; 32],
         named: Option<Named>,
-        start: Reached,
+        begin: Begin,
         credit: u64,
         heartbeat: Duration,
     ) -> Self {
         shared.counters.subscribers.fetch_add(1, Ordering::Relaxed);
         let (selection, credit) = (Arc::new(selection), credit.min(MAX_CREDIT));
+        let Begin { reached, absent_until } = begin;
+        let away = absent_until.filter(|end| *end > reached.position);
         Self {
             shared,
             caller,
             selection,
             digest,
             named,
-            reached: start,
+            reached,
+            recalls: away.map(|end| Recalls::new(reached.position, end)),
+            skip: Arc::default(),
             walk: None,
+            due: (reached.stage == Stage::State(Step::default())).then_some(Due::Begin),
             credit,
             heartbeat,
             acking: None,
@@ -115,10 +143,11 @@ impl Pump {
         Ok(token.into())
     }
 
-    /// The frames of the stream, which ends when the client has said its last
-    /// and its credit is used, the hub drains, a newer stream of the same name
-    /// displaces this one, or with an error. It does nothing unless polled:
-    /// what a client that does not read costs is the frame it does not take.
+    /// The frames of the stream, which ends when the client has said its last,
+    /// its credit is used and its acknowledgements are durable, the hub drains,
+    /// a newer stream of the same name displaces this one, or with an error.
+    /// It does nothing unless polled: what a client that does not read costs
+    /// is the frame it does not take.
     pub fn frames(
         self,
         commands: impl Stream<Item = Result<Command, Error>> + Send + Unpin,
@@ -163,29 +192,71 @@ impl Pump {
         Ok(())
     }
 
-    /// What follows, and whether that is all for now.
-    async fn look(&mut self) -> Result<(Batch, bool), Error> {
-        let Self { shared, selection, reached, walk, credit, .. } = self;
-        let position = reached.position;
-        if let (None, Stage::Roster(step)) = (&walk, reached.stage) {
-            // Resumed within what a change of the roster brought.
-            *walk = Walk::begin(shared, selection, position, step).await?;
-            if walk.is_none() {
-                *reached = Reached::log(position);
+    /// Recalls that go out, and whether more may follow.
+    async fn recall(&mut self) -> Result<(Batch, bool), Error> {
+        let Some(recalls) = self.recalls.take() else { return Ok((Batch::new(), false)) };
+        let (recalls, batch, over) = recalls.next(&self.shared, &self.selection).await?;
+        if over {
+            self.skip = Arc::new(recalls.into_skip());
+        } else {
+            self.recalls = Some(recalls);
+        }
+        Ok((batch, !over))
+    }
+
+    /// The bracket around the current state that is due.
+    fn bracket(&mut self) -> Result<Option<Frame>, Error> {
+        match self.due.take() {
+            None => Ok(None),
+            Some(Due::Begin) => Ok(Some(Frame::StateBegin(self.token()?))),
+            Some(Due::End) => {
+                self.reached.stage = Stage::Log;
+                Ok(Some(Frame::StateEnd(self.token()?)))
             }
         }
+    }
+
+    /// Takes up a walk that the stream starts in, or resumed in.
+    async fn take_up(&mut self) -> Result<(), Error> {
+        let (shared, selection, position) = (&self.shared, &self.selection, self.reached.position);
+        match self.reached.stage {
+            Stage::Log => {}
+            Stage::State(step) => self.walk = Some(Walk::state(shared, selection, position, step).await?),
+            Stage::Roster(step) => {
+                self.walk = Walk::begin(shared, selection, position, step).await?;
+                if self.walk.is_none() {
+                    self.reached.stage = Stage::Log;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What follows, and whether that is all for now.
+    async fn look(&mut self) -> Result<(Batch, bool), Error> {
+        if self.walk.is_none() {
+            self.take_up().await?;
+        }
+        let Self { shared, selection, skip, reached, walk, due, credit, .. } = self;
         if let Some(walking) = walk {
-            let walked = walking.next(shared, selection, *credit).await?;
+            let walked = walking.next(shared, selection, skip, *credit).await?;
             walking.step = walked.step;
+            let state = matches!(reached.stage, Stage::State(_));
+            reached.stage = match (state, walked.over) {
+                (true, _) => Stage::State(walked.step),
+                (false, false) => Stage::Roster(walked.step),
+                (false, true) => Stage::Log,
+            };
             if walked.over {
                 *walk = None;
-                *reached = Reached::log(position);
-            } else {
-                reached.stage = Stage::Roster(walked.step);
+                *due = state.then_some(Due::End);
             }
             return Ok((walked.batch, false));
         }
-        let looked = look::at(shared, selection, position, *credit).await?;
+        if skip.is_over(reached.position) {
+            *skip = Arc::default();
+        }
+        let looked = look::at(shared, selection, skip, reached.position, *credit).await?;
         *reached = Reached::log(looked.cursor);
         if let Some(at) = looked.generation {
             self.change_roster(at).await?;
@@ -282,6 +353,21 @@ impl<C: Stream<Item = Result<Command, Error>> + Unpin> Running<C> {
             while let Some(said) = said(&mut self.commands).now_or_never() {
                 self.hear(said)?;
             }
+            if self.pump.recalls.is_some() {
+                let (batch, more) = self.pump.recall().await?;
+                if batch.count() > 0 {
+                    self.heartbeat.reset();
+                    return Ok(Some(Frame::Recalls(batch)));
+                }
+                if more && let Some(frame) = self.alive().await? {
+                    return Ok(Some(frame));
+                }
+                continue;
+            }
+            if let Some(frame) = self.pump.bracket()? {
+                self.heartbeat.reset();
+                return Ok(Some(frame));
+            }
             if self.pump.credit > 0 {
                 self.committed.mark_unchanged();
                 let (batch, caught_up) = self.pump.look().await?;
@@ -291,19 +377,27 @@ impl<C: Stream<Item = Result<Command, Error>> + Unpin> Running<C> {
                 }
                 if !caught_up {
                     // A long look at what the filter passes over is progress too.
-                    if self.heartbeat.tick().now_or_never().is_some() {
-                        return Ok(Some(Frame::Heartbeat(self.pump.token()?)));
+                    if let Some(frame) = self.alive().await? {
+                        return Ok(Some(frame));
                     }
-                    tokio::task::yield_now().await;
                     continue;
                 }
-            } else if self.commands.is_none() {
+            } else if self.commands.is_none() && self.pump.acking.is_none() {
                 return Ok(None);
             }
             if let Some(frame) = self.wait(&shared).await? {
                 return Ok(Some(frame));
             }
         }
+    }
+
+    /// A heartbeat if one is due; else makes way for others.
+    async fn alive(&mut self) -> Result<Option<Frame>, Error> {
+        if self.heartbeat.tick().now_or_never().is_some() {
+            return Ok(Some(Frame::Heartbeat(self.pump.token()?)));
+        }
+        tokio::task::yield_now().await;
+        Ok(None)
     }
 
     /// Waits until there may be something to send.

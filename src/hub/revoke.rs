@@ -5,69 +5,119 @@ use uuid::Uuid;
 
 use crate::base::{digest, random};
 use crate::model::indicator::lifecycle::Revocation;
+use crate::model::marking::Recipients;
+use crate::model::org::OrgNo;
+use crate::model::position::Position;
 use crate::store::requests;
+use crate::wire::event;
 
+use super::asked::{Asked, Owner};
 use super::caller::Caller;
 use super::engine::Hub;
-use super::error::{Error, Reason};
+use super::error::{Error, Kind, Reason};
 use super::fetch;
 use super::proposal::{Change, Decision, Proposal, ProposedRevocation, Refusal};
 use super::publish::Rejection;
 
 impl Hub {
-    /// Takes back an indicator of the caller's organisation, for good.
-    /// Returns it as it now stands, an encoded `luytre.v1.Indicator`.
+    /// Takes back an indicator of the caller's organisation, or of one that it
+    /// acts for, for good. Returns it as it now stands, an encoded
+    /// `luytre.v1.Indicator`, of which a caller that may not see it gets only
+    /// what he knows.
     ///
     /// # Errors
     /// `NOT_FOUND` where the caller may not see it; `ROLE_INSUFFICIENT` where
-    /// he may, but another organisation owns it; `ETAG_MISMATCH`.
+    /// he may, but another organisation owns it; `DELEGATION_MISSING`;
+    /// `ETAG_MISMATCH`.
     pub async fn revoke(
         &self,
         caller: &Caller,
-        request_id: Uuid,
+        asked: impl Into<Asked>,
         id: Uuid,
         revocation: Revocation,
         etag: Option<u64>,
     ) -> Result<Bytes, Error> {
         let handle = self.shared.sealer.handle(id).ok_or_else(Error::absent)?;
-        let viewer = caller.clone();
-        let header = self.blocking(move |shared| fetch::visible_header(shared, &viewer, handle)).await?;
-        if header.owner != caller.org() {
-            return Err(Error::new(
-                Reason::RoleInsufficient,
-                "only the organisation that published an indicator may revoke it; report a sighting `false-positive` instead",
-            ));
-        }
+        let asked = asked.into();
+        let (owner, provider) = self.owner(caller, &asked, handle).await?;
         let mut content = digest::Sha256::default();
         content.update(id.as_bytes());
         content.update(&[revocation.reason.number()]);
         content.update(&etag.unwrap_or_default().to_be_bytes());
+        // Where a slug ends, so that no note makes another of it.
+        content.update(asked.on_behalf_of.as_ref().map_or("", |unit| unit.as_str()).as_bytes());
+        content.update(&[0]);
         content.update(revocation.note.as_bytes());
-        let change = ProposedRevocation { handle, owner: caller.org(), revocation, expected: etag };
-        let (asked, revoker) = (caller.clone(), caller.clone());
+        let change = ProposedRevocation { handle, owner, provider, revocation, expected: etag };
+        let author = caller.clone();
         let decision = self
             .propose(|reply| Proposal {
-                request: requests::request_key(asked.identity().as_str(), request_id.as_bytes()),
+                request: requests::request_key(author.identity().as_str(), asked.request_id.as_bytes()),
                 content: requests::first_16(&content.finish()),
                 salt: random::bytes(),
-                caller: Some(asked),
+                caller: Some(author),
                 change: Change::Revoke(change),
                 reply,
             })
             .await?
             .pop();
-        let position = match decision {
-            Some(Decision::Written { position, .. } | Decision::Unchanged { position, .. }) => position,
+        let (position, version) = match decision {
+            Some(
+                Decision::Written { position, version, .. } | Decision::Unchanged { position, version, .. },
+            ) => (position, version),
             Some(Decision::Refused(Refusal::Absent)) | None => return Err(Error::absent()),
             Some(Decision::Refused(refusal)) => {
-                let Rejection { reason, problem, .. } = Rejection::refused(refusal);
+                let Rejection { reason, problem, .. } = Rejection::refused(refusal, &Recipients::default());
                 return Err(Error::new(reason, problem));
             }
         };
+        let viewer = caller.clone();
         self.blocking(move |shared| {
+            if provider.is_some()
+                && let Err(error) = fetch::visible_header(shared, &viewer, handle)
+            {
+                return if error.kind() == Kind::Absent {
+                    Ok(event::revoked_unseen(id, version).into())
+                } else {
+                    Err(error)
+                };
+            }
             let (header, body) = fetch::item(shared, position)?.ok_or_else(|| fetch::damaged(position))?;
-            fetch::shown(shared, &revoker, header.class, &body, position)
+            fetch::shown(shared, &viewer, header.class, &body, position)
         })
         .await
+    }
+
+    /// Whose indicator the caller may take back, and who does so on its
+    /// behalf.
+    async fn owner(
+        &self,
+        caller: &Caller,
+        asked: &Asked,
+        handle: Position,
+    ) -> Result<(OrgNo, Option<OrgNo>), Error> {
+        let (number, provider) = {
+            let owner = Owner::of(caller, asked, &self.shared.directory.load());
+            if !owner.allowed {
+                let Rejection { reason, problem, .. } =
+                    Rejection::refused(Refusal::NotDelegated, &Recipients::default());
+                return Err(Error::new(reason, problem));
+            }
+            (owner.number, owner.provider.map(|(number, _)| number))
+        };
+        let viewer = caller.clone();
+        let header = self
+            .blocking(move |shared| match provider {
+                Some(_) => fetch::header_of(shared, number, handle),
+                None => fetch::visible_header(shared, &viewer, handle),
+            })
+            .await?;
+        if header.owner != number {
+            return Err(Error::new(
+                Reason::RoleInsufficient,
+                "only the organisation that published an indicator may revoke it; report a sighting `false-positive` instead",
+            ));
+        }
+        Ok((number, provider))
     }
 }

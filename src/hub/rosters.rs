@@ -8,10 +8,11 @@ use parking_lot::{Mutex, RwLock};
 use prost::Message as _;
 use time::Date;
 
+use crate::model::amendment::RosterChange;
 use crate::model::position::Position;
 use crate::model::roster::Roster;
 use crate::store::proto::entry_header::Change;
-use crate::store::{Store, db, proto, roster};
+use crate::store::{Store, db, proto, roster_change};
 
 use super::directory::Directory;
 
@@ -51,7 +52,7 @@ impl Rosters {
             let damaged = || db::Error::corrupt("roster generation", began);
             let chunk = store.chunk_at(began)?.ok_or_else(damaged)?;
             let change = change(chunk.view().and_then(|view| view.entry_header)).ok_or_else(damaged)?;
-            let (patch, date) = roster::decode_change(&change)?;
+            let RosterChange { patch, date, .. } = roster_change::decode_change(&change)?;
             if !patch.is_empty() {
                 Arc::make_mut(&mut roster).apply(patch);
             }

@@ -134,7 +134,16 @@ pub struct Selection {
     org: OrgNo,
     principal: SpiffeId,
     terms: Terms,
-    sightings: bool,
+    wants: Wants,
+}
+
+/// What a subscriber wants beside indicators.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Wants {
+    /// Sightings.
+    pub sightings: bool,
+    /// Notices of collisions.
+    pub notices: bool,
 }
 
 /// What becomes of a whole chunk.
@@ -151,8 +160,8 @@ pub enum Whole {
 impl Selection {
     /// A selection for one viewer.
     #[must_use]
-    pub const fn new(org: OrgNo, principal: SpiffeId, terms: Terms, sightings: bool) -> Self {
-        Self { org, principal, terms, sightings }
+    pub const fn new(org: OrgNo, principal: SpiffeId, terms: Terms, wants: Wants) -> Self {
+        Self { org, principal, terms, wants }
     }
 
     const fn viewer(&self) -> Viewer<'_> {
@@ -182,6 +191,12 @@ impl Selection {
         self.terms.matches(item)
     }
 
+    /// Whether the viewer asked for whatever it may see.
+    #[must_use]
+    pub const fn wants_all(&self) -> bool {
+        self.terms.is_empty()
+    }
+
     /// What becomes of a chunk, by its head alone. `touched` says whether the
     /// class of a record born in it has changed since.
     #[must_use]
@@ -206,21 +221,28 @@ impl Selection {
     #[must_use]
     pub fn event(&self, item: &ItemView<'_>, rosters: &Held, class_now: ClassNo) -> Option<EventKind> {
         let header = &item.header;
-        if header.op == Op::Sight {
-            // Whom it is from and what it is of are not what the filter asks.
-            let sees = |roster: &Directory| roster.visible(self.viewer(), header.class, Purpose::Deliver);
-            let seen = self.sightings && sees(&rosters.then) && sees(&rosters.now);
-            return seen.then_some(EventKind::Sighted);
-        }
         let sees = |class| self.sees(&rosters.then, class);
         let now = |class| (rosters.unchanged() && class == header.class) || self.sees(&rosters.now, class);
+        let told = match header.op {
+            Op::Sight => Some((self.wants.sightings, EventKind::Sighted)),
+            Op::Notice => Some((self.wants.notices, EventKind::Collision)),
+            _ => None,
+        };
+        if let Some((wanted, kind)) = told {
+            // Whom it is from is not what the filter asks.
+            let sees = |roster: &Directory| roster.visible(self.viewer(), header.class, Purpose::Deliver);
+            return (wanted && sees(&rosters.then) && sees(&rosters.now)).then_some(kind);
+        }
         let after = sees(header.class) && now(class_now) && self.terms.matches(item);
-        let born = matches!(header.op, Op::Create | Op::Reinstate);
-        let before = !born && sees(header.previous_class) && self.terms.matched(item);
+        // Nobody has what was not there, or is revoked or expired.
+        let absent = header.lapsed || matches!(header.op, Op::Create | Op::Reinstate);
+        let before = !absent && sees(header.previous_class) && self.terms.matched(item);
         match (before, after, header.state) {
             (false, false, _) => None,
             (_, true, State::Revoked) => Some(EventKind::Revoked),
-            (_, true, State::Expired) => Some(EventKind::Expired),
+            // Past its validity already as it comes: nothing to stop using.
+            (false, true, State::Expired) => None,
+            (true, true, State::Expired) => Some(EventKind::Expired),
             (false, true, State::Active) => Some(EventKind::New),
             (true, true, State::Active) => Some(EventKind::Update),
             (true, false, _) => Some(EventKind::Withdrawn),

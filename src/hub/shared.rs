@@ -23,6 +23,7 @@ use crate::wire::token::Tokens;
 use super::cursors::Cursors;
 use super::directory::Directory;
 use super::error::{Error, Reason};
+use super::expire::Expiries;
 use super::merger::Backlog;
 use super::rosters::Rosters;
 use super::space::Space;
@@ -56,6 +57,8 @@ pub struct Shared {
     /// Records whose audience class changed since birth, and their class now:
     /// replay of what stood before must not show it to whom it is now hidden.
     pub reclassed: RwLock<BTreeMap<Position, ClassNo>>,
+    /// Which indicators end next.
+    pub expiries: Expiries,
     /// Where each former history epoch ended.
     pub fences: Vec<Seq>,
     /// Cancelled when the hub goes down in good order.

@@ -1,18 +1,22 @@
-//! Decides how sightings are recorded, and that they go to the reporter and
-//! the indicator's owner only.
+//! Decides how sightings are recorded, and whom they reach: the reporter and
+//! the indicator's owner, or as far as the reporter says within the
+//! indicator's own bounds.
 
 use uuid::Uuid;
 
 use crate::base::{digest, random};
 use crate::model::Invalid;
-use crate::model::audience::ClassDefinition;
+use crate::model::audience::{ClassDefinition, ClassNo};
 use crate::model::marking::{Caveats, Marking, Recipients, Tlp};
 use crate::model::position::Position;
 use crate::model::sighting::SightingDraft;
+use crate::policy::visibility::{Purpose, Viewer};
+use crate::policy::width;
 use crate::store::requests;
 use crate::wire::{disclosure, event};
 
 use super::caller::Caller;
+use super::directory::Directory;
 use super::engine::Hub;
 use super::error::{Error, Kind};
 use super::fetch;
@@ -59,7 +63,11 @@ impl Hub {
                 }
             }
         }
-        let indicators: Vec<Uuid> = drafts.iter().map(|(draft, _)| draft.indicator).collect();
+        let recipients = |draft: &SightingDraft| {
+            draft.marking.as_ref().map(|marking| marking.recipients.clone()).unwrap_or_default()
+        };
+        let indicators: Vec<_> =
+            drafts.iter().map(|(draft, _)| (draft.indicator, recipients(draft))).collect();
         let decisions = if drafts.is_empty() {
             Vec::new()
         } else {
@@ -78,12 +86,15 @@ impl Hub {
         let results: Vec<_> = decisions
             .into_iter()
             .zip(indicators)
-            .map(|(decision, indicator)| match decision {
+            .map(|(decision, (indicator, recipients))| match decision {
                 Decision::Written { handle, .. } | Decision::Unchanged { handle, .. } => {
                     Ok(SightingName { indicator, sighting: self.shared.sealer.id(handle) })
                 }
                 Decision::Refused(refusal) => {
-                    Err(Rejection { field: "indicator".to_owned(), ..Rejection::refused(refusal) })
+                    let rejection = Rejection::refused(refusal, &recipients);
+                    let field =
+                        if refusal == Refusal::Absent { "indicator".to_owned() } else { rejection.field };
+                    Err(Rejection { field, ..rejection })
                 }
             })
             .collect();
@@ -104,8 +115,8 @@ fn check(
             let Some(handle) = shared.sealer.handle(draft.indicator) else { return Ok(Err(Refusal::Absent)) };
             match fetch::visible_header(shared, reporter, handle) {
                 Ok(header) => {
-                    let owner = shared.directory.load().slug(header.owner).cloned();
-                    Ok(Ok(propose(reporter, owner, handle, fields, salt)))
+                    let class = class(reporter, draft.marking, header.class, &shared.directory.load());
+                    Ok(class.map(|class| propose(reporter, class, handle, fields, salt)))
                 }
                 Err(error) if error.kind() == Kind::Absent => Ok(Err(Refusal::Absent)),
                 Err(error) => Err(error),
@@ -114,20 +125,57 @@ fn check(
         .collect()
 }
 
+/// Whom a sighting reaches.
+fn class(
+    reporter: &Caller,
+    given: Option<Marking>,
+    indicator: ClassNo,
+    directory: &Directory,
+) -> Result<ClassDefinition, Refusal> {
+    let viewer = Viewer { org: reporter.org(), principal: reporter.identity() };
+    let told = directory.discloses(viewer, indicator, Purpose::Get);
+    let indicator = &directory.class(indicator).ok_or(Refusal::Absent)?.definition;
+    let person = reporter.identity();
+    let own = *person.org() == indicator.owner;
+    // What is addressed to a person is not for the person's colleagues to
+    // learn of, who read what is their organisation's: so it is the owner's,
+    // and addressed to that person in turn.
+    let red = indicator.marking.tlp == Tlp::Red && !own;
+    let owner = if red { indicator.owner.clone() } else { person.org().clone() };
+    let Some(mut marking) = given else {
+        let recipients = match (own, red) {
+            (true, _) => Recipients::default(),
+            (false, true) => Recipients { principals: vec![person.clone()], ..Recipients::default() },
+            (false, false) => {
+                Recipients { organisations: vec![indicator.owner.clone()], ..Recipients::default() }
+            }
+        };
+        let tlp = if red { Tlp::Red } else { Tlp::AmberStrict };
+        return Ok(ClassDefinition { owner, marking: Marking { tlp, recipients, caveats: Caveats::NONE } });
+    };
+    if let Some(refusal) = publish::unaddressed(&marking, directory) {
+        return Err(refusal);
+    }
+    if red && let Err(place) = marking.recipients.principals.binary_search(person) {
+        marking.recipients.principals.insert(place, person.clone());
+    }
+    let class = ClassDefinition { owner, marking };
+    // Of recipients that he is not told, a reporter must not learn by asking
+    // how wide he may go.
+    let blind = indicator.marking.is_masked() && !told && !indicator.marking.recipients.is_empty();
+    if blind || !width::at_most_as_wide(&class, indicator) {
+        return Err(Refusal::TooWide);
+    }
+    publish::crowded(&class.owner, &class.marking, directory).map_or(Ok(class), Err)
+}
+
 fn propose(
     reporter: &Caller,
-    owner: Option<crate::model::org::OrgSlug>,
+    class: ClassDefinition,
     indicator: Position,
     fields: Vec<u8>,
     salt: &[u8; 16],
 ) -> ProposedSighting {
-    let organisations = owner.into_iter().filter(|owner| owner != reporter.identity().org()).collect();
-    let marking = Marking {
-        tlp: Tlp::AmberStrict,
-        recipients: Recipients { organisations, ..Recipients::default() },
-        caveats: Caveats::NONE,
-    };
-    let class = ClassDefinition { owner: reporter.identity().org().clone(), marking };
     let (digest, salted) = publish::digests(&disclosure::meaning(&fields, &class), salt);
     ProposedSighting { indicator, reporter: reporter.org(), class, fields, digest, salted }
 }

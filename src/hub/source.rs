@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::model::audience::{ClassDefinition, ClassNo};
 use crate::model::event::EventKind;
+use crate::model::org::OrgSlug;
 use crate::policy::visibility::{Purpose, Viewer};
 use crate::wire::disclosure;
 use crate::wire::frame::Batch;
@@ -45,6 +46,21 @@ impl Source {
             return Self::Hidden;
         }
         Self::AsStored
+    }
+
+    /// The same of a sighting: its reporter is its source, whoever's the class
+    /// is.
+    #[must_use]
+    pub fn by(self, reporter: Option<&OrgSlug>) -> Self {
+        match (self, reporter) {
+            (Self::Told(class), Some(reporter)) if class.owner != *reporter => {
+                Self::Told(Arc::new(ClassDefinition {
+                    owner: reporter.clone(),
+                    marking: class.marking.clone(),
+                }))
+            }
+            (source, _) => source,
+        }
     }
 
     /// An encoded indicator as the viewer is shown it; `None` if it is

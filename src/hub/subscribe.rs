@@ -13,15 +13,15 @@ use crate::model::Invalid;
 use crate::model::org::{OrgNo, OrgSlug};
 use crate::model::position::Position;
 use crate::model::query::IndicatorFilter;
-use crate::model::reached::Reached;
+use crate::model::reached::{Reached, Stage, Step};
 use crate::store::subscription::{self, Subscription};
 use crate::wire::token::{Place, Use};
 
 use super::caller::Caller;
 use super::engine::Hub;
 use super::error::{Error, Reason};
-use super::pump::{Named, Pump};
-use super::select::{Selection, Terms};
+use super::pump::{Begin, Named, Pump};
+use super::select::{Selection, Terms, Wants};
 use super::shared::Shared;
 use super::store_error;
 
@@ -38,6 +38,8 @@ pub struct Open {
     pub credit: u64,
     /// Whether sightings are wanted too.
     pub include_sightings: bool,
+    /// Whether notices of collisions are wanted too.
+    pub include_notices: bool,
 }
 
 /// Where a subscription starts.
@@ -49,6 +51,8 @@ pub enum Start {
     Earliest,
     /// Only what comes.
     Latest,
+    /// What stands, then what comes.
+    CurrentState,
     /// At the first event recorded at or after this time.
     Time(Timestamp),
 }
@@ -73,6 +77,8 @@ pub struct SubscriptionRecord {
     pub filter: IndicatorFilter,
     /// Whether it also wants sightings.
     pub include_sightings: bool,
+    /// Whether it also wants notices of collisions.
+    pub include_notices: bool,
     /// When it was created.
     pub created: Timestamp,
     /// When its cursor last moved.
@@ -141,15 +147,15 @@ impl Hub {
         });
         let directory = self.shared.directory.load_full();
         let terms = Terms::resolve(&plan.filter, &directory);
-        let selection = Selection::new(caller.org(), caller.identity().clone(), terms, plan.sightings);
-        let digest = subscription::filter_digest(&plan.filter, plan.sightings);
+        let selection = Selection::new(caller.org(), caller.identity().clone(), terms, plan.wants);
+        let digest = subscription::filter_digest(&plan.filter, plan.wants.sightings, plan.wants.notices);
         let pump = Pump::new(
             Arc::clone(&self.shared),
             caller.clone(),
             selection,
             digest,
             named,
-            plan.start,
+            plan.begin,
             plan.credit,
             self.options.heartbeat,
         );
@@ -229,6 +235,7 @@ fn view(name: String, record: Subscription) -> SubscriptionRecord {
         name,
         filter: record.filter,
         include_sightings: record.sightings,
+        include_notices: record.notices,
         created: record.created,
         acked: record.acked,
     }
@@ -262,8 +269,8 @@ struct Plan {
     /// Whether the record is new and not stored yet.
     created: bool,
     filter: IndicatorFilter,
-    sightings: bool,
-    start: Reached,
+    wants: Wants,
+    begin: Begin,
     credit: u64,
 }
 
@@ -272,17 +279,19 @@ fn plan(shared: &Shared, caller: &Caller, open: Open, max: usize) -> Result<Plan
         Some(name) => load(shared, caller.org(), name)?,
         None => None,
     };
-    let asks = open.filter != IndicatorFilter::default() || open.include_sightings;
-    let (filter, sightings) = match &known {
-        Some(known) if asks && (known.filter != open.filter || known.sightings != open.include_sightings) => {
+    let asked = Wants { sightings: open.include_sightings, notices: open.include_notices };
+    let asks = open.filter != IndicatorFilter::default() || asked != Wants::default();
+    let kept = |known: &Subscription| Wants { sightings: known.sightings, notices: known.notices };
+    let (filter, wants) = match &known {
+        Some(known) if asks && (known.filter != open.filter || kept(known) != asked) => {
             return Err(Invalid::new(
                 "open.filter",
                 "this subscription was created with another filter; leave the filter empty, or use another name",
             )
             .into());
         }
-        Some(known) => (known.filter.clone(), known.sightings),
-        None => (open.filter, open.include_sightings),
+        Some(known) => (known.filter.clone(), kept(known)),
+        None => (open.filter, asked),
     };
     if open.subscription.is_some() && known.is_none() && all(shared, caller.org())?.len() >= max {
         return Err(Error::new(
@@ -290,7 +299,7 @@ fn plan(shared: &Shared, caller: &Caller, open: Open, max: usize) -> Result<Plan
             format!("your organisation has {max} named subscriptions; delete one that is not used"),
         ));
     }
-    let digest = subscription::filter_digest(&filter, sightings);
+    let digest = subscription::filter_digest(&filter, wants.sightings, wants.notices);
     let name = open.subscription.as_deref().unwrap_or_default();
     let start = match (&open.start, known.as_ref().map(|known| known.cursor)) {
         (Some(start), _) => resolve(
@@ -303,28 +312,41 @@ fn plan(shared: &Shared, caller: &Caller, open: Open, max: usize) -> Result<Plan
         (None, None) => {
             return Err(Invalid::new(
                 "open.start",
-                "say where to start: a resume_token, EARLIEST, LATEST or a time",
+                "say where to start: a resume_token, EARLIEST, LATEST, CURRENT_STATE or a time",
             )
             .into());
         }
     };
     let created = open.subscription.is_some() && known.is_none();
+    let resumes = matches!(open.start, Some(Start::Token(_)) | None);
+    let begin = Begin { reached: start, absent_until: resumes.then(|| shared.tail.committed()) };
     let record = open.subscription.as_ref().map(|_| {
-        known.unwrap_or_else(|| Subscription {
+        let mut record = known.unwrap_or_else(|| Subscription {
             filter: filter.clone(),
-            sightings,
+            sightings: wants.sightings,
+            notices: wants.notices,
             created: shared.clock.now(),
             cursor: start,
             acked: None,
-        })
+        });
+        if matches!(open.start, Some(Start::CurrentState)) {
+            // Whoever asks for the state anew goes on from there, once he has
+            // acknowledged some of it.
+            record.cursor = start;
+        }
+        record
     });
-    Ok(Plan { name: open.subscription, record, created, filter, sightings, start, credit: open.credit })
+    Ok(Plan { name: open.subscription, record, created, filter, wants, begin, credit: open.credit })
 }
 
 fn resolve(shared: &Shared, org: &OrgSlug, start: &Start, purpose: Use<'_>) -> Result<Reached, Error> {
     match start {
         Start::Earliest => Ok(Reached::log(Position::ZERO)),
         Start::Latest => Ok(Reached::log(shared.tail.committed())),
+        Start::CurrentState => {
+            let (position, stage) = (shared.tail.committed(), Stage::State(Step::default()));
+            Ok(Reached { position, stage })
+        }
         Start::Time(at) => {
             shared.store.position_before_time(at.as_micros()).map(Reached::log).map_err(store_error)
         }
@@ -332,7 +354,7 @@ fn resolve(shared: &Shared, org: &OrgSlug, start: &Start, purpose: Use<'_>) -> R
             let reached = shared.tokens.open(org, purpose, token).and_then(Place::reached).map_err(|_| {
                 Error::new(
                     Reason::ResumeTokenInvalid,
-                    "the resume_token was not made for your organisation, this subscription and this filter; start at EARLIEST, LATEST or a time",
+                    "the resume_token was not made for your organisation, this subscription and this filter; start at EARLIEST, LATEST, CURRENT_STATE or a time",
                 )
             })?;
             check_reached(shared, reached)
@@ -357,7 +379,7 @@ fn check_reached(shared: &Shared, reached: Reached) -> Result<Reached, Error> {
     }
     Err(Error::new(
         Reason::ResumeTokenExpired,
-        "the hub was restored from a backup made before this token; start at EARLIEST or at a time before the restore, and drop what you already have by event_id",
+        "the hub was restored from a backup made before this token; start at CURRENT_STATE, or at EARLIEST or a time before the restore, and drop what you already have by event_id",
     ))
 }
 

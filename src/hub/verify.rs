@@ -15,11 +15,13 @@ use crate::base::{digest, random};
 use crate::model::audience::{ClassDefinition, ClassNo};
 use crate::model::indicator::lifecycle::{Revocation, RevocationReason};
 use crate::model::marking::{Marking, Recipients};
+use crate::model::org::OrgNo;
 use crate::model::position::{Position, Seq};
+use crate::model::principal::SpiffeId;
 use crate::model::roster::Roster;
 use crate::store::chunk::{Chunk, ItemView, Op};
 use crate::store::keys::{self, Family, KeyKind};
-use crate::store::postings;
+use crate::store::postings::{self, Posting};
 use crate::store::proto::{self, entry_header::Change as Stored};
 use crate::store::{Batch, Store, Tuning, db};
 use crate::wire::seal::Sealer;
@@ -27,10 +29,10 @@ use crate::wire::{disclosure, event};
 
 use super::apply::Entry;
 use super::directory::Directory;
-use super::genesis;
 use super::group::Group;
-use super::proposal::{Change, ProposedIndicator, ProposedRevocation, ProposedSighting, RosterChange};
+use super::proposal::{Change, Collision, Due, ProposedIndicator, ProposedRevocation, ProposedSighting};
 use super::publish::digests;
+use super::{amend, genesis};
 
 /// Most differences that are told.
 const MAX_TOLD: usize = 20;
@@ -243,7 +245,16 @@ impl Replay<'_> {
                     copy_chunks(chunks, &mut batch)?;
                     group.last_version = header.time;
                 }
-                Some(Stored::Publish(_) | Stored::Revoke(_) | Stored::Sight(_) | Stored::Roster(_)) => {
+                Some(
+                    Stored::Publish(_)
+                    | Stored::Revoke(_)
+                    | Stored::Sight(_)
+                    | Stored::Expire(_)
+                    | Stored::Notice(_)
+                    | Stored::Roster(_)
+                    | Stored::RosterProposal(_)
+                    | Stored::RosterRejection(_),
+                ) => {
                     self.entry(&mut group, chunks, &header, report)?;
                 }
                 _ => {
@@ -290,45 +301,67 @@ impl Replay<'_> {
 
     /// What the entry asked for, from what it left behind.
     fn change(&self, chunks: &[Chunk], header: &proto::EntryHeader) -> Result<Change, db::Error> {
-        if let Some(Stored::Roster(change)) = &header.change {
-            let (patch, date) = crate::store::roster::decode_change(change)?;
-            return Ok(Change::Roster(Box::new(RosterChange { patch, date })));
+        if let Some(change) = amend::stored(header) {
+            return change;
         }
+        // Whoever writes what is another's acts on its behalf.
+        let author = SpiffeId::parse(&header.author).ok().and_then(|id| self.classes.number(id.org()));
         let salt: [u8; 16] = header.salt.as_ref().try_into().unwrap_or_default();
         let (mut indicators, mut sightings) = (Vec::new(), Vec::new());
+        let (mut due, mut collisions) = (Vec::new(), Vec::new());
         for chunk in chunks {
             let view = chunk.view().ok_or_else(|| db::Error::corrupt("chunk", chunk.first))?;
             for item in view.items() {
                 let item = item.ok_or_else(|| db::Error::corrupt("item", chunk.first))?;
                 let damaged = || db::Error::corrupt("item", item.position);
                 match item.header.op {
-                    Op::Revoke => return revocation(&item).ok_or_else(damaged),
+                    Op::Revoke => return revocation(&item, author).ok_or_else(damaged),
+                    Op::Expire => due.push(expiry(&item).ok_or_else(damaged)?),
+                    Op::Notice => collisions.push(Collision {
+                        record: item.header.previous,
+                        other: Position::from_raw(item.header.digest),
+                    }),
                     Op::Sight => sightings.push(Ok(self.sighting(&item, &salt).ok_or_else(damaged)?)),
-                    _ => indicators.push(Ok(self.indicator(&item, &salt).ok_or_else(damaged)?)),
+                    _ => indicators.push(Ok(self.indicator(&item, author, &salt).ok_or_else(damaged)?)),
                 }
             }
         }
-        Ok(if sightings.is_empty() { Change::Publish(indicators) } else { Change::Sight(sightings) })
+        Ok(if !collisions.is_empty() {
+            Change::Notice(collisions)
+        } else if !sightings.is_empty() {
+            Change::Sight(sightings)
+        } else if !due.is_empty() {
+            Change::Expire(due)
+        } else {
+            Change::Publish(indicators)
+        })
     }
 
-    fn indicator(&self, item: &ItemView<'_>, salt: &[u8; 16]) -> Option<ProposedIndicator> {
+    fn indicator(
+        &self,
+        item: &ItemView<'_>,
+        author: Option<OrgNo>,
+        salt: &[u8; 16],
+    ) -> Option<ProposedIndicator> {
         let fields = event::publisher_fields(item.body, item.header.tail_len)?.to_vec();
         let indicator = event::decode_indicator(item.body)?;
         let (value, aliases) = event::observables(&indicator)?;
+        let meaning = event::meaning(&fields, &indicator.raw_value, &indicator.published_by);
         let class = self.class(item.header.class, event::stored_marking(indicator.marking.as_ref()?)?)?;
-        let meaning = event::without_spelling(&fields, &indicator.raw_value);
         let (digest, salted) = digests(&disclosure::meaning(meaning, &class), salt);
         Some(ProposedIndicator {
             value_key: keys::value(&value),
             alias_keys: aliases.iter().map(keys::value).collect(),
             kind: value.kind().number(),
             owner: item.header.owner,
+            provider: author.filter(|author| *author != item.header.owner),
             class,
             class_known: None,
             terms: indicator.labels.iter().map(|label| keys::label_term(label)).collect(),
             fields,
             digest,
             salted,
+            valid_until: event::valid_until(item.body)?,
             reinstate: indicator.reinstatement.map(|r| r.reason),
         })
     }
@@ -359,11 +392,17 @@ impl Replay<'_> {
     }
 }
 
-fn revocation(item: &ItemView<'_>) -> Option<Change> {
+fn expiry(item: &ItemView<'_>) -> Option<Due> {
+    let version = Posting { position: item.header.previous, handle: item.header.handle };
+    Some(Due { until: event::valid_until(item.body)??, version })
+}
+
+fn revocation(item: &ItemView<'_>, author: Option<OrgNo>) -> Option<Change> {
     let revocation = event::decode_indicator(item.body)?.revocation?;
     Some(Change::Revoke(ProposedRevocation {
         handle: item.header.handle,
         owner: item.header.owner,
+        provider: author.filter(|author| *author != item.header.owner),
         revocation: Revocation {
             reason: RevocationReason::from_number(u8::try_from(revocation.reason).ok()?)?,
             note: revocation.note,
@@ -418,11 +457,11 @@ fn compare(
 /// Postings as one row, whatever the blocks they lie in.
 struct Row<'a> {
     records: crate::store::log::Records<'a>,
-    block: std::collections::VecDeque<(Vec<u8>, postings::Posting)>,
+    block: std::collections::VecDeque<(Vec<u8>, Posting)>,
 }
 
 impl Row<'_> {
-    fn next(&mut self) -> Result<Option<(Vec<u8>, postings::Posting)>, db::Error> {
+    fn next(&mut self) -> Result<Option<(Vec<u8>, Posting)>, db::Error> {
         while self.block.is_empty() {
             let Some((key, value)) = self.records.next_record()? else { return Ok(None) };
             let block = postings::decode(&value).ok_or_else(|| db::Error::corrupt("postings", &key))?;

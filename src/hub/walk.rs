@@ -1,7 +1,7 @@
-//! Decides what a change of the roster brings to one viewer, or takes from
-//! him: the records of the audience classes that he sees from there on, or no
-//! longer. It is read from the classes' postings, so that a change costs what
-//! it changes, not members times indicators.
+//! Decides what goes out of the state, not of the log: to whom asks for it
+//! what stands, and to whom a change of the roster concerns what he sees from
+//! there on, or no longer. It is read from the postings of the audience
+//! classes, so that it costs what it brings, not members times indicators.
 
 use std::sync::Arc;
 
@@ -11,15 +11,19 @@ use crate::model::event::EventKind;
 use crate::model::indicator::State;
 use crate::model::position::Position;
 use crate::model::reached::Step;
-use crate::store::chunk::Chunk;
+use crate::store::changed::Changed;
+use crate::store::chunk::View;
 use crate::store::keys::Dimension;
+use crate::store::log::Scan;
 use crate::store::postings::Posting;
+use crate::store::record::Latest;
 use crate::wire::event;
 use crate::wire::frame::Batch;
 
 use super::directory::Directory;
 use super::error::Error;
 use super::fetch::damaged;
+use super::recall::Skip;
 use super::select::Selection;
 use super::shared::Shared;
 use super::store_error;
@@ -28,21 +32,33 @@ use super::store_error;
 const BATCH_BYTES: usize = 256 << 10;
 /// Postings looked at before the pump listens again.
 const SCAN_POSTINGS: usize = 20_000;
+/// Changed records whose newest versions are asked for at once.
+const TOGETHER: usize = 64;
 
-/// What a roster generation changes for one viewer.
+/// A walk over the audience classes of one viewer, as of one position.
+///
+/// What he sees is decided under the roster of that position, so that a walk
+/// that is cut goes on with the same classes whatever changed meanwhile; and
+/// what he may not see today is left out. Whatever came after the position,
+/// changes of the roster among it, follows from the log.
 #[derive(Debug, Clone)]
 pub(super) struct Walk {
-    /// Where the generation begins.
+    /// Versions that stood here go out.
     at: Position,
-    /// Classes that he sees from there on, or no longer; by number.
-    classes: Arc<[(ClassNo, Change)]>,
+    /// Classes by number, and what goes out of them.
+    classes: Arc<[(ClassNo, Sight)]>,
     /// How far he has got.
     pub(super) step: Step,
 }
 
+/// What the viewer sees of a class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Change {
+enum Sight {
+    /// He sees it: part of the state that he asked for.
+    Held,
+    /// He sees it from here on.
     Gained,
+    /// He sees it no longer.
     Lost,
 }
 
@@ -55,6 +71,19 @@ pub(super) struct Walked {
 }
 
 impl Walk {
+    /// What stands at `at` for the viewer of `selection`, from `step` on.
+    pub(super) async fn state(
+        shared: &Arc<Shared>,
+        selection: &Arc<Selection>,
+        at: Position,
+        step: Step,
+    ) -> Result<Self, Error> {
+        let classes = Self::classes(shared, selection, at, |selection, _, held| {
+            of_each(held, |class| selection.sees(held, class).then_some(Sight::Held))
+        });
+        Ok(Self { at, classes: classes.await?, step })
+    }
+
     /// What the generation that begins at `at` changes for the viewer of
     /// `selection`, from `step` on; `None`: nothing.
     pub(super) async fn begin(
@@ -63,14 +92,31 @@ impl Walk {
         at: Position,
         step: Step,
     ) -> Result<Option<Self>, Error> {
+        let classes = Self::classes(shared, selection, at, |selection, before, after| {
+            of_each(after, |class| match (selection.sees(before, class), selection.sees(after, class)) {
+                (false, true) => Some(Sight::Gained),
+                (true, false) => Some(Sight::Lost),
+                _ => None,
+            })
+        });
+        let classes = classes.await?;
+        Ok((!classes.is_empty()).then_some(Self { at, classes, step }))
+    }
+
+    /// Chooses classes by the rosters just before and at a position.
+    async fn classes(
+        shared: &Arc<Shared>,
+        selection: &Arc<Selection>,
+        at: Position,
+        choose: fn(&Selection, &Directory, &Directory) -> Vec<(ClassNo, Sight)>,
+    ) -> Result<Arc<[(ClassNo, Sight)]>, Error> {
         let (shared, selection) = (Arc::clone(shared), Arc::clone(selection));
         let classes = tasks::spawn_blocking(move || {
             let now = shared.directory.load_full();
             let before = shared.rosters.at(Position::from_raw(at.raw().saturating_sub(1)), &now);
-            changes(&selection, &before, &shared.rosters.at(at, &now))
+            choose(&selection, &before, &shared.rosters.at(at, &now))
         });
-        let classes: Arc<[_]> = classes.await.map_err(Error::internal)?.into();
-        Ok((!classes.is_empty()).then_some(Self { at, classes, step }))
+        Ok(classes.await.map_err(Error::internal)?.into())
     }
 
     /// Goes on, up to `credit` events.
@@ -78,137 +124,199 @@ impl Walk {
         &self,
         shared: &Arc<Shared>,
         selection: &Arc<Selection>,
+        skip: &Arc<Skip>,
         credit: u64,
     ) -> Result<Walked, Error> {
         let (walk, shared, selection) = (self.clone(), Arc::clone(shared), Arc::clone(selection));
-        let places = Arc::clone(&shared);
+        let (places, skip) = (Arc::clone(&shared), Arc::clone(skip));
         let _place = places.reads.acquire().await.map_err(Error::internal)?;
         tasks::spawn_blocking(move || {
             let stride = Stride {
                 now: shared.directory.load_full(),
                 shared: &shared,
                 selection: &selection,
+                skip: &skip,
                 at: walk.at,
-                chunk: None,
+                changed: shared.store.changed().map_err(store_error)?,
+                log: shared.store.reader().map_err(store_error)?,
+                batch: Batch::new(),
+                step: walk.step,
+                looked: 0,
+                credit: usize::try_from(credit).unwrap_or(usize::MAX),
             };
-            stride.walk(&walk.classes, walk.step, credit)
+            stride.walk(&walk.classes)
         })
         .await
         .map_err(Error::internal)?
     }
 }
 
-/// The classes whose sight differs for the viewer, by number.
-fn changes(selection: &Selection, before: &Directory, after: &Directory) -> Vec<(ClassNo, Change)> {
-    let classes = u32::try_from(after.class_count()).unwrap_or(u32::MAX);
-    (1..=classes)
-        .map(ClassNo)
-        .filter_map(|class| match (selection.sees(before, class), selection.sees(after, class)) {
-            (false, true) => Some((class, Change::Gained)),
-            (true, false) => Some((class, Change::Lost)),
-            _ => None,
-        })
-        .collect()
+/// What is to be said of each class of a directory, by number.
+fn of_each(directory: &Directory, sight: impl Fn(ClassNo) -> Option<Sight>) -> Vec<(ClassNo, Sight)> {
+    let classes = u32::try_from(directory.class_count()).unwrap_or(u32::MAX);
+    (1..=classes).map(ClassNo).filter_map(|class| Some((class, sight(class)?))).collect()
 }
 
 /// One step of a walk.
 struct Stride<'a> {
     shared: &'a Shared,
     selection: &'a Selection,
+    skip: &'a Skip,
     now: Arc<Directory>,
     at: Position,
-    /// The chunk that was last looked at: neighbours share it.
-    chunk: Option<Chunk>,
+    changed: Changed<'a>,
+    log: Scan<'a>,
+    batch: Batch,
+    step: Step,
+    looked: usize,
+    credit: usize,
 }
 
 impl Stride<'_> {
-    fn walk(mut self, classes: &[(ClassNo, Change)], from: Step, credit: u64) -> Result<Walked, Error> {
-        let (mut batch, mut step, mut looked) = (Batch::new(), from, 0);
-        for &(class, change) in classes.iter().filter(|(class, _)| *class >= from.class) {
-            if class != step.class {
-                step = Step { class, after: Position::ZERO };
+    fn walk(mut self, classes: &[(ClassNo, Sight)]) -> Result<Walked, Error> {
+        let first = classes.partition_point(|(class, _)| *class < self.step.class);
+        for &(class, sight) in classes.get(first..).unwrap_or_default() {
+            if class != self.step.class {
+                self.step = Step { class, after: Position::ZERO };
             }
-            let mut blocks = self
-                .shared
-                .store
-                .postings_after(Dimension::Class, u64::from(class.0), step.after)
-                .map_err(store_error)?;
-            while let Some(block) = blocks.next_block().map_err(store_error)? {
-                let stood = self.stood(&block)?;
-                for (posting, stood) in block.into_iter().zip(stood) {
-                    if posting.position > self.at {
-                        break;
-                    }
-                    let full = batch.count() as u64 >= credit || batch.bodies_len() >= BATCH_BYTES;
-                    if full || looked >= SCAN_POSTINGS {
-                        return Ok(Walked { batch, step, over: false });
-                    }
-                    if stood {
-                        self.take(posting.position, change, &mut batch)?;
-                    }
-                    step.after = posting.position;
-                    looked += 1;
-                }
+            if !self.class(class, sight)? {
+                return Ok(Walked { batch: self.batch, step: self.step, over: false });
             }
         }
-        Ok(Walked { batch, step, over: true })
+        Ok(Walked { batch: self.batch, step: self.step, over: true })
     }
 
-    /// Which of the versions stood when the generation began.
-    fn stood(&self, block: &[Posting]) -> Result<Vec<bool>, Error> {
-        let handles: Vec<_> = block.iter().map(|posting| posting.handle).collect();
+    /// Walks one class; whether to its end.
+    fn class(&mut self, class: ClassNo, sight: Sight) -> Result<bool, Error> {
+        let store = &self.shared.store;
+        let mut blocks = store
+            .postings_after(Dimension::Class, u64::from(class.0), self.step.after)
+            .map_err(store_error)?;
+        while let Some(block) = blocks.next_block().map_err(store_error)? {
+            let within = block.partition_point(|posting| posting.position <= self.at);
+            let mut left = block.get(..within).unwrap_or_default();
+            while !left.is_empty() {
+                if self.is_full() {
+                    return Ok(false);
+                }
+                let taken = match self.whole(class, sight, left)? {
+                    0 => self.some(sight, left)?,
+                    taken => taken,
+                };
+                left = left.get(taken..).unwrap_or_default();
+            }
+            if within < block.len() {
+                break;
+            }
+        }
+        Ok(true)
+    }
+
+    fn is_full(&self) -> bool {
+        self.batch.count() >= self.credit
+            || self.batch.bodies_len() >= BATCH_BYTES
+            || self.looked >= SCAN_POSTINGS
+    }
+
+    /// Takes a whole chunk as one slice, if it is of this class alone, goes
+    /// out as it is, and nothing in it ever changed. How many postings that
+    /// were; 0: none.
+    fn whole(&mut self, class: ClassNo, sight: Sight, left: &[Posting]) -> Result<usize, Error> {
+        let Some(begin) = left.first().filter(|posting| posting.position == posting.handle) else {
+            return Ok(0);
+        };
+        if sight == Sight::Lost || !self.selection.wants_all() || !self.selection.sees(&self.now, class) {
+            return Ok(0);
+        }
+        let (first, bytes) = self.log.seek(begin.position).map_err(store_error)?;
+        let view = View::parse(first, bytes).ok_or_else(|| damaged(first))?;
+        let (count, last) = (usize::from(view.count), view.last_position());
+        let all = first == begin.position
+            && view.all_new
+            && view.class == Some(class)
+            && left.get(count.saturating_sub(1)).is_some_and(|posting| posting.position == last)
+            && count <= self.credit - self.batch.count();
+        if !all {
+            return Ok(0);
+        }
+        let changed = self.changed.first_from(first).map_err(store_error)?;
+        if changed.is_some_and(|(handle, _)| handle <= last) {
+            return Ok(0);
+        }
+        self.batch.push_new(count, view.bodies.to_vec().into());
+        if let Some(disclosure) = self.selection.source(&self.now, class, class).disclosure() {
+            self.batch.disclose(count, &disclosure);
+        }
+        self.step.after = last;
+        self.looked += count;
+        Ok(count)
+    }
+
+    /// Takes the next birth, or the next later versions, one by one; how many.
+    fn some(&mut self, sight: Sight, left: &[Posting]) -> Result<usize, Error> {
+        let later = |posting: &&Posting| posting.position != posting.handle;
+        let versions: Vec<_> = left.iter().take_while(later).take(TOGETHER).copied().collect();
+        if let (true, Some(birth)) = (versions.is_empty(), left.first()) {
+            let changed = self.changed.first_from(birth.handle).map_err(store_error)?;
+            let latest = changed.filter(|(handle, _)| *handle == birth.handle).map(|(_, latest)| latest);
+            self.one(sight, *birth, latest)?;
+            return Ok(1);
+        }
+        let handles: Vec<_> = versions.iter().map(|posting| posting.handle).collect();
         let latest = self.shared.store.latest(&handles).map_err(store_error)?;
-        block
-            .iter()
-            .zip(latest)
-            .map(|(posting, latest)| {
-                let mut newest = latest.map_or(posting.handle, |latest| latest.newest);
-                while newest > self.at {
-                    let (header, _) =
-                        super::fetch::item(self.shared, newest)?.ok_or_else(|| damaged(newest))?;
-                    newest = header.previous;
-                }
-                Ok(newest == posting.position)
-            })
-            .collect()
+        let mut taken = 0;
+        for (posting, latest) in versions.into_iter().zip(latest) {
+            if self.is_full() {
+                break;
+            }
+            self.one(sight, posting, latest)?;
+            taken += 1;
+        }
+        Ok(taken)
     }
 
-    /// Adds what becomes of the version at `at` for the viewer.
-    fn take(&mut self, at: Position, change: Change, batch: &mut Batch) -> Result<(), Error> {
-        let chunk = self.chunk_at(at)?;
-        let view = chunk.view().ok_or_else(|| damaged(chunk.first))?;
-        let item = view.items().flatten().find(|item| item.position == at).ok_or_else(|| damaged(at))?;
-        if item.header.state != State::Active || !self.selection.wants(&item) {
-            return Ok(());
+    fn one(&mut self, sight: Sight, posting: Posting, latest: Option<Latest>) -> Result<(), Error> {
+        // The state leaves out what was taken back while it goes out.
+        let ended = sight == Sight::Held && latest.is_some_and(|latest| latest.state != State::Active);
+        if !ended && self.stood(latest.map_or(posting.handle, |latest| latest.newest))? == posting.position {
+            self.take(sight, posting)?;
         }
-        match change {
-            Change::Gained => {
-                let class = item.header.class;
-                let class_now =
-                    self.shared.reclassed.read().get(&item.header.handle).copied().unwrap_or(class);
-                if self.selection.sees(&self.now, class_now) {
-                    let from = view.bodies_at + item.offset;
-                    let body = chunk.bytes.slice(from..from + item.body.len());
-                    let source = self.selection.source(&self.now, class, class_now);
-                    source.put(batch, EventKind::New, body).ok_or_else(|| damaged(at))?;
-                }
-            }
-            Change::Lost => {
-                let stub = event::stub(&self.shared.sealer, at, item.header.handle);
-                batch.push(EventKind::Withdrawn, stub.into());
-            }
-        }
+        self.step.after = posting.position;
+        self.looked += 1;
         Ok(())
     }
 
-    fn chunk_at(&mut self, at: Position) -> Result<Chunk, Error> {
-        let holds =
-            |chunk: &&Chunk| chunk.first <= at && chunk.view().is_some_and(|view| view.last_position() >= at);
-        if let Some(chunk) = self.chunk.as_ref().filter(holds) {
-            return Ok(chunk.clone());
+    /// Which version of a record stood, from the newest one backward.
+    fn stood(&self, mut newest: Position) -> Result<Position, Error> {
+        while newest > self.at {
+            let (header, _) = super::fetch::item(self.shared, newest)?.ok_or_else(|| damaged(newest))?;
+            newest = header.previous;
         }
-        let chunk = self.shared.store.chunk_at(at).map_err(store_error)?.ok_or_else(|| damaged(at))?;
-        self.chunk = Some(chunk.clone());
-        Ok(chunk)
+        Ok(newest)
+    }
+
+    /// Adds what becomes of a version that stood.
+    fn take(&mut self, sight: Sight, posting: Posting) -> Result<(), Error> {
+        let Posting { position, handle } = posting;
+        let (first, bytes) = self.log.seek(position).map_err(store_error)?;
+        let view = View::parse(first, bytes).ok_or_else(|| damaged(first))?;
+        let item = view.items().flatten().find(|item| item.position == position);
+        let item = item.ok_or_else(|| damaged(position))?;
+        if item.header.state != State::Active || !self.selection.wants(&item) {
+            return Ok(());
+        }
+        if sight == Sight::Lost {
+            let stub = event::stub(&self.shared.sealer, position, handle);
+            self.batch.push(EventKind::Withdrawn, stub.into());
+            return Ok(());
+        }
+        let class = item.header.class;
+        let class_now = self.shared.reclassed.read().get(&handle).copied().unwrap_or(class);
+        if self.selection.sees(&self.now, class_now) && !self.skip.covers(handle, position) {
+            let source = self.selection.source(&self.now, class, class_now);
+            let body = item.body.to_vec().into();
+            source.put(&mut self.batch, EventKind::New, body).ok_or_else(|| damaged(position))?;
+        }
+        Ok(())
     }
 }

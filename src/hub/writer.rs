@@ -9,22 +9,26 @@ use std::time::Duration;
 use prost::Message as _;
 use rustc_hash::FxHashMap;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::base::{random, tasks};
 use crate::model::position::Seq;
+use crate::model::principal::SpiffeId;
 use crate::store::requests::{self, RequestKey};
-use crate::store::{Batch, db, proto};
+use crate::store::{Batch, db, keys, proto};
 
 use super::answered;
 use super::apply::Entry;
 use super::caller::Caller;
+use super::directory::Directory;
 use super::error::{Error, Reason};
-use super::group::Group;
+use super::group::{Group, Values};
 use super::merger::{Merger, Offer};
-use super::proposal::{Decision, Proposal};
+use super::owed::{Owed, Published};
+use super::proposal::{Change, Decision, Proposal};
 use super::shared::Shared;
+use super::work::{DeadMan, Start, Work, read_only};
 
 /// A commit group is closed once it weighs this much; it holds one request at
 /// least.
@@ -39,17 +43,6 @@ const ANSWERS_AT_ONCE: usize = 4;
 /// one commit.
 const FORGET_PER_GROUP: usize = 8;
 
-/// What the writer is asked for.
-#[derive(Debug)]
-pub enum Work {
-    /// A request, and the room that it takes until it is answered.
-    Propose(Box<Proposal>, Option<OwnedSemaphorePermit>),
-    /// A probe: really commit something.
-    Probe(oneshot::Sender<Result<(), Error>>),
-    /// Write what waits, then stop.
-    Stop(oneshot::Sender<()>),
-}
-
 /// The writer's own state.
 pub struct Writer {
     shared: Arc<Shared>,
@@ -57,12 +50,16 @@ pub struct Writer {
     requests: requests::Index,
     next: Seq,
     last_version: u64,
+    /// What owners are to be told.
+    owed: Owed,
     /// Merges of postings: one waits at most, and goes with the next commit.
     offers: mpsc::Receiver<Offer>,
     offer: Option<Offer>,
     /// Whoever offers them, until the writer runs.
     merger: Option<Merger>,
     stop_merger: CancellationToken,
+    /// The hour before which everything that had to has expired.
+    fence: u64,
     /// The runtime that the callers wait on, where there is one.
     callers: Option<Handle>,
     /// The group of answered requests that was last asked for.
@@ -75,31 +72,23 @@ impl std::fmt::Debug for Writer {
     }
 }
 
-/// Latches the store if the writer ends in any way but by being told to: its
-/// callers would else be told for ever that the hub is going down.
-struct DeadMan {
-    shared: Arc<Shared>,
-    told: bool,
-}
-
-impl DeadMan {
-    fn stand_down(mut self) {
-        self.told = true;
-    }
-}
-
-impl Drop for DeadMan {
-    fn drop(&mut self) {
-        if !self.told {
-            self.shared.latch.set(&"the writer ended unexpectedly");
-        }
-    }
-}
-
 /// A request of a group: answered with its decisions once all is durable.
 struct Answer {
     reply: oneshot::Sender<Result<Vec<Decision>, Error>>,
     result: Result<Vec<Decision>, Error>,
+}
+
+/// What a group wrote that owners may have to be told of.
+struct Wrote {
+    values: Values,
+    authors: Vec<(Seq, SpiffeId)>,
+    directory: Arc<Directory>,
+}
+
+/// Who publishes, if the proposal is to.
+fn publisher(proposal: &Proposal) -> Option<SpiffeId> {
+    let publishes = matches!(proposal.change, Change::Publish(_));
+    Some(proposal.caller.as_ref().filter(|_| publishes)?.identity().clone())
 }
 
 impl Writer {
@@ -109,8 +98,7 @@ impl Writer {
         shared: Arc<Shared>,
         work: mpsc::Receiver<Work>,
         requests: requests::Index,
-        next: Seq,
-        last_version: u64,
+        start: Start,
     ) -> Self {
         let stop_merger = shared.draining.child_token();
         let (offered, offers) = mpsc::channel(1);
@@ -122,8 +110,10 @@ impl Writer {
             shared,
             work,
             requests,
-            next,
-            last_version,
+            next: start.next,
+            last_version: start.last_version,
+            fence: start.fence,
+            owed: start.owed,
             callers: Handle::try_current().ok(),
             replayed: None,
         }
@@ -132,7 +122,7 @@ impl Writer {
     /// Works until told to stop, or until nobody can ask any more. Whoever
     /// said stop hears of it once the writer holds the store no longer.
     pub async fn run(mut self) {
-        let watch = DeadMan { shared: Arc::clone(&self.shared), told: false };
+        let watch = DeadMan::new(Arc::clone(&self.shared));
         let merger = self.merger.take().map(|merger| tasks::spawn("postings merger", merger.run()));
         let stop = self.work().await;
         self.stop_merger.cancel();
@@ -174,6 +164,7 @@ impl Writer {
                     self.offer = Some(offer);
                     self.commit_alone();
                 }
+                () = tokio::time::sleep(self.owed.delay()), if self.has_debts() => self.commit_alone(),
             }
             // The merger runs on this thread too, and would hardly be heard
             // while there is always work.
@@ -181,20 +172,16 @@ impl Writer {
         }
     }
 
-    /// Commits what belongs to no group: cursors, a merge.
+    /// Commits what belongs to no request: cursors, a merge, notices.
     fn commit_alone(&mut self) {
-        if self.shared.latch.reason().is_none() {
-            let result = self.commit(None, &proto::RequestGroup::default());
-            self.latch_on(&result);
-        }
+        self.work_off(Vec::new(), Vec::new());
         // The merger hears that it was not taken.
         self.offer = None;
     }
 
-    fn latch_on(&self, result: &Result<(), db::Error>) {
-        if let Err(error) = result {
-            self.shared.latch.set(error);
-        }
+    /// Whether notices, or word that there are none, wait to be written.
+    fn has_debts(&self) -> bool {
+        self.owed.waits() && self.shared.latch.reason().is_none()
     }
 
     /// Drains what waits into a group and commits it.
@@ -238,7 +225,9 @@ impl Writer {
         }
         let mut answers = Vec::with_capacity(proposals.len());
         let result = self.try_group(proposals, &mut answers);
-        self.latch_on(&result);
+        if let Err(error) = &result {
+            self.shared.latch.set(error);
+        }
         let failed = result.is_err().then(|| self.shared.latch.reason().unwrap_or_default());
         if let Some(reason) = &failed {
             for answer in &mut answers {
@@ -248,6 +237,14 @@ impl Writer {
         self.answer(answers);
         for probe in probes {
             let _ = probe.send(failed.as_ref().map_or(Ok(()), |reason| Err(read_only(reason))));
+        }
+        if let Ok(wrote) = result {
+            self.owed.look(&Published {
+                values: &wrote.values,
+                authors: &wrote.authors,
+                directory: &wrote.directory,
+                next: self.next,
+            });
         }
     }
 
@@ -268,21 +265,26 @@ impl Writer {
         }
     }
 
-    fn try_group(&mut self, proposals: Vec<Proposal>, answers: &mut Vec<Answer>) -> Result<(), db::Error> {
+    fn try_group(&mut self, proposals: Vec<Proposal>, answers: &mut Vec<Answer>) -> Result<Wrote, db::Error> {
         let shared = Arc::clone(&self.shared);
         let directory = shared.directory.load_full();
         let mut group = Group::new(&shared.store, &shared.sealer, Arc::clone(&directory), self.last_version);
-        let prefetched = group.prefetch(proposals.iter().map(|p| &p.change));
+        let prefetched = self
+            .notify(&mut group)
+            .and_then(|()| group.prefetch(proposals.iter().map(|proposal| &proposal.change)));
+        let mut authors = Vec::new();
         let mut answered = proto::RequestGroup::default();
         // Where in `answered` a request of this group stands.
         let mut in_group: FxHashMap<RequestKey, usize> = FxHashMap::default();
         let mut failed = prefetched.err();
         for proposal in proposals {
+            let entry = self.next;
             let result = match &failed {
                 // The whole group fails; the answer is made by the caller.
                 Some(_) => Ok(Vec::new()),
                 None => match self.decide(&proposal, &mut group, &answered, &in_group) {
                     Ok((result, record)) => {
+                        authors.extend(publisher(&proposal).map(|author| (entry, author)));
                         if let Some(record) = record {
                             in_group.insert(proposal.request, answered.requests.len());
                             answered.requests.push(record);
@@ -300,9 +302,30 @@ impl Writer {
         if let Some(error) = failed {
             return Err(error);
         }
-        self.commit(Some(&group), &answered)?;
+        self.commit(&group, &answered)?;
         self.last_version = group.last_version;
+        let wrote = Wrote { values: group.take_values(), authors, directory: Arc::clone(&group.directory) };
         self.publish(group, &directory);
+        Ok(wrote)
+    }
+
+    /// Lets a group begin with what owners are owed.
+    fn notify(&mut self, group: &mut Group<'_>) -> Result<(), db::Error> {
+        self.owed.catch_up(&self.shared.store, &group.directory)?;
+        let Some(change) = self.owed.take() else { return Ok(()) };
+        let entry = Entry {
+            seq: self.next,
+            time: self.shared.clock.now(),
+            author: "",
+            seed: random::u64(),
+            salt: &random::bytes::<16>(),
+            change: &change,
+        };
+        group.apply(&entry)?;
+        if !group.chunks.is_empty() {
+            self.next = self.next.next();
+            self.owed.told(self.next);
+        }
         Ok(())
     }
 
@@ -346,6 +369,12 @@ impl Writer {
         if group.chunks.len() > chunks_before {
             self.next = self.next.next();
         }
+        if let Change::Expire(due) = &proposal.change {
+            let ended = due.iter().zip(&decisions).filter(|(_, d)| matches!(d, Decision::Written { .. }));
+            group.expired.get_or_insert_default().extend(ended.map(|(due, _)| *due));
+            // The hub does not repeat itself: what is left is still due.
+            return Ok((Ok(decisions), None));
+        }
         let record = answered::record(proposal, &decisions, now);
         Ok((Ok(decisions), record))
     }
@@ -369,11 +398,15 @@ impl Writer {
             .and_then(|packed| packed.requests.iter().find(|r| r.key.as_ref() == key.as_slice()).cloned()))
     }
 
-    fn commit(&mut self, group: Option<&Group<'_>>, answered: &proto::RequestGroup) -> Result<(), db::Error> {
+    fn commit(&mut self, group: &Group<'_>, answered: &proto::RequestGroup) -> Result<(), db::Error> {
         let shared = Arc::clone(&self.shared);
         let mut batch = Batch::new(&shared.store);
-        if let Some(group) = group {
-            group.write_to(&mut batch)?;
+        group.write_to(&mut batch)?;
+        // Always, so that no batch is empty and even a probe proves the disk.
+        self.owed.write_to(&mut batch)?;
+        let fence = self.expiry_fence(group);
+        if fence != self.fence {
+            batch.expiry_fence(fence)?;
         }
         let number = self.requests.next_group();
         if !answered.requests.is_empty() {
@@ -394,10 +427,6 @@ impl Writer {
         if let Some(offer) = &offer {
             batch.merge(&offer.merge)?;
         }
-        if batch.is_empty() {
-            // A probe, or a group of mere repeats: still prove the disk.
-            batch.meta("probe", &shared.clock.now().as_micros().to_be_bytes())?;
-        }
         let started = crate::base::clock::monotonic();
         shared.store.commit(batch)?;
         shared.counters.commits.fetch_add(1, Ordering::Relaxed);
@@ -409,14 +438,23 @@ impl Writer {
             // A merger that was stopped needs no answer.
             let _ = done.send(());
         }
+        self.fence = fence;
         if !answered.requests.is_empty() {
             self.requests.add(number, answered);
         }
         Ok(())
     }
 
+    /// The hour before which everything that had to has expired, once `group`
+    /// is durable. It moves back where the clock was set back over it.
+    fn expiry_fence(&self, group: &Group<'_>) -> u64 {
+        let done = group.expired.as_ref().map(|done| self.shared.expiries.agenda.lock().fence(done));
+        let coming = group.validities.iter().map(|due| keys::expiry_term(due.until)).min();
+        done.unwrap_or(self.fence).min(coming.unwrap_or(u64::MAX))
+    }
+
     /// Shows a durable group to everyone who follows.
-    fn publish(&self, group: Group<'_>, before: &super::directory::Directory) {
+    fn publish(&self, group: Group<'_>, before: &Directory) {
         let shared = &self.shared;
         shared.counters.items.fetch_add(group.item_count() as u64, Ordering::Relaxed);
         // Before the chunks: whoever reads them must find the roster that
@@ -424,24 +462,21 @@ impl Writer {
         for generation in &group.generations {
             shared.rosters.push(generation);
         }
-        if !group.generations.is_empty() || group.directory.class_count() != before.class_count() {
+        if !group.generations.is_empty()
+            || group.directory.class_count() != before.class_count()
+            || !group.directory.waits_as(before)
+        {
             shared.directory.store(Arc::clone(&group.directory));
         }
         for (handle, class) in group.reclassed() {
             shared.reclassed.write().insert(handle, class);
         }
         shared.backlog.note(group.postings.terms());
+        if !group.validities.is_empty() {
+            shared.expiries.agenda.lock().note(&group.validities);
+        }
         if !group.chunks.is_empty() {
             shared.tail.push(group.chunks);
         }
     }
-}
-
-/// The answer to whoever would write.
-pub(super) fn read_only(reason: &str) -> Error {
-    Error::new(
-        Reason::StoreReadOnly,
-        "the hub has stopped writing after a failure of its store; nothing acknowledged is lost; its operator must act",
-    )
-    .with_source(reason.to_owned())
 }

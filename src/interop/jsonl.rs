@@ -47,6 +47,15 @@ pub struct Record {
     /// Slugs of the organisations that an AMBER marking names.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub to: Vec<String>,
+    /// Slugs of the groups that it names.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    pub to_groups: Vec<String>,
+    /// SPIFFE identities of the persons whom a RED marking names.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    pub to_persons: Vec<String>,
+    /// What the source adds to the marking, such as `no-onward-feed`.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    pub caveats: Vec<String>,
     /// Labels.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
@@ -74,9 +83,9 @@ pub struct Record {
 }
 
 /// How many of [`FIELDS`] are read into a [`Record`].
-const READ: usize = 17;
+const READ: usize = 20;
 /// Every field that a line may have: those that are read, then the hub's own.
-const FIELDS: [&str; 28] = [
+const FIELDS: [&str; 32] = [
     "value",
     "observable",
     "kind",
@@ -86,6 +95,9 @@ const FIELDS: [&str; 28] = [
     "raw",
     "tlp",
     "to",
+    "to_groups",
+    "to_persons",
+    "caveats",
     "labels",
     "confidence",
     "description",
@@ -94,16 +106,17 @@ const FIELDS: [&str; 28] = [
     "first_seen",
     "last_seen",
     "action",
-    "caveats",
     "event_id",
     "event",
     "name",
     "owner",
+    "published_by",
     "state",
     "version",
     "create_time",
     "revocation",
     "sightings",
+    "collisions",
     "reinstatement",
 ];
 
@@ -113,8 +126,6 @@ const FIELDS: [&str; 28] = [
 struct Told {
     event: Option<String>,
     state: Option<String>,
-    #[serde(deserialize_with = "or_default")]
-    caveats: Vec<String>,
 }
 
 impl std::fmt::Debug for Record {
@@ -186,10 +197,6 @@ fn parse(number: u64, line: &[u8]) -> Result<Record, Error> {
             "tells of an indicator that is revoked, expired or withdrawn: publishing it would bring it back";
         return Err(Error::NotRecord { number, problem: problem.to_owned() });
     }
-    if !told.caveats.is_empty() {
-        let problem = "carries caveats, which publishing it again would drop; take them out if that is meant";
-        return Err(Error::NotRecord { number, problem: problem.to_owned() });
-    }
     Ok(record)
 }
 
@@ -199,7 +206,7 @@ fn problem(error: &serde_json::Error) -> String {
     match error.classify() {
         serde_json::error::Category::Data => format!(
             "has a field of the wrong type or given twice, before column {column}: confidence is a number from 0 to \
-             100, to and labels are lists of texts, all else is text"
+             100; to, to_groups, to_persons, caveats and labels are lists of texts; all else is text"
         ),
         serde_json::error::Category::Eof => {
             "is a JSON object cut short: the whole object stands on one line".to_owned()
@@ -240,13 +247,8 @@ mod tests {
     }
 
     #[test]
-    fn what_tells_of_a_dead_or_restricted_indicator_is_not_published_again() {
-        for told in [
-            "\"event\":\"revoked\"",
-            "\"event\":\"withdrawn\"",
-            "\"state\":\"expired\"",
-            "\"caveats\":[\"masked-source\"]",
-        ] {
+    fn what_tells_of_a_dead_indicator_is_not_published_again() {
+        for told in ["\"event\":\"revoked\"", "\"event\":\"withdrawn\"", "\"state\":\"expired\""] {
             assert!(read(&format!("{{\"value\":\"example.org\",{told}}}"))[0].is_err(), "{told}");
         }
     }
@@ -303,11 +305,14 @@ mod tests {
             (valid_from, valid_until, first_seen, last_seen) in (text(), text(), text(), text()),
             description in text(),
             to in proptest::collection::vec(".{0,5}", 0..3),
+            to_groups in proptest::collection::vec(".{0,5}", 0..3),
+            to_persons in proptest::collection::vec(".{0,5}", 0..3),
+            caveats in proptest::collection::vec(".{0,5}", 0..3),
             labels in proptest::collection::vec(".{0,5}", 0..3),
             confidence in proptest::option::of(any::<u8>()),
         ) {
             let record = Record {
-                value, kind, md5, sha1, sha256, raw, tlp, to, labels, confidence, description,
+                value, kind, md5, sha1, sha256, raw, tlp, to, to_groups, to_persons, caveats, labels, confidence, description,
                 valid_from, valid_until, first_seen, last_seen, action,
             };
             let line = serde_json::to_string(&record).unwrap();

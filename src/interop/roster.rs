@@ -8,7 +8,9 @@
 //!     "slug": "so-khcn-2025", "kind": "department", "parent": "ubnd-hanoi",
 //!     "names": [{ "vi": "Sở Khoa học và Công nghệ", "en": "…", "short": "Sở KH&CN", "from": null }],
 //!     "valid_from": "2025-03-01", "valid_to": null,
-//!     "predecessors": ["so-tttt", "so-khcn"], "successors": [], "note": "free text"
+//!     "predecessors": ["so-tttt", "so-khcn"], "successors": [],
+//!     "lifecycle": [{ "what": "founded", "on": "2025-03-01", "legal_basis": "…" }],
+//!     "note": "free text"
 //!   }],
 //!   "duties": [{
 //!     "duty": "lead-unit-infosec", "scope": "ubnd-hanoi", "holder": "ca-hanoi",
@@ -36,18 +38,28 @@
 //! Kinds and duties are kept in kebab-case, however they are written.
 
 mod check;
+mod places;
+mod records;
+mod write;
 
-use serde::Deserialize;
-use serde::de::{self, DeserializeOwned, Deserializer, MapAccess, Visitor};
-use serde_json::{Map, Value};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use time::Date;
 use time::format_description::StaticFormatDescription;
 use time::macros::format_description;
 
 use crate::model::Invalid;
-use crate::model::org::{DatedName, OrgSlug, Organisation};
+use crate::model::org::{DatedName, Happening, OrgSlug, Organisation, Step};
 use crate::model::principal::{Role, Roles, SpiffeId};
 use crate::model::roster::{Duty, Grant, Group, Member, Relation, RelationKind, Roster};
+
+use records::{
+    Document, DutyRecord, GroupRecord, NameRecord, OrganisationRecord, PrincipalRecord, Record,
+    RelationRecord, StepRecord,
+};
+
+pub use places::Places;
+pub use write::write;
 
 /// Largest roster, in bytes.
 pub const MAX_BYTES: usize = 8 << 20;
@@ -55,6 +67,8 @@ pub const MAX_BYTES: usize = 8 << 20;
 pub const MAX_RECORDS: usize = 20_000;
 /// Longest text in a roster, in bytes.
 pub const MAX_TEXT_BYTES: usize = 1_024;
+/// Most steps in the life of one organisation.
+pub const MAX_STEPS: usize = 64;
 /// Most problems reported of one file.
 pub const MAX_PROBLEMS: usize = 200;
 
@@ -65,6 +79,14 @@ const DAY: StaticFormatDescription = format_description!("[year]-[month]-[day]")
 /// # Errors
 /// Everything that is wrong with it, up to [`MAX_PROBLEMS`], by path.
 pub fn parse(text: &[u8]) -> Result<Roster, Vec<Invalid>> {
+    read(text).map(|(roster, _)| roster)
+}
+
+/// Reads a roster, and where in the file each record stands.
+///
+/// # Errors
+/// As [`parse`].
+pub fn read(text: &[u8]) -> Result<(Roster, Places), Vec<Invalid>> {
     if text.len() > MAX_BYTES {
         return Err(vec![Invalid::new("", format!("a roster holds at most {MAX_BYTES} bytes"))]);
     }
@@ -87,163 +109,25 @@ pub fn parse(text: &[u8]) -> Result<Roster, Vec<Invalid>> {
     check::groups(&groups, &known, &mut problems);
     check::relations(&relations, &known, &mut problems);
 
-    problems.finish(|| Roster {
-        organisations: organisations.into_iter().map(|(_, o)| (o.slug.clone(), o)).collect(),
-        duties: duties.into_iter().map(|(_, duty)| duty).collect(),
-        principals: principals.into_iter().map(|(_, grant)| grant).collect(),
-        groups: groups.into_iter().map(|(_, group)| (group.slug.clone(), group)).collect(),
-        relations: relations.into_iter().map(|(_, relation)| relation).collect(),
+    problems.finish(|| {
+        let places = Places::new([
+            ("organisations", organisations.iter().map(|(_, o)| o.slug.to_string()).collect()),
+            ("principals", principals.iter().map(|(_, (id, _))| id.to_string()).collect()),
+            ("groups", groups.iter().map(|(_, group)| group.slug.to_string()).collect()),
+        ]);
+        let roster = Roster {
+            organisations: organisations.into_iter().map(|(_, o)| (o.slug.clone(), o)).collect(),
+            duties: duties.into_iter().map(|(_, duty)| duty).collect(),
+            principals: principals.into_iter().map(|(_, grant)| grant).collect(),
+            groups: groups.into_iter().map(|(_, group)| (group.slug.clone(), group)).collect(),
+            relations: relations.into_iter().map(|(_, relation)| relation).collect(),
+        };
+        (roster, places)
     })
 }
 
 /// A record with its place in the file.
 type Placed<T> = (usize, T);
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Document {
-    #[serde(default, rename = "title")]
-    _title: Option<Value>,
-    #[serde(default, rename = "meta")]
-    _meta: Option<Value>,
-    organisations: Vec<Record>,
-    #[serde(default, alias = "role_assignments")]
-    duties: Vec<Record>,
-    #[serde(default)]
-    principals: Vec<Record>,
-    #[serde(default)]
-    groups: Vec<Record>,
-    #[serde(default)]
-    relations: Vec<Record>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct OrganisationRecord {
-    slug: String,
-    kind: String,
-    #[serde(default)]
-    names: Vec<NameRecord>,
-    name_vi: Option<String>,
-    name_en: Option<String>,
-    short_vi: Option<String>,
-    parent: Option<String>,
-    valid_from: Option<String>,
-    valid_to: Option<String>,
-    #[serde(default)]
-    predecessors: Vec<String>,
-    #[serde(default)]
-    successors: Vec<String>,
-    #[serde(default, rename = "note")]
-    _note: Option<Value>,
-    #[serde(default, rename = "gso_code")]
-    _gso_code: Option<Value>,
-    #[serde(default, rename = "verified")]
-    _verified: Option<Value>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NameRecord {
-    vi: String,
-    #[serde(default)]
-    en: String,
-    #[serde(default)]
-    short: String,
-    from: Option<String>,
-    to: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DutyRecord {
-    #[serde(alias = "role")]
-    duty: String,
-    scope: String,
-    #[serde(alias = "org")]
-    holder: String,
-    from: Option<String>,
-    to: Option<String>,
-    #[serde(alias = "basis")]
-    legal_basis: String,
-    #[serde(default, rename = "note")]
-    _note: Option<Value>,
-    #[serde(default, rename = "from_precision")]
-    _from_precision: Option<Value>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PrincipalRecord {
-    id: String,
-    roles: Vec<String>,
-    from: Option<String>,
-    to: Option<String>,
-    #[serde(default, rename = "note")]
-    _note: Option<Value>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct GroupRecord {
-    slug: String,
-    vi: String,
-    #[serde(default)]
-    en: String,
-    members: Vec<MemberRecord>,
-    #[serde(default, rename = "note")]
-    _note: Option<Value>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct MemberRecord {
-    organisation: String,
-    from: Option<String>,
-    to: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RelationRecord {
-    kind: String,
-    subject: String,
-    object: String,
-    from: Option<String>,
-    to: Option<String>,
-    legal_basis: String,
-    #[serde(default, rename = "note")]
-    _note: Option<Value>,
-}
-
-/// An object not yet read, so that one bad record does not hide the others.
-/// A field that stands twice is refused here: the last one would win unseen.
-struct Record(Map<String, Value>);
-
-impl<'de> Deserialize<'de> for Record {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Fields;
-        impl<'de> Visitor<'de> for Fields {
-            type Value = Record;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Record, A::Error> {
-                let mut fields = Map::new();
-                while let Some((key, value)) = access.next_entry::<String, Value>()? {
-                    if fields.contains_key(&key) {
-                        return Err(de::Error::custom(format_args!("the field `{key}` stands twice")));
-                    }
-                    fields.insert(key, value);
-                }
-                Ok(Record(fields))
-            }
-        }
-        deserializer.deserialize_map(Fields)
-    }
-}
 
 /// What is wrong so far, each under the path of the record being read.
 #[derive(Default)]
@@ -314,6 +198,7 @@ fn read_organisation(record: OrganisationRecord, problems: &mut Problems) -> Opt
     let (valid_from, valid_to) = span("valid_from", record.valid_from, "valid_to", record.valid_to, problems);
     let predecessors = read_slugs("predecessors", &record.predecessors, problems);
     let successors = read_slugs("successors", &record.successors, problems);
+    let lifecycle = read_lifecycle(record.lifecycle, problems);
     Some(Organisation {
         slug: slug?,
         names,
@@ -321,7 +206,7 @@ fn read_organisation(record: OrganisationRecord, problems: &mut Problems) -> Opt
         parent: parent.flatten(),
         valid_from,
         valid_to,
-        suspended: false,
+        lifecycle,
         predecessors,
         successors,
     })
@@ -346,6 +231,35 @@ fn read_names(records: Vec<NameRecord>, problems: &mut Problems) -> Vec<DatedNam
     }
     problems.path = outer;
     names
+}
+
+fn read_lifecycle(records: Vec<StepRecord>, problems: &mut Problems) -> Vec<Step> {
+    if records.len() > MAX_STEPS {
+        problems.report("lifecycle", format!("at most {MAX_STEPS} steps"));
+        return Vec::new();
+    }
+    let mut steps: Vec<Step> = Vec::with_capacity(records.len());
+    let outer = problems.path.clone();
+    for (at, record) in records.into_iter().enumerate() {
+        problems.path = format!("{outer}.lifecycle[{at}]");
+        let what = Happening::from_name(&record.what).ok_or_else(|| {
+            let names: Vec<_> = Happening::ALL.into_iter().map(Happening::as_str).collect();
+            Invalid::new("", format!("no such step; there are {}", names.join(", ")))
+        });
+        let what = problems.take("what", what);
+        let on = problems.take("on", day(&record.on));
+        if record.legal_basis.is_empty() {
+            problems.report("legal_basis", "say where it is laid down");
+        }
+        problems.take("legal_basis", check_text(&record.legal_basis));
+        let Some((what, on)) = what.zip(on) else { continue };
+        if steps.last().is_some_and(|before| before.on > on) {
+            problems.report("on", "steps follow one another, oldest first");
+        }
+        steps.push(Step { what, on, legal_basis: record.legal_basis });
+    }
+    problems.path = outer;
+    steps
 }
 
 fn read_duty(record: DutyRecord, problems: &mut Problems) -> Option<Duty> {

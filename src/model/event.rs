@@ -16,6 +16,9 @@ pub enum EventKind {
     Expired = 5,
     /// A sighting was reported.
     Sighted = 6,
+    /// Another published a value that a hidden indicator of the receiver's
+    /// organisation holds.
+    Collision = 7,
 }
 
 impl EventKind {

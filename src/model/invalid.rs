@@ -26,6 +26,10 @@ pub enum Reason {
     MarkingUnsupported,
     /// An organisation that the roster does not know.
     OrganisationUnknown,
+    /// A group that the roster does not know.
+    GroupUnknown,
+    /// A person whom the roster does not know.
+    PersonUnknown,
 }
 
 impl Reason {
@@ -37,6 +41,8 @@ impl Reason {
             Self::MarkingRequired => "MARKING_REQUIRED",
             Self::MarkingUnsupported => "MARKING_UNSUPPORTED",
             Self::OrganisationUnknown => "ORGANISATION_UNKNOWN",
+            Self::GroupUnknown => "GROUP_UNKNOWN",
+            Self::PersonUnknown => "PERSON_UNKNOWN",
         }
     }
 }

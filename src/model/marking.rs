@@ -124,7 +124,25 @@ pub struct Recipients {
     pub principals: Vec<SpiffeId>,
 }
 
+/// One of those whom a marking names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recipient<'a> {
+    /// An organisation.
+    Organisation(&'a OrgSlug),
+    /// A group of organisations.
+    Group(&'a OrgSlug),
+    /// A person.
+    Principal(&'a SpiffeId),
+}
+
 impl Recipients {
+    /// Everyone named: organisations, then groups, then persons.
+    pub fn iter(&self) -> impl Iterator<Item = Recipient<'_>> {
+        let organisations = self.organisations.iter().map(Recipient::Organisation);
+        let groups = self.groups.iter().map(Recipient::Group);
+        organisations.chain(groups).chain(self.principals.iter().map(Recipient::Principal))
+    }
+
     /// Whether nobody is named.
     #[must_use]
     pub const fn is_empty(&self) -> bool {

@@ -1,6 +1,8 @@
 //! Decides what the domain's nouns are: pure, no async, no I/O, no clock.
 
+pub mod amendment;
 pub mod audience;
+pub mod difference;
 pub mod event;
 pub mod indicator;
 pub mod invalid;

@@ -75,12 +75,98 @@ pub struct Organisation {
     pub valid_from: Option<Date>,
     /// First day on which it no longer exists; `None`: none known.
     pub valid_to: Option<Date>,
-    /// Whether an operator has suspended it.
-    pub suspended: bool,
+    /// What became of it, oldest first, each with its legal basis.
+    pub lifecycle: Vec<Step>,
     /// The bodies it came from.
     pub predecessors: Vec<OrgSlug>,
     /// The bodies that followed it.
     pub successors: Vec<OrgSlug>,
+}
+
+/// What can become of an organisation. Numbers are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Happening {
+    /// It begins.
+    Founded = 1,
+    /// It has another name.
+    Renamed = 2,
+    /// It ends and goes into a new body, with others.
+    Merged = 3,
+    /// It ends and several bodies follow it.
+    Split = 4,
+    /// It ends and a body that stood already takes it in.
+    Absorbed = 5,
+    /// It ends and nobody follows.
+    Ended = 6,
+    /// It may not take part for now.
+    Suspended = 7,
+    /// It takes part again.
+    Resumed = 8,
+}
+
+impl Happening {
+    /// Everything that can happen.
+    pub const ALL: [Self; 8] = [
+        Self::Founded,
+        Self::Renamed,
+        Self::Merged,
+        Self::Split,
+        Self::Absorbed,
+        Self::Ended,
+        Self::Suspended,
+        Self::Resumed,
+    ];
+
+    /// The number that is stored.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// What has this number.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|what| what.number() == number)
+    }
+
+    /// The word in roster files.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Founded => "founded",
+            Self::Renamed => "renamed",
+            Self::Merged => "merged",
+            Self::Split => "split",
+            Self::Absorbed => "absorbed",
+            Self::Ended => "ended",
+            Self::Suspended => "suspended",
+            Self::Resumed => "resumed",
+        }
+    }
+
+    /// What has this word.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|what| what.as_str() == name)
+    }
+
+    /// Whether the organisation is no more after it.
+    #[must_use]
+    pub const fn ends(self) -> bool {
+        matches!(self, Self::Merged | Self::Split | Self::Absorbed | Self::Ended)
+    }
+}
+
+/// One step in the life of an organisation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// What happened.
+    pub what: Happening,
+    /// First day on which it holds.
+    pub on: Date,
+    /// Where it is laid down.
+    pub legal_basis: String,
 }
 
 /// The names of an organisation over a span of time.
@@ -119,11 +205,20 @@ impl Organisation {
             Standing::Ended
         } else if self.valid_from.is_some_and(|from| date < from) {
             Standing::Planned
-        } else if self.suspended {
+        } else if self.is_suspended(date) {
             Standing::Suspended
         } else {
             Standing::Active
         }
+    }
+
+    /// Whether the last word on `date` is that it may not take part.
+    fn is_suspended(&self, date: Date) -> bool {
+        let words = self
+            .lifecycle
+            .iter()
+            .filter(|step| step.on <= date && matches!(step.what, Happening::Suspended | Happening::Resumed));
+        words.max_by_key(|step| step.on).is_some_and(|step| step.what == Happening::Suspended)
     }
 
     /// Its names on `date`: the span that holds it, else the last one.

@@ -125,6 +125,29 @@ pub struct Patch {
 }
 
 impl Patch {
+    /// What makes `after` of `before`. Organisations that `after` lacks stay.
+    #[must_use]
+    pub fn between(before: &Roster, after: &Roster) -> Self {
+        let changed = after.organisations.values().filter(|o| before.organisations.get(&o.slug) != Some(o));
+        let granted = after.principals.iter().filter(|(id, grant)| before.principals.get(id) != Some(grant));
+        let removed = before.principals.keys().filter(|id| !after.principals.contains_key(id));
+        let groups = after.groups.iter().filter(|(slug, group)| before.groups.get(slug) != Some(group));
+        let dissolved = before.groups.keys().filter(|slug| !after.groups.contains_key(slug));
+        Self {
+            organisations: changed.cloned().collect(),
+            duties: (before.duties != after.duties).then(|| after.duties.clone()),
+            principals: granted
+                .map(|(id, grant)| (id.clone(), Some(grant.clone())))
+                .chain(removed.map(|id| (id.clone(), None)))
+                .collect(),
+            groups: groups
+                .map(|(slug, group)| (slug.clone(), Some(group.clone())))
+                .chain(dissolved.map(|slug| (slug.clone(), None)))
+                .collect(),
+            relations: (before.relations != after.relations).then(|| after.relations.clone()),
+        }
+    }
+
     /// Whether it changes nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -240,13 +263,21 @@ impl Roster {
             .map(|r| &r.subject)
     }
 
+    /// Whether `provider` acts for `unit` on `date`, and the unit takes part.
+    #[must_use]
+    pub fn acts_for(&self, provider: &OrgSlug, unit: &OrgSlug, date: Date) -> bool {
+        self.is_active(unit, date)
+            && self.subjects(RelationKind::ActsFor, unit, date).any(|subject| subject == provider)
+    }
+
     /// Whether a day after `last` and not after `date` is the first or the
     /// last of anything, so that others may see on `date` what they did not.
     #[must_use]
     pub fn turns(&self, last: Date, date: Date) -> bool {
         let turns = |bounds: [Option<Date>; 2]| bounds.iter().flatten().any(|b| last < *b && *b <= date);
-        self.organisations.values().any(|o| turns([o.valid_from, o.valid_to]))
-            || self.relations.iter().any(|r| turns([r.from, r.to]))
+        self.organisations.values().any(|o| {
+            turns([o.valid_from, o.valid_to]) || o.lifecycle.iter().any(|step| turns([Some(step.on), None]))
+        }) || self.relations.iter().any(|r| turns([r.from, r.to]))
             || self.groups.values().flat_map(|g| &g.members).any(|m| turns([m.from, m.to]))
             || self.duties.iter().any(|d| turns([d.from, d.to]))
     }

@@ -2,6 +2,7 @@
 //! did not meet.
 
 use crate::base::clock::Timestamp;
+use crate::model::marking::Marking;
 use crate::model::numbered::numbered;
 
 numbered! {
@@ -33,4 +34,6 @@ pub struct SightingDraft {
     pub last_seen: Option<Timestamp>,
     /// Remark for the owner; may be empty.
     pub note: String,
+    /// How far it may travel; `None`: to the indicator's owner alone.
+    pub marking: Option<Marking>,
 }

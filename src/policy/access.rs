@@ -34,6 +34,18 @@ pub enum Method {
     ListOrganisations,
     /// Reads what the hub makes of a certificate.
     WhoAmI,
+    /// Reads the whole roster.
+    GetRoster,
+    /// Compares a roster with what stands.
+    DiffRoster,
+    /// Changes who takes part.
+    ApplyRoster,
+    /// Reads the changes that wait for a second person.
+    ListPendingChanges,
+    /// Agrees to one.
+    ApproveChange,
+    /// Drops one.
+    RejectChange,
     /// Asks for health once.
     HealthCheck,
     /// Asks for health as it changes.
@@ -42,6 +54,8 @@ pub enum Method {
     Reflection,
     /// Reads the public contract in reflection's first form.
     ReflectionAlpha,
+    /// Tells an owner why another sees its indicator.
+    ExplainAccess,
 }
 
 /// What a method asks of its caller.
@@ -57,7 +71,7 @@ pub enum Requirement {
 
 impl Method {
     /// Every method.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 25] = [
         Self::PublishIndicators,
         Self::PublishStream,
         Self::RevokeIndicator,
@@ -72,10 +86,17 @@ impl Method {
         Self::GetOrganisation,
         Self::ListOrganisations,
         Self::WhoAmI,
+        Self::GetRoster,
+        Self::DiffRoster,
+        Self::ApplyRoster,
+        Self::ListPendingChanges,
+        Self::ApproveChange,
+        Self::RejectChange,
         Self::HealthCheck,
         Self::HealthWatch,
         Self::Reflection,
         Self::ReflectionAlpha,
+        Self::ExplainAccess,
     ];
 
     /// The path under which gRPC calls the method.
@@ -96,9 +117,16 @@ impl Method {
             Self::GetOrganisation => "/luytre.v1.DirectoryService/GetOrganisation",
             Self::ListOrganisations => "/luytre.v1.DirectoryService/ListOrganisations",
             Self::WhoAmI => "/luytre.v1.DirectoryService/WhoAmI",
+            Self::GetRoster => "/luytre.v1.RosterService/GetRoster",
+            Self::DiffRoster => "/luytre.v1.RosterService/DiffRoster",
+            Self::ApplyRoster => "/luytre.v1.RosterService/ApplyRoster",
+            Self::ListPendingChanges => "/luytre.v1.RosterService/ListPendingChanges",
+            Self::ApproveChange => "/luytre.v1.RosterService/ApproveChange",
+            Self::RejectChange => "/luytre.v1.RosterService/RejectChange",
             Self::HealthCheck => "/grpc.health.v1.Health/Check",
             Self::HealthWatch => "/grpc.health.v1.Health/Watch",
             Self::Reflection => "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+            Self::ExplainAccess => "/luytre.v1.ExchangeService/ExplainAccess",
             Self::ReflectionAlpha => "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
         }
     }
@@ -130,6 +158,13 @@ impl Method {
             | Self::GetOrganisation
             | Self::ListOrganisations
             | Self::WhoAmI
+            | Self::ExplainAccess
+            | Self::GetRoster
+            | Self::DiffRoster
+            | Self::ApplyRoster
+            | Self::ListPendingChanges
+            | Self::ApproveChange
+            | Self::RejectChange
             | Self::HealthCheck => true,
             Self::PublishStream
             | Self::LookupObservables
@@ -147,6 +182,7 @@ impl Method {
         const PUBLISHER: Roles = Roles::NONE.with(Role::Publisher);
         const SUBSCRIBER: Roles = Roles::NONE.with(Role::Subscriber);
         const ANALYST: Roles = Roles::NONE.with(Role::Analyst);
+        const OPERATOR: Roles = Roles::NONE.with(Role::Operator);
         match self {
             Self::PublishIndicators | Self::PublishStream | Self::RevokeIndicator | Self::ReportSightings => {
                 Requirement::OneOf(PUBLISHER)
@@ -155,10 +191,15 @@ impl Method {
                 Requirement::OneOf(ANALYST.with(Role::Subscriber))
             }
             Self::ListIndicators => Requirement::OneOf(ANALYST),
+            Self::ExplainAccess => Requirement::OneOf(ANALYST.with(Role::Publisher)),
             Self::Subscribe | Self::GetSubscription | Self::ListSubscriptions | Self::DeleteSubscription => {
                 Requirement::OneOf(SUBSCRIBER)
             }
             Self::GetOrganisation | Self::ListOrganisations => Requirement::AnyRole,
+            Self::GetRoster | Self::DiffRoster | Self::ListPendingChanges => {
+                Requirement::OneOf(OPERATOR.with(Role::Coordinator))
+            }
+            Self::ApplyRoster | Self::ApproveChange | Self::RejectChange => Requirement::OneOf(OPERATOR),
             Self::WhoAmI
             | Self::HealthCheck
             | Self::HealthWatch
@@ -202,6 +243,12 @@ mod tests {
                 "GetOrganisation",
                 "ListOrganisations",
                 "WhoAmI",
+                "GetRoster",
+                "DiffRoster",
+                "ApplyRoster",
+                "ListPendingChanges",
+                "ApproveChange",
+                "RejectChange",
                 "Check",
                 "Watch",
                 "ServerReflectionInfo",

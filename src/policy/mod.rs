@@ -1,4 +1,8 @@
-//! Decides what needs no state: may this role call this method; may this viewer see this record.
+//! Decides what needs no state: may this role call this method; may this viewer see this record;
+//! does one audience keep within another; may this roster follow that one.
 
 pub mod access;
+pub mod amendment;
+pub mod explain;
 pub mod visibility;
+pub mod width;

@@ -141,6 +141,18 @@ impl Audience {
             }),
         }
     }
+
+    /// Whether everyone in `org` may get the records: what is addressed to
+    /// persons is not for their organisation.
+    #[must_use]
+    pub fn reaches(&self, org: OrgNo) -> bool {
+        org == self.owner
+            || match &self.reach {
+                Reach::Everyone => true,
+                Reach::Organisations(bits) => bits.contains(org),
+                Reach::Principals(_) => false,
+            }
+    }
 }
 
 /// Whether `viewer` may see the records of `audience` for `purpose`. The
@@ -208,7 +220,7 @@ mod tests {
             parent: None,
             valid_from: None,
             valid_to: None,
-            suspended: false,
+            lifecycle: Vec::new(),
             predecessors: Vec::new(),
             successors: Vec::new(),
         }

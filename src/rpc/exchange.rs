@@ -10,9 +10,11 @@ use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::hub::error::{Error, Reason};
-use crate::hub::{self, Caller, Hub, Rejection};
+use crate::hub::{self, Asked, Caller, Hub, Rejection};
 use crate::model::Invalid;
 use crate::model::indicator::Observable;
+use crate::model::principal::SpiffeId;
+use crate::policy::explain;
 use crate::wire::convert::{batch, draft, filter, name, observable, revocation, sighting};
 use crate::wire::proto::v1;
 use crate::wire::proto::v1::exchange_service_server::ExchangeService;
@@ -79,13 +81,14 @@ impl ExchangeService for Exchange {
         mut request: Request<v1::RevokeIndicatorRequest>,
     ) -> Result<Response<v1::RevokeIndicatorResponse>, Status> {
         let call = Call::take(&mut request)?;
-        let v1::RevokeIndicatorRequest { request_id, name, revocation, etag } = request.into_inner();
-        let request_id = name::read_request_id(&request_id).map_err(invalid)?;
+        let v1::RevokeIndicatorRequest { request_id, name, revocation, etag, on_behalf_of } =
+            request.into_inner();
+        let asked = asked(&request_id, &on_behalf_of).map_err(invalid)?;
         let id = name::read_indicator("name", &name).map_err(invalid)?;
         let revocation =
             revocation::read(revocation).map_err(|refused| invalid(refused.under("revocation")))?;
         let etag = name::read_etag(&etag).map_err(invalid)?;
-        let stored = self.0.revoke(&call.caller, request_id, id, revocation, etag).await.map_err(status)?;
+        let stored = self.0.revoke(&call.caller, asked, id, revocation, etag).await.map_err(status)?;
         Ok(Response::new(v1::RevokeIndicatorResponse { indicator: Some(decode(stored)?) }))
     }
 
@@ -114,7 +117,27 @@ impl ExchangeService for Exchange {
         let id = name::read_indicator("name", &name).map_err(invalid)?;
         let found = self.0.get(&call.caller, id).await.map_err(status)?;
         let sightings = found.sightings.into_iter().map(decode).collect::<Result<_, _>>()?;
-        Ok(Response::new(v1::GetIndicatorResponse { indicator: Some(decode(found.indicator)?), sightings }))
+        let collisions = found.collisions.into_iter().map(decode).collect::<Result<_, _>>()?;
+        let indicator = Some(decode(found.indicator)?);
+        Ok(Response::new(v1::GetIndicatorResponse { indicator, sightings, collisions }))
+    }
+
+    async fn explain_access(
+        &self,
+        mut request: Request<v1::ExplainAccessRequest>,
+    ) -> Result<Response<v1::ExplainAccessResponse>, Status> {
+        let call = Call::take(&mut request)?;
+        let v1::ExplainAccessRequest { name, organisation, principal } = request.into_inner();
+        let id = name::read_indicator("name", &name).map_err(invalid)?;
+        let own = call.caller.identity().org();
+        let org = name::read_organisation_or_me("organisation", &organisation, own).map_err(invalid)?;
+        let person = match principal.as_str() {
+            "" => None,
+            text => Some(SpiffeId::parse(text).map_err(|refused| invalid(refused.under("principal")))?),
+        };
+        let told = self.0.explain(&call.caller, id, org, person).await.map_err(status)?;
+        let steps = told.steps.into_iter().map(access_step).collect();
+        Ok(Response::new(v1::ExplainAccessResponse { visible: told.visible, steps }))
     }
 
     async fn list_indicators(
@@ -148,20 +171,41 @@ impl ExchangeService for Exchange {
     }
 }
 
+fn access_step(step: explain::Step) -> v1::AccessStep {
+    let [text, text_vi] = step.words();
+    let explain::Step { why, organisation, group, person, date } = step;
+    v1::AccessStep {
+        why: why as i32,
+        organisation: organisation.as_ref().map(name::organisation).unwrap_or_default(),
+        group: group.map(|group| group.to_string()).unwrap_or_default(),
+        principal: person.map(|person| person.as_str().to_owned()).unwrap_or_default(),
+        date: date.map(|date| date.to_string()).unwrap_or_default(),
+        text,
+        text_vi,
+    }
+}
+
 async fn publish(
     hub: &Hub,
     caller: &Caller,
     request: v1::PublishIndicatorsRequest,
 ) -> Result<v1::PublishIndicatorsResponse, Error> {
     let size = request.encoded_len();
-    let v1::PublishIndicatorsRequest { request_id, indicators } = request;
-    let request_id = name::read_request_id(&request_id)?;
+    let v1::PublishIndicatorsRequest { request_id, indicators, on_behalf_of } = request;
+    let asked = asked(&request_id, &on_behalf_of)?;
     check_batch("indicators", indicators.len(), size)?;
     let items = indicators.into_iter().map(draft::read).collect();
-    let verdicts = hub.publish(caller, request_id, items).await?;
+    let verdicts = hub.publish(caller, asked, items).await?;
     Ok(v1::PublishIndicatorsResponse {
         results: verdicts.into_iter().enumerate().map(publish_result).collect(),
     })
+}
+
+/// What names a request that writes, and for whom it asks.
+fn asked(request_id: &str, on_behalf_of: &str) -> Result<Asked, Invalid> {
+    let request_id = name::read_request_id(request_id)?;
+    let unit = (!on_behalf_of.is_empty()).then(|| name::read_organisation("on_behalf_of", on_behalf_of));
+    Ok(Asked { request_id, on_behalf_of: unit.transpose()? })
 }
 
 async fn lookup(

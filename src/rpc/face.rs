@@ -26,6 +26,7 @@ use crate::policy::access::Method;
 use crate::wire::proto;
 use crate::wire::proto::v1::directory_service_server::DirectoryServiceServer;
 use crate::wire::proto::v1::exchange_service_server::ExchangeServiceServer;
+use crate::wire::proto::v1::roster_service_server::RosterServiceServer;
 use crate::wire::proto::v1::subscription_service_server::SubscriptionServiceServer;
 
 use super::call::Call;
@@ -36,6 +37,7 @@ use super::layers::intake::{self, Intake};
 use super::layers::metrics::Metrics;
 use super::layers::streams::Streams;
 use super::layers::watch::Record;
+use super::roster::Rosters;
 use super::status::status;
 use super::subscribe::Subscribe;
 use super::subscription::Subscriptions;
@@ -55,6 +57,7 @@ pub struct Face {
     subscriptions: SubscriptionServiceServer<Subscriptions>,
     subscribe: Subscribe,
     directory: DirectoryServiceServer<Directory>,
+    rosters: RosterServiceServer<Rosters>,
     common: Routes,
     health: HealthReporter,
     metrics: Metrics,
@@ -87,6 +90,8 @@ impl Face {
             subscribe: Subscribe { hub: Arc::clone(&hub), streams: streams.clone() },
             directory: DirectoryServiceServer::new(Directory(Arc::clone(&hub)))
                 .max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES),
+            rosters: RosterServiceServer::new(Rosters(Arc::clone(&hub)))
+                .max_decoding_message_size(MAX_MESSAGE_BYTES),
             common: common(health.clone()).map_err(Error::internal)?,
             hub,
             health,
@@ -169,9 +174,10 @@ impl Face {
             | Method::PublishStream
             | Method::ReportSightings
             | Method::LookupObservables => self.bulk.call(request).await,
-            Method::RevokeIndicator | Method::GetIndicator | Method::ListIndicators => {
-                self.exchange.call(request).await
-            }
+            Method::RevokeIndicator
+            | Method::GetIndicator
+            | Method::ListIndicators
+            | Method::ExplainAccess => self.exchange.call(request).await,
             Method::Subscribe => Ok(self.subscribe.clone().serve(request).await),
             Method::GetSubscription | Method::ListSubscriptions | Method::DeleteSubscription => {
                 self.subscriptions.call(request).await
@@ -179,6 +185,12 @@ impl Face {
             Method::GetOrganisation | Method::ListOrganisations | Method::WhoAmI => {
                 self.directory.call(request).await
             }
+            Method::GetRoster
+            | Method::DiffRoster
+            | Method::ApplyRoster
+            | Method::ListPendingChanges
+            | Method::ApproveChange
+            | Method::RejectChange => self.rosters.call(request).await,
             Method::HealthCheck | Method::HealthWatch | Method::Reflection | Method::ReflectionAlpha => {
                 self.common.call(request).await
             }
@@ -196,14 +208,20 @@ pub(super) const fn longest(method: Method) -> usize {
         Method::PublishIndicators
         | Method::PublishStream
         | Method::ReportSightings
-        | Method::LookupObservables => MAX_MESSAGE_BYTES,
+        | Method::LookupObservables
+        | Method::DiffRoster
+        | Method::ApplyRoster => MAX_MESSAGE_BYTES,
         _ => MAX_SMALL_MESSAGE_BYTES,
     }
 }
 
 /// Our services, for health.
-const SERVICES: [&str; 3] =
-    ["luytre.v1.ExchangeService", "luytre.v1.SubscriptionService", "luytre.v1.DirectoryService"];
+const SERVICES: [&str; 4] = [
+    "luytre.v1.ExchangeService",
+    "luytre.v1.SubscriptionService",
+    "luytre.v1.DirectoryService",
+    "luytre.v1.RosterService",
+];
 
 /// Health and reflection.
 fn common(health: HealthReporter) -> Result<Routes, tonic_reflection::server::Error> {

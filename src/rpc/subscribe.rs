@@ -123,7 +123,7 @@ fn read_command(message: Option<v1::subscribe_request::Message>) -> Result<Comma
 
 fn read_open(pb: v1::Open, own: &OrgSlug) -> Result<Open, Error> {
     use v1::open::Start as Pb;
-    let v1::Open { subscription, filter, start, initial_credit, include_sightings } = pb;
+    let v1::Open { subscription, filter, start, initial_credit, include_sightings, include_notices } = pb;
     let subscription = match subscription.as_str() {
         "" => None,
         text => {
@@ -140,6 +140,7 @@ fn read_open(pb: v1::Open, own: &OrgSlug) -> Result<Open, Error> {
         Some(Pb::Position(number)) => Some(match subscription::read_position(number)? {
             Position::Earliest => Start::Earliest,
             Position::Latest => Start::Latest,
+            Position::CurrentState => Start::CurrentState,
         }),
         Some(Pb::Time(at)) => time::read("open.time", Some(at))?.map(Start::Time),
     };
@@ -151,7 +152,8 @@ fn read_open(pb: v1::Open, own: &OrgSlug) -> Result<Open, Error> {
         .into());
     }
     let filter = filter::read_for_subscription(filter).map_err(|invalid| invalid.under("open.filter"))?;
-    Ok(Open { subscription, filter, start, credit: u64::from(initial_credit), include_sightings })
+    let credit = u64::from(initial_credit);
+    Ok(Open { subscription, filter, start, credit, include_sightings, include_notices })
 }
 
 fn token(bytes: Bytes) -> Result<Bytes, Error> {

@@ -81,12 +81,13 @@ fn own(call: &Call, text: &str) -> Result<String, Status> {
 }
 
 fn show(owner: &OrgSlug, record: SubscriptionRecord) -> v1::Subscription {
-    let SubscriptionRecord { name, filter, created, acked, include_sightings } = record;
+    let SubscriptionRecord { name, filter, created, acked, include_sightings, include_notices } = record;
     v1::Subscription {
         name: name::subscription(owner, &name),
         filter: Some(filter::write(filter)),
         create_time: Some(time::write(created)),
         ack_time: acked.map(time::write),
         include_sightings,
+        include_notices,
     }
 }

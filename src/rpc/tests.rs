@@ -67,7 +67,7 @@ impl Trial {
             parent: None,
             valid_from: None,
             valid_to: None,
-            suspended: false,
+            lifecycle: Vec::new(),
             predecessors: vec![],
             successors: vec![],
         };
@@ -111,7 +111,11 @@ fn batch(value: &str) -> v1::PublishIndicatorsRequest {
         marking: Some(v1::Marking { tlp: v1::Tlp::Green.into(), ..Default::default() }),
         ..Default::default()
     };
-    v1::PublishIndicatorsRequest { request_id: Uuid::new_v4().to_string(), indicators: vec![draft] }
+    v1::PublishIndicatorsRequest {
+        request_id: Uuid::new_v4().to_string(),
+        indicators: vec![draft],
+        ..Default::default()
+    }
 }
 
 fn request(path: &str, body: Body) -> http::Request<Body> {

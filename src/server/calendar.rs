@@ -7,8 +7,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::hub::Hub;
 
-/// How often. Rights that begin or end with a day are looked at this long
-/// after midnight at the latest.
+/// How often. Rights that begin or end with a day, and indicators past their
+/// validity, are looked at this long after at the latest.
 const TICK: Duration = Duration::from_secs(1);
 
 /// Follows the calendar until `stopping`.
@@ -20,6 +20,24 @@ pub(super) async fn follow(hub: Arc<Hub>, stopping: CancellationToken) {
             // A read-only store says so by itself.
             Err(error) => tracing::debug!(%error, "the day could not be turned"),
         }
-        stopping.run_until_cancelled(tokio::time::sleep(TICK)).await;
+        if !expire(&hub).await {
+            stopping.run_until_cancelled(tokio::time::sleep(TICK)).await;
+        }
+    }
+}
+
+/// Ends what is past its validity. Returns whether there is more to do.
+async fn expire(hub: &Hub) -> bool {
+    match hub.expire().await {
+        Ok(expired) => {
+            if expired.indicators > 0 {
+                tracing::debug!(indicators = expired.indicators, "indicators expired");
+            }
+            expired.more
+        }
+        Err(error) => {
+            tracing::debug!(%error, "indicators past their validity could not be expired");
+            false
+        }
     }
 }

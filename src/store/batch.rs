@@ -6,7 +6,7 @@ use crate::model::org::OrgNo;
 use crate::model::position::Position;
 
 use super::chunk::Chunk;
-use super::db::{Error, Store};
+use super::db::{EXPIRY_FENCE, Error, Store};
 use super::keys::{self, Family};
 use super::merge::Merge;
 use super::postings::Postings;
@@ -30,6 +30,12 @@ impl<'a> Batch<'a> {
     #[must_use]
     pub fn new(store: &'a Store) -> Self {
         Self { store, inner: WriteBatch::default(), scratch: Vec::new() }
+    }
+
+    /// Number of records written into it.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.inner.len()
     }
 
     /// Whether nothing was written into it.
@@ -123,6 +129,14 @@ impl<'a> Batch<'a> {
     /// If the store has lost its families.
     pub fn meta(&mut self, name: &str, value: &[u8]) -> Result<(), Error> {
         self.put(Family::Meta, &keys::meta(name), value)
+    }
+
+    /// The hour before which every indicator that had to has expired.
+    ///
+    /// # Errors
+    /// If the store has lost its families.
+    pub fn expiry_fence(&mut self, hour: u64) -> Result<(), Error> {
+        self.meta(EXPIRY_FENCE, &hour.to_be_bytes())
     }
 
     /// A directory record, or its end.

@@ -50,6 +50,8 @@ pub enum Op {
     Reinstate = 5,
     /// A sighting was reported.
     Sight = 6,
+    /// An owner was told that another published its value.
+    Notice = 7,
 }
 
 impl Op {
@@ -61,22 +63,31 @@ impl Op {
             4 => Some(Self::Expire),
             5 => Some(Self::Reinstate),
             6 => Some(Self::Sight),
+            7 => Some(Self::Notice),
             _ => None,
         }
+    }
+
+    /// Whether the item is a version of an indicator, not something told of
+    /// one.
+    #[must_use]
+    pub const fn is_version(self) -> bool {
+        !matches!(self, Self::Sight | Self::Notice)
     }
 }
 
 /// The fixed part of an item's header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ItemHeader {
-    /// Where the record was born; for a sighting, the sighting's own position.
+    /// Where the record was born; for a sighting or a notice, its own position.
     pub handle: Position,
     /// Position of the previous version; [`Position::ZERO`]: none. For a
-    /// sighting the handle of its indicator.
+    /// sighting or a notice the handle of its indicator.
     pub previous: Position,
     /// Version: microseconds, strictly increasing over the hub.
     pub version: u64,
-    /// Digest of all that the publisher supplied.
+    /// Digest of all that the publisher supplied. For a notice the handle of
+    /// the other's record.
     pub digest: u64,
     /// Salted digest of the same; it survives a purge of the body.
     pub salted: [u8; 16],
@@ -90,7 +101,7 @@ pub struct ItemHeader {
     pub body_len: u32,
     /// Bytes at the end of the body that the hub, not the publisher, supplied.
     pub tail_len: u16,
-    /// Number of the observable's kind from here on; 0 for a sighting.
+    /// Number of the observable's kind from here on; 0 for a sighting or a notice.
     pub kind: u8,
     /// Number of the observable's kind before: a file may gain or lose its
     /// strongest hash.
@@ -111,6 +122,8 @@ pub struct ItemHeader {
     pub previous_terms: u8,
     /// Whether the terms changed; if not, those before are not repeated.
     pub relabelled: bool,
+    /// Whether the version before had expired: nobody holds it.
+    pub lapsed: bool,
 }
 
 /// An item ready to be laid into a chunk.
@@ -179,7 +192,7 @@ impl Builder {
         }
         self.uniform &= self.class.is_none_or(|class| class == item.header.class);
         self.class = Some(item.header.class);
-        self.all_new &= item.header.op == Op::Create;
+        self.all_new &= item.header.op == Op::Create && item.header.state == State::Active;
         write_item(item, &mut self.items);
         self.bodies.extend_from_slice(&item.body);
         self.count += 1;
@@ -249,7 +262,7 @@ fn write_item(item: &Item, out: &mut Vec<u8>) {
         count(&item.terms),
         count(&item.previous_terms),
         h.previous_kind,
-        u8::from(h.relabelled),
+        u8::from(h.relabelled) | u8::from(h.lapsed) << 1,
     ]);
     for term in item.terms.iter().take(MAX_TERMS).chain(item.previous_terms.iter().take(MAX_TERMS)) {
         out.extend_from_slice(&term.to_be_bytes());
@@ -282,7 +295,7 @@ pub struct View<'a> {
     pub count: u16,
     /// The one audience class of all items, unless they differ.
     pub class: Option<ClassNo>,
-    /// Whether every item is the birth of an indicator.
+    /// Whether every item is the birth of an indicator that holds.
     pub all_new: bool,
     /// Whether this is the last chunk of its entry.
     pub last: bool,
@@ -424,7 +437,7 @@ fn read_header(bytes: &[u8; ITEM_BYTES]) -> Option<ItemHeader> {
     let (owner, rest) = rest.split_first_chunk::<4>()?;
     let (body_len, rest) = rest.split_first_chunk::<4>()?;
     let (tail_len, rest) = rest.split_first_chunk::<2>()?;
-    let [kind, op, state, tlp, previous_tlp, aliases, terms, previous_terms, previous_kind, relabelled] =
+    let [kind, op, state, tlp, previous_tlp, aliases, terms, previous_terms, previous_kind, flags] =
         *rest.first_chunk::<10>()?;
     Some(ItemHeader {
         handle: Position::from_raw(u64::from_be_bytes(*handle)),
@@ -446,6 +459,7 @@ fn read_header(bytes: &[u8; ITEM_BYTES]) -> Option<ItemHeader> {
         terms,
         previous_terms,
         previous_kind,
-        relabelled: relabelled != 0,
+        relabelled: flags & 1 != 0,
+        lapsed: flags & 2 != 0,
     })
 }

@@ -16,12 +16,16 @@ use crate::base::files;
 use crate::model::position::Position;
 
 use super::batch::Batch;
+use super::calls::{Calls, Counters, count};
 use super::keys::{self, Family};
 use super::record::{self, Assertion, Latest};
 use super::repair::Damage;
 
 /// Version of the whole layout, in the meta record `format`.
 pub const FORMAT_VERSION: u32 = 1;
+
+/// Meta record of [`Store::expiry_fence`].
+pub(super) const EXPIRY_FENCE: &str = "expiry-fence";
 
 /// What the store costs in memory.
 #[derive(Debug, Clone)]
@@ -131,6 +135,7 @@ impl Error {
 pub struct Store {
     pub(super) db: DB,
     pub(super) path: PathBuf,
+    pub(super) counters: Counters,
     /// Keeps others from writing where the engine does not lock.
     _lock: Option<File>,
 }
@@ -177,7 +182,7 @@ impl Store {
         let options = engine_options(tuning, false);
         let db = DB::open_cf_descriptors_read_only(&options, path, families(tuning), false)
             .map_err(|e| open_error(path, e))?;
-        Self { db, path: path.to_owned(), _lock: lock }.of_this_format()
+        Self { db, path: path.to_owned(), counters: Counters::default(), _lock: lock }.of_this_format()
     }
 
     fn of_this_format(self) -> Result<Self, Error> {
@@ -192,7 +197,13 @@ impl Store {
         let options = engine_options(tuning, create);
         let db =
             DB::open_cf_descriptors(&options, path, families(tuning)).map_err(|e| open_error(path, e))?;
-        Ok(Self { db, path: path.to_owned(), _lock: None })
+        Ok(Self { db, path: path.to_owned(), counters: Counters::default(), _lock: None })
+    }
+
+    /// What was asked of the store since it was opened.
+    #[must_use]
+    pub fn calls(&self) -> Calls {
+        self.counters.read()
     }
 
     /// Where the store lies.
@@ -213,6 +224,8 @@ impl Store {
     pub fn commit(&self, batch: Batch<'_>) -> Result<(), Error> {
         let mut options = WriteOptions::default();
         options.set_sync(true);
+        count(&self.counters.commits, 1);
+        count(&self.counters.written, batch.len());
         #[expect(clippy::disallowed_methods, reason = "the store writes here")]
         let written = self.db.write_opt(batch.into_inner(), &options);
         Ok(written?)
@@ -236,6 +249,7 @@ impl Store {
     /// # Errors
     /// Whatever the engine answers.
     pub fn small(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        count(&self.counters.small, 1);
         Ok(self.db.get_cf(self.family(Family::Meta)?, key)?)
     }
 
@@ -247,6 +261,17 @@ impl Store {
         self.small(&keys::meta(name))
     }
 
+    /// The hour before which every indicator that had to has expired: 0 where
+    /// none was ever looked for.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], or whatever the engine answers.
+    pub fn expiry_fence(&self) -> Result<u64, Error> {
+        let Some(bytes) = self.meta(EXPIRY_FENCE)? else { return Ok(0) };
+        let hour = bytes.try_into().map_err(|_| Error::corrupt("meta", EXPIRY_FENCE))?;
+        Ok(u64::from_be_bytes(hour))
+    }
+
     /// The assertions about each of the values under `keys`, in their order;
     /// empty for an unknown value.
     ///
@@ -254,6 +279,7 @@ impl Store {
     /// [`Error::Corrupt`], or whatever the engine answers.
     pub fn assertions<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Vec<Assertion>>, Error> {
         let family = self.family(Family::Values)?;
+        count(&self.counters.values, keys.len());
         self.db
             .batched_multi_get_cf(family, keys.iter(), false)
             .into_iter()
@@ -273,6 +299,7 @@ impl Store {
     /// [`Error::Corrupt`], or whatever the engine answers.
     pub fn latest(&self, handles: &[Position]) -> Result<Vec<Option<Latest>>, Error> {
         let family = self.family(Family::Latest)?;
+        count(&self.counters.latest, handles.len());
         let keys: Vec<_> = handles.iter().map(|&handle| keys::latest(handle)).collect();
         self.db
             .batched_multi_get_cf(family, keys.iter(), false)

@@ -1,6 +1,7 @@
 //! Decides how keys are spelt: one registry of kinds. Bytes are never reused,
 //! numbers are big-endian, so key order is value order.
 
+use crate::base::clock::Timestamp;
 use crate::base::digest;
 use crate::model::indicator::Observable;
 use crate::model::org::OrgNo;
@@ -183,12 +184,26 @@ pub enum Dimension {
     Terminal = 5,
     /// Sightings of an indicator, by its handle.
     Sighting = 6,
+    /// Versions that end by themselves, by the hour of their `valid_until`:
+    /// see [`expiry_term`]. A later version of the record makes one void.
+    Expiry = 7,
+    /// Collisions of an indicator, by its handle; each names the other's
+    /// record.
+    Collision = 8,
 }
 
 impl Dimension {
     /// Every dimension.
-    pub const ALL: [Self; 6] =
-        [Self::Owner, Self::Kind, Self::Label, Self::Class, Self::Terminal, Self::Sighting];
+    pub const ALL: [Self; 8] = [
+        Self::Owner,
+        Self::Kind,
+        Self::Label,
+        Self::Class,
+        Self::Terminal,
+        Self::Sighting,
+        Self::Expiry,
+        Self::Collision,
+    ];
 }
 
 /// Key of a block of postings: dimension, term, first position in the block.
@@ -215,6 +230,18 @@ pub fn posting_prefix(dimension: Dimension, term: u64) -> [u8; POSTING_PREFIX_BY
     head.copy_from_slice(&[KeyKind::Posting.byte(), dimension as u8]);
     rest.copy_from_slice(&term.to_be_bytes());
     prefix
+}
+
+/// The term of a `valid_until`: whole hours since the Unix epoch.
+#[must_use]
+pub const fn expiry_term(until: Timestamp) -> u64 {
+    until.as_seconds() / 3_600
+}
+
+/// The term in the key of a block of postings.
+#[must_use]
+pub fn posting_term(key: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(key.get(2..POSTING_PREFIX_BYTES)?.try_into().ok()?))
 }
 
 /// The term of a label.
@@ -255,6 +282,7 @@ mod tests {
             let (pa, pb) = (Position::from_raw(a), Position::from_raw(b));
             prop_assert_eq!(log(pa).cmp(&log(pb)), a.cmp(&b));
             prop_assert_eq!(number_of(&log(pa)), Some(a));
+            prop_assert_eq!(posting_term(&posting(Dimension::Expiry, a, pb)), Some(a));
             prop_assert_eq!(
                 posting(Dimension::Kind, 5, pa).cmp(&posting(Dimension::Kind, 5, pb)),
                 a.cmp(&b)

@@ -7,7 +7,8 @@ use rocksdb::{DBRawIterator, ReadOptions};
 use crate::model::org::OrgNo;
 use crate::model::position::Position;
 
-use super::chunk::Chunk;
+use super::calls::count;
+use super::chunk::{Chunk, View};
 use super::db::{Error, Store};
 use super::keys::{self, Dimension, Family, KeyKind};
 use super::postings::{self, Posting};
@@ -48,6 +49,7 @@ impl Store {
         options.set_auto_readahead_size(true);
         options.set_verify_checksums(true);
         options.fill_cache(false);
+        count(&self.counters.chunks, 1);
         let mut iterator = self.db.raw_iterator_cf_opt(self.family(Family::Log)?, options);
         // The chunk that holds the position begins at or before it.
         iterator.seek_for_prev(keys::log(after.next()));
@@ -58,11 +60,25 @@ impl Store {
         Ok(Scan { iterator, forward: true })
     }
 
+    /// The log, to be read at rising positions: [`Scan::seek`] comes first.
+    ///
+    /// # Errors
+    /// Whatever the engine answers.
+    pub fn reader(&self) -> Result<Scan<'_>, Error> {
+        let mut options = ReadOptions::default();
+        options.set_auto_readahead_size(true);
+        options.set_verify_checksums(true);
+        options.fill_cache(false);
+        let iterator = self.db.raw_iterator_cf_opt(self.family(Family::Log)?, options);
+        Ok(Scan { iterator, forward: true })
+    }
+
     /// The chunks of the log from the one that holds `from` back to the first.
     ///
     /// # Errors
     /// Whatever the engine answers.
     pub fn scan_back(&self, from: Position) -> Result<Scan<'_>, Error> {
+        count(&self.counters.chunks, 1);
         let mut iterator = self.db.raw_iterator_cf(self.family(Family::Log)?);
         iterator.seek_for_prev(keys::log(from));
         Ok(Scan { iterator, forward: false })
@@ -115,6 +131,7 @@ impl Store {
         term: u64,
         before: Position,
     ) -> Result<PostingsBack<'_>, Error> {
+        count(&self.counters.postings, 1);
         let prefix = keys::posting_prefix(dimension, term);
         let mut options = ReadOptions::default();
         // Seeking backward over a prefix needs the order of the whole family.
@@ -134,6 +151,7 @@ impl Store {
         term: u64,
         after: Position,
     ) -> Result<PostingsAfter<'_>, Error> {
+        count(&self.counters.postings, 1);
         let prefix = keys::posting_prefix(dimension, term);
         let mut options = ReadOptions::default();
         options.set_total_order_seek(true);
@@ -147,11 +165,32 @@ impl Store {
         Ok(PostingsAfter { iterator, prefix, after })
     }
 
+    /// The first term of a dimension, at or after `from`, that has postings.
+    ///
+    /// # Errors
+    /// Whatever the engine answers.
+    pub fn term_from(&self, dimension: Dimension, from: u64) -> Result<Option<u64>, Error> {
+        let mut options = ReadOptions::default();
+        options.set_total_order_seek(true);
+        let mut iterator = self.db.raw_iterator_cf_opt(self.family(Family::Postings)?, options);
+        iterator.seek(keys::posting_prefix(dimension, from));
+        let of_dimension = [KeyKind::Posting.byte(), dimension as u8];
+        let Some(key) = iterator.key() else {
+            iterator.status()?;
+            return Ok(None);
+        };
+        if !key.starts_with(&of_dimension) {
+            return Ok(None);
+        }
+        keys::posting_term(key).map(Some).ok_or_else(|| Error::corrupt("posting key", key))
+    }
+
     /// All records of a family whose keys begin with `prefix`, in key order.
     ///
     /// # Errors
     /// Whatever the engine answers.
     pub fn records(&self, family: Family, prefix: &[u8]) -> Result<Records<'_>, Error> {
+        count(&self.counters.walks, 1);
         let mut options = ReadOptions::default();
         options.set_total_order_seek(true);
         let mut iterator = self.db.raw_iterator_cf_opt(self.family(family)?, options);
@@ -164,6 +203,7 @@ impl Store {
     /// # Errors
     /// Whatever the engine answers.
     pub fn cursor(&self, org: OrgNo, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        count(&self.counters.small, 1);
         Ok(self.db.get_cf(self.family(Family::Cursors)?, keys::cursor(org, name))?)
     }
 
@@ -195,6 +235,15 @@ fn read(iterator: &DBRawIterator<'_>) -> Result<Option<Chunk>, Error> {
     Ok(Some(Chunk { first: Position::from_raw(first), bytes: Bytes::copy_from_slice(value) }))
 }
 
+/// Chunks that are read over before the engine is asked to seek.
+const NEAR: usize = 8;
+
+/// Whether the chunk holds `position`, which is not before it.
+fn holds(first: Position, bytes: &[u8], position: Position) -> bool {
+    first.seq() == position.seq()
+        && View::parse(first, bytes).is_some_and(|view| view.last_position() >= position)
+}
+
 /// The log being read chunk by chunk.
 pub struct Scan<'a> {
     iterator: DBRawIterator<'a>,
@@ -219,6 +268,30 @@ impl Scan<'_> {
         };
         let first = keys::number_of(key).ok_or_else(|| Error::corrupt("log key", key))?;
         Ok(Some((Position::from_raw(first), value)))
+    }
+
+    /// Goes to the chunk that holds `position`, and returns where it begins
+    /// and its bytes. One that is near is reached by reading on.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] where there is none, or whatever the engine answers.
+    pub fn seek(&mut self, position: Position) -> Result<(Position, &[u8]), Error> {
+        let mut held = false;
+        for _ in 0..NEAR {
+            match self.peek()? {
+                Some((first, bytes)) if first <= position => held = holds(first, bytes, position),
+                _ => break,
+            }
+            if held {
+                break;
+            }
+            self.advance();
+        }
+        if !held {
+            self.iterator.seek_for_prev(keys::log(position));
+        }
+        let found = self.peek()?.filter(|(first, bytes)| held || holds(*first, bytes, position));
+        found.ok_or_else(|| Error::corrupt("item", position))
     }
 
     /// Goes on to the next chunk.

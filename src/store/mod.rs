@@ -8,10 +8,13 @@
 //!   and large;
 //! * [`requests`]: what was answered, for idempotent retries;
 //! * [`roster`], [`subscription`]: organisations, principals, audience classes; named
-//!   subscriptions and their cursors;
-//! * [`batch`], [`db`], [`log`]: writing a commit group, opening, reading.
+//!   subscriptions and their cursors; [`roster_change`]: what changes the roster, or waits to;
+//! * [`changed`]: which records changed since birth, in order;
+//! * [`batch`], [`db`], [`log`]: writing a commit group, opening, reading; [`calls`] counts.
 
 pub mod batch;
+pub mod calls;
+pub mod changed;
 pub mod checkpoint;
 pub mod chunk;
 pub mod db;
@@ -24,7 +27,9 @@ pub mod record;
 pub mod repair;
 pub mod requests;
 pub mod roster;
+pub mod roster_change;
 pub mod subscription;
 
 pub use batch::Batch;
+pub use calls::Calls;
 pub use db::{Error, Store, Tuning};

@@ -2,15 +2,20 @@
 //! groups, relations, roster generations and audience classes, one record
 //! each.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use prost::Message as _;
 use time::Date;
 
+use crate::base::digest;
+use crate::model::amendment::{PendingChange, RosterDigest};
 use crate::model::audience::{ClassDefinition, ClassNo};
 use crate::model::marking::{Caveats, Marking, Recipients, Tlp};
-use crate::model::org::{DatedName, OrgNo, OrgSlug, Organisation};
+use crate::model::org::{DatedName, Happening, OrgNo, OrgSlug, Organisation, Step};
 use crate::model::position::Position;
 use crate::model::principal::{Roles, SpiffeId};
-use crate::model::roster::{Duty, Grant, Group, Member, Patch, Relation, RelationKind, Roster};
+use crate::model::roster::{Duty, Grant, Group, Member, Relation, RelationKind, Roster};
 
 use super::batch::Batch;
 use super::db::{Error, Store};
@@ -24,13 +29,19 @@ const CLASS: u8 = b'c';
 const GROUP: u8 = b'g';
 const RELATION: u8 = b'r';
 const GENERATION: u8 = b't';
+/// Digest of a whole roster: the first bytes of its SHA-256.
+#[must_use]
+pub fn roster_digest(roster: &Roster) -> RosterDigest {
+    let whole = digest::sha256(&encode_roster(roster).encode_to_vec());
+    std::array::from_fn(|at| whole.get(at).copied().unwrap_or_default())
+}
 
-fn day(date: Option<Date>) -> i32 {
+pub(super) fn day(date: Option<Date>) -> i32 {
     // Julian day 1,721,426 is 0001-01-01, stored as day 1.
     date.map_or(0, |date| date.to_julian_day() - 1_721_425)
 }
 
-fn date(day: i32) -> Option<Date> {
+pub(super) fn date(day: i32) -> Option<Date> {
     (day != 0).then(|| Date::from_julian_day(day.saturating_add(1_721_425)).ok()).flatten()
 }
 
@@ -66,10 +77,10 @@ pub fn encode_organisation(org: &Organisation, number: u32) -> proto::Organisati
         parent: org.parent.as_ref().map(ToString::to_string).unwrap_or_default(),
         valid_from: day(org.valid_from),
         valid_to: day(org.valid_to),
-        suspended: org.suspended,
         predecessors: texts(&org.predecessors),
         successors: texts(&org.successors),
         number,
+        lifecycle: org.lifecycle.iter().map(encode_step).collect(),
     }
 }
 
@@ -95,14 +106,29 @@ pub fn decode_organisation(stored: &proto::Organisation) -> Result<(OrgNo, Organ
         parent: (!stored.parent.is_empty()).then(|| slug(&stored.parent)).transpose()?,
         valid_from: date(stored.valid_from),
         valid_to: date(stored.valid_to),
-        suspended: stored.suspended,
+        lifecycle: stored.lifecycle.iter().map(decode_step).collect::<Result<_, _>>()?,
         predecessors: slugs(&stored.predecessors)?,
         successors: slugs(&stored.successors)?,
     };
     Ok((OrgNo(stored.number), org))
 }
 
-fn encode_duty(duty: &Duty) -> proto::Duty {
+fn encode_step(step: &Step) -> proto::Step {
+    proto::Step {
+        what: u32::from(step.what.number()),
+        on: day(Some(step.on)),
+        legal_basis: step.legal_basis.clone(),
+    }
+}
+
+fn decode_step(stored: &proto::Step) -> Result<Step, Error> {
+    let damaged = || Error::corrupt("lifecycle", stored.what);
+    let what = u8::try_from(stored.what).ok().and_then(Happening::from_number).ok_or_else(damaged)?;
+    let on = date(stored.on).ok_or_else(damaged)?;
+    Ok(Step { what, on, legal_basis: stored.legal_basis.clone() })
+}
+
+pub(super) fn encode_duty(duty: &Duty) -> proto::Duty {
     proto::Duty {
         duty: duty.duty.clone(),
         scope: duty.scope.clone(),
@@ -113,7 +139,7 @@ fn encode_duty(duty: &Duty) -> proto::Duty {
     }
 }
 
-fn decode_duty(stored: &proto::Duty) -> Result<Duty, Error> {
+pub(super) fn decode_duty(stored: &proto::Duty) -> Result<Duty, Error> {
     Ok(Duty {
         duty: stored.duty.clone(),
         scope: stored.scope.clone(),
@@ -124,7 +150,7 @@ fn decode_duty(stored: &proto::Duty) -> Result<Duty, Error> {
     })
 }
 
-fn encode_principal(id: &SpiffeId, grant: &Grant) -> proto::Principal {
+pub(super) fn encode_principal(id: &SpiffeId, grant: &Grant) -> proto::Principal {
     proto::Principal {
         spiffe_id: id.to_string(),
         roles: u32::from(grant.roles.bits()),
@@ -133,14 +159,14 @@ fn encode_principal(id: &SpiffeId, grant: &Grant) -> proto::Principal {
     }
 }
 
-fn decode_principal(stored: &proto::Principal) -> Result<(SpiffeId, Grant), Error> {
+pub(super) fn decode_principal(stored: &proto::Principal) -> Result<(SpiffeId, Grant), Error> {
     let id =
         SpiffeId::parse(&stored.spiffe_id).map_err(|_| Error::corrupt("principal", &stored.spiffe_id))?;
     let roles = Roles::from_bits(u8::try_from(stored.roles).unwrap_or_default());
     Ok((id, Grant { roles, from: date(stored.from), to: date(stored.to) }))
 }
 
-fn encode_group(group: &Group) -> proto::Group {
+pub(super) fn encode_group(group: &Group) -> proto::Group {
     let member = |member: &Member| proto::Member {
         organisation: member.organisation.to_string(),
         from: day(member.from),
@@ -155,7 +181,7 @@ fn encode_group(group: &Group) -> proto::Group {
     }
 }
 
-fn decode_group(stored: &proto::Group) -> Result<Group, Error> {
+pub(super) fn decode_group(stored: &proto::Group) -> Result<Group, Error> {
     let member = |member: &proto::Member| {
         let organisation = slug(&member.organisation)?;
         Ok::<_, Error>(Member { organisation, from: date(member.from), to: date(member.to) })
@@ -168,7 +194,7 @@ fn decode_group(stored: &proto::Group) -> Result<Group, Error> {
     })
 }
 
-fn encode_relation(relation: &Relation) -> proto::Relation {
+pub(super) fn encode_relation(relation: &Relation) -> proto::Relation {
     proto::Relation {
         kind: u32::from(relation.kind.number()),
         subject: relation.subject.to_string(),
@@ -179,7 +205,7 @@ fn encode_relation(relation: &Relation) -> proto::Relation {
     }
 }
 
-fn decode_relation(stored: &proto::Relation) -> Result<Relation, Error> {
+pub(super) fn decode_relation(stored: &proto::Relation) -> Result<Relation, Error> {
     let kind = u8::try_from(stored.kind).ok().and_then(RelationKind::from_number);
     Ok(Relation {
         kind: kind.ok_or_else(|| Error::corrupt("relation", stored.kind))?,
@@ -189,62 +215,6 @@ fn decode_relation(stored: &proto::Relation) -> Result<Relation, Error> {
         to: date(stored.to),
         legal_basis: stored.legal_basis.clone(),
     })
-}
-
-/// A change of the roster for an entry of the log; `today` is the day for
-/// which rights are resolved from then on.
-#[must_use]
-pub fn encode_change(patch: &Patch, today: Date) -> proto::RosterChange {
-    let principal = |(id, grant): &(SpiffeId, Option<Grant>)| match grant {
-        Some(grant) => encode_principal(id, grant),
-        None => proto::Principal { spiffe_id: id.to_string(), ..Default::default() },
-    };
-    let group = |(slug, group): &(OrgSlug, Option<Group>)| match group {
-        Some(group) => encode_group(group),
-        None => proto::Group { slug: slug.to_string(), removed: true, ..Default::default() },
-    };
-    proto::RosterChange {
-        date: day(Some(today)),
-        organisations: patch.organisations.iter().map(|org| encode_organisation(org, 0)).collect(),
-        principals: patch.principals.iter().map(principal).collect(),
-        groups: patch.groups.iter().map(group).collect(),
-        duties: patch.duties.iter().flatten().map(encode_duty).collect(),
-        duties_changed: patch.duties.is_some(),
-        relations: patch.relations.iter().flatten().map(encode_relation).collect(),
-        relations_changed: patch.relations.is_some(),
-    }
-}
-
-/// A change of the roster from an entry of the log, and its day.
-///
-/// # Errors
-/// [`Error::Corrupt`].
-pub fn decode_change(stored: &proto::RosterChange) -> Result<(Patch, Date), Error> {
-    let organisations = stored.organisations.iter().map(|org| decode_organisation(org).map(|(_, org)| org));
-    let principals = stored.principals.iter().map(|principal| {
-        let (id, grant) = decode_principal(principal)?;
-        Ok((id, (principal.roles != 0).then_some(grant)))
-    });
-    let groups = stored.groups.iter().map(|group| {
-        let removed = group.removed;
-        let group = decode_group(group)?;
-        Ok((group.slug.clone(), (!removed).then_some(group)))
-    });
-    let patch = Patch {
-        organisations: organisations.collect::<Result<_, Error>>()?,
-        principals: principals.collect::<Result<_, Error>>()?,
-        groups: groups.collect::<Result<_, Error>>()?,
-        duties: stored
-            .duties_changed
-            .then(|| stored.duties.iter().map(decode_duty).collect::<Result<_, _>>())
-            .transpose()?,
-        relations: stored
-            .relations_changed
-            .then(|| stored.relations.iter().map(decode_relation).collect::<Result<_, _>>())
-            .transpose()?,
-    };
-    let today = date(stored.date).ok_or_else(|| Error::corrupt("day", stored.date))?;
-    Ok((patch, today))
 }
 
 /// A roster for an entry of the log.
@@ -404,6 +374,8 @@ pub struct StoredDirectory {
     pub classes: Vec<(ClassNo, ClassDefinition)>,
     /// Where each roster generation began, and its day; oldest first.
     pub generations: Vec<(Position, Date)>,
+    /// Changes that wait for a second person.
+    pub pending: BTreeMap<Position, Arc<PendingChange>>,
 }
 
 impl Store {
@@ -445,6 +417,7 @@ impl Store {
             let at = Position::from_raw(u64::from_be_bytes(*at));
             out.generations.push((at, date(generation.date).ok_or_else(damaged)?));
         }
+        out.pending = self.pending_changes()?;
         let mut records = self.records(Family::Meta, &keys::directory(CLASS, b""))?;
         while let Some((key, value)) = records.next_record()? {
             out.classes.push(decode_class(&message(&key, &value)?)?);
@@ -453,6 +426,6 @@ impl Store {
     }
 }
 
-fn message<M: prost::Message + Default>(key: &[u8], value: &[u8]) -> Result<M, Error> {
+pub(super) fn message<M: prost::Message + Default>(key: &[u8], value: &[u8]) -> Result<M, Error> {
     M::decode(value).map_err(|_| Error::corrupt("directory record", key))
 }

@@ -22,6 +22,8 @@ pub struct Subscription {
     pub filter: IndicatorFilter,
     /// Whether it also wants sightings.
     pub sightings: bool,
+    /// Whether it also wants notices.
+    pub notices: bool,
     /// When it was created.
     pub created: Timestamp,
     /// Everything at or before it is the subscriber's: where it was first
@@ -39,6 +41,7 @@ impl Subscription {
         proto::Subscription {
             filter: Some(encode_filter(&self.filter)),
             include_sightings: self.sightings,
+            include_notices: self.notices,
             create_time: self.created.as_micros(),
             cursor: self.cursor.position.raw(),
             ack_time: self.acked.map_or(0, Timestamp::as_micros),
@@ -64,6 +67,7 @@ impl Subscription {
         Ok(Self {
             filter: decode_filter(&stored.filter.unwrap_or_default()).ok_or_else(damaged)?,
             sightings: stored.include_sightings,
+            notices: stored.include_notices,
             created: Timestamp::from_micros_clamped(stored.create_time),
             cursor: cursor.ok_or_else(damaged)?,
             acked: time(stored.ack_time),
@@ -100,9 +104,9 @@ fn decode_filter(stored: &proto::Filter) -> Option<IndicatorFilter> {
 
 /// Digest of what a subscription asks for, which its tokens are bound to.
 #[must_use]
-pub fn filter_digest(filter: &IndicatorFilter, sightings: bool) -> [u8; 32] {
+pub fn filter_digest(filter: &IndicatorFilter, sightings: bool, notices: bool) -> [u8; 32] {
     let mut encoded = encode_filter(filter).encode_to_vec();
-    encoded.push(u8::from(sightings));
+    encoded.push(u8::from(sightings) | u8::from(notices) << 1);
     digest::sha256(&encoded)
 }
 
@@ -125,9 +129,19 @@ mod tests {
         let stages = [Stage::Log, Stage::State(step), Stage::Roster(step)];
         for (stage, acked) in stages.into_iter().flat_map(|stage| [(stage, None), (stage, Some(at))]) {
             let cursor = Reached { position: Position::from_raw(9), stage };
-            let record = Subscription { filter: filter.clone(), sightings: true, created: at, cursor, acked };
+            let record = Subscription {
+                filter: filter.clone(),
+                sightings: true,
+                notices: acked.is_some(),
+                created: at,
+                cursor,
+                acked,
+            };
             assert_eq!(Subscription::decode("s", &record.encode()).unwrap(), record);
         }
-        assert_ne!(filter_digest(&filter, true), filter_digest(&filter, false));
+        let asked = [(false, false), (true, false), (false, true), (true, true)];
+        let digests: std::collections::BTreeSet<_> =
+            asked.map(|(sightings, notices)| filter_digest(&filter, sightings, notices)).into();
+        assert_eq!(digests.len(), 4, "each asks for something else");
     }
 }

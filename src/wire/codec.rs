@@ -46,7 +46,7 @@ impl Bounded for v1::PublishIndicatorsRequest {
 
 impl Bounded for v1::ReportSightingsRequest {
     fn check(encoded: &[u8]) -> Result<(), Error> {
-        items(encoded, 2, |_| Ok(()))
+        items(encoded, 2, sighting)
     }
 }
 
@@ -66,12 +66,19 @@ bounded_by_size! {
     PublishIndicatorsResponse ReportSightingsResponse LookupObservablesResponse
     RevokeIndicatorRequest RevokeIndicatorResponse
     GetIndicatorRequest GetIndicatorResponse
+    ExplainAccessRequest ExplainAccessResponse
     ListIndicatorsRequest ListIndicatorsResponse
     SubscribeRequest SubscribeResponse
     GetSubscriptionRequest GetSubscriptionResponse
     ListSubscriptionsRequest ListSubscriptionsResponse
     DeleteSubscriptionRequest DeleteSubscriptionResponse
     GetOrganisationRequest GetOrganisationResponse
+    GetRosterRequest GetRosterResponse
+    DiffRosterRequest DiffRosterResponse
+    ApplyRosterRequest ApplyRosterResponse
+    ListPendingChangesRequest ListPendingChangesResponse
+    ApproveChangeRequest ApproveChangeResponse
+    RejectChangeRequest RejectChangeResponse
     ListOrganisationsRequest ListOrganisationsResponse
     WhoAmIRequest WhoAmIResponse
 }
@@ -100,14 +107,26 @@ fn draft(encoded: &[u8]) -> Result<(), Error> {
     each(encoded, |number, value| {
         match number {
             LABELS => labels += 1,
-            MARKING => each(value, |number, _| {
-                // Organisations, groups and principals.
-                names += usize::from(matches!(number, 2..=4));
-                if names > MAX_ITEM_NAMES { Err(Error) } else { Ok(()) }
-            })?,
+            MARKING => marking(value, &mut names)?,
             _ => {}
         }
         if labels > MAX_ITEM_LABELS { Err(Error) } else { Ok(()) }
+    })
+}
+
+/// Checks what a `Sighting` repeats.
+fn sighting(encoded: &[u8]) -> Result<(), Error> {
+    const MARKING: u32 = 8;
+    let mut names = 0;
+    each(encoded, |number, value| if number == MARKING { marking(value, &mut names) } else { Ok(()) })
+}
+
+/// Adds to `names` what a `Marking` names.
+fn marking(encoded: &[u8], names: &mut usize) -> Result<(), Error> {
+    each(encoded, |number, _| {
+        // Organisations, groups and principals.
+        *names += usize::from(matches!(number, 2..=4));
+        if *names > MAX_ITEM_NAMES { Err(Error) } else { Ok(()) }
     })
 }
 
@@ -191,7 +210,8 @@ mod tests {
     use super::*;
 
     fn publish(indicators: Vec<v1::IndicatorDraft>) -> Result<(), Error> {
-        let request = v1::PublishIndicatorsRequest { request_id: "r".into(), indicators };
+        let request =
+            v1::PublishIndicatorsRequest { request_id: "r".into(), indicators, ..Default::default() };
         v1::PublishIndicatorsRequest::check(&request.encode_to_vec())
     }
 
@@ -235,7 +255,11 @@ mod tests {
                 principals: names(principals),
                 caveats: None,
             };
-            publish(vec![v1::IndicatorDraft { marking: Some(marking), ..Default::default() }])
+            let sighted = sight(vec![v1::Sighting { marking: Some(marking.clone()), ..Default::default() }]);
+            let published =
+                publish(vec![v1::IndicatorDraft { marking: Some(marking), ..Default::default() }]);
+            assert_eq!(sighted, published);
+            published
         };
         assert_eq!(audience(MAX_ITEM_NAMES - 2, 1, 1), Ok(()));
         for (organisations, groups, principals) in [(1, 0, 0), (0, 1, 0), (0, 0, 1)].map(|(a, b, c)| {

@@ -12,6 +12,7 @@ use super::event;
 use super::proto::v1;
 
 const INDICATOR_MARKING: u32 = 3;
+const SIGHTING_MARKING: u32 = 8;
 /// Owner of an indicator, reporter of a sighting.
 const SOURCE: u32 = 20;
 
@@ -47,7 +48,10 @@ pub fn tell_indicator(indicator: &[u8], class: &ClassDefinition) -> Bytes {
 /// An encoded sighting, with its source.
 #[must_use]
 pub fn tell_sighting(sighting: &[u8], class: &ClassDefinition) -> Bytes {
+    let mut marking = Vec::new();
+    event::recipients(2, &class.marking.recipients, &mut marking);
     let mut out = sighting.to_vec();
+    event::bytes(SIGHTING_MARKING, &marking, &mut out);
     event::organisation(SOURCE, &class.owner, &mut out);
     out.into()
 }
@@ -75,6 +79,7 @@ pub fn mask_body(body: &[u8]) -> Option<Bytes> {
 
 fn mask(indicator: &mut v1::Indicator) {
     indicator.owner.clear();
+    indicator.published_by.clear();
     let marking = indicator.marking.take().unwrap_or_default();
     let caveats = v1::Caveats { masked_source: true, ..marking.caveats.unwrap_or_default() };
     indicator.marking =
@@ -94,7 +99,14 @@ pub fn merge(events: &mut [v1::Event], disclosures: Vec<v1::Disclosure>) -> Opti
                     (organisations, groups, principals);
                 indicator.owner = owner;
             }
-            v1::event::Subject::Sighting(sighting) => sighting.reporter = owner,
+            v1::event::Subject::Sighting(sighting) => {
+                if let Some(marking) = &mut sighting.marking {
+                    (marking.organisations, marking.groups, marking.principals) =
+                        (organisations, groups, principals);
+                }
+                sighting.reporter = owner;
+            }
+            v1::event::Subject::Collision(_) => return None,
         }
     }
     Some(())

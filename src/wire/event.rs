@@ -23,7 +23,10 @@ const EVENTS: u32 = 1;
 const EVENT_ID: u32 = 1;
 const EVENT_INDICATOR: u32 = 2;
 const EVENT_SIGHTING: u32 = 3;
+const EVENT_COLLISION: u32 = 4;
 const RAW_VALUE: u32 = 4;
+/// Its key takes two bytes.
+const PUBLISHED_BY: u32 = 26;
 
 /// Appends a text field unless it is empty.
 fn text(field: u32, value: &str, out: &mut Vec<u8>) {
@@ -119,20 +122,21 @@ fn marking(marking: &Marking, out: &mut Vec<u8>) {
 /// Organisations, groups and principals in three fields from `first` on.
 pub(super) fn recipients(first: u32, recipients: &Recipients, out: &mut Vec<u8>) {
     for org in &recipients.organisations {
-        organisation(first, org, out);
+        name(first, "organisations/", org.as_str(), out);
     }
     for group in &recipients.groups {
-        text(first + 1, group.as_str(), out);
+        name(first + 1, "groups/", group.as_str(), out);
     }
     for principal in &recipients.principals {
         text(first + 2, principal.as_str(), out);
     }
 }
 
-/// The publisher's fields of `luytre.v1.Indicator`, and the owner unless the
-/// source is masked.
+/// The publisher's fields of `luytre.v1.Indicator` and, unless the source is
+/// masked, the owner, and who publishes on the owner's behalf, if it is not
+/// the owner.
 #[must_use]
-pub fn encode_draft(draft: &Draft, owner: &OrgSlug) -> Vec<u8> {
+pub fn encode_draft(draft: &Draft, owner: &OrgSlug, provider: Option<&OrgSlug>) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
     message(2, &mut out, |out| observable(&draft.observable, &draft.aliases, out));
     message(3, &mut out, |out| marking(&draft.marking, out));
@@ -152,28 +156,34 @@ pub fn encode_draft(draft: &Draft, owner: &OrgSlug) -> Vec<u8> {
         }
     }
     number(12, draft.action.map_or(0, |action| u64::from(action.number())), &mut out);
-    if !draft.marking.is_masked() {
+    let masked = draft.marking.is_masked();
+    if !masked {
         organisation(20, owner, &mut out);
     }
-    // Last, so that `without_spelling` can leave it out.
+    // Last, so that `meaning` can leave them out.
     text(RAW_VALUE, draft.raw.as_deref().unwrap_or_default(), &mut out);
+    if let Some(provider) = provider.filter(|_| !masked) {
+        organisation(PUBLISHED_BY, provider, &mut out);
+    }
     out
 }
 
-/// The publisher's fields without the spelling that he supplied: another
-/// spelling of the same value is no other content.
+/// What the fields of [`encode_draft`] say: without the spelling that the
+/// publisher supplied, and without who published on the owner's behalf. The
+/// same value spelt otherwise, or from the other of the two, is no other
+/// content.
 #[must_use]
-pub fn without_spelling<'a>(fields: &'a [u8], raw: &str) -> &'a [u8] {
-    let spelling = if raw.is_empty() { 0 } else { 1 + encoded_len_varint(raw.len() as u64) + raw.len() };
-    fields.get(..fields.len().saturating_sub(spelling)).unwrap_or_default()
+pub fn meaning<'a>(fields: &'a [u8], raw: &str, published_by: &str) -> &'a [u8] {
+    let text = |key: usize, text: &str| match text.len() {
+        0 => 0,
+        length => key + encoded_len_varint(length as u64) + length,
+    };
+    let left_out = text(1, raw) + text(2, published_by);
+    fields.get(..fields.len().saturating_sub(left_out)).unwrap_or_default()
 }
 
 pub(super) fn organisation(field: u32, slug: &OrgSlug, out: &mut Vec<u8>) {
-    const PREFIX: &[u8] = b"organisations/";
-    encode_key(field, WireType::LengthDelimited, out);
-    encode_varint((PREFIX.len() + slug.as_str().len()) as u64, out);
-    out.extend_from_slice(PREFIX);
-    out.extend_from_slice(slug.as_str().as_bytes());
+    name(field, "organisations/", slug.as_str(), out);
 }
 
 /// The reporter's fields of `luytre.v1.Sighting`, and the reporter.
@@ -189,7 +199,12 @@ pub fn encode_sighting(draft: &SightingDraft, reporter: &OrgSlug) -> Vec<u8> {
         }
     }
     text(7, &draft.note, &mut out);
-    organisation(20, reporter, &mut out);
+    if let Some(given) = &draft.marking {
+        message(8, &mut out, |out| marking(given, out));
+    }
+    if !draft.marking.as_ref().is_some_and(Marking::is_masked) {
+        organisation(20, reporter, &mut out);
+    }
     out
 }
 
@@ -254,6 +269,37 @@ pub fn finish_sighting(
     wrap(sealer, position, EVENT_SIGHTING, fields, &tail)
 }
 
+/// What the owner of a record is told of another's.
+#[derive(Debug, Clone, Copy)]
+pub struct Collision<'a> {
+    /// The owner's record.
+    pub record: Position,
+    /// When the other published.
+    pub published: Timestamp,
+    /// The other's record, where the owner may see it.
+    pub other: Option<Position>,
+    /// Whose it is, where the owner may know.
+    pub other_owner: Option<&'a OrgSlug>,
+}
+
+/// The whole body of a collision's event, all of it the hub's own.
+#[must_use]
+pub fn finish_collision(sealer: &Sealer, position: Position, told: &Collision<'_>) -> (Vec<u8>, u16) {
+    let mut tail = Vec::with_capacity(256);
+    let record = sealer.id(told.record).hyphenated().to_string();
+    let path = format!("{record}/collisions/{}", sealer.id(position).hyphenated());
+    name(1, "indicators/", &path, &mut tail);
+    name(2, "indicators/", &record, &mut tail);
+    time(3, told.published, &mut tail);
+    if let Some(other) = told.other {
+        name(4, "indicators/", &sealer.id(other).hyphenated().to_string(), &mut tail);
+    }
+    if let Some(owner) = told.other_owner {
+        organisation(5, owner, &mut tail);
+    }
+    wrap(sealer, position, EVENT_COLLISION, &[], &tail)
+}
+
 fn name(field: u32, prefix: &str, rest: &str, out: &mut Vec<u8>) {
     encode_key(field, WireType::LengthDelimited, out);
     encode_varint((prefix.len() + rest.len()) as u64, out);
@@ -285,7 +331,18 @@ pub fn stub(sealer: &Sealer, position: Position, handle: Position) -> Vec<u8> {
     wrap(sealer, position, EVENT_INDICATOR, &[], &tail).0
 }
 
-/// The encoded Indicator or Sighting inside a body; `None` if it is damaged.
+/// A revoked indicator, encoded, for who revoked it and may not see it: what he
+/// knows already.
+#[must_use]
+pub fn revoked_unseen(id: Uuid, version: u64) -> Vec<u8> {
+    let mut out = Vec::with_capacity(64);
+    name(1, "indicators/", id.hyphenated().encode_lower(&mut Uuid::encode_buffer()), &mut out);
+    number(21, u64::from(State::Revoked.number()), &mut out);
+    number(22, version, &mut out);
+    out
+}
+
+/// The encoded Indicator, Sighting or Collision inside a body; `None` if it is damaged.
 #[must_use]
 pub fn subject(body: &[u8]) -> Option<&[u8]> {
     let mut rest = body.get(1..)?;
@@ -315,12 +372,13 @@ pub fn timestamp(at: &prost_types::Timestamp) -> Option<Timestamp> {
 pub fn stored_marking(marking: &v1::Marking) -> Option<Marking> {
     let caveats = marking.caveats.unwrap_or_default();
     let caveat = |given: bool, caveat: Caveats| if given { caveat } else { Caveats::NONE };
-    let slug = |name: &String| OrgSlug::parse(name.strip_prefix("organisations/")?).ok();
+    let slug = |name: &String, prefix| OrgSlug::parse(name.strip_prefix(prefix)?).ok();
+    let (organisations, groups) = (marking.organisations.iter(), marking.groups.iter());
     Some(Marking {
         tlp: Tlp::from_number_or_red(u8::try_from(marking.tlp).unwrap_or_default()),
         recipients: Recipients {
-            organisations: marking.organisations.iter().map(slug).collect::<Option<_>>()?,
-            groups: marking.groups.iter().map(|g| OrgSlug::parse(g).ok()).collect::<Option<_>>()?,
+            organisations: organisations.map(|n| slug(n, "organisations/")).collect::<Option<_>>()?,
+            groups: groups.map(|n| slug(n, "groups/")).collect::<Option<_>>()?,
             principals: marking.principals.iter().map(|p| SpiffeId::parse(p).ok()).collect::<Option<_>>()?,
         },
         caveats: caveat(caveats.watch_do_not_block, Caveats::WATCH_DO_NOT_BLOCK)
@@ -350,6 +408,24 @@ pub fn observables(indicator: &v1::Indicator) -> Option<(Observable, Vec<Observa
         }
     };
     Some((value, Vec::new()))
+}
+
+/// The one field of `luytre.v1.Indicator` that says when it ceases to hold;
+/// all others are passed over.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Validity {
+    #[prost(message, optional, tag = "9")]
+    valid_until: Option<prost_types::Timestamp>,
+}
+
+/// When the indicator inside a body ceases to hold; `None` if the body is
+/// damaged.
+#[must_use]
+pub fn valid_until(body: &[u8]) -> Option<Option<Timestamp>> {
+    match Validity::decode(subject(body)?).ok()?.valid_until {
+        Some(until) => timestamp(&until).map(Some),
+        None => Some(None),
+    }
 }
 
 /// Decodes the indicator inside a body.

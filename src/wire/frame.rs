@@ -10,6 +10,9 @@ const BATCH: u8 = 0x12;
 const HEARTBEAT: u8 = 0x1a;
 const ACKED: u8 = 0x22;
 const DRAINING: u8 = 0x2a;
+const STATE_BEGIN: u8 = 0x32;
+const STATE_END: u8 = 0x3a;
+const RECALLS: u8 = 0x42;
 const TOKEN: u8 = 0x0a;
 const BATCH_KINDS: u8 = 0x12;
 const BATCH_TOKEN: u8 = 0x1a;
@@ -29,6 +32,12 @@ pub enum Frame {
     Acked(Bytes),
     /// The hub is going; resume from here.
     Draining(Bytes),
+    /// The current state begins.
+    StateBegin(Bytes),
+    /// The current state is complete.
+    StateEnd(Bytes),
+    /// What ended while the subscriber was away; without a token.
+    Recalls(Batch),
 }
 
 /// Events in order, as slices of the log.
@@ -107,7 +116,33 @@ impl Batch {
 
     fn content_len(&self) -> usize {
         let kinds = if self.all_new { 0 } else { field_len(self.kinds.len()) };
-        self.bodies_len + kinds + field_len(self.token.len()) + self.disclosures_len
+        let token = if self.token.is_empty() { 0 } else { field_len(self.token.len()) };
+        self.bodies_len + kinds + token + self.disclosures_len
+    }
+
+    fn encode(&self, tag: u8, out: &mut impl BufMut) {
+        out.put_u8(tag);
+        encode_varint(self.content_len() as u64, out);
+        for bodies in &self.bodies {
+            out.put_slice(bodies);
+        }
+        if !self.all_new {
+            out.put_u8(BATCH_KINDS);
+            encode_varint(self.kinds.len() as u64, out);
+            for kind in &self.kinds {
+                out.put_u8(kind.number());
+            }
+        }
+        if !self.token.is_empty() {
+            field(BATCH_TOKEN, &self.token, out);
+        }
+        for (index, disclosure) in &self.disclosures {
+            out.put_u8(BATCH_DISCLOSURE);
+            encode_varint(disclosure_len(*index, disclosure) as u64, out);
+            out.put_u8(DISCLOSURE_INDEX);
+            encode_varint(*index, out);
+            out.put_slice(disclosure);
+        }
     }
 }
 
@@ -127,10 +162,12 @@ impl Frame {
     pub fn encoded_len(&self) -> usize {
         match self {
             Self::Message(message) => message.len(),
-            Self::Batch(batch) => field_len(batch.content_len()),
-            Self::Heartbeat(token) | Self::Acked(token) | Self::Draining(token) => {
-                field_len(field_len(token.len()))
-            }
+            Self::Batch(batch) | Self::Recalls(batch) => field_len(batch.content_len()),
+            Self::Heartbeat(token)
+            | Self::Acked(token)
+            | Self::Draining(token)
+            | Self::StateBegin(token)
+            | Self::StateEnd(token) => field_len(field_len(token.len())),
         }
     }
 
@@ -138,31 +175,13 @@ impl Frame {
     pub fn encode(&self, out: &mut impl BufMut) {
         match self {
             Self::Message(message) => out.put_slice(message),
-            Self::Batch(batch) => {
-                out.put_u8(BATCH);
-                encode_varint(batch.content_len() as u64, out);
-                for bodies in &batch.bodies {
-                    out.put_slice(bodies);
-                }
-                if !batch.all_new {
-                    out.put_u8(BATCH_KINDS);
-                    encode_varint(batch.kinds.len() as u64, out);
-                    for kind in &batch.kinds {
-                        out.put_u8(kind.number());
-                    }
-                }
-                field(BATCH_TOKEN, &batch.token, out);
-                for (index, disclosure) in &batch.disclosures {
-                    out.put_u8(BATCH_DISCLOSURE);
-                    encode_varint(disclosure_len(*index, disclosure) as u64, out);
-                    out.put_u8(DISCLOSURE_INDEX);
-                    encode_varint(*index, out);
-                    out.put_slice(disclosure);
-                }
-            }
+            Self::Batch(batch) => batch.encode(BATCH, out),
+            Self::Recalls(batch) => batch.encode(RECALLS, out),
             Self::Heartbeat(token) => nested(HEARTBEAT, token, out),
             Self::Acked(token) => nested(ACKED, token, out),
             Self::Draining(token) => nested(DRAINING, token, out),
+            Self::StateBegin(token) => nested(STATE_BEGIN, token, out),
+            Self::StateEnd(token) => nested(STATE_END, token, out),
         }
     }
 }
@@ -254,5 +273,19 @@ mod tests {
         assert!(
             matches!(decode(&Frame::Draining(token.clone())), Message::Draining(m) if m.resume_token == token)
         );
+        let begin = decode(&Frame::StateBegin(token.clone()));
+        assert!(matches!(begin, Message::StateBegin(m) if m.resume_token == token));
+        let end = decode(&Frame::StateEnd(token.clone()));
+        assert!(matches!(end, Message::StateEnd(m) if m.resume_token == token));
+    }
+
+    #[test]
+    fn recalls_carry_kinds_and_no_token() {
+        let mut batch = Batch::new();
+        batch.push(EventKind::Revoked, body(1));
+        batch.push(EventKind::Expired, body(2));
+        let v1::subscribe_response::Message::Recalls(read) = decode(&Frame::Recalls(batch)) else { panic!() };
+        assert_eq!(read.events.iter().map(|e| e.event_id[0]).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(read.kinds, [4, 5]);
     }
 }

@@ -127,3 +127,57 @@ async fn organisations_are_told_as_columns_and_as_json_lines() {
     };
     assert_eq!(told, ["a", "b", "hub"].map(one));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_owner_hears_that_another_hit_its_hidden_value_and_may_ask_who_sees_it() {
+    let hub = TestHub::builder()
+        .principal("police", "system/desk", &[Role::Publisher, Role::Subscriber, Role::Analyst])
+        .principal("district", "system/soc", &[Role::Publisher, Role::Subscriber, Role::Analyst])
+        .organisation("lead")
+        .start()
+        .await;
+    let police = async |words: &[&str]| luytre(&hub, "police", "system/desk", words).await;
+    let district = async |words: &[&str]| luytre(&hub, "district", "system/soc", words).await;
+    let list = |name: &str, value: &str| {
+        let path = hub.dir().join(name);
+        fs::write(&path, value).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (embargoed, fresh) = (list("embargoed.txt", "198.51.100.23"), list("fresh.txt", "198.51.100.24"));
+    police(&["publish", &embargoed, "--tlp", "amber", "--to", "lead", "--quiet"]).await.well();
+    let held = police(&["subscribe", "--count", "1"]).await.json().remove(0);
+    let held = held["name"].as_str().unwrap();
+
+    // The district's answers differ by the values' names alone.
+    let hit = district(&["publish", &embargoed, "--tlp", "green"]).await;
+    let miss = district(&["publish", &fresh, "--tlp", "green"]).await;
+    assert_eq!((hit.code, &hit.stderr), (miss.code, &miss.stderr));
+    assert_eq!(hit.stdout.lines().count(), miss.stdout.lines().count());
+
+    let told = police(&["subscribe", "--notices", "--count", "4"]).await.json();
+    let notice = told.iter().find(|event| event["event"] == "collision").unwrap();
+    assert_eq!((&notice["indicator"], &notice["other_owner"]), (&held.into(), &"district".into()));
+    assert!(notice["publish_time"].is_string() && notice["other"].is_string(), "{notice}");
+    let shown = police(&["get", held]).await.json().remove(0);
+    assert_eq!(shown["collisions"][0]["other"], notice["other"]);
+
+    let why = async |org| police(&["explain", held, org, "--format", "jsonl"]).await.json().remove(0);
+    let (lead, other) = (why("lead").await, why("district").await);
+    assert_eq!((&lead["visible"], &lead["steps"][0]["why"]), (&true.into(), &"named".into()));
+    assert_eq!((&other["visible"], &other["steps"][0]["why"]), (&false.into(), &"not-named".into()));
+    let words = police(&["explain", held, "lead"]).await.well();
+    assert_eq!(words, "lead sees it · được xem\n  the marking names lead · nhãn nêu tên lead\n");
+    // For anyone else it is absent: the same words as for none.
+    let foreign = district(&["explain", held, "lead"]).await;
+    let none = district(&["explain", "indicators/00000000-0000-4000-8000-000000000000", "lead"]).await;
+    let line = |ended: &Ended| ended.stderr.lines().next().unwrap().to_owned();
+    assert_eq!((foreign.code, line(&foreign)), (66, line(&none)));
+
+    // Released: everyone sees both, and the owner of the one is told no more.
+    police(&["publish", &embargoed, "--tlp", "green", "--quiet"]).await.well();
+    let open = why("district").await;
+    assert_eq!((&open["visible"], &open["steps"][0]["why"]), (&true.into(), &"member".into()));
+    let found = district(&["lookup", "198.51.100.23", "--format", "jsonl"]).await.json();
+    let owners = found[0]["matches"].as_array().map(Vec::len);
+    assert_eq!(owners, Some(2), "{found:?}");
+}

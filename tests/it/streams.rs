@@ -53,8 +53,11 @@ async fn a_refused_item_stays_in_its_answer_and_a_refused_request_ends_the_strea
     let (_hub, peer) = start().await;
     let unmarked = v1::IndicatorDraft { marking: None, ..draft("b.example") };
     let refused_item = batch(Uuid::new_v4(), vec![draft("a.example"), unmarked]);
-    let refused_request =
-        v1::PublishIndicatorsRequest { request_id: "1".to_owned(), indicators: vec![draft("c.example")] };
+    let refused_request = v1::PublishIndicatorsRequest {
+        request_id: "1".to_owned(),
+        indicators: vec![draft("c.example")],
+        ..Default::default()
+    };
     let requests = [refused_item, refused_request, batch(Uuid::new_v4(), vec![draft("d.example")])];
     let mut answers =
         peer.exchange().publish_stream(tokio_stream::iter(requests)).await.unwrap().into_inner();

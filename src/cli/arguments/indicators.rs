@@ -4,7 +4,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 
 use super::filter::Filter;
-use super::values::{PlainOrJson, indicator, state, time};
+use super::values::{PlainOrJson, indicator, organisation, state, time};
 use crate::base::clock::Timestamp;
 use crate::model::indicator::State;
 
@@ -65,6 +65,27 @@ pub(crate) struct Get {
     pub(crate) name: String,
 }
 
+/// `explain`.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Example:
+  luytre explain indicators/0b54… so-y-te
+
+Only the organisation that published the indicator is answered.")]
+pub(crate) struct Explain {
+    /// Name of the indicator, `indicators/…` or its UUID alone
+    #[arg(value_parser = indicator)]
+    pub(crate) name: String,
+    /// The organisation, by its slug
+    #[arg(value_name = "ORG", value_parser = organisation)]
+    pub(crate) organisation: String,
+    /// One person or system of it, for what is addressed to persons
+    #[arg(long, value_name = "SPIFFE-ID")]
+    pub(crate) person: Option<String>,
+    /// How to write the answer
+    #[arg(long, value_enum, default_value_t = PlainOrJson::Plain)]
+    pub(crate) format: PlainOrJson,
+}
+
 /// `revoke`.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Example:
@@ -85,6 +106,9 @@ pub(crate) struct Revoke {
     /// Only if this version still stands
     #[arg(long, value_name = "VERSION", default_value = "")]
     pub(crate) etag: String,
+    /// Organisation that yours acts for and whose indicator it is
+    #[arg(long, value_name = "ORG", value_parser = organisation)]
+    pub(crate) on_behalf_of: Option<String>,
 }
 
 /// `sight`.

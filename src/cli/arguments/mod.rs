@@ -5,6 +5,7 @@ mod directory;
 mod filter;
 mod indicators;
 mod publish;
+mod roster;
 mod subscriptions;
 mod values;
 
@@ -16,12 +17,15 @@ use super::exit::Failure;
 use super::output::Data;
 
 pub(super) use directory::{Organisations, Whoami};
-pub(super) use indicators::{Get, List, ListFormat, Lookup, Revoke, Sight};
+pub(super) use indicators::{Explain, Get, List, ListFormat, Lookup, Revoke, Sight};
 pub(super) use publish::{InputFormat, Publish};
+pub(super) use roster::{
+    Effect, EndOrganisation, GrantRoles, RenameOrganisation, RosterAction, RosterArguments,
+};
 pub(super) use subscriptions::{
     DeleteSubscription, From, ListSubscriptions, Subscribe, Subscriptions, SubscriptionsAction,
 };
-pub(super) use values::{PlainOrJson, TableOrJson, organisation, time};
+pub(super) use values::{PlainOrJson, TableOrJson, group, organisation, person, time};
 
 /// Share and receive cyber-threat indicators through a Lũy Tre hub.
 ///
@@ -113,14 +117,18 @@ pub(super) enum Command {
     Lookup(Lookup),
     /// List indicators, newest first · Liệt kê dấu hiệu
     List(List),
-    /// Show one indicator and its sightings · Xem một dấu hiệu
+    /// Show one indicator, its sightings and collisions · Xem một dấu hiệu
     Get(Get),
+    /// Tell why an organisation sees an indicator of yours, or does not · Vì sao được xem
+    Explain(Explain),
     /// Take back an indicator that you published · Thu hồi dấu hiệu
     Revoke(Revoke),
     /// Report that you met an indicator, or did not · Báo cáo đã gặp
     Sight(Sight),
     /// List who takes part and may be named as reader · Các đơn vị tham gia
     Organisations(Organisations),
+    /// Read and change who takes part, as an operator · Danh bạ đơn vị
+    Roster(RosterArguments),
     /// Make authorities, issue and revoke certificates · Chứng thư số
     Pki(super::pki::Args),
     /// Print completions for a shell

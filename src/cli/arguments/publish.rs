@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 
-use super::values::{organisation, time, tlp};
+use super::values::{group, organisation, person, time, tlp};
 use crate::base::clock::Timestamp;
 use crate::model::marking::Tlp;
 
@@ -14,13 +14,22 @@ use crate::model::marking::Tlp;
 #[command(after_long_help = "Examples:
   luytre publish iocs.txt --tlp green --label phishing
   luytre publish - --tlp amber --to sa-ict --to pa05 --action block < list.txt
+  luytre publish list.txt --tlp red --to-person spiffe://hub.example/org/sa-ict/user/an
   luytre publish report.jsonl --rejects refused.jsonl
+
+How far they may travel (TLP 2.0):
+  clear         anyone
+  green         every member of the hub
+  amber         the organisations and groups that you name, and their clients
+  amber+strict  the organisations and groups that you name, and nobody else
+  red           the persons that you name, and nobody else
 
 A plain list has one value a line; blank lines and comments (# ; //) are skipped. Values may be
 defanged (hxxp, [.]); the hub detects their kinds. In JSON lines each line is an object:
   {\"value\": \"example[.]net\", \"tlp\": \"green\", \"labels\": [\"phishing\"], \"confidence\": 80}
-with value (or md5, sha1, sha256), kind, tlp, to, labels, confidence, description, valid_from,
-valid_until, first_seen, last_seen, action. Options fill in what a line leaves out; --label adds.
+with value (or md5, sha1, sha256), kind, tlp, to, to_groups, to_persons, caveats, labels, confidence,
+description, valid_from, valid_until, first_seen, last_seen, action. Options fill in what a line leaves
+out: readers that a line names stand in place of all those that options name. --label and --caveat add.
 
 Publishing the same again changes nothing, so a broken run can simply be repeated.
 Exit code 0: all accepted; 65: some refused, see the report on stderr.")]
@@ -34,9 +43,18 @@ pub(crate) struct Publish {
     /// How far they may travel: clear, green, amber, amber+strict or red
     #[arg(long, value_name = "LABEL", value_parser = tlp)]
     pub(crate) tlp: Option<Tlp>,
-    /// Organisation that may read, for amber; repeat or separate by commas
+    /// Organisation that may read, for amber and amber+strict; repeat or separate by commas
     #[arg(long, value_name = "ORG", value_delimiter = ',', value_parser = organisation)]
     pub(crate) to: Vec<String>,
+    /// Group whose members may read, likewise
+    #[arg(long, value_name = "GROUP", value_delimiter = ',', value_parser = group)]
+    pub(crate) to_group: Vec<String>,
+    /// Person who may read, for red; repeat or separate by commas
+    #[arg(long, value_name = "SPIFFE-ID", value_delimiter = ',', value_parser = person)]
+    pub(crate) to_person: Vec<String>,
+    /// What you add to the marking; providers-may-read: those who work for a reader of amber
+    #[arg(long, value_delimiter = ',', value_parser = PossibleValuesParser::new(CAVEATS))]
+    pub(crate) caveat: Vec<String>,
     /// Label in kebab-case; repeat or separate by commas
     #[arg(long, value_name = "LABEL", value_delimiter = ',')]
     pub(crate) label: Vec<String>,
@@ -61,7 +79,13 @@ pub(crate) struct Publish {
     /// Bring back values that you revoked, for this reason
     #[arg(long, value_name = "REASON")]
     pub(crate) reinstate: Option<String>,
+    /// Organisation that yours acts for and whose indicators these shall be
+    #[arg(long, value_name = "ORG", value_parser = organisation)]
+    pub(crate) on_behalf_of: Option<String>,
 }
+
+/// The caveats that hubs of this release honour.
+const CAVEATS: [&str; 3] = ["watch-do-not-block", "providers-may-read", "no-onward-feed"];
 
 /// How an input is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -17,6 +17,7 @@ use crate::base::clock::Timestamp;
   luytre subscribe --from latest                        watch what comes
   luytre subscribe --state fw.state --format plain      everything, and go on after any break
   luytre subscribe --name siem --kind domain,url        the hub keeps your place
+  luytre subscribe --from current-state                 what stands now, then what comes
   luytre subscribe --from earliest --count 10 | jq .    the ten oldest events
 
 With --state, the place is stored after the output is flushed; with --name, the hub keeps it. Either
@@ -24,14 +25,15 @@ way --from counts only the first time, and later runs go on exactly after the la
 neither, the command ends by naming the place on stderr, as --from token:…. Ends at SIGINT or SIGTERM,
 with everything flushed, and after --count events; no more than these are asked of the hub.
 
-jsonl gives every event: new, update, withdrawn, revoked, expired, sighted. plain gives one canonical
-value a line for new and updated indicators, and nothing else.")]
+jsonl gives every event: new, update, withdrawn, revoked, expired, sighted; first, with \"recall\": true,
+what was taken back while you were away. Between state-begin and state-end lies what replaces all you
+had. plain gives one canonical value a line for new and updated indicators, and nothing else.")]
 pub(crate) struct Subscribe {
     /// Name of a subscription whose place the hub keeps
     #[arg(long, conflicts_with = "state")]
     pub(crate) name: Option<String>,
-    /// Where to start the first time: earliest, latest, a time, or a token
-    /// that an earlier run gave (`token:…`)
+    /// Where to start the first time: earliest, latest, current-state, a time,
+    /// or a token that an earlier run gave (`token:…`)
     #[arg(long, value_name = "PLACE", default_value = "earliest", value_parser = from)]
     pub(crate) from: From,
     #[command(flatten)]
@@ -48,6 +50,10 @@ pub(crate) struct Subscribe {
     /// Also sightings that you may see
     #[arg(long)]
     pub(crate) sightings: bool,
+    /// Also notices that another member published what an indicator of yours
+    /// holds which it may not see
+    #[arg(long)]
+    pub(crate) notices: bool,
 }
 
 /// `subscriptions`.
@@ -93,6 +99,8 @@ pub(crate) enum From {
     Earliest,
     /// At what comes.
     Latest,
+    /// With what stands.
+    CurrentState,
     /// At a time.
     Time(Timestamp),
     /// After a token of an earlier run.
@@ -114,8 +122,9 @@ fn from(text: &str) -> Result<From, String> {
     match text {
         "earliest" => Ok(From::Earliest),
         "latest" => Ok(From::Latest),
+        "current-state" => Ok(From::CurrentState),
         _ => time(text).map(From::Time).map_err(|_| {
-            "write earliest, latest, token:…, or a time such as 2026-11-21 or 2026-11-21T08:00:00+07:00"
+            "write earliest, latest, current-state, token:…, or a time such as 2026-11-21 or 2026-11-21T08:00:00+07:00"
                 .to_owned()
         }),
     }

@@ -6,6 +6,7 @@ use crate::base::clock::Timestamp;
 use crate::model::indicator::{Kind, State};
 use crate::model::marking::Tlp;
 use crate::model::org::OrgSlug;
+use crate::model::principal::SpiffeId;
 
 /// How an output is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -57,6 +58,17 @@ pub(crate) fn organisation(text: &str) -> Result<String, String> {
     OrgSlug::parse(slug).map(|slug| format!("organisations/{slug}")).map_err(|invalid| invalid.problem)
 }
 
+/// The same of a group.
+pub(crate) fn group(text: &str) -> Result<String, String> {
+    let slug = text.strip_prefix("groups/").unwrap_or(text);
+    OrgSlug::parse(slug).map(|slug| format!("groups/{slug}")).map_err(|invalid| invalid.problem)
+}
+
+/// The identity of a person or a system.
+pub(crate) fn person(text: &str) -> Result<String, String> {
+    SpiffeId::parse(text).map(|id| id.to_string()).map_err(|invalid| invalid.problem)
+}
+
 /// A UUID or a resource name, as a resource name.
 pub(super) fn indicator(text: &str) -> Result<String, String> {
     let id = text.strip_prefix("indicators/").unwrap_or(text);
@@ -81,6 +93,10 @@ mod tests {
         assert_eq!(organisation("sa-ict").unwrap(), "organisations/sa-ict");
         assert_eq!(organisation("organisations/sa-ict").unwrap(), "organisations/sa-ict");
         assert!(organisation("Not A Slug").is_err());
+        assert_eq!(group("ung-cuu").unwrap(), "groups/ung-cuu");
+        assert_eq!(group("groups/ung-cuu").unwrap(), "groups/ung-cuu");
+        assert!(group("organisations/sa-ict").is_err());
+        assert!(person("spiffe://hub.example/org/sa-ict/user/an").is_ok() && person("an").is_err());
         let id = "4b3f7c1e-0000-4000-8000-000000000001";
         assert_eq!(indicator(id).unwrap(), format!("indicators/{id}"));
     }

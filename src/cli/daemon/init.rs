@@ -21,8 +21,10 @@ pub(super) fn run(options: &Init) -> Result<(), Failure> {
     let clock = clock(options.as_of);
     let mut roster = read(&options.roster)?;
     let date = clock.now().day();
-    grant_operator(&mut roster, &options.operator, &options.trust_domain, date)
-        .map_err(|problems| Failure::problems("the request", &problems))?;
+    for operator in &options.operator {
+        grant_operator(&mut roster, operator, &options.trust_domain, date)
+            .map_err(|problems| Failure::problems("the request", &problems))?;
+    }
     let organisations = roster.organisations.len();
     let active = roster.organisations.keys().filter(|org| roster.is_active(org, date)).count();
     Hub::init(&options.data, roster, &options.trust_domain, &*clock)?;
@@ -128,7 +130,7 @@ mod tests {
             parent: None,
             valid_from: None,
             valid_to: Some(date!(2025 - 03 - 01)),
-            suspended: false,
+            lifecycle: Vec::new(),
             predecessors: Vec::new(),
             successors: Vec::new(),
         };

@@ -13,6 +13,7 @@ mod backup;
 mod check;
 mod failure;
 mod init;
+mod roster;
 
 pub use failure::Failure;
 
@@ -40,6 +41,34 @@ enum Command {
     Backup(Backup),
     /// Make a store from a backup; it begins a new epoch.
     Restore(Restore),
+    /// Be the second person for changes of the running hub's roster.
+    Roster(Roster),
+}
+
+/// `luytred roster`
+#[derive(Debug, Args)]
+struct Roster {
+    #[command(subcommand)]
+    action: RosterAction,
+    /// The hub's configuration, TOML.
+    #[arg(long, value_name = "FILE", global = true, default_value = "/etc/luytre/hub.toml")]
+    config: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum RosterAction {
+    /// List the changes that wait for a second person.
+    Pending,
+    /// Agree to a change that an operator proposed.
+    Approve {
+        /// Its id.
+        id: String,
+    },
+    /// Drop a change that waits.
+    Reject {
+        /// Its id.
+        id: String,
+    },
 }
 
 /// `luytred init`
@@ -51,9 +80,10 @@ struct Init {
     /// Who takes part, JSON.
     #[arg(long, value_name = "FILE")]
     roster: PathBuf,
-    /// Identity that is given the operator's role.
-    #[arg(long, value_name = "SPIFFE-ID")]
-    operator: String,
+    /// Identity that is given the operator's role; name two persons, so that
+    /// each can approve what the other asks.
+    #[arg(long, value_name = "SPIFFE-ID", required = true)]
+    operator: Vec<String>,
     /// Trust domain of every identity.
     #[arg(long, value_name = "DOMAIN")]
     trust_domain: String,
@@ -208,6 +238,7 @@ fn execute(command: Command, server: &impl Server, data: &mut Data) -> Result<()
             backup::backup(&place, &options.to)
         }
         Command::Restore(options) => backup::restore(&options),
+        Command::Roster(options) => roster::run(&server.place(&options.config)?, options.action, data),
     }
 }
 

@@ -226,6 +226,13 @@ impl ExchangeService for Stub {
         Err(Status::unimplemented("not of this stub"))
     }
 
+    async fn explain_access(
+        &self,
+        _: Request<v1::ExplainAccessRequest>,
+    ) -> Result<Response<v1::ExplainAccessResponse>, Status> {
+        Err(Status::unimplemented("not of this stub"))
+    }
+
     async fn list_indicators(
         &self,
         request: Request<v1::ListIndicatorsRequest>,
@@ -243,7 +250,8 @@ impl ExchangeService for Stub {
     }
 }
 
-const SMALL: PublishOptions = PublishOptions { batch: 3, window: 4, backoff: AT_ONCE };
+const SMALL: PublishOptions =
+    PublishOptions { batch: 3, window: 4, backoff: AT_ONCE, on_behalf_of: String::new() };
 
 async fn publish_all(hub: &Hub, drafts: usize) -> Result<Vec<(u64, String)>, Error> {
     let mut stream = hub.client().publish_stream(SMALL);

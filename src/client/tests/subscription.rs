@@ -10,7 +10,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::base::tasks;
-use crate::client::{Advice, Error, Start, Subscribe, Subscription};
+use crate::client::{Advice, Delivery, Error, Start, Subscribe, Subscription};
 use crate::wire::proto::v1;
 use v1::subscribe_request::Message as Said;
 use v1::subscribe_response::Message as Say;
@@ -45,6 +45,8 @@ pub(crate) struct State {
     events: u64,
     /// Whether there is a named subscription; the answer to its deletion is lost.
     named: Mutex<bool>,
+    /// Event of which streams that resume are told first.
+    recalled: Option<u64>,
 }
 
 #[derive(Clone)]
@@ -90,17 +92,35 @@ impl Stub {
             return;
         }
         let mut at = match open.start {
-            Some(v1::open::Start::ResumeToken(token)) => position(&token),
+            Some(v1::open::Start::ResumeToken(ref token)) => position(token),
             Some(v1::open::Start::Position(2)) => self.0.events,
             _ => 0,
         };
+        let state = matches!(open.start, Some(v1::open::Start::Position(3)));
+        let resumed = matches!(open.start, Some(v1::open::Start::ResumeToken(_)));
         let mut credit = u64::from(open.initial_credit);
         let opened = v1::Opened { filter: None, resume_token: token(at), heartbeat_seconds: 30 };
         if !say(&out, Say::Opened(opened)).await {
             return;
         }
-        let mut sent = 0;
+        if let Some(recalled) = self.0.recalled.filter(|_| resumed) {
+            let kinds = vec![v1::EventKind::Revoked.into()];
+            let recalls = v1::RecallBatch { events: vec![event(recalled)], kinds };
+            if !say(&out, Say::Recalls(recalls)).await {
+                return;
+            }
+        }
+        if state && !say(&out, Say::StateBegin(v1::StateBegin { resume_token: token(at) })).await {
+            return;
+        }
+        let (mut sent, mut ended) = (0, false);
         loop {
+            if self.0.recalled.is_some() && at == self.0.events && !ended {
+                ended = true;
+                if !say(&out, Say::StateEnd(v1::StateEnd { resume_token: token(at + 1) })).await {
+                    return;
+                }
+            }
             {
                 let mut most = self.0.most_credit.lock();
                 *most = credit.max(*most);
@@ -198,9 +218,9 @@ async fn take(subscription: &mut Subscription, events: usize) -> Result<(Vec<u64
     let (mut positions, mut last) = (Vec::new(), Bytes::new());
     while positions.len() < events {
         let Some(delivery) = subscription.next().await? else { break };
-        positions.extend(delivery.events.iter().map(|received| position(&received.event.event_id)));
-        subscription.confirm(&delivery.token).await?;
-        last = delivery.token;
+        positions.extend(delivery.events().iter().map(|received| position(&received.event.event_id)));
+        last = delivery.token().unwrap().clone();
+        subscription.confirm(&last).await?;
     }
     Ok((positions, last))
 }
@@ -265,12 +285,49 @@ async fn who_starts_with_what_comes_loses_nothing_when_cut_before_the_first_even
     let hub = stub.serve().await;
     let mut subscription = hub.client().subscribe(options(Start::Latest));
     let opened = subscription.next().await.unwrap().unwrap();
-    assert!(opened.events.is_empty());
-    assert_eq!(opened.token, token(5), "the place is known before the first event");
-    subscription.confirm(&opened.token).await.unwrap();
+    assert!(opened.events().is_empty());
+    assert_eq!(opened.token(), Some(&token(5)), "the place is known before the first event");
+    subscription.confirm(&token(5)).await.unwrap();
     subscription.next().await.unwrap_err();
     let again = stub.0.opens.lock()[1].start.clone();
     assert_eq!(again, Some(v1::open::Start::ResumeToken(token(5))), "not at what comes from then on");
+}
+
+#[tokio::test]
+async fn a_scan_of_the_state_that_breaks_goes_on_and_what_was_recalled_comes_first() {
+    let state = State { events: 20, recalled: Some(4), ..State::default() };
+    state.cuts.lock().push_back(Cut::Quiet(6));
+    let stub = Stub(Arc::new(state));
+    let hub = stub.serve().await;
+    let mut subscription = hub.client().subscribe(options(Start::CurrentState));
+    let mut told = Vec::new();
+    while !told.contains(&"end".to_owned()) {
+        let delivery = subscription.next().await.unwrap().unwrap();
+        match &delivery {
+            Delivery::StateBegin { .. } => told.push("begin".to_owned()),
+            Delivery::StateEnd { .. } => told.push("end".to_owned()),
+            Delivery::Recalls(recalls) => {
+                assert_eq!(recalls[0].kind, v1::EventKind::Revoked);
+                told.push(format!("recall {}", position(&recalls[0].event.event_id)));
+            }
+            Delivery::Events(events) => {
+                told.extend(events.events.iter().map(|e| position(&e.event.event_id).to_string()));
+            }
+        }
+        if let Some(token) = delivery.token() {
+            subscription.confirm(token).await.unwrap();
+        }
+    }
+    let text = |numbers: std::ops::RangeInclusive<u64>| numbers.map(|n| n.to_string());
+    let expected: Vec<_> = std::iter::once("begin".to_owned())
+        .chain(text(1..=6))
+        .chain(["recall 4".to_owned()])
+        .chain(text(7..=20))
+        .chain(["end".to_owned()])
+        .collect();
+    assert_eq!(told, expected);
+    let starts: Vec<_> = stub.0.opens.lock().iter().map(|open| open.start.clone()).collect();
+    assert_eq!(starts, [Some(v1::open::Start::Position(3)), Some(v1::open::Start::ResumeToken(token(6)))]);
 }
 
 #[tokio::test]

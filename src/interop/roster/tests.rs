@@ -258,4 +258,110 @@ fn the_example_of_the_page_uses_every_field_that_the_page_names_and_no_other() {
     assert_eq!(all(names.collect()), table("A name"));
     assert_eq!(all(records("duties")), table("A duty"));
     assert_eq!(all(records("principals")), table("A principal"));
+    let members = records("groups").into_iter().flat_map(|group| group["members"].as_array().unwrap());
+    assert_eq!(all(records("groups")), table("A group"));
+    assert_eq!(all(members.collect()), table("A member"));
+    assert_eq!(all(records("relations")), table("A relation"));
+    let orgs = records("organisations").into_iter();
+    let steps = orgs.filter_map(|org| org["lifecycle"].as_array()).flatten();
+    assert_eq!(all(steps.collect()), table("A step in its life"));
+}
+
+/// Rosters that hold together, from a few numbers.
+fn rosters() -> impl proptest::strategy::Strategy<Value = Roster> {
+    use proptest::prelude::*;
+    let days = (0..4_i32, 0..4_i32).prop_map(|(from, more)| {
+        let day = |n: i32| Date::from_julian_day(2_458_000 + n).ok();
+        ((from > 0).then(|| day(from)).flatten(), (more > 0).then(|| day(from + more)).flatten())
+    });
+    let text = "[\\p{L}\"\\\\ 0-9,.&-]{1,20}";
+    let org = (text, text, days.clone(), 1..9_u8, proptest::bool::ANY);
+    let dated = (text, days, 0..6_usize, 0..6_usize, 1..64_u8);
+    (proptest::collection::vec(org, 1..6), proptest::collection::vec(dated, 0..6)).prop_map(
+        |(orgs, dated)| {
+            let slug = |at: usize| OrgSlug::parse(&format!("o{}", at % orgs.len())).unwrap();
+            let mut roster = Roster::default();
+            for (at, (vi, short, (from, to), what, follows)) in orgs.iter().enumerate() {
+                let name = |vi: &str, from, to| DatedName {
+                    vi: vi.into(),
+                    en: String::new(),
+                    short: short.clone(),
+                    from,
+                    to,
+                };
+                let change = Date::from_julian_day(2_457_000).unwrap();
+                let step = Step {
+                    what: Happening::from_number(*what).unwrap(),
+                    on: change,
+                    legal_basis: vi.clone(),
+                };
+                roster.organisations.insert(
+                    slug(at),
+                    Organisation {
+                        slug: slug(at),
+                        names: vec![name(vi, None, Some(change)), name(short, Some(change), None)],
+                        kind: "unit".into(),
+                        parent: (at > 0).then(|| slug(at - 1)),
+                        valid_from: *from,
+                        valid_to: *to,
+                        lifecycle: vec![step],
+                        predecessors: (at > 0 && *follows).then(|| slug(at - 1)).into_iter().collect(),
+                        successors: orgs
+                            .get(at + 1)
+                            .filter(|next| next.4)
+                            .map(|_| slug(at + 1))
+                            .into_iter()
+                            .collect(),
+                    },
+                );
+            }
+            for (at, (basis, (from, to), one, other, bits)) in dated.iter().enumerate() {
+                let (from, to, legal_basis) = (*from, *to, basis.clone());
+                let (duty, scope) = (format!("duty-{at}"), "vn".to_owned());
+                roster.duties.push(Duty {
+                    duty,
+                    scope,
+                    holder: slug(*one),
+                    from,
+                    to,
+                    legal_basis: legal_basis.clone(),
+                });
+                let id =
+                    SpiffeId::parse(&format!("spiffe://a.example/org/{}/user/u{at}", slug(*one))).unwrap();
+                roster.principals.insert(id, Grant { roles: Roles::from_bits(*bits), from, to });
+                let members = vec![Member { organisation: slug(*other), from, to }];
+                let group = Group {
+                    slug: OrgSlug::parse(&format!("g{at}")).unwrap(),
+                    vi: basis.clone(),
+                    en: String::new(),
+                    members,
+                };
+                roster.groups.insert(group.slug.clone(), group);
+                if slug(*one) != slug(*other) {
+                    let kind = RelationKind::ALL[at % 2];
+                    let (subject, object) = (slug(*one), slug(*other));
+                    roster.relations.push(Relation { kind, subject, object, from, to, legal_basis });
+                }
+            }
+            roster
+        },
+    )
+}
+
+proptest::proptest! {
+    #[test]
+    fn what_is_written_is_read_as_the_same_roster(roster in rosters()) {
+        let written = write(&roster, "e");
+        proptest::prop_assert_eq!(parse(written.as_bytes()).map_err(|found| format!("{found:?}")), Ok(roster));
+    }
+}
+
+#[test]
+fn a_problem_is_told_by_its_place_in_the_file() {
+    let text = json!({ "organisations": [org("b"), org("a")] }).to_string();
+    let (_, places) = read(text.as_bytes()).unwrap();
+    let place = |field: &str| places.place(Invalid::new(field, "wrong")).field;
+    assert_eq!(place("organisations[a].valid_to"), "organisations[1].valid_to");
+    assert_eq!(place("duties[0].to"), "duties[0].to");
+    assert_eq!(place("organisations"), "organisations");
 }

@@ -2,7 +2,7 @@
 
 use ::time::Date;
 
-use crate::model::org::{Organisation, Standing};
+use crate::model::org::{DatedName, Organisation, Standing, Step};
 use crate::wire::proto::v1;
 
 use super::name;
@@ -17,12 +17,12 @@ pub fn organisation(
 ) -> v1::Organisation {
     let Organisation {
         slug,
-        names: _,
+        names: all_names,
         kind,
         parent,
         valid_from,
         valid_to,
-        suspended: _,
+        lifecycle,
         predecessors,
         successors,
     } = organisation;
@@ -40,7 +40,25 @@ pub fn organisation(
         predecessors: predecessors.iter().map(name::organisation).collect(),
         successors: successors.iter().map(name::organisation).collect(),
         duties,
+        names: all_names.iter().map(dated_name).collect(),
+        lifecycle: lifecycle.iter().map(step).collect(),
     }
+}
+
+fn dated_name(name: &DatedName) -> v1::OrganisationName {
+    let DatedName { vi, en, short, from, to } = name;
+    v1::OrganisationName {
+        display_name: vi.clone(),
+        display_name_en: en.clone(),
+        short_name: short.clone(),
+        from: from.map(|date| date.to_string()).unwrap_or_default(),
+        to: to.map(|date| date.to_string()).unwrap_or_default(),
+    }
+}
+
+fn step(step: &Step) -> v1::LifecycleStep {
+    let Step { what, on, legal_basis } = step;
+    v1::LifecycleStep { what: what.as_str().to_owned(), on: on.to_string(), legal_basis: legal_basis.clone() }
 }
 
 const fn state(standing: Standing) -> v1::OrganisationState {
@@ -55,7 +73,7 @@ const fn state(standing: Standing) -> v1::OrganisationState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::org::{DatedName, OrgSlug};
+    use crate::model::org::OrgSlug;
     use ::time::macros::date;
 
     #[test]
@@ -76,7 +94,7 @@ mod tests {
             parent: Some(slug("ubnd")),
             valid_from: Some(change),
             valid_to: None,
-            suspended: false,
+            lifecycle: Vec::new(),
             predecessors: vec![slug("so-tttt")],
             successors: vec![],
         };
@@ -88,6 +106,9 @@ mod tests {
             ("organisations/so-khcn", "organisations/ubnd")
         );
         assert_eq!((shown.predecessors, shown.state), (vec!["organisations/so-tttt".to_owned()], 1));
+        let named: Vec<_> =
+            shown.names.iter().map(|n| (n.display_name.as_str(), n.from.as_str(), n.to.as_str())).collect();
+        assert_eq!(named, [("cũ", "", "2025-03-01"), ("mới", "2025-03-01", "")]);
         let before = organisation(&model, Standing::Planned, vec![], date!(2025 - 02 - 28));
         assert_eq!((before.display_name.as_str(), before.state), ("cũ", 4));
     }

@@ -12,6 +12,7 @@ pub mod marking;
 pub mod name;
 pub mod observable;
 pub mod revocation;
+pub mod roster;
 pub mod sighting;
 pub mod subscription;
 pub mod text;

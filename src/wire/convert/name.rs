@@ -12,6 +12,7 @@ pub const MAX_SUBSCRIPTION_BYTES: usize = 63;
 const INDICATOR: &str = "a resource name of the form indicators/{indicator}, as the hub returned it";
 const ORGANISATION: &str =
     "a resource name of the form organisations/{organisation}, such as organisations/so-cntt";
+const GROUP: &str = "a resource name of the form groups/{group}, such as groups/ung-cuu";
 const SUBSCRIPTION: &str = "a resource name of the form organisations/{organisation}/subscriptions/{subscription}; the last \
      part has 1 to 63 of a-z, 0-9 and hyphens, starts with a letter, ends in none, and does not look like a UUID";
 
@@ -58,6 +59,22 @@ pub fn read_organisation(field: &str, name: &str) -> Result<OrgSlug, Invalid> {
         .filter(|slug| *slug != "me")
         .and_then(|slug| OrgSlug::parse(slug).ok())
         .ok_or_else(|| Invalid::new(field, ORGANISATION))
+}
+
+/// Writes `groups/{group}`.
+#[must_use]
+pub fn group(slug: &OrgSlug) -> String {
+    format!("groups/{slug}")
+}
+
+/// Reads `groups/{group}`.
+///
+/// # Errors
+/// Any other spelling.
+pub fn read_group(field: &str, name: &str) -> Result<OrgSlug, Invalid> {
+    name.strip_prefix("groups/")
+        .and_then(|slug| OrgSlug::parse(slug).ok())
+        .ok_or_else(|| Invalid::new(field, GROUP))
 }
 
 /// Reads `organisations/{organisation}`, where `organisations/me` stands for
@@ -150,6 +167,8 @@ mod tests {
         assert_eq!(sighting(id, id), format!("indicators/{ID}/sightings/{ID}"));
         let org = slug("so-cntt");
         assert_eq!(read_organisation("owner", &organisation(&org)).unwrap(), org);
+        assert_eq!(read_group("groups", &group(&org)).unwrap(), org);
+        assert!(read_group("groups", "so-cntt").is_err() && read_group("groups", "groups/A").is_err());
         let read = read_subscription("name", &subscription(&org, "siem-1"), &slug("other")).unwrap();
         assert_eq!(read, (org, "siem-1".to_owned()));
     }

@@ -5,7 +5,7 @@ use crate::model::indicator::lifecycle::MAX_NOTE_BYTES;
 use crate::model::sighting::{Outcome, SightingDraft};
 use crate::wire::proto::v1;
 
-use super::{name, text, time};
+use super::{marking, name, text, time};
 
 /// Largest count of one sighting.
 pub const MAX_COUNT: u64 = 1_000_000_000;
@@ -23,6 +23,7 @@ pub fn read(pb: v1::Sighting) -> Result<SightingDraft, Invalid> {
         first_seen,
         last_seen,
         note,
+        marking,
         reporter: _,
         create_time: _,
     } = pb;
@@ -36,6 +37,9 @@ pub fn read(pb: v1::Sighting) -> Result<SightingDraft, Invalid> {
         first_seen,
         last_seen,
         note: text::bounded("note", note, MAX_NOTE_BYTES)?,
+        marking: marking
+            .map(|given| marking::read(Some(given)).map_err(|invalid| invalid.under("marking")))
+            .transpose()?,
     })
 }
 
@@ -82,6 +86,8 @@ mod tests {
         assert_eq!(read(v1::Sighting { outcome: 0, ..pb() }).unwrap_err().field, "outcome");
         assert_eq!(read(v1::Sighting { outcome: 5, ..pb() }).unwrap_err().field, "outcome");
         assert_eq!(read(v1::Sighting { note: "a".repeat(1_025), ..pb() }).unwrap_err().field, "note");
+        let unlabelled = v1::Sighting { marking: Some(v1::Marking::default()), ..pb() };
+        assert_eq!(read(unlabelled).unwrap_err().field, "marking.tlp");
         let at = |seconds| Some(prost_types::Timestamp { seconds, nanos: 0 });
         let backwards = v1::Sighting { first_seen: at(2), last_seen: at(1), ..pb() };
         assert_eq!(read(backwards).unwrap_err().field, "last_seen");

@@ -20,25 +20,28 @@ pub fn read_credit(pb: v1::Credit) -> Result<u64, Invalid> {
         .ok_or_else(|| Invalid::new("credit.events", format!("1 to {MAX_CREDIT}")))
 }
 
-/// Reads which end of the log is meant.
+/// Reads where to start without a token.
 ///
 /// # Errors
-/// No end that this hub knows.
+/// Nothing that this hub knows.
 pub fn read_position(number: i32) -> Result<Position, Invalid> {
     super::known("open.position", number, |number| match number {
         1 => Some(Position::Earliest),
         2 => Some(Position::Latest),
+        3 => Some(Position::CurrentState),
         _ => None,
     })
 }
 
-/// An end of the log.
+/// Where to start without a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Position {
     /// Everything that is kept, then what comes.
     Earliest,
     /// Only what comes.
     Latest,
+    /// What stands now, then what comes.
+    CurrentState,
 }
 
 /// Checks the length of a token; nothing else about it is ours to read.
@@ -64,6 +67,6 @@ mod tests {
     fn a_start_is_never_a_default() {
         assert_eq!(read_position(1).unwrap(), Position::Earliest);
         assert_eq!(read_position(2).unwrap(), Position::Latest);
-        assert!(read_position(0).is_err() && read_position(3).is_err());
+        assert!(read_position(0).is_err() && read_position(4).is_err());
     }
 }

@@ -314,7 +314,7 @@ proptest! {
                 model.apply(&hub, op).await;
                 if look {
                     let mark = model.mark(&hub, owners).await;
-                    follow(&mut held, &live.until(&mark).await);
+                    follow(&mut held, &live.up_to(&mark).await);
                     held.retain(|name| !model.marks.contains(name));
                     assert_eq!(held, ids(&model));
                     model.check_answers(&hub, viewer, owners).await;
@@ -322,7 +322,7 @@ proptest! {
             }
             let mark = model.mark(&hub, owners).await;
             let mut late = hub.stream(viewer, open()).await.unwrap();
-            let mut events = late.until(&mark).await;
+            let mut events = late.up_to(&mark).await;
             events.retain(|event| !model.marks.contains(&event.indicator.as_ref().unwrap().name));
             let mut held = BTreeSet::new();
             follow(&mut held, &events);

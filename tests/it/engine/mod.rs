@@ -1,12 +1,16 @@
 //! The engine's promises, proved over a real hub on a real store, without
 //! transport, against models that are too simple to be wrong.
 
+mod amending;
 mod apply;
 mod chunks;
+mod collisions;
 mod conflict;
 mod cursors;
 mod death;
+mod expiry;
 mod idempotency;
+mod markings;
 mod masked;
 mod merging;
 mod model;
@@ -14,8 +18,11 @@ mod pressure;
 mod queries;
 mod restore;
 mod sharing;
+mod sight;
+mod sight_rules;
 mod space;
+mod state;
 mod streams;
-mod support;
+pub(crate) mod support;
 mod tampering;
 mod verifying;

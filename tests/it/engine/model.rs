@@ -275,6 +275,7 @@ impl Model {
             first_seen: None,
             last_seen: None,
             note: String::new(),
+            marking: None,
         };
         let answer =
             engine.hub.report_sightings(&engine.caller(org), Uuid::new_v4(), vec![Ok(draft)]).await.unwrap();

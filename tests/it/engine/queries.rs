@@ -208,7 +208,7 @@ async fn a_repeated_report_gets_its_first_answer_though_the_indicator_is_hidden_
     let report = || {
         let outcome = Outcome::SeenBlocked;
         let (first_seen, last_seen, note) = (None, None, String::new());
-        vec![Ok(SightingDraft { indicator, outcome, count: 1, first_seen, last_seen, note })]
+        vec![Ok(SightingDraft { indicator, outcome, count: 1, first_seen, last_seen, note, marking: None })]
     };
     let request = Uuid::new_v4();
     let first = hub.report_sightings(&reporter, request, report()).await.unwrap();

@@ -186,6 +186,7 @@ fn what_a_change_brings_comes_whole_however_often_the_stream_is_cut() {
     block_on(async {
         let hub = Engine::new();
         let mut ids = Vec::new();
+        change(&hub, group(&[])).await;
         for n in 0..40 {
             let to = if n % 2 == 0 { to_group() } else { marking(Tlp::Amber, &[ALPHA]) };
             ids.push(named(publish(&hub, n % 2, &format!("n{n}.example"), to).await));

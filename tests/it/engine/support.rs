@@ -67,7 +67,7 @@ pub(crate) fn roster() -> Roster {
         parent: None,
         valid_from: None,
         valid_to: None,
-        suspended: false,
+        lifecycle: Vec::new(),
         predecessors: Vec::new(),
         successors: Vec::new(),
     };
@@ -81,7 +81,7 @@ pub(crate) fn roster() -> Roster {
     }
 }
 
-fn identity(org: usize) -> SpiffeId {
+pub(crate) fn identity(org: usize) -> SpiffeId {
     SpiffeId::parse(&format!("spiffe://hub.example/org/{}/system/soc", ORGS[org])).unwrap()
 }
 
@@ -100,10 +100,15 @@ impl Engine {
 
     /// A new hub whose options `change` has set.
     pub(crate) fn with(change: impl FnOnce(&mut Options)) -> Self {
+        Self::of(roster(), START, change)
+    }
+
+    /// A new hub of this roster that begins at `start`.
+    pub(crate) fn of(roster: Roster, start: u64, change: impl FnOnce(&mut Options)) -> Self {
         let dir = Arc::new(tempfile::tempdir().unwrap());
-        let clock = Arc::new(Hands(AtomicU64::new(START)));
+        let clock = Arc::new(Hands(AtomicU64::new(start)));
         let data_dir = dir.path().join("hub");
-        Hub::init(&data_dir, roster(), "hub.example", clock.as_ref()).unwrap();
+        Hub::init(&data_dir, roster, "hub.example", clock.as_ref()).unwrap();
         let mut options = Options {
             data_dir,
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
@@ -116,13 +121,23 @@ impl Engine {
     }
 
     pub(crate) fn caller(&self, org: usize) -> Caller {
+        self.caller_named(identity(org))
+    }
+
+    /// Somebody whom the roster knows.
+    pub(crate) fn caller_named(&self, identity: SpiffeId) -> Caller {
+        self.caller_as(identity).unwrap()
+    }
+
+    /// Whoever has a certificate of this identity.
+    pub(crate) fn caller_as(&self, identity: SpiffeId) -> Result<Caller, Error> {
         let peer = PeerCertificate {
-            identity: identity(org),
+            identity,
             serial: "01".into(),
             not_after: Timestamp::from_micros_clamped(u64::MAX),
             severed: CancellationToken::new(),
         };
-        self.hub.authenticate(&peer).unwrap()
+        self.hub.authenticate(&peer)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -145,8 +160,13 @@ impl Engine {
 
     /// Opens a stream.
     pub(crate) async fn stream(&self, org: usize, open: Open) -> Result<Stream, Error> {
+        self.stream_of(&self.caller(org), open).await
+    }
+
+    /// Opens somebody's stream.
+    pub(crate) async fn stream_of(&self, caller: &Caller, open: Open) -> Result<Stream, Error> {
         let credit = open.credit;
-        let (opened, pump) = self.hub.subscribe(&self.caller(org), open).await?;
+        let (opened, pump) = self.hub.subscribe(caller, open).await?;
         let (commands, receiver) = mpsc::channel(16);
         let (sender, frames) = mpsc::channel(1);
         let task = tokio::spawn(async move {
@@ -157,7 +177,7 @@ impl Engine {
                 }
             }
         });
-        Ok(Stream { commands, frames, task, credit, token: opened.token, acked: 0 })
+        Ok(Stream { commands, frames, task, credit, token: opened.token, acked: 0, recalls: Vec::new() })
     }
 }
 
@@ -180,6 +200,7 @@ pub(crate) struct Event {
     pub(crate) event_id: Bytes,
     pub(crate) indicator: Option<v1::Indicator>,
     pub(crate) sighting: Option<v1::Sighting>,
+    pub(crate) collision: Option<v1::Collision>,
     /// What came beside it.
     pub(crate) disclosure: Option<v1::Disclosure>,
 }
@@ -194,6 +215,8 @@ pub(crate) struct Stream {
     pub(crate) token: Bytes,
     /// Acknowledgements that came back.
     pub(crate) acked: usize,
+    /// What was recalled.
+    pub(crate) recalls: Vec<Event>,
 }
 
 impl Stream {
@@ -220,6 +243,12 @@ impl Stream {
             }
             Message::Heartbeat(heartbeat) => self.token = heartbeat.resume_token.clone(),
             Message::Acked(_) => self.acked += 1,
+            Message::StateBegin(begin) => self.token = begin.resume_token.clone(),
+            Message::StateEnd(end) => self.token = end.resume_token.clone(),
+            Message::Recalls(recalls) => {
+                let v1::RecallBatch { events, kinds } = recalls.clone();
+                self.recalls.extend(self::events(v1::EventBatch { events, kinds, ..Default::default() }));
+            }
             _ => {}
         }
         Some(Ok(message))
@@ -242,16 +271,46 @@ impl Stream {
                 }
                 Message::Heartbeat(_) if self.commands.capacity() < self.commands.max_capacity() => quiet = 0,
                 Message::Heartbeat(_) => quiet += 1,
-                Message::Acked(_) => {}
+                Message::Acked(_) | Message::Recalls(_) => {}
                 other => panic!("unexpected {other:?}"),
             }
         }
         batches
     }
 
+    /// Takes what comes up to the event that `last` knows, granting `grant`
+    /// whenever the credit is used up.
+    pub(crate) async fn take_until(&mut self, grant: u64, last: impl Fn(&Event) -> bool) -> Vec<Event> {
+        let mut taken = Vec::new();
+        while !taken.last().is_some_and(&last) {
+            if self.credit == 0 {
+                self.grant(grant).await;
+            }
+            if let Message::Batch(batch) = self.next().await.expect("the stream lasts").expect("no error") {
+                taken.extend(events(batch));
+            }
+        }
+        taken
+    }
+
+    /// The next event of this kind; what comes before it in its batch or
+    /// earlier is passed over, and what follows it there is lost.
+    pub(crate) async fn until(&mut self, kind: i32) -> Event {
+        let waiting = async {
+            loop {
+                if let Message::Batch(batch) = self.next().await.expect("the stream lasts").expect("no error")
+                    && let Some(event) = events(batch).into_iter().find(|event| event.kind == kind)
+                {
+                    return event;
+                }
+            }
+        };
+        patiently("an event of this kind", waiting).await
+    }
+
     /// Takes what comes up to the indicator of this name, however often the
     /// hub pauses on the way.
-    pub(crate) async fn until(&mut self, name: &str) -> Vec<Event> {
+    pub(crate) async fn up_to(&mut self, name: &str) -> Vec<Event> {
         let mut heard = Vec::new();
         let is_it = |event: &Event| event.indicator.as_ref().is_some_and(|found| found.name == name);
         while !heard.iter().any(is_it) {
@@ -296,20 +355,21 @@ impl Stream {
     }
 }
 
-fn events(batch: v1::EventBatch) -> Vec<Event> {
+pub(crate) fn events(batch: v1::EventBatch) -> Vec<Event> {
     let kinds = if batch.kinds.is_empty() { vec![1; batch.events.len()] } else { batch.kinds };
     assert_eq!(kinds.len(), batch.events.len(), "one kind per event, or none");
     let disclosures: BTreeMap<_, _> = batch.disclosures.into_iter().map(|d| (d.index as usize, d)).collect();
     assert!(disclosures.keys().all(|index| *index < kinds.len()), "a disclosure belongs to an event");
     let both = batch.events.into_iter().zip(kinds).enumerate();
     both.map(|(index, (event, kind))| {
-        let (mut indicator, mut sighting) = (None, None);
+        let (mut indicator, mut sighting, mut collision) = (None, None, None);
         match event.subject.expect("every event has a subject") {
             v1::event::Subject::Indicator(subject) => indicator = Some(subject),
             v1::event::Subject::Sighting(subject) => sighting = Some(subject),
+            v1::event::Subject::Collision(subject) => collision = Some(subject),
         }
         let disclosure = disclosures.get(&index).cloned();
-        Event { kind, event_id: event.event_id, indicator, sighting, disclosure }
+        Event { kind, event_id: event.event_id, indicator, sighting, collision, disclosure }
     })
     .collect()
 }

@@ -28,6 +28,7 @@ pub(crate) const TRUST_DOMAIN: &str = "test.luytre.example";
 pub(crate) struct Builder {
     organisations: BTreeSet<String>,
     principals: BTreeMap<(String, String), Vec<Role>>,
+    relations: Vec<serde_json::Value>,
     leads: Option<String>,
     config: String,
 }
@@ -69,6 +70,14 @@ impl Builder {
     /// An organisation.
     pub(crate) fn organisation(mut self, slug: &str) -> Self {
         self.organisations.insert(slug.to_owned());
+        self
+    }
+
+    /// A provider and the organisation that it acts for.
+    pub(crate) fn acts_for(mut self, provider: &str, unit: &str) -> Self {
+        self.relations.push(serde_json::json!({
+            "kind": "acts-for", "subject": provider, "object": unit, "legal_basis": "contract",
+        }));
         self
     }
 
@@ -137,7 +146,7 @@ impl Builder {
             .collect();
         let duty = |slug: &String| serde_json::json!({ "role": "lead_unit", "scope": "city", "org": slug, "basis": "a decision" });
         let duties: Vec<_> = self.leads.iter().map(duty).collect();
-        serde_json::json!({ "organisations": organisations, "role_assignments": duties, "principals": principals }).to_string()
+        serde_json::json!({ "organisations": organisations, "role_assignments": duties, "principals": principals, "relations": self.relations }).to_string()
     }
 }
 
@@ -240,6 +249,12 @@ impl TestHub {
     /// Runs `luytred check-config`.
     pub(crate) fn check_config(&self, config: &Path) -> Output {
         self.command(&["check-config", "--config"]).arg(config).output().unwrap()
+    }
+
+    /// Runs `luytred roster` as the operator of the hub's machine.
+    pub(crate) fn roster_command(&self, words: &[&str]) -> Output {
+        let mut command = self.command(&["roster"]);
+        command.args(words).arg("--config").arg(self.path("hub.toml")).output().unwrap()
     }
 
     /// The store must agree with its log.

@@ -163,6 +163,7 @@ impl Listener {
             start,
             initial_credit: credit,
             include_sightings: false,
+            include_notices: false,
         }
     }
 
@@ -248,7 +249,7 @@ impl Listener {
                     return Ok(End::Drained);
                 }
                 Some(Heed::Opened(_)) => {}
-                None => self.report("an empty frame".to_owned()),
+                other => self.report(format!("unexpected {other:?}")),
             }
             if done(&self.heard) || !self.problems.is_empty() {
                 return Ok(End::Done);

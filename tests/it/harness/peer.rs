@@ -118,7 +118,7 @@ pub(crate) fn amber(mut draft: v1::IndicatorDraft, organisations: &[&str]) -> v1
 
 /// A request to publish.
 pub(crate) fn batch(request_id: Uuid, indicators: Vec<v1::IndicatorDraft>) -> v1::PublishIndicatorsRequest {
-    v1::PublishIndicatorsRequest { request_id: request_id.to_string(), indicators }
+    v1::PublishIndicatorsRequest { request_id: request_id.to_string(), indicators, ..Default::default() }
 }
 
 /// The value of an indicator as text.

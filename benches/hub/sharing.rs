@@ -1,0 +1,111 @@
+//! Decides how it is measured what visibility costs, and what fan-out does.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use luytre::wire::proto::v1;
+use tokio::sync::{Barrier, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::items::{Items, RECEIVER};
+use super::load::{publish, spread};
+use super::rows::{Heard, LIVE, Readings, WINDOW, end, feed, hub, plan, replay, subscribe, target};
+use super::wire::{self, Target};
+use super::{Sizes, process, raw};
+
+/// One batch in so many is for the subscriber's eyes.
+const VISIBLE: usize = 10;
+/// Items of a request.
+const BATCH: usize = 64;
+
+/// P5: replay to one who may see one batch in ten, beside the replay of the
+/// same to its owner, who sees all.
+pub async fn skips(items: &mut Items, sizes: &Sizes, out: &mut Readings) {
+    let hub = hub().await;
+    let requests = items.addressed(sizes.batched / BATCH + 4, BATCH, VISIBLE);
+    let seen = requests.len().div_ceil(VISIBLE) * BATCH;
+    let loads = spread(&feed(&hub), 4, 4, requests).await;
+    let done = publish(plan(hub.pid(), WINDOW), loads).await;
+    let stored = done.items + 4 * BATCH;
+    let some = replay(&hub, RECEIVER, "system/s0", seen).await;
+    out.insert("p5.rate", some.rate * stored as f64 / seen as f64);
+    out.insert("p5.cpu", some.cpu * seen as f64 / stored as f64);
+    let all = replay(&hub, "agency", "system/feed", stored).await;
+    out.insert("p5.all", all.rate);
+    end(hub).await;
+}
+
+/// P6: what one publisher sends reaches so many who listen.
+pub async fn fan_out(items: &mut Items, sizes: &Sizes, out: &mut Readings) {
+    for (listeners, rate, cpu, limit, limit_cpu) in [
+        (8, "p6.rate8", "p6.cpu8", "relay8.rate", "relay8.cpu"),
+        (64, "p6.rate64", "p6.cpu64", "relay64.rate", "relay64.cpu"),
+    ] {
+        let hub = hub().await;
+        let count = sizes.batched / BATCH / if listeners > LIVE { 8 } else { 2 };
+        let requests = items.addressed(count, BATCH, 1);
+        let mut heard = Vec::new();
+        for number in 0..listeners {
+            let target = target(&hub, RECEIVER, &format!("system/s{}", number % LIVE));
+            heard.push(subscribe(target.connect().await.unwrap(), v1::StartPosition::Latest).await);
+        }
+        let loads = spread(&feed(&hub), 1, 1, requests.clone()).await;
+        let before = process::cpu(hub.pid());
+        let (_, elapsed) =
+            tokio::join!(publish(plan(hub.pid(), WINDOW), loads), hear(heard, count * BATCH, wire::events));
+        let deliveries = (count * BATCH * listeners) as f64;
+        out.insert(rate, deliveries / elapsed);
+        let spent = process::cpu(hub.pid()).saturating_sub(before).as_secs_f64();
+        out.insert(cpu, spent / (deliveries / 1e6));
+        if sizes.limits {
+            let server = raw::Server::start(&hub.dir().join("pki"), hub.dir()).await;
+            let raw_target = Target { address: server.address, ..feed(&hub) };
+            let mut heard = Vec::new();
+            for _ in 0..listeners {
+                let (keep, none) = mpsc::channel(1);
+                let channel = raw_target.connect().await.unwrap();
+                let answers = wire::open(channel, raw::LISTEN, &[], ReceiverStream::new(none)).await.unwrap();
+                heard.push((answers, keep));
+            }
+            let before = process::cpu(server.pid());
+            let loads = spread(&raw_target, 1, 1, requests).await;
+            let plan = super::load::Plan {
+                path: raw::BIDI,
+                metadata: &[("reply-bytes", BATCH * 57)],
+                window: WINDOW,
+                pid: server.pid(),
+                count: None,
+            };
+            let (_, elapsed) = tokio::join!(publish(plan, loads), hear(heard, count, |_| 1));
+            out.insert(limit, deliveries / elapsed);
+            let spent = process::cpu(server.pid()).saturating_sub(before).as_secs_f64();
+            out.insert(limit_cpu, spent / (deliveries / 1e6));
+        }
+        end(hub).await;
+    }
+}
+
+/// Seconds until everyone has heard `total`, from the first that anyone heard.
+async fn hear(heard: Vec<Heard>, total: usize, count: fn(&[u8]) -> usize) -> f64 {
+    let first = Arc::new(Barrier::new(heard.len() + 1));
+    let listeners: Vec<_> = heard
+        .into_iter()
+        .map(|(mut answers, keep)| {
+            let first = Arc::clone(&first);
+            tokio::spawn(async move {
+                let _keep = keep;
+                first.wait().await;
+                let mut got = 0;
+                while got < total {
+                    got += count(&answers.message().await.unwrap().expect("the stream goes on"));
+                }
+            })
+        })
+        .collect();
+    first.wait().await;
+    let started = Instant::now();
+    for listener in listeners {
+        listener.await.unwrap();
+    }
+    started.elapsed().as_secs_f64()
+}

@@ -1,0 +1,156 @@
+//! Decides the options of the commands that change who takes part.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use time::Date;
+
+use crate::model::org::OrgSlug;
+use crate::model::principal::{Role, SpiffeId};
+
+/// `roster`.
+#[derive(Debug, Args)]
+pub(crate) struct RosterArguments {
+    #[command(subcommand)]
+    pub(crate) action: RosterAction,
+}
+
+/// The commands about the roster.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RosterAction {
+    /// Print the whole roster as a file to change · Xuất danh bạ
+    Export,
+    /// Tell what a changed file would change · So sánh
+    Diff {
+        /// The file, from `luytre roster export`; - is stdin
+        file: PathBuf,
+    },
+    /// Put a changed file in the place of the roster · Áp dụng
+    Apply {
+        /// The file, from `luytre roster export`; - is stdin
+        file: PathBuf,
+        /// Only tell what would change
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// List the changes that wait for a second person · Các thay đổi chờ duyệt
+    Pending,
+    /// Agree to a change that another operator proposed · Duyệt
+    Approve {
+        /// Its id, from `luytre roster pending`
+        id: String,
+    },
+    /// Drop a change that waits · Bác bỏ
+    Reject {
+        /// Its id, from `luytre roster pending`
+        id: String,
+        /// Why, for the log
+        #[arg(long, default_value = "", value_name = "TEXT")]
+        reason: String,
+    },
+    /// End an organisation; say who follows it · Kết thúc, sáp nhập, chia tách
+    End(EndOrganisation),
+    /// Give an organisation another name from a day on · Đổi tên
+    Rename(RenameOrganisation),
+    /// Let an organisation take part no longer, for now · Đình chỉ
+    Suspend(OneOrganisation),
+    /// Let a suspended organisation take part again · Cho tham gia lại
+    Resume(OneOrganisation),
+    /// Set the roles of a principal; without a role it has none any more · Cấp quyền
+    Grant(GrantRoles),
+}
+
+/// From when on a change holds, and where it is laid down.
+#[derive(Debug, Args)]
+pub(crate) struct Effect {
+    /// First day on which it holds, YYYY-MM-DD: today or later
+    #[arg(long, value_name = "DATE", value_parser = day)]
+    pub(crate) on: Date,
+    /// Where it is laid down
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) basis: String,
+    /// Only tell what would change
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// `roster end`.
+#[derive(Debug, Args)]
+pub(crate) struct EndOrganisation {
+    /// Its slug
+    #[arg(value_parser = slug)]
+    pub(crate) organisation: OrgSlug,
+    /// Who follows it: nobody (it ended), a body that begins on this day (it merged), one that
+    /// stands (it is absorbed), or several (it splits); repeat
+    #[arg(long, value_name = "SLUG", value_parser = slug)]
+    pub(crate) into: Vec<OrgSlug>,
+    #[command(flatten)]
+    pub(crate) effect: Effect,
+}
+
+/// `roster rename`.
+#[derive(Debug, Args)]
+pub(crate) struct RenameOrganisation {
+    /// Its slug, which stays
+    #[arg(value_parser = slug)]
+    pub(crate) organisation: OrgSlug,
+    /// The name in Vietnamese
+    #[arg(long, value_name = "NAME")]
+    pub(crate) vi: String,
+    /// The name in English
+    #[arg(long, value_name = "NAME", default_value = "")]
+    pub(crate) en: String,
+    /// The short name
+    #[arg(long, value_name = "NAME", default_value = "")]
+    pub(crate) short: String,
+    #[command(flatten)]
+    pub(crate) effect: Effect,
+}
+
+/// `roster suspend` and `roster resume`.
+#[derive(Debug, Args)]
+pub(crate) struct OneOrganisation {
+    /// Its slug
+    #[arg(value_parser = slug)]
+    pub(crate) organisation: OrgSlug,
+    #[command(flatten)]
+    pub(crate) effect: Effect,
+}
+
+/// `roster grant`.
+#[derive(Debug, Args)]
+pub(crate) struct GrantRoles {
+    /// Its SPIFFE identity
+    #[arg(value_parser = principal)]
+    pub(crate) principal: SpiffeId,
+    /// A role; repeat
+    #[arg(long = "role", value_name = "ROLE", value_parser = role)]
+    pub(crate) roles: Vec<Role>,
+    /// First day, YYYY-MM-DD
+    #[arg(long, value_name = "DATE", value_parser = day)]
+    pub(crate) from: Option<Date>,
+    /// First day without them, YYYY-MM-DD
+    #[arg(long, value_name = "DATE", value_parser = day)]
+    pub(crate) to: Option<Date>,
+    /// Only tell what would change
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+fn principal(text: &str) -> Result<SpiffeId, String> {
+    SpiffeId::parse(text).map_err(|invalid| invalid.problem)
+}
+
+fn role(text: &str) -> Result<Role, String> {
+    let names: Vec<_> = Role::ALL.into_iter().map(Role::as_str).collect();
+    Role::from_name(text).ok_or_else(|| format!("there are {}", names.join(", ")))
+}
+
+fn slug(text: &str) -> Result<OrgSlug, String> {
+    OrgSlug::parse(text).map_err(|invalid| invalid.problem)
+}
+
+fn day(text: &str) -> Result<Date, String> {
+    let form = time::macros::format_description!("[year]-[month]-[day]");
+    Date::parse(text, form).map_err(|_| "write a date of the calendar as YYYY-MM-DD".to_owned())
+}
