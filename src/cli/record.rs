@@ -11,6 +11,9 @@ use crate::model::marking::Tlp;
 use crate::model::sighting::Outcome;
 use crate::wire::proto::v1;
 
+/// What people read in place of an owner whom they are not told.
+const NOT_TOLD: &str = "source masked";
+
 /// An indicator, or what an event says of one.
 #[derive(Default, Serialize)]
 pub(super) struct Record {
@@ -195,11 +198,13 @@ impl Record {
     /// The columns of a table for people.
     pub(super) fn columns(&self) -> [String; 6] {
         let name = self.name.strip_prefix("indicators/").unwrap_or(&self.name);
+        let masked =
+            self.owner.is_empty() && self.said.caveats.iter().any(|caveat| caveat == "masked-source");
         [
             name.to_owned(),
             self.said.kind.clone().unwrap_or_default(),
             self.said.tlp.clone().unwrap_or_default(),
-            self.owner.clone(),
+            if masked { NOT_TOLD } else { &self.owner }.to_owned(),
             self.state.to_owned(),
             // Last, since it may be long.
             self.told(),
@@ -463,6 +468,14 @@ mod tests {
             record.columns()[5],
             "e3b0  [c2]  to pa05, groups/ung-cuu, spiffe://hub.example/org/a/user/an  (watch-do-not-block, no-onward-feed)"
         );
+    }
+
+    #[test]
+    fn an_owner_who_is_not_told_is_called_masked() {
+        let caveats = v1::Caveats { masked_source: true, ..v1::Caveats::default() };
+        let marking = Some(v1::Marking { caveats: Some(caveats), ..v1::Marking::default() });
+        let masked = v1::Indicator { owner: String::new(), marking, ..indicator() };
+        assert_eq!(Record::of(masked).columns()[3], NOT_TOLD);
     }
 
     #[test]

@@ -2,18 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::wire::proto::v1;
-
-use super::error::Error;
-
-/// One event and what it means for this subscriber.
-#[derive(Debug, Clone)]
-pub struct Received {
-    /// What it means.
-    pub kind: v1::EventKind,
-    /// What happened, to what.
-    pub event: v1::Event,
-}
+use super::received::Received;
 
 /// Events in order, and the token after the last of them. Without events the
 /// token alone advanced: store it the same way.
@@ -69,32 +58,4 @@ impl Delivery {
             Self::StateBegin { .. } | Self::StateEnd { .. } => &[],
         }
     }
-}
-
-/// Joins events with their kinds.
-pub(super) fn pair(events: Vec<v1::Event>, kinds: Vec<i32>) -> Result<Vec<Received>, Error> {
-    if events.is_empty() {
-        return Err(Error::Protocol("a batch holds no event".to_owned()));
-    }
-    if !kinds.is_empty() && kinds.len() != events.len() {
-        return Err(Error::Protocol(format!("{} kinds for {} events", kinds.len(), events.len())));
-    }
-    let mut kinds = kinds.into_iter();
-    events
-        .into_iter()
-        .map(|event| {
-            let kind = match kinds.next() {
-                None => v1::EventKind::New,
-                Some(number) => match v1::EventKind::try_from(number) {
-                    Ok(kind) if kind != v1::EventKind::Unspecified => kind,
-                    _ => {
-                        return Err(Error::Protocol(format!(
-                            "event kind {number} is not known; update this client"
-                        )));
-                    }
-                },
-            };
-            Ok(Received { kind, event })
-        })
-        .collect()
 }

@@ -16,10 +16,11 @@ use v1::subscribe_response::Message as Heard;
 
 use super::backoff::{Backoff, Tries};
 use super::calls::Client;
-use super::delivery::{Delivery, SubscriptionEvents, pair};
+use super::delivery::{Delivery, SubscriptionEvents};
 use super::error::{Error, cause};
 use super::ledger::{Confirmed, Ledger};
 use super::pipeline::CUTS;
+use super::received;
 
 /// Credit and acknowledgements on their way to the hub; what does not fit is
 /// merged with what follows.
@@ -347,8 +348,9 @@ impl Subscription {
                 }
                 (Vec::new(), opened.resume_token)
             }
-            Heard::Batch(v1::EventBatch { events, kinds, resume_token }) => {
-                (pair(events, kinds)?, resume_token)
+            Heard::Batch(v1::EventBatch { mut events, kinds, resume_token, disclosures }) => {
+                received::merge(&mut events, disclosures)?;
+                (received::pair(events, kinds)?, resume_token)
             }
             Heard::StateBegin(v1::StateBegin { resume_token: token }) => {
                 self.ledger.mark(&token)?;
@@ -359,7 +361,7 @@ impl Subscription {
                 return Ok(Some(Delivery::StateEnd { token }));
             }
             Heard::Recalls(v1::RecallBatch { events, kinds }) => {
-                return Ok(Some(Delivery::Recalls(pair(events, kinds)?)));
+                return Ok(Some(Delivery::Recalls(received::pair(events, kinds)?)));
             }
             Heard::Heartbeat(heartbeat) => (Vec::new(), heartbeat.resume_token),
             Heard::Draining(draining) => {

@@ -208,6 +208,13 @@ impl Directory {
         self.audience(class).is_some_and(|audience| visibility::visible(viewer, audience, purpose))
     }
 
+    /// Whether `viewer` is told whose the records of `class` are; of an
+    /// unknown class nobody is.
+    #[must_use]
+    pub fn discloses(&self, viewer: Viewer<'_>, class: ClassNo, purpose: Purpose) -> bool {
+        self.audience(class).is_some_and(|audience| visibility::discloses(viewer, audience, purpose))
+    }
+
     /// Whether everyone in `org` may get records of `class`.
     #[must_use]
     pub fn reaches(&self, org: OrgNo, class: ClassNo) -> bool {

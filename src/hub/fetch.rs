@@ -4,10 +4,11 @@
 use bytes::Bytes;
 use uuid::Uuid;
 
+use crate::model::audience::ClassNo;
 use crate::model::org::OrgNo;
 use crate::model::position::Position;
 use crate::policy::visibility::{Purpose, Viewer};
-use crate::store::chunk::ItemHeader;
+use crate::store::chunk::{ItemHeader, Op};
 use crate::store::db;
 use crate::store::keys::Dimension;
 use crate::wire::event;
@@ -17,6 +18,7 @@ use super::engine::Hub;
 use super::error::Error;
 use super::notice;
 use super::shared::Shared;
+use super::source::Source;
 use super::store_error;
 
 /// Most sightings, and most collisions, that come with an indicator.
@@ -45,7 +47,7 @@ impl Hub {
         let caller = caller.clone();
         self.blocking(move |shared| {
             let (header, body) = newest(shared, &caller, handle)?;
-            let indicator = inner(&body, header.handle)?;
+            let indicator = shown(shared, &caller, header.class, &body, header.handle)?;
             let sightings = told(shared, &caller, Dimension::Sighting, handle)?;
             let collisions = if hears(shared, &caller, &header) {
                 told(shared, &caller, Dimension::Collision, handle)?
@@ -58,6 +60,22 @@ impl Hub {
     }
 }
 
+/// The newest version of an indicator, in a body, as the caller is shown it.
+pub(super) fn shown(
+    shared: &Shared,
+    caller: &Caller,
+    class: ClassNo,
+    body: &Bytes,
+    at: Position,
+) -> Result<Bytes, Error> {
+    let source = Source::of(&shared.directory.load(), viewer(caller), class, class, Purpose::Get);
+    source.show_indicator(inner(body, at)?).ok_or_else(|| damaged(at))
+}
+
+const fn viewer(caller: &Caller) -> Viewer<'_> {
+    Viewer { org: caller.org(), principal: caller.identity() }
+}
+
 fn inner(body: &Bytes, at: Position) -> Result<Bytes, Error> {
     event::subject(body).map(|subject| body.slice_ref(subject)).ok_or_else(|| damaged(at))
 }
@@ -65,7 +83,7 @@ fn inner(body: &Bytes, at: Position) -> Result<Bytes, Error> {
 /// The newest version of an indicator that the caller may see.
 fn newest(shared: &Shared, caller: &Caller, handle: Position) -> Result<(ItemHeader, Bytes), Error> {
     let (header, body) = newest_of_any(shared, handle)?;
-    let viewer = Viewer { org: caller.org(), principal: caller.identity() };
+    let viewer = viewer(caller);
     if !shared.directory.load().visible(viewer, header.class, Purpose::Get) {
         return Err(Error::absent());
     }
@@ -112,11 +130,6 @@ pub(super) fn item(shared: &Shared, at: Position) -> Result<Option<(ItemHeader, 
     Ok(None)
 }
 
-/// The body at a position that must be there.
-pub(super) fn body(shared: &Shared, at: Position) -> Result<Bytes, Error> {
-    item(shared, at)?.map(|(_, body)| body).ok_or_else(|| damaged(at))
-}
-
 /// A damaged item.
 pub(super) fn damaged(at: Position) -> Error {
     store_error(db::Error::corrupt("item", at))
@@ -126,7 +139,7 @@ pub(super) fn damaged(at: Position) -> Error {
 /// their number must show in how many reads the answer takes.
 fn hears(shared: &Shared, caller: &Caller, record: &ItemHeader) -> bool {
     let directory = shared.directory.load();
-    let viewer = Viewer { org: caller.org(), principal: caller.identity() };
+    let viewer = viewer(caller);
     directory
         .slug(record.owner)
         .and_then(|owner| {
@@ -144,7 +157,7 @@ fn told(
     handle: Position,
 ) -> Result<Vec<Bytes>, Error> {
     let directory = shared.directory.load();
-    let viewer = Viewer { org: caller.org(), principal: caller.identity() };
+    let viewer = viewer(caller);
     let end = Position::from_raw(u64::MAX);
     let mut back = shared.store.postings_back(dimension, handle.raw(), end).map_err(store_error)?;
     let (mut out, mut read) = (Vec::new(), 0);
@@ -156,7 +169,10 @@ fn told(
             }
             let (header, body) = item(shared, posting.position)?.ok_or_else(|| damaged(posting.position))?;
             if directory.visible(viewer, header.class, Purpose::Get) {
-                out.push(inner(&body, posting.position)?);
+                let source = Source::of(&directory, viewer, header.class, header.class, Purpose::Get);
+                let source = source.by(directory.slug(header.owner));
+                let told = inner(&body, posting.position)?;
+                out.push(if header.op == Op::Sight { source.show_sighting(told) } else { told });
             }
         }
     }

@@ -24,6 +24,7 @@ use super::error::{Error, Reason};
 use super::fetch::damaged;
 use super::select::Terms;
 use super::shared::Shared;
+use super::source;
 use super::store_error;
 
 /// Largest page.
@@ -188,7 +189,15 @@ impl<'a> Walk<'a> {
             return Ok(Verdict::Past);
         }
         let viewer = Viewer { org: self.caller.org(), principal: self.caller.identity() };
-        let sees = |class| self.directory.visible(viewer, class, Purpose::Search);
+        // Who asks for owners finds none whose owner he is not told.
+        let asks = self.terms.owners().is_some();
+        let sees = |class| {
+            if asks {
+                self.directory.discloses(viewer, class, Purpose::Search)
+            } else {
+                self.directory.visible(viewer, class, Purpose::Search)
+            }
+        };
         if !item.header.op.is_version() || !sees(item.header.class) || !self.terms.matches(&item) {
             return Ok(Verdict::No);
         }
@@ -206,8 +215,12 @@ impl<'a> Walk<'a> {
         if !stood {
             return Ok(Verdict::No);
         }
+        let class = item.header.class;
+        let class_now = latest.map_or(class, |latest| latest.class);
+        let source = source::Source::of(&self.directory, viewer, class, class_now, Purpose::Search);
         let indicator = event::subject(item.body).ok_or_else(|| damaged(at))?;
-        Ok(Verdict::Yes(chunk.bytes.slice_ref(indicator)))
+        let shown = source.show_indicator(chunk.bytes.slice_ref(indicator)).ok_or_else(|| damaged(at))?;
+        Ok(Verdict::Yes(shown))
     }
 
     /// The version of a record that stood when the walk began; found once per

@@ -157,6 +157,10 @@ impl<'a> Look<'a> {
             Whole::All if view.first > self.cursor && count <= left => {
                 let end = view.bodies_at + view.bodies.len();
                 self.batch.push_new(usize::from(view.count), slice(view.bodies_at..end));
+                let source = view.class.map(|class| self.selection.source(&self.rosters.now, class, class));
+                if let Some(disclosure) = source.and_then(|source| source.disclosure()) {
+                    self.batch.disclose(usize::from(view.count), &disclosure);
+                }
                 self.cursor = last;
             }
             Whole::All | Whole::Each => {
@@ -175,12 +179,22 @@ impl<'a> Look<'a> {
                             return Ok(false);
                         }
                         let from = view.bodies_at + item.offset;
-                        let body = if kind == EventKind::Withdrawn {
-                            event::stub(&self.shared.sealer, item.position, item.header.handle).into()
+                        if kind == EventKind::Withdrawn {
+                            let stub = event::stub(&self.shared.sealer, item.position, item.header.handle);
+                            self.batch.push(kind, stub.into());
                         } else {
-                            slice(from..from + item.body.len())
-                        };
-                        self.batch.push(kind, body);
+                            let source =
+                                self.selection.source(&self.rosters.now, item.header.class, class_now);
+                            let source = if kind == EventKind::Sighted {
+                                source.by(self.rosters.now.slug(item.header.owner))
+                            } else {
+                                source
+                            };
+                            let body = slice(from..from + item.body.len());
+                            source
+                                .put(&mut self.batch, kind, body)
+                                .ok_or_else(|| super::fetch::damaged(item.position))?;
+                        }
                     }
                     self.cursor = item.position;
                 }

@@ -19,14 +19,15 @@ use super::store_error;
 pub struct Match {
     /// Public id of the indicator.
     pub id: Uuid,
-    /// Its owner.
-    pub owner: OrgSlug,
+    /// Its owner; none where the caller is not told.
+    pub owner: Option<OrgSlug>,
     /// Where it stands.
     pub state: State,
 }
 
 impl Hub {
-    /// What is known of each of `values`, in their order.
+    /// What is known of each of `values`, in their order; of one value in the
+    /// order of ids, which says nothing.
     ///
     /// # Errors
     /// `REQUEST_TOO_LARGE`, or a failure of the store.
@@ -44,14 +45,18 @@ impl Hub {
             let keys: Vec<_> = values.iter().map(keys::value).collect();
             let found = shared.store.assertions(&keys).map_err(store_error)?;
             let matches = found.into_iter().map(|assertions| {
-                assertions
+                let mut matches: Vec<_> = assertions
                     .into_iter()
                     .filter(|a| directory.visible(viewer, a.class, Purpose::Search))
-                    .filter_map(|a| {
-                        let owner = directory.slug(a.owner)?.clone();
-                        Some(Match { id: shared.sealer.id(a.handle), owner, state: a.state })
+                    .map(|a| {
+                        let told = directory.discloses(viewer, a.class, Purpose::Search);
+                        let owner = directory.slug(a.owner).filter(|_| told).cloned();
+                        Match { id: shared.sealer.id(a.handle), owner, state: a.state }
                     })
-                    .collect()
+                    .collect();
+                // They are stored in order of owners, which few may be told.
+                matches.sort_unstable_by_key(|found| found.id);
+                matches
             });
             Ok(matches.collect())
         })

@@ -5,6 +5,7 @@
 //!   order;
 //! * [`directory`] and [`rosters`] say who is who, and was; [`mod@roster`] changes it, once two
 //!   agree where it takes two;
+//! * [`select`] says who is sent what, [`source`] who learns from whom it is;
 //! * [`publish`], [`revoke`], [`sighting`] bring entries to the writer, [`asked`] on whose behalf,
 //!   and [`mod@expire`] what ends by itself; [`owed`] is what the hub tells owners by itself;
 //! * [`fetch`], [`list`], [`lookup`] and `explain` ask; [`subscribe`], [`pump`] and [`look`] follow;
@@ -45,6 +46,7 @@ pub mod rosters;
 pub mod select;
 pub mod shared;
 pub mod sighting;
+pub mod source;
 pub mod space;
 pub mod subscribe;
 pub mod tail;

@@ -12,7 +12,7 @@ use crate::model::position::MAX_ITEMS;
 use crate::model::{Invalid, invalid};
 use crate::store::{keys, requests};
 use crate::wire::convert::name;
-use crate::wire::event;
+use crate::wire::{disclosure, event};
 
 use super::asked::{Asked, Owner};
 use super::caller::Caller;
@@ -276,13 +276,14 @@ pub(super) fn crowded(owner: &OrgSlug, marking: &Marking, directory: &Directory)
 fn propose(owner: Owner<'_>, draft: Draft, salt: &[u8; 16], directory: &Directory) -> ProposedIndicator {
     let (provider, published_by) = owner.provider.unzip();
     let fields = event::encode_draft(&draft, owner.slug, published_by);
+    let named = published_by.filter(|_| !draft.marking.is_masked());
     let meaning = event::meaning(
         &fields,
         draft.raw.as_deref().unwrap_or_default(),
-        &published_by.map(name::organisation).unwrap_or_default(),
+        &named.map(name::organisation).unwrap_or_default(),
     );
-    let (digest, salted) = digests(meaning, salt);
     let class = ClassDefinition { owner: owner.slug.clone(), marking: draft.marking };
+    let (digest, salted) = digests(&disclosure::meaning(meaning, &class), salt);
     ProposedIndicator {
         value_key: keys::value(&draft.observable),
         alias_keys: draft.aliases.iter().map(keys::value).collect(),

@@ -82,9 +82,8 @@ impl Hub {
                     Err(error)
                 };
             }
-            let body = fetch::body(shared, position)?;
-            let subject = event::subject(&body).ok_or_else(|| fetch::damaged(position))?;
-            Ok(body.slice_ref(subject))
+            let (header, body) = fetch::item(shared, position)?.ok_or_else(|| fetch::damaged(position))?;
+            fetch::shown(shared, &viewer, header.class, &body, position)
         })
         .await
     }

@@ -85,6 +85,11 @@ impl Rosters {
             let Some(generation) = generations.get(after.saturating_sub(1)) else { return Arc::clone(now) };
             generation.clone()
         };
+        if generation.began == now.generation() {
+            // Before the beginning. What is kept below must know every class of
+            // its generation, and this one still gets new ones.
+            return Arc::clone(now);
+        }
         let mut resolved = self.resolved.lock();
         if let Some(known) = resolved.iter().find(|known| known.generation() == generation.began) {
             return Arc::clone(known);

@@ -15,6 +15,7 @@ use crate::store::chunk::{ItemHeader, ItemView, Op, View};
 use crate::store::keys;
 
 use super::directory::Directory;
+use super::source::Source;
 
 /// A filter resolved to numbers, so that it matches headers without decoding.
 #[derive(Debug, Clone, Default)]
@@ -167,10 +168,21 @@ impl Selection {
         Viewer { org: self.org, principal: &self.principal }
     }
 
-    /// Whether the viewer is sent records of `class`.
+    /// Whether the viewer is sent records of `class`. Who asks for owners is
+    /// sent none whose owner he is not told: an answer would tell him.
     #[must_use]
     pub fn sees(&self, directory: &Directory, class: ClassNo) -> bool {
-        directory.visible(self.viewer(), class, Purpose::Deliver)
+        if self.terms.owners.is_some() {
+            directory.discloses(self.viewer(), class, Purpose::Deliver)
+        } else {
+            directory.visible(self.viewer(), class, Purpose::Deliver)
+        }
+    }
+
+    /// What the viewer is shown of who stands behind a version of `class`.
+    #[must_use]
+    pub fn source(&self, today: &Directory, class: ClassNo, class_now: ClassNo) -> Source {
+        Source::of(today, self.viewer(), class, class_now, Purpose::Deliver)
     }
 
     /// Whether the version is one that the viewer asked for.
@@ -217,7 +229,9 @@ impl Selection {
             _ => None,
         };
         if let Some((wanted, kind)) = told {
-            return (wanted && sees(header.class) && now(header.class)).then_some(kind);
+            // Whom it is from is not what the filter asks.
+            let sees = |roster: &Directory| roster.visible(self.viewer(), header.class, Purpose::Deliver);
+            return (wanted && sees(&rosters.then) && sees(&rosters.now)).then_some(kind);
         }
         let after = sees(header.class) && now(class_now) && self.terms.matches(item);
         // Nobody has what was not there, or is revoked or expired.

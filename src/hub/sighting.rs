@@ -10,9 +10,10 @@ use crate::model::audience::{ClassDefinition, ClassNo};
 use crate::model::marking::{Caveats, Marking, Recipients, Tlp};
 use crate::model::position::Position;
 use crate::model::sighting::SightingDraft;
+use crate::policy::visibility::{Purpose, Viewer};
 use crate::policy::width;
 use crate::store::requests;
-use crate::wire::event;
+use crate::wire::{disclosure, event};
 
 use super::caller::Caller;
 use super::directory::Directory;
@@ -131,6 +132,8 @@ fn class(
     indicator: ClassNo,
     directory: &Directory,
 ) -> Result<ClassDefinition, Refusal> {
+    let viewer = Viewer { org: reporter.org(), principal: reporter.identity() };
+    let told = directory.discloses(viewer, indicator, Purpose::Get);
     let indicator = &directory.class(indicator).ok_or(Refusal::Absent)?.definition;
     let person = reporter.identity();
     let own = *person.org() == indicator.owner;
@@ -157,7 +160,10 @@ fn class(
         marking.recipients.principals.insert(place, person.clone());
     }
     let class = ClassDefinition { owner, marking };
-    if !width::at_most_as_wide(&class, indicator) {
+    // Of recipients that he is not told, a reporter must not learn by asking
+    // how wide he may go.
+    let blind = indicator.marking.is_masked() && !told && !indicator.marking.recipients.is_empty();
+    if blind || !width::at_most_as_wide(&class, indicator) {
         return Err(Refusal::TooWide);
     }
     publish::crowded(&class.owner, &class.marking, directory).map_or(Ok(class), Err)
@@ -170,6 +176,6 @@ fn propose(
     fields: Vec<u8>,
     salt: &[u8; 16],
 ) -> ProposedSighting {
-    let (digest, salted) = publish::digests(&fields, salt);
+    let (digest, salted) = publish::digests(&disclosure::meaning(&fields, &class), salt);
     ProposedSighting { indicator, reporter: reporter.org(), class, fields, digest, salted }
 }

@@ -12,8 +12,9 @@ use prost::Message as _;
 
 use crate::base::clock::Timestamp;
 use crate::base::{digest, random};
-use crate::model::audience::ClassDefinition;
+use crate::model::audience::{ClassDefinition, ClassNo};
 use crate::model::indicator::lifecycle::{Revocation, RevocationReason};
+use crate::model::marking::{Marking, Recipients};
 use crate::model::org::OrgNo;
 use crate::model::position::{Position, Seq};
 use crate::model::principal::SpiffeId;
@@ -23,8 +24,8 @@ use crate::store::keys::{self, Family, KeyKind};
 use crate::store::postings::{self, Posting};
 use crate::store::proto::{self, entry_header::Change as Stored};
 use crate::store::{Batch, Store, Tuning, db};
-use crate::wire::event;
 use crate::wire::seal::Sealer;
+use crate::wire::{disclosure, event};
 
 use super::apply::Entry;
 use super::directory::Directory;
@@ -346,16 +347,15 @@ impl Replay<'_> {
         let indicator = event::decode_indicator(item.body)?;
         let (value, aliases) = event::observables(&indicator)?;
         let meaning = event::meaning(&fields, &indicator.raw_value, &indicator.published_by);
-        let (digest, salted) = digests(meaning, salt);
-        let owner = self.classes.slug(item.header.owner)?.clone();
-        let marking = event::stored_marking(indicator.marking.as_ref()?)?;
+        let class = self.class(item.header.class, event::stored_marking(indicator.marking.as_ref()?)?)?;
+        let (digest, salted) = digests(&disclosure::meaning(meaning, &class), salt);
         Some(ProposedIndicator {
             value_key: keys::value(&value),
             alias_keys: aliases.iter().map(keys::value).collect(),
             kind: value.kind().number(),
             owner: item.header.owner,
             provider: author.filter(|author| *author != item.header.owner),
-            class: ClassDefinition { owner, marking },
+            class,
             class_known: None,
             terms: indicator.labels.iter().map(|label| keys::label_term(label)).collect(),
             fields,
@@ -366,13 +366,25 @@ impl Replay<'_> {
         })
     }
 
+    /// What a record's class stands for: it knows what a masked body leaves
+    /// out. Where the body says otherwise, what that would be: it differs.
+    fn class(&self, number: ClassNo, said: Marking) -> Option<ClassDefinition> {
+        let class = ClassDefinition::clone(&self.classes.class(number)?.definition);
+        let mut expected = class.marking.clone();
+        if expected.is_masked() {
+            expected.recipients = Recipients::default();
+        }
+        Some(if said == expected { class } else { ClassDefinition { marking: said, ..class } })
+    }
+
     fn sighting(&self, item: &ItemView<'_>, salt: &[u8; 16]) -> Option<ProposedSighting> {
         let fields = event::publisher_fields(item.body, item.header.tail_len)?.to_vec();
-        let (digest, salted) = digests(&fields, salt);
+        let class = ClassDefinition::clone(&self.classes.class(item.header.class)?.definition);
+        let (digest, salted) = digests(&disclosure::meaning(&fields, &class), salt);
         Some(ProposedSighting {
             indicator: item.header.previous,
             reporter: item.header.owner,
-            class: ClassDefinition::clone(&self.classes.class(item.header.class)?.definition),
+            class,
             fields,
             digest,
             salted,

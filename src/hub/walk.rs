@@ -244,6 +244,9 @@ impl Stride<'_> {
             return Ok(0);
         }
         self.batch.push_new(count, view.bodies.to_vec().into());
+        if let Some(disclosure) = self.selection.source(&self.now, class, class).disclosure() {
+            self.batch.disclose(count, &disclosure);
+        }
         self.step.after = last;
         self.looked += count;
         Ok(count)
@@ -307,10 +310,12 @@ impl Stride<'_> {
             self.batch.push(EventKind::Withdrawn, stub.into());
             return Ok(());
         }
-        let reclassed = self.shared.reclassed.read().get(&handle).copied();
-        let visible = self.selection.sees(&self.now, reclassed.unwrap_or(item.header.class));
-        if visible && !self.skip.covers(handle, position) {
-            self.batch.push(EventKind::New, item.body.to_vec().into());
+        let class = item.header.class;
+        let class_now = self.shared.reclassed.read().get(&handle).copied().unwrap_or(class);
+        if self.selection.sees(&self.now, class_now) && !self.skip.covers(handle, position) {
+            let source = self.selection.source(&self.now, class, class_now);
+            let body = item.body.to_vec().into();
+            source.put(&mut self.batch, EventKind::New, body).ok_or_else(|| damaged(position))?;
         }
         Ok(())
     }

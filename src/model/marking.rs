@@ -78,7 +78,8 @@ impl Caveats {
     pub const WATCH_DO_NOT_BLOCK: Self = Self(1);
     /// Providers that act for a recipient may read too.
     pub const PROVIDERS_MAY_READ: Self = Self(1 << 1);
-    /// The owner's name is shown to nobody but the lead unit.
+    /// The owner and the recipients are shown to the owner and, if it may see
+    /// the record at all, the lead unit.
     pub const MASKED_SOURCE: Self = Self(1 << 2);
     /// Not to be passed to feeds or exports outside the hub.
     pub const NO_ONWARD_FEED: Self = Self(1 << 3);
@@ -162,6 +163,13 @@ pub struct Marking {
 }
 
 impl Marking {
+    /// Whether the source is masked: neither the owner nor the recipients are
+    /// for every reader.
+    #[must_use]
+    pub const fn is_masked(&self) -> bool {
+        self.caveats.contains(Caveats::MASKED_SOURCE)
+    }
+
     /// A marking for everyone that `tlp` reaches without naming anyone.
     #[must_use]
     pub const fn open(tlp: Tlp) -> Self {

@@ -206,6 +206,13 @@ impl Roster {
         self.duties.iter().filter(move |d| d.holder == *org && holds(d.from, d.to, date))
     }
 
+    /// Who leads on `date`: the holders of a duty whose name begins with
+    /// `lead-unit`.
+    pub fn lead_units(&self, date: Date) -> impl Iterator<Item = &OrgSlug> {
+        let leads = move |d: &&Duty| d.duty.starts_with("lead-unit") && holds(d.from, d.to, date);
+        self.duties.iter().filter(leads).map(|d| &d.holder)
+    }
+
     /// Whether `org` exists on `date`, suspended or not.
     #[must_use]
     pub fn exists(&self, org: &OrgSlug, date: Date) -> bool {

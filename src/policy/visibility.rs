@@ -42,6 +42,8 @@ pub struct Audience {
     reach: Reach,
     /// Whether it may leave the hub.
     onward: bool,
+    /// Where the source is masked: who leads, and is told it.
+    leads: Option<Bits>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,6 +134,11 @@ impl Audience {
             owner: number(&class.owner).unwrap_or(OrgNo(0)),
             reach,
             onward: !caveats.contains(Caveats::NO_ONWARD_FEED),
+            leads: class.marking.is_masked().then(|| {
+                let mut leads = Bits::default();
+                roster.lead_units(date).filter_map(&number).for_each(|org| leads.insert(org));
+                leads
+            }),
         }
     }
 
@@ -169,6 +176,20 @@ pub fn visible(viewer: Viewer<'_>, audience: &Audience, purpose: Purpose) -> boo
     }
 }
 
+/// Whether `viewer` is told whose the records of `audience` are, and to whom
+/// they are addressed, when it sees them for `purpose`. Where the source is
+/// masked, only the owner's organisation is, and the organisations that lead:
+/// those only of what they may see anyway, since no duty gives a right to
+/// read.
+#[must_use]
+pub fn discloses(viewer: Viewer<'_>, audience: &Audience, purpose: Purpose) -> bool {
+    visible(viewer, audience, purpose)
+        && audience
+            .leads
+            .as_ref()
+            .is_none_or(|leads| viewer.org == audience.owner || leads.contains(viewer.org))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -176,6 +197,7 @@ mod tests {
     use super::*;
     use crate::model::marking::Recipients;
     use crate::model::org::Organisation;
+    use crate::model::roster::Duty;
 
     const PURPOSES: [Purpose; 6] =
         [Purpose::Deliver, Purpose::Get, Purpose::Search, Purpose::Aggregate, Purpose::Export, Purpose::Feed];
@@ -253,6 +275,64 @@ mod tests {
                 assert!(sees(1, &audience(tlp, &[]), purpose));
                 assert!(!sees(2, &audience(tlp, &[]), purpose));
             }
+        }
+    }
+
+    /// A masked audience of organisation 1's to organisations 2 and 3, where
+    /// 3, 4 and, until the day before, 5 lead.
+    fn masked(tlp: Tlp) -> Audience {
+        let duty = |duty: &str, holder, to| Duty {
+            duty: duty.into(),
+            scope: "city".into(),
+            holder: org(holder),
+            from: None,
+            to,
+            legal_basis: "a law".into(),
+        };
+        let duties = vec![
+            duty("lead-unit-infosec", 3, None),
+            duty("lead-unit", 4, None),
+            duty("lead-unit-infosec", 5, Some(DAY)),
+            duty("national-lead-unit", 2, None),
+        ];
+        let recipients = Recipients {
+            organisations: vec![org(2), org(3), org(5)],
+            groups: vec![],
+            principals: vec![person(3)],
+        };
+        let marking = Marking { tlp, recipients, caveats: Caveats::MASKED_SOURCE };
+        let roster = Roster { duties, ..roster() };
+        Audience::resolve(&ClassDefinition { owner: org(1), marking }, &roster, DAY, number)
+    }
+
+    fn told(n: u32, audience: &Audience, purpose: Purpose) -> bool {
+        discloses(Viewer { org: OrgNo(n), principal: &person(n) }, audience, purpose)
+    }
+
+    #[test]
+    fn a_masked_source_is_told_to_the_owner_and_to_who_leads_and_may_see_it() {
+        for tlp in [Tlp::Amber, Tlp::AmberStrict] {
+            let audience = masked(tlp);
+            for purpose in PURPOSES {
+                let seen = [1, 2, 3, 4, 5, 6].map(|n| sees(n, &audience, purpose));
+                assert_eq!(seen, [true, true, true, false, true, false], "{tlp:?} {purpose:?}");
+                let told = [1, 2, 3, 4, 5, 6].map(|n| told(n, &audience, purpose));
+                assert_eq!(told, [true, false, true, false, false, false], "{tlp:?} {purpose:?}");
+            }
+        }
+        let green = masked(Tlp::Green);
+        assert_eq!([1, 2, 3, 4, 5].map(|n| told(n, &green, Purpose::Get)), [true, false, true, true, false]);
+        let red = masked(Tlp::Red);
+        assert!(
+            told(3, &red, Purpose::Get) && !told(3, &red, Purpose::Search) && !told(4, &red, Purpose::Get)
+        );
+    }
+
+    #[test]
+    fn an_open_source_is_told_to_whoever_sees_the_record() {
+        let audience = audience(Tlp::Amber, &[2]);
+        for purpose in PURPOSES {
+            assert_eq!([1, 2, 3].map(|n| told(n, &audience, purpose)), [true, true, false]);
         }
     }
 

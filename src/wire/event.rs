@@ -35,7 +35,7 @@ fn text(field: u32, value: &str, out: &mut Vec<u8>) {
     }
 }
 
-fn bytes(field: u32, value: &[u8], out: &mut Vec<u8>) {
+pub(super) fn bytes(field: u32, value: &[u8], out: &mut Vec<u8>) {
     encode_key(field, WireType::LengthDelimited, out);
     encode_varint(value.len() as u64, out);
     out.extend_from_slice(value);
@@ -105,14 +105,8 @@ fn observable(value: &Observable, aliases: &[Observable], out: &mut Vec<u8>) {
 
 fn marking(marking: &Marking, out: &mut Vec<u8>) {
     number(1, u64::from(marking.tlp.number()), out);
-    for org in &marking.recipients.organisations {
-        name(2, "organisations/", org.as_str(), out);
-    }
-    for group in &marking.recipients.groups {
-        name(3, "groups/", group.as_str(), out);
-    }
-    for principal in &marking.recipients.principals {
-        text(4, principal.as_str(), out);
+    if !marking.is_masked() {
+        recipients(2, &marking.recipients, out);
     }
     if marking.caveats != Caveats::NONE {
         message(5, out, |out| {
@@ -125,8 +119,22 @@ fn marking(marking: &Marking, out: &mut Vec<u8>) {
     }
 }
 
-/// The publisher's fields of `luytre.v1.Indicator`, the owner, and who
-/// publishes on the owner's behalf, if it is not the owner.
+/// Organisations, groups and principals in three fields from `first` on.
+pub(super) fn recipients(first: u32, recipients: &Recipients, out: &mut Vec<u8>) {
+    for org in &recipients.organisations {
+        name(first, "organisations/", org.as_str(), out);
+    }
+    for group in &recipients.groups {
+        name(first + 1, "groups/", group.as_str(), out);
+    }
+    for principal in &recipients.principals {
+        text(first + 2, principal.as_str(), out);
+    }
+}
+
+/// The publisher's fields of `luytre.v1.Indicator` and, unless the source is
+/// masked, the owner, and who publishes on the owner's behalf, if it is not
+/// the owner.
 #[must_use]
 pub fn encode_draft(draft: &Draft, owner: &OrgSlug, provider: Option<&OrgSlug>) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
@@ -148,10 +156,13 @@ pub fn encode_draft(draft: &Draft, owner: &OrgSlug, provider: Option<&OrgSlug>) 
         }
     }
     number(12, draft.action.map_or(0, |action| u64::from(action.number())), &mut out);
-    organisation(20, owner, &mut out);
+    let masked = draft.marking.is_masked();
+    if !masked {
+        organisation(20, owner, &mut out);
+    }
     // Last, so that `meaning` can leave them out.
     text(RAW_VALUE, draft.raw.as_deref().unwrap_or_default(), &mut out);
-    if let Some(provider) = provider {
+    if let Some(provider) = provider.filter(|_| !masked) {
         organisation(PUBLISHED_BY, provider, &mut out);
     }
     out
@@ -171,7 +182,7 @@ pub fn meaning<'a>(fields: &'a [u8], raw: &str, published_by: &str) -> &'a [u8] 
     fields.get(..fields.len().saturating_sub(left_out)).unwrap_or_default()
 }
 
-fn organisation(field: u32, slug: &OrgSlug, out: &mut Vec<u8>) {
+pub(super) fn organisation(field: u32, slug: &OrgSlug, out: &mut Vec<u8>) {
     name(field, "organisations/", slug.as_str(), out);
 }
 
@@ -191,7 +202,9 @@ pub fn encode_sighting(draft: &SightingDraft, reporter: &OrgSlug) -> Vec<u8> {
     if let Some(given) = &draft.marking {
         message(8, &mut out, |out| marking(given, out));
     }
-    organisation(20, reporter, &mut out);
+    if !draft.marking.as_ref().is_some_and(Marking::is_masked) {
+        organisation(20, reporter, &mut out);
+    }
     out
 }
 

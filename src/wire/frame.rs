@@ -16,6 +16,8 @@ const RECALLS: u8 = 0x42;
 const TOKEN: u8 = 0x0a;
 const BATCH_KINDS: u8 = 0x12;
 const BATCH_TOKEN: u8 = 0x1a;
+const BATCH_DISCLOSURE: u8 = 0x22;
+const DISCLOSURE_INDEX: u8 = 0x08;
 
 /// A response of Subscribe, past `Opened`.
 #[derive(Debug, Clone)]
@@ -47,6 +49,8 @@ pub struct Batch {
     all_new: bool,
     count: usize,
     token: Bytes,
+    disclosures: Vec<(u64, Bytes)>,
+    disclosures_len: usize,
 }
 
 impl Batch {
@@ -83,6 +87,16 @@ impl Batch {
         }
     }
 
+    /// Adds to the last `count` events what is disclosed of each: an encoded
+    /// `Disclosure` but for its index.
+    pub fn disclose(&mut self, count: usize, disclosure: &Bytes) {
+        for index in self.count.saturating_sub(count)..self.count {
+            let index = index as u64;
+            self.disclosures_len += field_len(disclosure_len(index, disclosure));
+            self.disclosures.push((index, disclosure.clone()));
+        }
+    }
+
     /// Sets the token that resumes after the last event.
     pub fn set_token(&mut self, token: Bytes) {
         self.token = token;
@@ -94,16 +108,16 @@ impl Batch {
         self.count
     }
 
-    /// Bytes of the bodies.
+    /// Bytes of the bodies, and of what is disclosed of them.
     #[must_use]
     pub const fn bodies_len(&self) -> usize {
-        self.bodies_len
+        self.bodies_len + self.disclosures_len
     }
 
     fn content_len(&self) -> usize {
         let kinds = if self.all_new { 0 } else { field_len(self.kinds.len()) };
         let token = if self.token.is_empty() { 0 } else { field_len(self.token.len()) };
-        self.bodies_len + kinds + token
+        self.bodies_len + kinds + token + self.disclosures_len
     }
 
     fn encode(&self, tag: u8, out: &mut impl BufMut) {
@@ -122,7 +136,19 @@ impl Batch {
         if !self.token.is_empty() {
             field(BATCH_TOKEN, &self.token, out);
         }
+        for (index, disclosure) in &self.disclosures {
+            out.put_u8(BATCH_DISCLOSURE);
+            encode_varint(disclosure_len(*index, disclosure) as u64, out);
+            out.put_u8(DISCLOSURE_INDEX);
+            encode_varint(*index, out);
+            out.put_slice(disclosure);
+        }
     }
+}
+
+/// Length of an encoded `Disclosure`. Its index is written even if it is 0.
+fn disclosure_len(index: u64, disclosure: &Bytes) -> usize {
+    1 + encoded_len_varint(index) + disclosure.len()
 }
 
 /// Length of a length-delimited field with a one-byte tag.
@@ -213,6 +239,27 @@ mod tests {
         let v1::subscribe_response::Message::Batch(read) = decode(&Frame::Batch(batch)) else { panic!() };
         assert_eq!(read.events.iter().map(|e| e.event_id[0]).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
         assert_eq!(read.kinds, [1, 1, 4, 1, 1, 1]);
+    }
+
+    #[test]
+    fn what_is_disclosed_names_its_event() {
+        let disclosure = |owner: &str| v1::Disclosure {
+            owner: owner.to_owned(),
+            organisations: vec!["organisations/x".to_owned()],
+            ..Default::default()
+        };
+        let encoded = |owner| Bytes::from(disclosure(owner).encode_to_vec());
+        let mut batch = Batch::new();
+        batch.push_new(2, [body(1), body(2)].concat().into());
+        batch.disclose(2, &encoded("a"));
+        batch.push(EventKind::Revoked, body(3));
+        (4..=200).for_each(|id| batch.push(EventKind::New, body(id)));
+        batch.disclose(1, &encoded("b"));
+        let v1::subscribe_response::Message::Batch(read) = decode(&Frame::Batch(batch)) else { panic!() };
+        let expected = [(0, "a"), (1, "a"), (199, "b")]
+            .map(|(index, owner)| v1::Disclosure { index, ..disclosure(owner) });
+        assert_eq!(read.disclosures, expected);
+        assert_eq!(read.events.len(), 200);
     }
 
     #[test]

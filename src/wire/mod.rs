@@ -3,6 +3,7 @@
 
 pub mod codec;
 pub mod convert;
+pub mod disclosure;
 pub mod event;
 pub mod frame;
 pub mod proto;

@@ -149,7 +149,8 @@ impl Stub {
                 at += size;
                 sent += size;
                 credit -= size;
-                let batch = v1::EventBatch { events, kinds, resume_token: token(at) };
+                let batch =
+                    v1::EventBatch { events, kinds, resume_token: token(at), disclosures: Vec::new() };
                 if !say(&out, Say::Batch(batch)).await {
                     return;
                 }

@@ -20,8 +20,8 @@ pub const MAX_PRINCIPALS: usize = 64;
 /// say, and with it whether they are of this hub's trust domain.
 ///
 /// # Errors
-/// `MARKING_REQUIRED` without a label, `MARKING_UNSUPPORTED` for what this
-/// release does not honour, `FIELD_INVALID` for what contradicts itself.
+/// `MARKING_REQUIRED` without a label, `FIELD_INVALID` for what contradicts
+/// itself.
 pub fn read(pb: Option<v1::Marking>) -> Result<Marking, Invalid> {
     let Some(v1::Marking { tlp, organisations, groups, principals, caveats }) = pb else {
         return Err(Invalid::new("", "a marking is required; nothing is shared without one")
@@ -120,13 +120,6 @@ fn names<T: Ord>(
 
 fn read_caveats(tlp: Tlp, caveats: v1::Caveats) -> Result<Caveats, Invalid> {
     let v1::Caveats { watch_do_not_block, providers_may_read, masked_source, no_onward_feed } = caveats;
-    if masked_source {
-        return Err(Invalid::new(
-            "caveats.masked_source",
-            "a source cannot be masked yet, and so this is not stored: publish it without this caveat only if your name may be seen",
-        )
-        .because(Reason::MarkingUnsupported));
-    }
     if providers_may_read && tlp != Tlp::Amber {
         return Err(Invalid::new(
             "caveats.providers_may_read",
@@ -139,6 +132,7 @@ fn read_caveats(tlp: Tlp, caveats: v1::Caveats) -> Result<Caveats, Invalid> {
     let set = [
         (watch_do_not_block, Caveats::WATCH_DO_NOT_BLOCK),
         (providers_may_read, Caveats::PROVIDERS_MAY_READ),
+        (masked_source, Caveats::MASKED_SOURCE),
         (no_onward_feed, Caveats::NO_ONWARD_FEED),
     ];
     Ok(set.into_iter().filter(|(set, _)| *set).fold(Caveats::NONE, |all, (_, caveat)| all.with(caveat)))
@@ -273,9 +267,10 @@ mod tests {
     }
 
     #[test]
-    fn a_caveat_that_cannot_be_honoured_is_refused_by_name() {
+    fn a_masked_source_stays_masked() {
         let masked = v1::Caveats { masked_source: true, ..Default::default() };
-        let field = "caveats.masked_source".to_owned();
-        assert_eq!(refusal(with(1, masked)), (field, Reason::MarkingUnsupported));
+        for tlp in 1..=5 {
+            assert!(read(Some(with(tlp, masked))).unwrap().is_masked());
+        }
     }
 }

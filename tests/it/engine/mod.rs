@@ -11,6 +11,7 @@ mod death;
 mod expiry;
 mod idempotency;
 mod markings;
+mod masked;
 mod merging;
 mod model;
 mod pressure;

@@ -143,6 +143,25 @@ fn a_successor_reads_from_its_day_on_what_its_predecessor_could_but_never_red() 
 }
 
 #[test]
+fn what_came_before_the_first_change_is_replayed_after_it() {
+    block_on(async {
+        let hub = Engine::new();
+        // Whoever looks while nothing is there leaves nothing behind.
+        let mut live = follow(&hub, BRAVO, Start::Earliest).await;
+        assert_eq!(told(&live.drain(10).await), []);
+        let mut ids = Vec::new();
+        for (value, tlp) in [("a.example", Tlp::Amber), ("b.example", Tlp::Green), ("c.example", Tlp::Amber)]
+        {
+            let to: &[usize] = if tlp == Tlp::Amber { &[BRAVO] } else { &[] };
+            ids.push((NEW, named(publish(&hub, ALPHA, value, marking(tlp, to)).await)));
+        }
+        change(&hub, group(&[])).await;
+        let mut late = follow(&hub, BRAVO, Start::Earliest).await;
+        assert_eq!(told(&late.drain(10).await), ids, "in their order, as nothing changed for him");
+    });
+}
+
+#[test]
 fn what_was_tightened_since_does_not_leak_from_a_replay_under_an_older_roster() {
     block_on(async {
         let hub = Engine::new();

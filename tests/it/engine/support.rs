@@ -1,6 +1,7 @@
 //! A hub without transport: four organisations, a clock that is set by hand,
 //! and subscribers that keep count of their credit.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -200,6 +201,8 @@ pub(crate) struct Event {
     pub(crate) indicator: Option<v1::Indicator>,
     pub(crate) sighting: Option<v1::Sighting>,
     pub(crate) collision: Option<v1::Collision>,
+    /// What came beside it.
+    pub(crate) disclosure: Option<v1::Disclosure>,
 }
 
 /// A subscriber's end.
@@ -355,15 +358,18 @@ impl Stream {
 pub(crate) fn events(batch: v1::EventBatch) -> Vec<Event> {
     let kinds = if batch.kinds.is_empty() { vec![1; batch.events.len()] } else { batch.kinds };
     assert_eq!(kinds.len(), batch.events.len(), "one kind per event, or none");
-    let both = batch.events.into_iter().zip(kinds);
-    both.map(|(event, kind)| {
+    let disclosures: BTreeMap<_, _> = batch.disclosures.into_iter().map(|d| (d.index as usize, d)).collect();
+    assert!(disclosures.keys().all(|index| *index < kinds.len()), "a disclosure belongs to an event");
+    let both = batch.events.into_iter().zip(kinds).enumerate();
+    both.map(|(index, (event, kind))| {
         let (mut indicator, mut sighting, mut collision) = (None, None, None);
         match event.subject.expect("every event has a subject") {
             v1::event::Subject::Indicator(subject) => indicator = Some(subject),
             v1::event::Subject::Sighting(subject) => sighting = Some(subject),
             v1::event::Subject::Collision(subject) => collision = Some(subject),
         }
-        Event { kind, event_id: event.event_id, indicator, sighting, collision }
+        let disclosure = disclosures.get(&index).cloned();
+        Event { kind, event_id: event.event_id, indicator, sighting, collision, disclosure }
     })
     .collect()
 }

@@ -29,6 +29,7 @@ pub(crate) struct Builder {
     organisations: BTreeSet<String>,
     principals: BTreeMap<(String, String), Vec<Role>>,
     relations: Vec<serde_json::Value>,
+    leads: Option<String>,
     config: String,
 }
 
@@ -78,6 +79,12 @@ impl Builder {
             "kind": "acts-for", "subject": provider, "object": unit, "legal_basis": "contract",
         }));
         self
+    }
+
+    /// An organisation that leads.
+    pub(crate) fn lead_unit(mut self, slug: &str) -> Self {
+        self.leads = Some(slug.to_owned());
+        self.organisation(slug)
     }
 
     /// Further lines of the configuration.
@@ -137,7 +144,9 @@ impl Builder {
                 serde_json::json!({ "id": spiffe(org, name), "roles": roles })
             })
             .collect();
-        serde_json::json!({ "organisations": organisations, "role_assignments": [], "principals": principals, "relations": self.relations }).to_string()
+        let duty = |slug: &String| serde_json::json!({ "role": "lead_unit", "scope": "city", "org": slug, "basis": "a decision" });
+        let duties: Vec<_> = self.leads.iter().map(duty).collect();
+        serde_json::json!({ "organisations": organisations, "role_assignments": duties, "principals": principals, "relations": self.relations }).to_string()
     }
 }
 

@@ -1,0 +1,106 @@
+//! Decides what a viewer is shown of who stands behind a record.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::model::audience::{ClassDefinition, ClassNo};
+use crate::model::event::EventKind;
+use crate::model::org::OrgSlug;
+use crate::policy::visibility::{Purpose, Viewer};
+use crate::wire::disclosure;
+use crate::wire::frame::Batch;
+
+use super::directory::Directory;
+
+/// What a viewer who sees a version is shown of its source.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// What is stored: all of it, or nothing where it is masked.
+    AsStored,
+    /// What the stored version leaves out.
+    Told(Arc<ClassDefinition>),
+    /// Nothing, though the stored version says it: it was masked since.
+    Hidden,
+}
+
+impl Source {
+    /// Of a version of `class`, whose record is of `class_now` today.
+    #[must_use]
+    pub fn of(
+        today: &Directory,
+        viewer: Viewer<'_>,
+        class: ClassNo,
+        class_now: ClassNo,
+        purpose: Purpose,
+    ) -> Self {
+        let masked = |class| today.class(class).filter(|class| class.definition.marking.is_masked());
+        if let Some(masked) = masked(class) {
+            if today.discloses(viewer, class, purpose) {
+                return Self::Told(Arc::clone(&masked.definition));
+            }
+        } else if class != class_now
+            && masked(class_now).is_some()
+            && !today.discloses(viewer, class_now, purpose)
+        {
+            return Self::Hidden;
+        }
+        Self::AsStored
+    }
+
+    /// The same of a sighting: its reporter is its source, whoever's the class
+    /// is.
+    #[must_use]
+    pub fn by(self, reporter: Option<&OrgSlug>) -> Self {
+        match (self, reporter) {
+            (Self::Told(class), Some(reporter)) if class.owner != *reporter => {
+                Self::Told(Arc::new(ClassDefinition {
+                    owner: reporter.clone(),
+                    marking: class.marking.clone(),
+                }))
+            }
+            (source, _) => source,
+        }
+    }
+
+    /// An encoded indicator as the viewer is shown it; `None` if it is
+    /// damaged.
+    #[must_use]
+    pub fn show_indicator(&self, indicator: Bytes) -> Option<Bytes> {
+        match self {
+            Self::AsStored => Some(indicator),
+            Self::Told(class) => Some(disclosure::tell_indicator(&indicator, class)),
+            Self::Hidden => disclosure::mask_indicator(&indicator),
+        }
+    }
+
+    /// An encoded sighting as the viewer is shown it.
+    #[must_use]
+    pub fn show_sighting(&self, sighting: Bytes) -> Bytes {
+        match self {
+            Self::Told(class) => disclosure::tell_sighting(&sighting, class),
+            Self::AsStored | Self::Hidden => sighting,
+        }
+    }
+
+    /// Adds an event to a batch as the viewer is shown it; `None` if its body
+    /// is damaged.
+    #[must_use]
+    pub fn put(&self, batch: &mut Batch, kind: EventKind, body: Bytes) -> Option<()> {
+        let body = if let Self::Hidden = self { disclosure::mask_body(&body)? } else { body };
+        batch.push(kind, body);
+        if let Some(disclosure) = self.disclosure() {
+            batch.disclose(1, &disclosure);
+        }
+        Some(())
+    }
+
+    /// What goes out beside an event's body.
+    #[must_use]
+    pub fn disclosure(&self) -> Option<Bytes> {
+        match self {
+            Self::Told(class) => Some(disclosure::encode(class)),
+            Self::AsStored | Self::Hidden => None,
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Decides how the source of a masked record travels: it is in no stored body,
+//! and is added for the few who are told.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use prost::Message as _;
+
+use crate::model::audience::ClassDefinition;
+
+use super::event;
+use super::proto::v1;
+
+const INDICATOR_MARKING: u32 = 3;
+const SIGHTING_MARKING: u32 = 8;
+/// Owner of an indicator, reporter of a sighting.
+const SOURCE: u32 = 20;
+
+/// A `luytre.v1.Disclosure` but for its index.
+#[must_use]
+pub fn encode(class: &ClassDefinition) -> Bytes {
+    let mut out = Vec::with_capacity(64);
+    event::organisation(2, &class.owner, &mut out);
+    event::recipients(3, &class.marking.recipients, &mut out);
+    out.into()
+}
+
+/// All that the publisher said: his fields and, where the source is masked,
+/// what they leave out of it.
+#[must_use]
+pub fn meaning<'a>(fields: &'a [u8], class: &ClassDefinition) -> Cow<'a, [u8]> {
+    if class.marking.is_masked() { [fields, &encode(class)].concat().into() } else { fields.into() }
+}
+
+/// An encoded indicator, with its source.
+#[must_use]
+pub fn tell_indicator(indicator: &[u8], class: &ClassDefinition) -> Bytes {
+    let mut marking = Vec::new();
+    event::recipients(2, &class.marking.recipients, &mut marking);
+    let mut out = Vec::with_capacity(indicator.len() + marking.len() + 64);
+    out.extend_from_slice(indicator);
+    // A reader joins the parts of a message that comes in several.
+    event::bytes(INDICATOR_MARKING, &marking, &mut out);
+    event::organisation(SOURCE, &class.owner, &mut out);
+    out.into()
+}
+
+/// An encoded sighting, with its source.
+#[must_use]
+pub fn tell_sighting(sighting: &[u8], class: &ClassDefinition) -> Bytes {
+    let mut marking = Vec::new();
+    event::recipients(2, &class.marking.recipients, &mut marking);
+    let mut out = sighting.to_vec();
+    event::bytes(SIGHTING_MARKING, &marking, &mut out);
+    event::organisation(SOURCE, &class.owner, &mut out);
+    out.into()
+}
+
+/// An encoded indicator from before its source was masked, without it.
+#[must_use]
+pub fn mask_indicator(indicator: &[u8]) -> Option<Bytes> {
+    let mut indicator = v1::Indicator::decode(indicator).ok()?;
+    mask(&mut indicator);
+    Some(indicator.encode_to_vec().into())
+}
+
+/// The body of an event from before its indicator's source was masked,
+/// without it.
+#[must_use]
+pub fn mask_body(body: &[u8]) -> Option<Bytes> {
+    let mut batch = v1::EventBatch::decode(body).ok()?;
+    for event in &mut batch.events {
+        if let Some(v1::event::Subject::Indicator(indicator)) = &mut event.subject {
+            mask(indicator);
+        }
+    }
+    Some(batch.encode_to_vec().into())
+}
+
+fn mask(indicator: &mut v1::Indicator) {
+    indicator.owner.clear();
+    indicator.published_by.clear();
+    let marking = indicator.marking.take().unwrap_or_default();
+    let caveats = v1::Caveats { masked_source: true, ..marking.caveats.unwrap_or_default() };
+    indicator.marking =
+        Some(v1::Marking { tlp: marking.tlp, caveats: Some(caveats), ..v1::Marking::default() });
+}
+
+/// Adds to the events of a batch what is disclosed of them; `None` if it does
+/// not fit them.
+#[must_use]
+pub fn merge(events: &mut [v1::Event], disclosures: Vec<v1::Disclosure>) -> Option<()> {
+    for v1::Disclosure { index, owner, organisations, groups, principals } in disclosures {
+        let event = events.get_mut(usize::try_from(index).ok()?)?;
+        match event.subject.as_mut()? {
+            v1::event::Subject::Indicator(indicator) => {
+                let marking = indicator.marking.get_or_insert_default();
+                (marking.organisations, marking.groups, marking.principals) =
+                    (organisations, groups, principals);
+                indicator.owner = owner;
+            }
+            v1::event::Subject::Sighting(sighting) => {
+                if let Some(marking) = &mut sighting.marking {
+                    (marking.organisations, marking.groups, marking.principals) =
+                        (organisations, groups, principals);
+                }
+                sighting.reporter = owner;
+            }
+            v1::event::Subject::Collision(_) => return None,
+        }
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::marking::{Caveats, Marking, Recipients, Tlp};
+    use crate::model::org::OrgSlug;
+    use crate::model::principal::SpiffeId;
+
+    fn class(caveats: Caveats) -> ClassDefinition {
+        let slug = |text: &str| OrgSlug::parse(text).unwrap();
+        let recipients = Recipients {
+            organisations: vec![slug("a"), slug("b")],
+            groups: vec![slug("g")],
+            principals: vec![SpiffeId::parse("spiffe://t.example/org/a/user/an").unwrap()],
+        };
+        ClassDefinition { owner: slug("o"), marking: Marking { tlp: Tlp::Amber, recipients, caveats } }
+    }
+
+    /// An indicator that says its source.
+    fn open() -> v1::Indicator {
+        let mut events = [event(v1::Indicator {
+            marking: Some(v1::Marking { tlp: 3, ..v1::Marking::default() }),
+            description: "d".to_owned(),
+            ..v1::Indicator::default()
+        })];
+        merge(&mut events, vec![disclosure()]).unwrap();
+        let [v1::Event { subject: Some(v1::event::Subject::Indicator(indicator)), .. }] = events else {
+            panic!("an indicator")
+        };
+        indicator
+    }
+
+    fn event(indicator: v1::Indicator) -> v1::Event {
+        v1::Event { event_id: Bytes::new(), subject: Some(v1::event::Subject::Indicator(indicator)) }
+    }
+
+    fn disclosure() -> v1::Disclosure {
+        v1::Disclosure::decode(encode(&class(Caveats::MASKED_SOURCE))).unwrap()
+    }
+
+    #[test]
+    fn what_is_told_is_what_was_left_out() {
+        let masked = mask_indicator(&open().encode_to_vec()).unwrap();
+        let read = v1::Indicator::decode(masked.clone()).unwrap();
+        let marking = read.marking.unwrap();
+        assert_eq!((read.owner.as_str(), read.description.as_str(), marking.tlp), ("", "d", 3));
+        assert!(
+            marking.organisations.is_empty() && marking.groups.is_empty() && marking.principals.is_empty()
+        );
+        assert!(marking.caveats.unwrap().masked_source);
+
+        let told = tell_indicator(&masked, &class(Caveats::MASKED_SOURCE));
+        let mut told = v1::Indicator::decode(told).unwrap();
+        told.marking.as_mut().unwrap().caveats = None;
+        assert_eq!(told, open());
+        assert_eq!((told.owner.as_str(), told.marking.unwrap().organisations.len()), ("organisations/o", 2));
+    }
+
+    #[test]
+    fn recipients_are_part_of_what_a_publisher_said_though_a_masked_body_lacks_them() {
+        let mut other = class(Caveats::MASKED_SOURCE);
+        other.marking.recipients.organisations.pop();
+        assert_ne!(meaning(b"x", &class(Caveats::MASKED_SOURCE)), meaning(b"x", &other));
+        assert_eq!(&*meaning(b"x", &class(Caveats::NONE)), b"x");
+    }
+
+    #[test]
+    fn a_disclosure_belongs_to_an_event() {
+        let disclosure = |index| vec![v1::Disclosure { index, ..disclosure() }];
+        let mut events = [event(v1::Indicator::default())];
+        assert_eq!(merge(&mut events, disclosure(1)), None);
+        assert_eq!(merge(&mut events, disclosure(0)), Some(()));
+    }
+}
