@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The hub at work, on this machine alone, with throw-away certificates:
 #
-#   demo/run.sh          publish, subscribe, kill -9, resume, revoke, and check
+#   demo/run.sh          publish, subscribe, kill -9, resume, revoke, embargo, and check
 #   demo/run.sh serve    a hub with the same organisations, until Ctrl-C
 #
 #   AS_OF=2019-12-10     the organisations of that day instead of today's
@@ -17,6 +17,7 @@ readonly LUYTRED="$CARGO_TARGET_DIR/debug/luytred" LUYTRE="$CARGO_TARGET_DIR/deb
 readonly DOMAIN=luytre.example
 readonly AS_OF="${AS_OF:-}"
 readonly PATIENCE=120 # seconds that any one step may take
+readonly embargoed=198.51.100.23 embargoed_count=2 # and records that tell of it
 as_of=()
 [ -z "$AS_OF" ] || as_of=(--as-of "$AS_OF")
 
@@ -135,6 +136,7 @@ make_certificates() {
         esac
         "$LUYTRE" pki issue --dir "$pki" client --id "spiffe://$DOMAIN/org/$org/$id" --name "$org" --days 2 2>>"$run/pki.log"
     done
+    "$LUYTRE" pki issue --dir "$pki" client --id "spiffe://$DOMAIN/org/$department/user/chuyen-vien" --name officer --days 2 2>>"$run/pki.log"
 }
 
 write_config() {
@@ -157,7 +159,7 @@ TOML
 
 write_profiles() {
     local org
-    for org in "$department" "$police" "$unit" "$ministry" "$centre" "$owner_of_hub"; do
+    for org in "$department" "$police" "$unit" "$ministry" "$centre" "$owner_of_hub" officer; do
         cat >"$run/$org.toml" <<TOML
 hub = "$address"
 ca = "pki/server-ca.pem"
@@ -309,6 +311,38 @@ revoke_one() {
     say "$name: everyone knows after $revoked_seconds s"
 }
 
+# The name under which somebody received what a producer says of the embargoed address.
+embargoed_as() { grep "\"owner\":\"$2\"" "$run/$1.jsonl" | grep -F "\"value\":\"$embargoed\"" | names_in | head -n 1 | cut -d'"' -f4; }
+has_embargoed() { [ -n "$(embargoed_as "$1" "$2" 2>/dev/null || true)" ]; }
+has_notice() { grep -q '"event":"collision"' "$run/$1.jsonl"; }
+has_new() { grep '"event":"new"' "$run/$1.jsonl" | grep -qF "$2"; }
+# What an organisation finds under the embargoed address.
+finds() { as "$1" lookup "$embargoed" --format jsonl 2>>"$run/embargo.log" | names_in | wc -l; }
+say_of() { printf '%s\n' "$2" | "$LUYTRE" --profile "$run/$1.toml" publish - "${@:3}" 2>>"$run/embargo.log" || fail "luytre publish: $(tail -n 2 "$run/embargo.log")"; }
+
+embargo() {
+    local officer="spiffe://$DOMAIN/org/$department/user/chuyen-vien" red org
+    bold "5. $(short "$police") embargoes an address: TLP:RED, for one named officer of $(short "$department")"
+    subscribe officer --state "$run/officer.state"
+    subscribe "$police" --state "$run/$police.state" --notices
+    say_of "$police" "$embargoed" --tlp red --to-person "$officer" --caveat watch-do-not-block
+    until_true "the officer to receive it" has_embargoed officer "$police"
+    red=$(embargoed_as officer "$police")
+    for org in "$department" "$unit" "$ministry"; do
+        [ "$(finds "$org")" -eq 0 ] || fail "$org finds what is for one officer only"
+    done
+    say "he has it; his own organisation's systems, $(short "$unit") and $(short "$ministry") find nothing"
+    say_of "$unit" "$embargoed" --tlp amber --to "$ministry" --label c2
+    until_true "the police to be told" has_notice "$police"
+    until_true "$ministry to receive it" has_embargoed "$ministry" "$unit"
+    say "$(short "$unit") publishes the same address, and learns nothing; $(short "$police") is told at once"
+    if grep -qF "$red" "$run/$unit.jsonl" "$run/$ministry.jsonl"; then fail "the embargoed record shows"; fi
+    say_of "$police" "$embargoed" --tlp green
+    for org in "$unit" "$ministry"; do until_true "$org to receive it" has_new "$org" "$red"; done
+    say "lowered to TLP:GREEN, it reaches everyone"
+    printf '"name":"%s"\n' "$red" "$(embargoed_as "$ministry" "$unit")" >"$run/embargo.names"
+}
+
 # ---- the proof ------------------------------------------------------------
 
 check_subscriber() {
@@ -337,8 +371,8 @@ check_values() {
 
 check() {
     local org
-    bold "5. Was anything lost?"
-    sort -u "$run/department.names" "$run/police.names" >"$run/acknowledged.names"
+    bold "6. Was anything lost?"
+    sort -u "$run/department.names" "$run/police.names" "$run/embargo.names" >"$run/acknowledged.names"
     problems=()
     for org in "$unit" "$ministry"; do
         check_subscriber "$org"
@@ -367,7 +401,7 @@ report() {
     row "$(short "$police"), kill -9 within" "$second" - "$second_seconds" "$(rate "$second" "$second_seconds")"
     for org in "$unit" "$ministry"; do
         row "$(short "$org"), first list" - "$first" "$first_delivered" "$(rate "$first" "$first_delivered")"
-        row "$(short "$org"), second list" - "$(($(received "$org") - first))" "$second_delivered" "$(rate "$second" "$second_delivered")"
+        row "$(short "$org"), second list" - "$(($(received "$org") - first - embargoed_count))" "$second_delivered" "$(rate "$second" "$second_delivered")"
     done
     row "both, the revocation" - 2 "$revoked_seconds" -
     echo
@@ -398,6 +432,7 @@ demo() {
     ask_as_analyst
     publish_second_and_kill
     revoke_one
+    embargo
     check
     report
 }
