@@ -28,6 +28,7 @@ mod expiry;
 mod faults;
 mod floors;
 mod harness;
+mod hidden;
 mod lifecycle;
 mod masked;
 mod proto_contract;

@@ -1,0 +1,188 @@
+//! What is hidden from a caller is, for him, what is absent: every method
+//! answers the same with and without a hidden record, and what asks for its
+//! value asks the same of the store. A list passes over what is hidden on its
+//! way through the log: it asks the same of the store whatever value that is
+//! of, and so tells nothing of any.
+//!
+//! Masked before comparing: random ids, versions and times, which differ from
+//! hub to hub anyway. Not compared: what fetching by an id asks of the store,
+//! for an id that names nothing cannot be made (it is sealed), so no caller
+//! can have one to compare with.
+
+use std::time::Duration;
+
+use luytre::hub::{Caller, Open, Start};
+use luytre::model::indicator::lifecycle::{Revocation, RevocationReason};
+use luytre::model::indicator::{Draft, normalise};
+use luytre::model::marking::{Caveats, Marking, Recipients, Tlp};
+use luytre::model::query::IndicatorFilter;
+use luytre::model::sighting::{Outcome, SightingDraft};
+use luytre::store::Calls;
+use luytre::wire::event;
+use luytre::wire::proto::v1;
+use prost::Message as _;
+use uuid::Uuid;
+
+use crate::engine::support::{Engine, block_on, slug};
+
+const OWNER: usize = 0;
+const VIEWER: usize = 1;
+const OTHER: usize = 2;
+const NAMED: usize = 3;
+const SECRET: &str = "secret.example";
+
+/// Every way to hide a record from the viewer.
+fn hidden(hub: &Engine) -> Vec<Marking> {
+    let to = |tlp, organisations: Vec<_>, principals| Marking {
+        tlp,
+        recipients: Recipients { organisations, principals, ..Recipients::default() },
+        caveats: Caveats::NONE,
+    };
+    let masked = Marking { caveats: Caveats::MASKED_SOURCE, ..to(Tlp::Amber, vec![slug(NAMED)], vec![]) };
+    vec![
+        to(Tlp::Amber, vec![slug(NAMED)], vec![]),
+        to(Tlp::AmberStrict, vec![], vec![]),
+        to(Tlp::Red, vec![], vec![hub.caller(NAMED).identity().clone()]),
+        masked,
+    ]
+}
+
+async fn publish(hub: &Engine, org: usize, value: &str, marking: Marking) -> Uuid {
+    let draft = Draft {
+        labels: vec!["c2".to_owned()],
+        ..Draft::new(normalise::detect(value).unwrap().observable, marking)
+    };
+    let results = hub.hub.publish(&hub.caller(org), Uuid::new_v4(), vec![Ok(draft)]).await.unwrap();
+    results.into_iter().next().unwrap().unwrap().id
+}
+
+fn filters() -> Vec<IndicatorFilter> {
+    let none = IndicatorFilter::default();
+    vec![
+        none.clone(),
+        IndicatorFilter { owners: vec![slug(OWNER)], ..none.clone() },
+        IndicatorFilter { labels: vec!["c2".to_owned()], ..none.clone() },
+        IndicatorFilter { tlps: vec![Tlp::Red, Tlp::Amber, Tlp::AmberStrict], ..none },
+    ]
+}
+
+/// What one method answered, masked, and what it asked of the store.
+type Told = (String, String, Option<Calls>);
+
+/// Asks everything that can be asked; `id` names the hidden record, or
+/// nothing.
+async fn ask(hub: &Engine, id: Uuid) -> Vec<Told> {
+    let caller = hub.caller(VIEWER);
+    let mut told = Vec::new();
+    for filter in filters() {
+        for size in [1, 100] {
+            let before = hub.hub.store_calls();
+            let page = hub.hub.list(&caller, filter.clone(), size, "").await.unwrap();
+            let calls = hub.hub.store_calls().since(&before);
+            let shown: Vec<_> = page.indicators.iter().map(|bytes| seen(bytes)).collect();
+            let answer = format!("{shown:?} {}", page.next_page_token.len());
+            told.push((format!("list {filter:?} {size}"), answer, Some(calls)));
+        }
+    }
+    let value = normalise::detect(SECRET).unwrap().observable;
+    let before = hub.hub.store_calls();
+    let found = hub.hub.lookup(&caller, vec![value]).await.unwrap();
+    let calls = hub.hub.store_calls().since(&before);
+    told.push(("lookup".to_owned(), format!("{found:?}"), Some(calls)));
+    by_id(hub, &caller, id, &mut told).await;
+    for start in [Start::Earliest, Start::CurrentState] {
+        let open = Open {
+            start: Some(start.clone()),
+            credit: 100,
+            include_sightings: true,
+            include_notices: true,
+            ..Open::default()
+        };
+        let mut stream = hub.stream(VIEWER, open).await.unwrap();
+        let last =
+            publish(hub, OTHER, &format!("last-{}.example", told.len()), Marking::open(Tlp::Clear)).await;
+        let name = format!("indicators/{last}");
+        let until =
+            |event: &crate::engine::support::Event| event.indicator.as_ref().is_some_and(|i| i.name == name);
+        let heard: Vec<_> = stream
+            .take_until(100, until)
+            .await
+            .into_iter()
+            .map(|event| (event.kind, event.indicator.map(|i| event::observables(&i).unwrap().0.to_string())))
+            .collect();
+        told.push((format!("subscribe {start:?}"), format!("{heard:?} {}", stream.token.len()), None));
+        stream.leave().await;
+    }
+    // Last, for it leaves something behind.
+    let before = hub.hub.store_calls();
+    let draft = Draft::new(normalise::detect(SECRET).unwrap().observable, Marking::open(Tlp::Green));
+    let published = hub.hub.publish(&caller, Uuid::new_v4(), vec![Ok(draft)]).await.unwrap();
+    let calls = hub.hub.store_calls().since(&before);
+    let effect = published[0].as_ref().map(|published| published.effect);
+    told.push(("publish".to_owned(), format!("{effect:?}"), Some(calls)));
+    told
+}
+
+/// Everything that names the record.
+async fn by_id(hub: &Engine, caller: &Caller, id: Uuid, told: &mut Vec<Told>) {
+    let get = hub.hub.get(caller, id).await.map(|_| ());
+    told.push(("get".to_owned(), format!("{get:?}"), None));
+    let revocation = Revocation { reason: RevocationReason::FalsePositive, note: String::new() };
+    let revoked = hub.hub.revoke(caller, Uuid::new_v4(), id, revocation, None).await.map(|_| ());
+    told.push(("revoke".to_owned(), format!("{revoked:?}"), None));
+    let sighting = SightingDraft {
+        indicator: id,
+        outcome: Outcome::SeenBlocked,
+        count: 1,
+        first_seen: None,
+        last_seen: None,
+        note: String::new(),
+        marking: None,
+    };
+    let recorded = hub.hub.report_sightings(caller, Uuid::new_v4(), vec![Ok(sighting)]).await.unwrap();
+    told.push(("report sightings".to_owned(), format!("{recorded:?}"), None));
+    let explained = hub.hub.explain(caller, id, slug(OTHER), None).await.map(|_| ());
+    told.push(("explain".to_owned(), format!("{explained:?}"), None));
+}
+
+/// What a page shows, without what is random.
+fn seen(bytes: &[u8]) -> (String, String, i32) {
+    let indicator = v1::Indicator::decode(bytes).unwrap();
+    let value = event::observables(&indicator).unwrap().0.to_string();
+    (value, indicator.owner.clone(), indicator.state)
+}
+
+async fn hub() -> Engine {
+    // What the hub writes of its own accord, it writes after this test.
+    let hub = Engine::with(|options| options.debt_delay = Duration::from_secs(3_600));
+    for number in 0..3 {
+        publish(&hub, OTHER, &format!("open-{number}.example"), Marking::open(Tlp::Green)).await;
+    }
+    hub
+}
+
+#[test]
+fn what_is_hidden_is_answered_and_costs_what_is_absent_does() {
+    block_on(async {
+        let without = hub().await;
+        let absent = ask(&without, Uuid::new_v4()).await;
+        let all = hidden(&without);
+        without.close().await;
+        for marking in all {
+            let (with, elsewhere) = (hub().await, hub().await);
+            let secret = publish(&with, OWNER, SECRET, marking.clone()).await;
+            publish(&elsewhere, OWNER, "another.example", marking.clone()).await;
+            let told = ask(&with, secret).await;
+            let of_another = ask(&elsewhere, Uuid::new_v4()).await;
+            assert_eq!(told, of_another, "{marking:?}");
+            for ((method, answer, calls), (_, expected, fewest)) in told.iter().zip(&absent) {
+                assert_eq!(answer, expected, "{method} {marking:?}");
+                if method == "lookup" || method == "publish" {
+                    assert_eq!(calls, fewest, "{method} {marking:?}");
+                }
+            }
+            with.close().await;
+            elsewhere.close().await;
+        }
+    });
+}
