@@ -232,12 +232,15 @@ const fn is_for_everyone(tlp: Tlp) -> bool {
 fn caveats(names: &[String]) -> Result<v1::Caveats, String> {
     let mut caveats = v1::Caveats::default();
     for name in names {
-        let set = match name.as_str() {
+        let set = match name.replace('_', "-").as_str() {
             "watch-do-not-block" => &mut caveats.watch_do_not_block,
             "providers-may-read" => &mut caveats.providers_may_read,
             "masked-source" => &mut caveats.masked_source,
             "no-onward-feed" => &mut caveats.no_onward_feed,
-            _ => return Err("write watch-do-not-block, providers-may-read or no-onward-feed".to_owned()),
+            _ => {
+                return Err("write watch-do-not-block, providers-may-read, masked-source or no-onward-feed"
+                    .to_owned());
+            }
         };
         *set = true;
     }

@@ -33,7 +33,7 @@ pub(super) async fn run(client: &Client, options: &RosterArguments, data: &mut D
         RosterAction::Approve { id } => {
             tell(&client.approve_change(&full_name(id)).await?, data)?;
             data.flush()?;
-            output::talk("approved: it holds from now on");
+            output::talk("approved: each change holds from the day it names");
             Ok(())
         }
         RosterAction::Reject { id, reason } => {
@@ -130,7 +130,7 @@ fn told(applied: &v1::ApplyRosterResponse) {
         }
         v1::RosterOutcome::Unchanged => output::talk("nothing to change"),
         v1::RosterOutcome::Applied | v1::RosterOutcome::Unspecified => {
-            output::talk("applied: it holds from now on");
+            output::talk("applied: each change holds from the day it names");
         }
     }
 }

@@ -5,6 +5,7 @@
 use prost::Message as _;
 
 use crate::base::clock::Timestamp;
+use crate::model::audience::ClassDefinition;
 use crate::model::indicator::State;
 use crate::model::indicator::lifecycle::Revocation;
 use crate::model::org::OrgNo;
@@ -21,6 +22,7 @@ use super::proposal::{
     Change, Decision, Effect, ProposedIndicator, ProposedRevocation, ProposedSighting, Refusal,
     RejectedChange,
 };
+use super::publish::MAX_CLASSES_PER_OWNER;
 
 /// What is decided of an entry before it is applied.
 #[derive(Debug, Clone)]
@@ -93,7 +95,17 @@ impl Group<'_> {
         Ok(decisions)
     }
 
+    /// Whether the class would be one too many of its owner's. Looked at on
+    /// the publisher's task already; but many may be on their way at once.
+    fn crowded(&self, class: &ClassDefinition) -> bool {
+        self.directory.class_count_of(&class.owner) >= MAX_CLASSES_PER_OWNER
+            && self.directory.class_number(class).is_none()
+    }
+
     fn publish(&mut self, item: &ProposedIndicator, writing: &mut Writing) -> Result<Decision, db::Error> {
+        if item.class_known.is_none() && self.crowded(&item.class) {
+            return Ok(Decision::Refused(Refusal::TooManyClasses));
+        }
         if !self.delegated(item.provider, item.owner, writing) {
             return Ok(Decision::Refused(Refusal::NotDelegated));
         }
@@ -340,6 +352,9 @@ impl Group<'_> {
         let indicator = self.standing(item.indicator)?.header;
         if indicator.op != Op::Create {
             return Ok(Decision::Refused(Refusal::Absent));
+        }
+        if self.crowded(&item.class) {
+            return Ok(Decision::Refused(Refusal::TooManyClasses));
         }
         let (at, version) = writing.next();
         let class = self.class(&item.class);

@@ -194,7 +194,7 @@ impl Hub {
             draining: CancellationToken::new(),
             counters: Counters::default(),
             trust_domain: genesis.trust_domain.clone(),
-            reads: tokio::sync::Semaphore::new(MAX_READS),
+            reads: Arc::new(tokio::sync::Semaphore::new(MAX_READS)),
             store,
         });
         let owed = Owed::load(&shared.store, &shared.directory.load(), options.debt_delay)?;
@@ -369,9 +369,7 @@ impl Hub {
         &self,
         work: impl FnOnce(&Shared) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let _place = self.shared.reads.acquire().await.map_err(Error::internal)?;
-        let shared = Arc::clone(&self.shared);
-        crate::base::tasks::spawn_blocking(move || work(&shared)).await.map_err(Error::internal)?
+        self.shared.read(|shared| work(shared)).await
     }
 }
 

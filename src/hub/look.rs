@@ -7,10 +7,9 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
-use crate::base::tasks;
 use crate::model::event::EventKind;
 use crate::model::position::Position;
-use crate::store::chunk::View;
+use crate::store::chunk::{Op, View};
 use crate::wire::event;
 use crate::wire::frame::Batch;
 
@@ -57,12 +56,8 @@ pub(super) async fn at(
         }
         Read::Behind => {
             shared.counters.catch_ups.fetch_add(1, Ordering::Relaxed);
-            let (shared, selection, skip) = (Arc::clone(shared), Arc::clone(selection), Arc::clone(skip));
-            let _place = shared.reads.acquire().await.map_err(Error::internal)?;
-            let scanned = Arc::clone(&shared);
-            tasks::spawn_blocking(move || scan(&scanned, &selection, &skip, cursor, credit))
-                .await
-                .map_err(Error::internal)?
+            let (selection, skip) = (Arc::clone(selection), Arc::clone(skip));
+            shared.read(move |shared| scan(shared, &selection, &skip, cursor, credit)).await
         }
     }
 }
@@ -170,6 +165,15 @@ impl<'a> Look<'a> {
                         continue;
                     }
                     if self.skip.covers(item.header.handle, item.position) {
+                        self.cursor = item.position;
+                        continue;
+                    }
+                    // What is told of an indicator goes no further than it does
+                    // today.
+                    if item.header.op == Op::Sight
+                        && let Some(&class) = reclassed.get(&item.header.previous)
+                        && !self.selection.sees(&self.rosters.now, class)
+                    {
                         self.cursor = item.position;
                         continue;
                     }

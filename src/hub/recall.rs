@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use crate::base::tasks;
 use crate::model::event::EventKind;
 use crate::model::indicator::State;
 use crate::model::position::Position;
@@ -33,7 +32,7 @@ const SCAN_POSTINGS: usize = 20_000;
 const TOGETHER: usize = 256;
 /// Records that a replay leaves out at most. Past them it brings up what was
 /// recalled, and takes it back in its place.
-const MAX_SKIPPED: usize = 100_000;
+const MAX_SKIPPED: usize = 10_000;
 
 /// What a replay leaves out: of each record everything before its end.
 #[derive(Debug, Default)]
@@ -87,16 +86,13 @@ impl Recalls {
         shared: &Arc<Shared>,
         selection: &Arc<Selection>,
     ) -> Result<(Self, Batch, bool), Error> {
-        let (shared, selection) = (Arc::clone(shared), Arc::clone(selection));
-        let places = Arc::clone(&shared);
-        let _place = places.reads.acquire().await.map_err(Error::internal)?;
-        tasks::spawn_blocking(move || {
-            let mut reading = Reading::new(&shared, &selection, self.from)?;
+        let selection = Arc::clone(selection);
+        let read = move |shared: &Arc<Shared>| {
+            let mut reading = Reading::new(shared, &selection, self.from)?;
             let over = reading.read(&mut self)?;
             Ok((self, reading.batch, over))
-        })
-        .await
-        .map_err(Error::internal)?
+        };
+        shared.read(read).await
     }
 
     /// What the replay leaves out, once all was read.

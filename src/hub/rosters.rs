@@ -90,11 +90,18 @@ impl Rosters {
             // its generation, and this one still gets new ones.
             return Arc::clone(now);
         }
-        let mut resolved = self.resolved.lock();
-        if let Some(known) = resolved.iter().find(|known| known.generation() == generation.began) {
-            return Arc::clone(known);
+        let known = |resolved: &VecDeque<Arc<Directory>>| {
+            resolved.iter().find(|known| known.generation() == generation.began).cloned()
+        };
+        if let Some(known) = known(&self.resolved.lock()) {
+            return known;
         }
-        let made = Arc::new(now.under(generation.roster, generation.began, generation.date));
+        // Made without the lock, for others wait behind it.
+        let made = Arc::new(now.under(Arc::clone(&generation.roster), generation.began, generation.date));
+        let mut resolved = self.resolved.lock();
+        if let Some(known) = known(&resolved) {
+            return known;
+        }
         resolved.truncate(RESOLVED - 1);
         resolved.push_front(Arc::clone(&made));
         made

@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::base::clock::Clock;
+use crate::base::tasks;
 use crate::model::audience::ClassNo;
 use crate::model::org::OrgNo;
 use crate::model::position::{Position, Seq};
@@ -69,7 +70,7 @@ pub struct Shared {
     pub trust_domain: String,
     /// Places for blocking reads: past them a read waits its turn, so that no
     /// caller takes every thread.
-    pub reads: Semaphore,
+    pub reads: Arc<Semaphore>,
 }
 
 impl Shared {
@@ -94,6 +95,27 @@ impl Shared {
             ));
         }
         Ok((org, directory.roster().roles(identity, today)))
+    }
+}
+
+impl Shared {
+    /// Runs blocking `work` on the pool for it, when its turn comes. The place
+    /// is the work's own: a caller that goes away does not give it to the
+    /// next while the work still runs.
+    ///
+    /// # Errors
+    /// What the work answers.
+    pub async fn read<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Arc<Self>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let place = Arc::clone(&self.reads).acquire_owned().await.map_err(Error::internal)?;
+        let shared = Arc::clone(self);
+        let read = tasks::spawn_blocking(move || {
+            let _place = place;
+            work(&shared)
+        });
+        read.await.map_err(Error::internal)?
     }
 }
 

@@ -159,10 +159,17 @@ fn class(
     if red && let Err(place) = marking.recipients.principals.binary_search(person) {
         marking.recipients.principals.insert(place, person.clone());
     }
+    let persons = &marking.recipients.principals;
+    if red && *persons != [person.clone()] && *persons != indicator.marking.recipients.principals {
+        // Each other choice would make one more audience of the owner's, whose
+        // number is bounded.
+        return Err(Refusal::TooWide);
+    }
     let class = ClassDefinition { owner, marking };
     // Of recipients that he is not told, a reporter must not learn by asking
     // how wide he may go.
-    let blind = indicator.marking.is_masked() && !told && !indicator.marking.recipients.is_empty();
+    let open = matches!(indicator.marking.tlp, Tlp::Clear | Tlp::Green);
+    let blind = indicator.marking.is_masked() && !told && !open;
     if blind || !width::at_most_as_wide(&class, indicator) {
         return Err(Refusal::TooWide);
     }

@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use crate::base::tasks;
 use crate::model::audience::ClassNo;
 use crate::model::event::EventKind;
 use crate::model::indicator::State;
@@ -110,13 +109,13 @@ impl Walk {
         at: Position,
         choose: fn(&Selection, &Directory, &Directory) -> Vec<(ClassNo, Sight)>,
     ) -> Result<Arc<[(ClassNo, Sight)]>, Error> {
-        let (shared, selection) = (Arc::clone(shared), Arc::clone(selection));
-        let classes = tasks::spawn_blocking(move || {
+        let selection = Arc::clone(selection);
+        let classes = move |shared: &Arc<Shared>| {
             let now = shared.directory.load_full();
             let before = shared.rosters.at(Position::from_raw(at.raw().saturating_sub(1)), &now);
-            choose(&selection, &before, &shared.rosters.at(at, &now))
-        });
-        Ok(classes.await.map_err(Error::internal)?.into())
+            Ok(choose(&selection, &before, &shared.rosters.at(at, &now)))
+        };
+        shared.read(classes).await.map(Arc::from)
     }
 
     /// Goes on, up to `credit` events.
@@ -127,13 +126,11 @@ impl Walk {
         skip: &Arc<Skip>,
         credit: u64,
     ) -> Result<Walked, Error> {
-        let (walk, shared, selection) = (self.clone(), Arc::clone(shared), Arc::clone(selection));
-        let (places, skip) = (Arc::clone(&shared), Arc::clone(skip));
-        let _place = places.reads.acquire().await.map_err(Error::internal)?;
-        tasks::spawn_blocking(move || {
+        let (walk, selection, skip) = (self.clone(), Arc::clone(selection), Arc::clone(skip));
+        let stride = move |shared: &Arc<Shared>| {
             let stride = Stride {
                 now: shared.directory.load_full(),
-                shared: &shared,
+                shared,
                 selection: &selection,
                 skip: &skip,
                 at: walk.at,
@@ -145,9 +142,8 @@ impl Walk {
                 credit: usize::try_from(credit).unwrap_or(usize::MAX),
             };
             stride.walk(&walk.classes)
-        })
-        .await
-        .map_err(Error::internal)?
+        };
+        shared.read(stride).await
     }
 }
 

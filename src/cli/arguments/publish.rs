@@ -52,7 +52,8 @@ pub(crate) struct Publish {
     /// Person who may read, for red; repeat or separate by commas
     #[arg(long, value_name = "SPIFFE-ID", value_delimiter = ',', value_parser = person)]
     pub(crate) to_person: Vec<String>,
-    /// What you add to the marking; providers-may-read: those who work for a reader of amber
+    /// What you add to the marking; masked-source: nobody but you and the lead unit learns whose it
+    /// is; providers-may-read: those who work for a reader of amber
     #[arg(long, value_delimiter = ',', value_parser = PossibleValuesParser::new(CAVEATS))]
     pub(crate) caveat: Vec<String>,
     /// Label in kebab-case; repeat or separate by commas
@@ -85,7 +86,7 @@ pub(crate) struct Publish {
 }
 
 /// The caveats that hubs of this release honour.
-const CAVEATS: [&str; 3] = ["watch-do-not-block", "providers-may-read", "no-onward-feed"];
+const CAVEATS: [&str; 4] = ["watch-do-not-block", "providers-may-read", "masked-source", "no-onward-feed"];
 
 /// How an input is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
