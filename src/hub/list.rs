@@ -12,7 +12,7 @@ use crate::model::query::IndicatorFilter;
 use crate::policy::visibility::{Purpose, Viewer};
 use crate::store::chunk::Chunk;
 use crate::store::keys::Dimension;
-use crate::store::log::PostingsBack;
+use crate::store::log::PostingBlocks;
 use crate::store::postings::Posting;
 use crate::wire::event;
 use crate::wire::token::{Place, Use};
@@ -107,7 +107,7 @@ enum Source<'a> {
 
 /// The postings of one term, newest first.
 struct Stream<'a> {
-    blocks: PostingsBack<'a>,
+    blocks: PostingBlocks<'a>,
     block: Vec<Posting>,
 }
 

@@ -130,7 +130,7 @@ impl Store {
         dimension: Dimension,
         term: u64,
         before: Position,
-    ) -> Result<PostingsBack<'_>, Error> {
+    ) -> Result<PostingBlocks<'_>, Error> {
         count(&self.counters.postings, 1);
         let prefix = keys::posting_prefix(dimension, term);
         let mut options = ReadOptions::default();
@@ -138,7 +138,7 @@ impl Store {
         options.set_total_order_seek(true);
         let mut iterator = self.db.raw_iterator_cf_opt(self.family(Family::Postings)?, options);
         iterator.seek_for_prev(keys::posting(dimension, term, before));
-        Ok(PostingsBack { iterator, prefix, before })
+        Ok(PostingBlocks { iterator, prefix, cut: Cut::Before(before) })
     }
 
     /// The postings of a term after `after`, oldest block first.
@@ -150,7 +150,7 @@ impl Store {
         dimension: Dimension,
         term: u64,
         after: Position,
-    ) -> Result<PostingsAfter<'_>, Error> {
+    ) -> Result<PostingBlocks<'_>, Error> {
         count(&self.counters.postings, 1);
         let prefix = keys::posting_prefix(dimension, term);
         let mut options = ReadOptions::default();
@@ -162,7 +162,7 @@ impl Store {
             iterator.status()?;
             iterator.seek(prefix);
         }
-        Ok(PostingsAfter { iterator, prefix, after })
+        Ok(PostingBlocks { iterator, prefix, cut: Cut::After(after) })
     }
 
     /// The first term of a dimension, at or after `from`, that has postings.
@@ -318,22 +318,32 @@ impl Scan<'_> {
     }
 }
 
-/// The postings of a term, block by block, newest first.
-pub struct PostingsBack<'a> {
+/// The postings of a term, block by block: newest first on the way back, else
+/// oldest first.
+pub struct PostingBlocks<'a> {
     iterator: DBRawIterator<'a>,
     prefix: [u8; keys::POSTING_PREFIX_BYTES],
-    before: Position,
+    cut: Cut,
 }
 
-impl std::fmt::Debug for PostingsBack<'_> {
+/// Where a walk over postings began.
+#[derive(Clone, Copy)]
+enum Cut {
+    /// Back from there: what lies below it.
+    Before(Position),
+    /// On from there: what lies after it.
+    After(Position),
+}
+
+impl std::fmt::Debug for PostingBlocks<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("PostingsBack")
+        f.write_str("PostingBlocks")
     }
 }
 
-impl PostingsBack<'_> {
-    /// The next block, in rising order of position, cut to positions below
-    /// the start; `None` at the end.
+impl PostingBlocks<'_> {
+    /// The next block, in rising order of position, cut to what lies on this
+    /// side of the start; `None` at the end.
     ///
     /// # Errors
     /// [`Error::Corrupt`], or whatever the engine answers.
@@ -346,42 +356,16 @@ impl PostingsBack<'_> {
             return Ok(None);
         }
         let mut block = postings::decode(value).ok_or_else(|| Error::corrupt("postings", key))?;
-        block.retain(|posting| posting.position < self.before);
-        self.iterator.prev();
-        Ok(Some(block))
-    }
-}
-
-/// The postings of a term, block by block, oldest first.
-pub struct PostingsAfter<'a> {
-    iterator: DBRawIterator<'a>,
-    prefix: [u8; keys::POSTING_PREFIX_BYTES],
-    after: Position,
-}
-
-impl std::fmt::Debug for PostingsAfter<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("PostingsAfter")
-    }
-}
-
-impl PostingsAfter<'_> {
-    /// The next block, in rising order of position, cut to positions after
-    /// the start; `None` at the end.
-    ///
-    /// # Errors
-    /// [`Error::Corrupt`], or whatever the engine answers.
-    pub fn next_block(&mut self) -> Result<Option<Vec<Posting>>, Error> {
-        let Some((key, value)) = self.iterator.item() else {
-            self.iterator.status()?;
-            return Ok(None);
-        };
-        if !key.starts_with(&self.prefix) {
-            return Ok(None);
+        match self.cut {
+            Cut::Before(end) => {
+                block.retain(|posting| posting.position < end);
+                self.iterator.prev();
+            }
+            Cut::After(start) => {
+                block.retain(|posting| posting.position > start);
+                self.iterator.next();
+            }
         }
-        let mut block = postings::decode(value).ok_or_else(|| Error::corrupt("postings", key))?;
-        block.retain(|posting| posting.position > self.after);
-        self.iterator.next();
         Ok(Some(block))
     }
 }

@@ -231,7 +231,7 @@ mod tests {
         rest(store.postings_back(Dimension::Label, term, before).unwrap())
     }
 
-    fn rest(mut blocks: crate::store::log::PostingsBack<'_>) -> (Vec<Posting>, usize) {
+    fn rest(mut blocks: crate::store::log::PostingBlocks<'_>) -> (Vec<Posting>, usize) {
         let (mut out, mut count) = (Vec::new(), 0);
         while let Some(block) = blocks.next_block().unwrap() {
             count += 1;
