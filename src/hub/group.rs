@@ -18,6 +18,7 @@ use crate::store::{Batch, Store, db};
 use crate::wire::seal::Sealer;
 
 use super::directory::Directory;
+use super::leave::Leaves;
 use super::proposal::{Change, Collision, Decision, Due, Effect, ProposedIndicator};
 
 /// The assertions about values, and whether the group changed them.
@@ -48,6 +49,8 @@ pub struct Group<'a> {
     pub(super) expired: Option<Vec<Due>>,
     /// Collisions of which the group tells.
     pub(super) told: FxHashSet<Collision>,
+    /// What the group changes of leave to republish.
+    pub(super) leaves: Leaves,
     /// Chunks of the group, in order.
     pub chunks: Vec<Chunk>,
 }
@@ -83,6 +86,7 @@ impl<'a> Group<'a> {
             validities: Vec::new(),
             expired: None,
             told: FxHashSet::default(),
+            leaves: Leaves::default(),
             chunks: Vec::new(),
         }
     }
@@ -295,6 +299,7 @@ impl<'a> Group<'a> {
         if !self.generations.is_empty() {
             self.directory.write_to(self.before.roster(), batch)?;
         }
+        self.leaves.write_to(&self.directory, batch)?;
         self.directory.write_pending_to(&self.before, batch)?;
         for generation in &self.generations {
             batch.generation(generation.generation(), generation.date())?;

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use crate::model::event::EventKind;
 use crate::model::position::Position;
 use crate::store::chunk::{Op, View};
-use crate::wire::event;
 use crate::wire::frame::Batch;
+use crate::wire::{disclosure, event};
 
 use super::error::Error;
 use super::recall::Skip;
@@ -170,7 +170,7 @@ impl<'a> Look<'a> {
                     }
                     // What is told of an indicator goes no further than it does
                     // today.
-                    if item.header.op == Op::Sight
+                    if matches!(item.header.op, Op::Sight | Op::Leave)
                         && let Some(&class) = reclassed.get(&item.header.previous)
                         && !self.selection.sees(&self.rosters.now, class)
                     {
@@ -198,6 +198,11 @@ impl<'a> Look<'a> {
                             source
                                 .put(&mut self.batch, kind, body)
                                 .ok_or_else(|| super::fetch::damaged(item.position))?;
+                            let (today, original) = (&self.rosters.now, item.header.original);
+                            if let Some(original) = self.selection.original(today, &reclassed, original) {
+                                let original = self.shared.sealer.id(original);
+                                self.batch.disclose(1, &disclosure::encode_original(original));
+                            }
                         }
                     }
                     self.cursor = item.position;

@@ -19,6 +19,8 @@ use super::fetch;
 use super::proposal::{Change, Decision, Proposal, ProposedRevocation, Refusal};
 use super::publish::Rejection;
 
+const NOT_YOURS: &str = "only the organisation that published an indicator may revoke it; report a sighting `false-positive` instead";
+
 impl Hub {
     /// Takes back an indicator of the caller's organisation, or of one that it
     /// acts for, for good. Returns it as it now stands, an encoded
@@ -39,7 +41,7 @@ impl Hub {
     ) -> Result<Bytes, Error> {
         let handle = self.shared.sealer.handle(id).ok_or_else(Error::absent)?;
         let asked = asked.into();
-        let (owner, provider) = self.owner(caller, &asked, handle).await?;
+        let (owner, provider) = self.owner(caller, &asked, handle, NOT_YOURS).await?;
         let mut content = digest::Sha256::default();
         content.update(id.as_bytes());
         content.update(&[revocation.reason.number()]);
@@ -83,18 +85,19 @@ impl Hub {
                 };
             }
             let (header, body) = fetch::item(shared, position)?.ok_or_else(|| fetch::damaged(position))?;
-            fetch::shown(shared, &viewer, header.class, &body, position)
+            fetch::shown(shared, &viewer, &header, &body)
         })
         .await
     }
 
-    /// Whose indicator the caller may take back, and who does so on its
-    /// behalf.
-    async fn owner(
+    /// Whose indicator it is about which the caller decides, and who does so on
+    /// its behalf. `problem` says what another's owner alone may do.
+    pub(super) async fn owner(
         &self,
         caller: &Caller,
         asked: &Asked,
         handle: Position,
+        problem: &str,
     ) -> Result<(OrgNo, Option<OrgNo>), Error> {
         let (number, provider) = {
             let owner = Owner::of(caller, asked, &self.shared.directory.load());
@@ -113,10 +116,7 @@ impl Hub {
             })
             .await?;
         if header.owner != number {
-            return Err(Error::new(
-                Reason::RoleInsufficient,
-                "only the organisation that published an indicator may revoke it; report a sighting `false-positive` instead",
-            ));
+            return Err(Error::new(Reason::RoleInsufficient, problem));
         }
         Ok((number, provider))
     }
