@@ -29,6 +29,7 @@ mod faults;
 mod floors;
 mod harness;
 mod hidden;
+mod leave;
 mod lifecycle;
 mod masked;
 mod proto_contract;
