@@ -1,6 +1,8 @@
 //! An owner's leave: who takes an indicator further under his own name asks,
 //! and whoever may not read the original learns of none.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use luytre::base::clock::Timestamp;
 use luytre::hub::error::{Error, Reason};
@@ -24,6 +26,7 @@ const ASKER: usize = 1;
 const NAMED: usize = 2;
 const OUTSIDER: usize = 3;
 const VALUE: &str = "203.0.113.77";
+const COLLISION: i32 = 7;
 const REPUBLICATION: i32 = 8;
 const REQUESTED: i32 = 1;
 const GRANTED: i32 = 2;
@@ -337,6 +340,8 @@ fn later_versions_stay_republications_and_never_reach_further_by_themselves() {
             WITHOUT
         );
         revoke(&hub, ASKER, first.id).await;
+        let ended = hub.hub.get(&hub.caller(NAMED), first.id).await.unwrap().indicator;
+        assert_eq!(v1::Indicator::decode(ended).unwrap().republication_of, named(id), "its end is one too");
         let back = Draft { reinstate: Some("again".to_owned()), ..labelled };
         assert_eq!(reason(&put(&hub, &caller, back.clone()).await), WITHOUT);
         grant(&hub, OWNER, granted(id, ASKER, green())).await.unwrap();
@@ -450,6 +455,28 @@ fn leave_for_red_stays_between_the_owner_and_the_named_person() {
         assert_eq!(v1::Indicator::decode(got).unwrap().republication_of, "");
         let got = hub.hub.get(&hub.caller(ASKER), other).await.unwrap().indicator;
         assert_eq!(v1::Indicator::decode(got).unwrap().republication_of, named(id));
+        verified(hub).await;
+    });
+}
+
+#[test]
+fn an_owner_hears_of_no_collision_with_what_he_gave_leave_for() {
+    block_on(async {
+        let hub = Engine::with(|options| options.debt_delay = Duration::ZERO);
+        let id = original(&hub).await;
+        grant(&hub, OWNER, granted(id, ASKER, green())).await.unwrap();
+        republish(&hub, ASKER, id, green()).await.unwrap();
+        // Now it is hidden from who republished it, and the next version of
+        // that would be a collision.
+        put(&hub, &hub.caller(OWNER), drafted(VALUE, to(Tlp::Amber, &[NAMED]), None)).await.unwrap();
+        let labelled = Draft { labels: vec!["c2".to_owned()], ..drafted(VALUE, green(), None) };
+        put(&hub, &hub.caller(ASKER), labelled).await.unwrap();
+        // The last one is told of, so the one before had its turn.
+        let last = publish(&hub, OWNER, "last.example", to(Tlp::Amber, &[NAMED])).await;
+        publish(&hub, ASKER, "last.example", green()).await;
+        let mut stream = follow(&hub, OWNER, Start::Earliest).await;
+        assert_eq!(stream.until(COLLISION).await.collision.unwrap().indicator, named(last));
+        stream.leave().await;
         verified(hub).await;
     });
 }
