@@ -217,14 +217,23 @@ impl<'a> Group<'a> {
     }
 
     pub(super) fn standing(&self, at: Position) -> Result<Standing, db::Error> {
+        self.find(at)?.ok_or_else(|| db::Error::corrupt("item", at))
+    }
+
+    /// The item at `at`, if there is one.
+    pub(super) fn find(&self, at: Position) -> Result<Option<Standing>, db::Error> {
         if let Some(item) = self.recent.get(&at) {
-            return Ok(Standing { header: item.header, terms: item.terms.clone(), body: item.body.clone() });
+            let (terms, body) = (item.terms.clone(), item.body.clone());
+            return Ok(Some(Standing { header: item.header, terms, body }));
         }
-        let damaged = || db::Error::corrupt("item", at);
-        let chunk = self.store.chunk_at(at)?.ok_or_else(damaged)?;
-        let view = chunk.view().ok_or_else(damaged)?;
-        let item = view.items().flatten().find(|item| item.position == at).ok_or_else(damaged)?;
-        Ok(Standing { header: item.header, terms: item.terms().collect(), body: item.body.to_vec() })
+        let Some(chunk) = self.store.chunk_at(at)? else { return Ok(None) };
+        let view = chunk.view().ok_or_else(|| db::Error::corrupt("item", at))?;
+        let item = view.items().flatten().find(|item| item.position == at);
+        Ok(item.map(|item| Standing {
+            header: item.header,
+            terms: item.terms().collect(),
+            body: item.body.to_vec(),
+        }))
     }
 
     /// Header of the item at `at`, which may be of this group.

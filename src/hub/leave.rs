@@ -259,17 +259,21 @@ impl Group<'_> {
         {
             return Ok(Ok(Some(kept)));
         }
-        let original = self.standing(self.newest(handle)?)?;
+        let original = self.find(self.newest(handle)?)?;
+        // The handle may be that of anything that has an id.
+        let original = original.filter(|o| o.header.op.is_version() && o.header.handle == handle);
+        let Some(original) = original.filter(|o| self.author_sees(o.header.class, writing)) else {
+            // Where it was not asked after now, nothing is said of it.
+            let unasked = item.original.is_none();
+            return Ok(Err(if unasked { Refusal::NoLeave } else { Refusal::NoOriginal }));
+        };
         let class = original.header.class;
-        Ok(match self.forbids(item, &original, writing)? {
-            // It was not asked after now: nothing is said of it.
-            Some(Refusal::NoOriginal) if item.original.is_none() => Err(Refusal::NoLeave),
-            Some(refusal) => Err(refusal),
-            None => Ok(Some(kept.unwrap_or(Original { handle, class }))),
-        })
+        let kept = kept.unwrap_or(Original { handle, class });
+        Ok(self.forbids(item, &original, writing)?.map_or(Ok(Some(kept)), Err))
     }
 
-    /// Why a version must not be a republication of `original`.
+    /// Why a version must not be a republication of `original`, which its
+    /// author sees.
     fn forbids(
         &self,
         item: &ProposedIndicator,
@@ -277,9 +281,6 @@ impl Group<'_> {
         writing: &Writing,
     ) -> Result<Option<Refusal>, db::Error> {
         let header = &original.header;
-        if !header.op.is_version() || !self.author_sees(header.class, writing) {
-            return Ok(Some(Refusal::NoOriginal));
-        }
         let values = value_keys(&original.body)?;
         let same = std::iter::once(&item.value_key).chain(&item.alias_keys).all(|key| values.contains(key));
         if !same || header.owner == item.owner {

@@ -200,7 +200,6 @@ impl Hub {
     ) -> Result<Vec<Result<Published, Rejection>>, Error> {
         let asked = asked.into();
         check_count(items.len())?;
-        let originals = self.originals(caller, &items).await?;
         let salt = random::bytes::<16>();
         let (mut proposed, mut rejected) = (Vec::with_capacity(items.len()), Vec::new());
         let mut recipients = Vec::new();
@@ -212,7 +211,7 @@ impl Hub {
                 match item {
                     Ok(draft) => {
                         let original = draft.republication_of;
-                        let named = original.map(|id| originals.get(&id).copied().flatten());
+                        let named = original.map(|id| self.shared.sealer.handle(id));
                         let refused = refusal(owner, &draft, &directory)
                             .or_else(|| (named == Some(None)).then_some(Refusal::NoOriginal));
                         recipients.push(draft.marking.recipients.clone());

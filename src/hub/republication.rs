@@ -1,15 +1,12 @@
 //! Decides how owners are asked for leave to republish their indicators, how
 //! they answer, and who reads what became of it.
 
-use std::collections::HashMap;
-
 use bytes::Bytes;
 use prost::Message as _;
 use uuid::Uuid;
 
 use crate::base::{digest, random};
-use crate::model::indicator::Draft;
-use crate::model::marking::Recipients;
+use crate::model::marking::{Marking, Recipients};
 use crate::model::org::{OrgNo, OrgSlug};
 use crate::model::position::Position;
 use crate::model::republication::Leave;
@@ -164,34 +161,7 @@ impl Hub {
         Ok(LeavePage { republications, next_page_token })
     }
 
-    /// Handles of the indicators that drafts say to republish, of each that
-    /// the caller may see.
-    pub(super) async fn originals(
-        &self,
-        caller: &Caller,
-        items: &[Result<Draft, Invalid>],
-    ) -> Result<HashMap<Uuid, Option<Position>>, Error> {
-        let named = items.iter().flatten().filter_map(|draft| draft.republication_of);
-        let mut originals: HashMap<_, _> = named.map(|id| (id, None)).collect();
-        if originals.is_empty() {
-            return Ok(originals);
-        }
-        let viewer = caller.clone();
-        self.blocking(move |shared| {
-            for (id, found) in &mut originals {
-                let Some(handle) = shared.sealer.handle(*id) else { continue };
-                match fetch::visible_header(shared, &viewer, handle) {
-                    Ok(_) => *found = Some(handle),
-                    Err(error) if error.kind() == Kind::Absent => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            Ok(originals)
-        })
-        .await
-    }
-
-    fn check_addressed(&self, field: &str, marking: &crate::model::marking::Marking) -> Result<(), Error> {
+    fn check_addressed(&self, field: &str, marking: &Marking) -> Result<(), Error> {
         let Some(refusal) = publish::unaddressed(marking, &self.shared.directory.load()) else {
             return Ok(());
         };
