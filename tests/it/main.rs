@@ -35,6 +35,7 @@ mod masked;
 mod proto_contract;
 mod resume;
 mod roster;
+mod scenarios;
 mod sharing;
 mod shim;
 mod state;
