@@ -29,6 +29,7 @@ mod faults;
 mod floors;
 mod harness;
 mod hidden;
+mod hidden_wire;
 mod leave;
 mod lifecycle;
 mod masked;
