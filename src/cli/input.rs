@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use crate::base::tasks;
 use crate::interop::jsonl::{Record, Records};
 use crate::interop::{self, plain};
+use crate::model::indicator::draft::MAX_RULE_BYTES;
 
 use super::arguments::InputFormat;
 use super::exit::Failure;
@@ -47,6 +48,18 @@ impl Input {
             InputFormat::Auto | InputFormat::Plain => hand_on(plain::Lines::new(reader).map(value), &out),
         }));
         Ok(Self { items, format, read, size })
+    }
+
+    /// Opens a file, or stdin for `-`, that is one value as a whole: a rule.
+    pub(super) async fn whole(path: &Path) -> Result<Self, Failure> {
+        let path = path.to_owned();
+        let opened = tasks::spawn_blocking(move || whole(&path)).await;
+        let (item, read, size) =
+            opened.map_err(|error| Failure::Io(format!("cannot read the input: {error}")))??;
+        let (out, items) = mpsc::channel(1);
+        // The channel has room for the one item.
+        drop(out.try_send(item));
+        Ok(Self { items, format: InputFormat::Plain, read, size })
     }
 
     /// The next record; `None` at the end. Nothing is lost if the future is
@@ -98,6 +111,22 @@ fn open(
         known => known,
     };
     Ok((reader, format, read, size))
+}
+
+fn whole(path: &PathBuf) -> Result<(Item, Arc<AtomicU64>, Option<u64>), Failure> {
+    let (reader, _, read, size) = open(path, InputFormat::Plain)?;
+    let mut bytes = Vec::new();
+    // One byte more than a rule may have: the hub's own refusal says how many.
+    let most = u64::try_from(MAX_RULE_BYTES + 1).unwrap_or(u64::MAX);
+    reader
+        .take(most)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Failure::Io(format!("cannot read {}: {error}", path.display())))?;
+    let item = match String::from_utf8(bytes) {
+        Ok(text) => Ok((1, Record { value: Some(text), ..Record::default() })),
+        Err(_) => Err(interop::Error::NotText { number: 1 }),
+    };
+    Ok((item, read, size))
 }
 
 /// JSON lines if the first line that holds anything begins an object.
