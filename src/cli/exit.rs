@@ -65,6 +65,11 @@ impl Failure {
         }
     }
 
+    /// Whether the command was turned away before it could do anything.
+    pub(super) fn is_at_the_door(&self) -> bool {
+        matches!(self.code(), USAGE | NO_PERMISSION | CONFIGURATION)
+    }
+
     /// The exit code.
     pub(super) fn code(&self) -> u8 {
         match self {
@@ -79,7 +84,7 @@ impl Failure {
             Self::Client(error) => match error {
                 client::Error::File { .. } | client::Error::Settings(_) => CONFIGURATION,
                 client::Error::Transport(_) | client::Error::Timeout { .. } => TRY_LATER,
-                client::Error::Untrusted { .. } => NO_PERMISSION,
+                client::Error::Untrusted { .. } | client::Error::Unaccepted { .. } => NO_PERMISSION,
                 client::Error::Protocol(_) | client::Error::Misuse(_) => SOFTWARE,
                 client::Error::Refused(refusal) => of_status(refusal.code),
             },
