@@ -327,7 +327,7 @@ fn patched(roster: &Roster, change: &RosterChange) -> Roster {
 fn compare(before: &Roster, after: &Roster, date: Date) -> Comparison {
     let gains = amendment::gains(before, after, date);
     let told = gains.iter().map(|(id, role)| format!("{id} gains the role {}", role.as_str()));
-    Comparison { differences: differences(before, after), by_two: told.collect() }
+    Comparison { differences: differences(before, after, date), by_two: told.collect() }
 }
 
 /// Two persons: who proposed a change is another than who agrees, and still
