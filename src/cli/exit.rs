@@ -136,7 +136,7 @@ const fn of_status(code: Code) -> u8 {
 fn advice(error: &client::Error) -> &'static str {
     match error.reason() {
         "RESUME_TOKEN_EXPIRED" => {
-            "\n  The place in the state file or token is no longer kept by the hub. Remove the state file and start again with --from earliest."
+            "\n  The place in the state file or token is no longer kept by the hub. Something may be missing from what you have: remove the state file and start with --from current-state, which replaces all of it."
         }
         "RESUME_TOKEN_INVALID" => {
             "\n  A token is good only for the organisation, the name and the filters it was made with. Use those again, or another --state file."
