@@ -89,7 +89,7 @@ pub(super) fn grant(roster: &mut Roster, options: &GrantRoles, today: Date) -> R
             Grant { roles: Roles::from_bits(held.roles.bits() | given.bits()), from, to }
         }
     };
-    let told = format!("{principal} has then: {}", words(&grant));
+    let told = format!("with it, {principal} has: {}", words(&grant));
     roster.principals.insert(principal.clone(), grant);
     Ok(told)
 }
@@ -110,11 +110,11 @@ pub(super) fn withdraw(roster: &mut Roster, options: &WithdrawRoles) -> Result<S
         roster.principals.remove(principal);
         return Ok(none_left(principal));
     }
-    Ok(format!("{principal} has then: {}", words(held)))
+    Ok(format!("with it, {principal} has: {}", words(held)))
 }
 
 fn none_left(principal: &SpiffeId) -> String {
-    format!("{principal} has no role then; its certificate is good for `luytre whoami` alone")
+    format!("with it, {principal} has no role; its certificate is good for `luytre whoami` alone")
 }
 
 fn words(grant: &Grant) -> String {
@@ -176,7 +176,7 @@ mod tests {
         let told =
             edit(&mut roster, &format!("grant {ID} --role analyst,subscriber --role auditor")).unwrap();
         let all = "publisher, subscriber, analyst, auditor until 2027-01-01";
-        assert_eq!((told, held(&roster)), (format!("{ID} has then: {all}"), all.to_owned()));
+        assert_eq!((told, held(&roster)), (format!("with it, {ID} has: {all}"), all.to_owned()));
         edit(&mut roster, &format!("grant {ID} --role analyst --only")).unwrap();
         assert_eq!(held(&roster), "analyst");
     }
@@ -207,7 +207,7 @@ mod tests {
         edit(&mut roster, &format!("withdraw {ID} --role publisher")).unwrap();
         assert_eq!(held(&roster), "analyst");
         let told = edit(&mut roster, &format!("withdraw {ID} --all")).unwrap();
-        assert!(told.contains("no role then") && roster.principals.is_empty(), "{told}");
+        assert!(told.contains("has no role;") && roster.principals.is_empty(), "{told}");
     }
 
     #[test]

@@ -110,7 +110,9 @@ fn organisation(was: &Organisation, is: &Organisation, today: Date, told: &mut V
         let to_come = if name.from.is_some_and(|from| from > today) { "will be " } else { "" };
         tell(format!("{to_come}named {}", self::name(name)));
     }
-    for name in was.names.iter().filter(|name| !is.names.contains(name)) {
+    // One that only ends on another day was told of by that.
+    let kept = |name: &&DatedName| is.names.iter().any(|n| DatedName { to: name.to, ..n.clone() } == **name);
+    for name in was.names.iter().filter(|name| !kept(name)) {
         tell(format!("no longer named {}", self::name(name)));
     }
 }
