@@ -20,7 +20,7 @@ use super::proposal::{Collision, Decision, Effect, Refusal};
 
 /// Whom notices about a record of `owner` with this label reach: the owner,
 /// and its successors where they have its rights to the record itself.
-pub(super) const fn audience(owner: OrgSlug, tlp: Tlp) -> ClassDefinition {
+const fn audience(owner: OrgSlug, tlp: Tlp) -> ClassDefinition {
     let tlp = if matches!(tlp, Tlp::Red) { Tlp::Red } else { Tlp::AmberStrict };
     ClassDefinition { owner, marking: Marking::open(tlp) }
 }

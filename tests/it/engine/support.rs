@@ -177,7 +177,8 @@ impl Engine {
                 }
             }
         });
-        Ok(Stream { commands, frames, task, credit, token: opened.token, acked: 0, recalls: Vec::new() })
+        let (token, frame, acked, recalls) = (opened.token, Vec::new(), 0, Vec::new());
+        Ok(Stream { commands, frames, task, credit, token, frame, acked, recalls })
     }
 }
 
@@ -213,6 +214,8 @@ pub(crate) struct Stream {
     credit: u64,
     /// The last token.
     pub(crate) token: Bytes,
+    /// The last frame, as it travels.
+    pub(crate) frame: Vec<u8>,
     /// Acknowledgements that came back.
     pub(crate) acked: usize,
     /// What was recalled.
@@ -225,15 +228,20 @@ impl Stream {
         self.commands.send(Ok(Command::Credit(events))).await.unwrap();
     }
 
+    /// Whether nothing more may come.
+    pub(crate) const fn spent(&self) -> bool {
+        self.credit == 0
+    }
+
     /// The next frame; `None` at the end of the stream.
     pub(crate) async fn next(&mut self) -> Option<Result<Message, Error>> {
         let frame = match patiently("a frame", self.frames.recv()).await? {
             Ok(frame) => frame,
             Err(error) => return Some(Err(error)),
         };
-        let mut bytes = Vec::new();
-        frame.encode(&mut bytes);
-        let message = v1::SubscribeResponse::decode(bytes.as_slice()).unwrap().message.unwrap();
+        self.frame.clear();
+        frame.encode(&mut self.frame);
+        let message = v1::SubscribeResponse::decode(self.frame.as_slice()).unwrap().message.unwrap();
         match &message {
             Message::Batch(batch) => {
                 assert!(!batch.events.is_empty(), "a batch has events");
