@@ -48,7 +48,7 @@ async fn live(case: &Case, mutant: Option<Mutant>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(40), max_shrink_iters: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(40), max_shrink_iters: 150, ..ProptestConfig::default() })]
     #[test]
     fn every_viewer_has_and_learns_what_the_rules_say_and_no_more(case in steps::case(1..50)) {
         block_on(live(&case, None));

@@ -145,7 +145,7 @@ impl Viewer {
         let id = bare(event);
         let record = model.by_id(id);
         assert!(model.was_ever_seen(self.number, record), "{} is recalled from whom it never was", self.number);
-        assert!(matches!(event.kind, 4 | 5), "a recall is of what ended");
+        assert!(matches!(event.kind, WITHDRAWN | 4 | 5), "a recall takes back");
         allowed.insert(secrets::id(id));
         self.books.set.remove(&id);
         self.books.fresh.iter_mut().for_each(|fresh| _ = fresh.remove(&id));
