@@ -118,8 +118,9 @@ pub(super) struct Model {
     pub(super) records: Vec<Record>,
     pub(super) versions: Vec<Version>,
     pub(super) told: Vec<Told>,
-    /// Collisions that the hub is still to tell: record, and the other.
-    owed: Vec<(usize, usize)>,
+    /// How much of it is in the log for sure: of collisions the hub tells
+    /// before whatever it is asked to write next.
+    written: usize,
     sights: Vec<Sight>,
     notes: u32,
 }
@@ -127,8 +128,9 @@ pub(super) struct Model {
 impl Model {
     pub(super) fn new(wishes: Vec<Wish>) -> Self {
         let sights = vec![Sight::default(); wishes.len()];
-        let (records, versions, told, owed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { rules: Rules::new(), hours: 0, wishes, records, versions, told, owed, sights, notes: 0 }
+        let (records, versions, told) = (Vec::new(), Vec::new(), Vec::new());
+        let (rules, hours, written, notes) = (Rules::new(), 0, 0, 0);
+        Self { rules, hours, wishes, records, versions, told, written, sights, notes }
     }
 
     /// The hub's date, in days from the first: it stands seven hours east.
@@ -218,7 +220,7 @@ impl Model {
         self.told.push(Told { record, owner, mark, what, then, lost: NONE, seen: Seen::default() });
     }
 
-    /// Notes whom `author` hit when he published records for `owner`.
+    /// Tells whom `author` hit when he published records for `owner`.
     pub(super) fn collide(&mut self, author: Person, owner: usize, published: &BTreeSet<usize>) {
         for &other in published {
             let now = self.now(other);
@@ -231,28 +233,31 @@ impl Model {
                 let same = record.value == self.records[other].value && record.owner != owner;
                 same && held.state == ACTIVE && !sees(For::Searching) && !sees(For::Getting)
             });
-            let hit: Vec<_> = hit.map(|hit| (hit, other)).collect();
-            self.owed.extend(hit);
+            for hit in hit.collect::<Vec<_>>() {
+                self.notify(hit, other);
+            }
         }
     }
 
-    /// The hub tells what it owes before it does anything else.
-    pub(super) fn settle(&mut self) {
-        for (record, hit_by) in std::mem::take(&mut self.owed) {
-            let known = |told: &Told| {
-                told.record == record && matches!(told.what, What::Notice { other, .. } if other == hit_by)
-            };
-            if self.now(record).state != ACTIVE || self.told.iter().any(known) {
-                continue;
-            }
-            let (owner, other) = (self.records[record].owner, self.now(hit_by));
-            let anyone = (owner, usize::MAX);
-            let seen = self.rules.visible(anyone, other.owner, &other.mark, For::Searching);
-            let named = seen && !other.mark.masked;
-            let red = self.now(record).mark.tlp == Tlp::Red;
-            let mark = Mark::open(if red { Tlp::Red } else { Tlp::AmberStrict });
-            self.tell(record, owner, mark, What::Notice { other: hit_by, seen, named });
+    /// What it owed the hub has told by now.
+    pub(super) const fn settle(&mut self) {
+        self.written = self.told.len();
+    }
+
+    fn notify(&mut self, record: usize, hit_by: usize) {
+        let known = |told: &Told| {
+            told.record == record && matches!(told.what, What::Notice { other, .. } if other == hit_by)
+        };
+        if self.told.iter().any(known) {
+            return;
         }
+        let (owner, other) = (self.records[record].owner, self.now(hit_by));
+        let anyone = (owner, usize::MAX);
+        let seen = self.rules.visible(anyone, other.owner, &other.mark, For::Searching);
+        let named = seen && !other.mark.masked;
+        let red = self.now(record).mark.tlp == Tlp::Red;
+        let mark = Mark::open(if red { Tlp::Red } else { Tlp::AmberStrict });
+        self.tell(record, owner, mark, What::Notice { other: hit_by, seen, named });
     }
 
     /// Whether a viewer is sent what `owner` marked so. Who asks for owners is
@@ -409,9 +414,9 @@ impl Model {
         (may, must)
     }
 
-    /// How much was told by now, and how much if what is owed were told.
+    /// How much was told by now for sure, and how much at most.
     pub(super) const fn told_by_now(&self) -> (usize, usize) {
-        (self.told.len(), self.told.len() + self.owed.len())
+        (self.written, self.told.len())
     }
 
     /// What a version names, of it all or without its source.

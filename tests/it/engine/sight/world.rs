@@ -303,7 +303,7 @@ impl World {
         let now = self.model.now(record).clone();
         if now.state != REVOKED {
             let seen = Seen::default();
-            self.model.push(Version { state: REVOKED, reason: Some(reason), by: None, seen, ..now });
+            self.model.push(Version { state: REVOKED, reason: Some(reason), seen, ..now });
         }
     }
 
@@ -350,7 +350,6 @@ impl World {
         if !tick {
             return;
         }
-        self.model.settle();
         self.hub().hub.turn_day().await.unwrap();
         self.model.rules.day = self.model.today();
         let mut ended = 0;
