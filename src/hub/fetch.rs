@@ -139,9 +139,7 @@ pub(super) fn damaged(at: Position) -> Error {
 /// the answer takes.
 fn hears(shared: &Shared, caller: &Caller, record: &ItemHeader) -> bool {
     let directory = shared.directory.load();
-    let heir = |owner| {
-        directory.roster().heirs(owner, directory.date()).contains(&caller.identity().org())
-    };
+    let heir = |owner| directory.roster().heirs(owner, directory.date()).contains(&caller.identity().org());
     caller.org() == record.owner || directory.slug(record.owner).is_some_and(heir)
 }
 

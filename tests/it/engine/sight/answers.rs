@@ -135,8 +135,7 @@ impl World {
         let revocation = || Revocation { reason: RevocationReason::Withdrawn, note: String::new() };
         let org = slug(0);
         let unexplained = said(hub.explain(caller, none, org.clone(), None).await).unwrap_err();
-        let unrevoked =
-            said(hub.revoke(caller, Uuid::new_v4(), none, revocation(), None).await).unwrap_err();
+        let unrevoked = said(hub.revoke(caller, Uuid::new_v4(), none, revocation(), None).await).unwrap_err();
         for (number, record) in self.model.records.iter().enumerate() {
             let now = self.model.now(number);
             let own = record.owner == VIEWERS[viewer].0;

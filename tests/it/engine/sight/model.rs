@@ -325,14 +325,13 @@ impl Model {
     pub(super) fn look(&mut self) {
         let mut versions = std::mem::take(&mut self.versions);
         let mut told = std::mem::take(&mut self.told);
-        for viewer in 0..VIEWERS.len() {
+        for (viewer, person) in VIEWERS.into_iter().enumerate() {
             let newest = |record: usize| *self.records[record].versions.last().expect("a version");
             for number in 0..versions.len() {
                 let version = &versions[number];
                 let sent = self.sent(viewer, version.owner, &version.mark);
-                let masks = |mark: &Mark| {
-                    mark.masked && !self.rules.told(VIEWERS[viewer], version.owner, mark, For::Sending)
-                };
+                let masks =
+                    |mark: &Mark| mark.masked && !self.rules.told(person, version.owner, mark, For::Sending);
                 let hides = masks(&version.mark)
                     || (!version.mark.masked && masks(&versions[newest(version.record)].mark));
                 let seen = &mut versions[number].seen;
@@ -355,14 +354,14 @@ impl Model {
             }
             for told in &mut told {
                 let now = &versions[newest(told.record)];
-                let sees = self.rules.visible(VIEWERS[viewer], told.owner, &told.mark, For::Sending);
+                let sees = self.rules.visible(person, told.owner, &told.mark, For::Sending);
                 // A sighting goes no further than its indicator does today.
                 let narrowed =
                     self.records[told.record].reclassed && matches!(told.what, What::Sighting { .. });
                 let out = narrowed && !self.sent(viewer, now.owner, &now.mark);
                 told.lost[viewer] |= !sees || out;
-                let hides = told.mark.masked
-                    && !self.rules.told(VIEWERS[viewer], told.owner, &told.mark, For::Sending);
+                let hides =
+                    told.mark.masked && !self.rules.told(person, told.owner, &told.mark, For::Sending);
                 told.seen.note(!hides, viewer);
             }
             let before = self.sights[viewer].before.clone();

@@ -204,8 +204,8 @@ impl Rules {
         seen.push(org);
         let life = &self.lives[org];
         let over = life.to.is_some_and(|to| to <= self.day);
-        let stops = self.is(Mutant::NobodySucceeds)
-            || (self.is(Mutant::SuccessionStopsAtOne) && seen.len() > 1);
+        let stops =
+            self.is(Mutant::NobodySucceeds) || (self.is(Mutant::SuccessionStopsAtOne) && seen.len() > 1);
         let mut heirs = Vec::new();
         if (over && !stops) || (life.to.is_some() && self.is(Mutant::SuccessorsAtOnce)) {
             for &next in &life.successors {

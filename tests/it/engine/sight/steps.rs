@@ -57,24 +57,56 @@ pub(super) enum Way {
 
 #[derive(Debug, Clone)]
 pub(super) enum Step {
-    Publish { owner: usize, by: Option<usize>, items: Vec<Item> },
+    Publish {
+        owner: usize,
+        by: Option<usize>,
+        items: Vec<Item>,
+    },
     /// Publishes a record of before with another marking.
-    Remark { pick: usize, mark: Mark },
+    Remark {
+        pick: usize,
+        mark: Mark,
+    },
     /// Publishes a record just as it is.
-    Again { pick: usize },
-    Revoke { pick: usize },
-    Sight { viewer: usize, pick: usize, same: bool },
+    Again {
+        pick: usize,
+    },
+    Revoke {
+        pick: usize,
+    },
+    Sight {
+        viewer: usize,
+        pick: usize,
+        same: bool,
+    },
     Members(Vec<(usize, usize, Span)>),
     Relations(Vec<(Sort, usize, usize, Span)>),
     Duties(Vec<(usize, bool, Span)>),
-    Live { org: usize, life: Life },
+    Live {
+        org: usize,
+        life: Life,
+    },
     /// Time goes by; `tick`: and the hub's own clockwork looks at it.
-    Pass { hours: i64, tick: bool },
+    Pass {
+        hours: i64,
+        tick: bool,
+    },
     /// A viewer takes some frames.
-    Listen { viewer: usize, frames: usize },
-    Ask { viewer: usize, filtered: bool },
-    Leave { viewer: usize },
-    Return { viewer: usize, way: Way },
+    Listen {
+        viewer: usize,
+        frames: usize,
+    },
+    Ask {
+        viewer: usize,
+        filtered: bool,
+    },
+    Leave {
+        viewer: usize,
+    },
+    Return {
+        viewer: usize,
+        way: Way,
+    },
     /// The hub is closed and opened.
     Reopen,
     /// All viewers take what there is.
@@ -145,8 +177,11 @@ fn publish() -> impl Strategy<Value = Step> {
         }
         items
     });
-    (0..ORGS, prop::option::weighted(0.2, 0..ORGS), items)
-        .prop_map(|(owner, by, items)| Step::Publish { owner, by: by.filter(|by| *by != owner), items })
+    (0..ORGS, prop::option::weighted(0.2, 0..ORGS), items).prop_map(|(owner, by, items)| Step::Publish {
+        owner,
+        by: by.filter(|by| *by != owner),
+        items,
+    })
 }
 
 fn roster() -> impl Strategy<Value = Step> {
@@ -263,7 +298,8 @@ impl Rules {
                 self.members = members.iter().map(|&(group, org, span)| (group, org, fix(span))).collect();
             }
             Step::Relations(relations) => {
-                self.relations = relations.iter().map(|&(sort, a, b, span)| (sort, a, b, fix(span))).collect();
+                self.relations =
+                    relations.iter().map(|&(sort, a, b, span)| (sort, a, b, fix(span))).collect();
             }
             Step::Duties(duties) => {
                 self.duties = duties.iter().map(|&(org, leads, span)| (org, leads, fix(span))).collect();

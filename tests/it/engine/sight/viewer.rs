@@ -144,7 +144,11 @@ impl Viewer {
     fn recall(&mut self, model: &Model, event: &Event, allowed: &mut Secrets) {
         let id = bare(event);
         let record = model.by_id(id);
-        assert!(model.was_ever_seen(self.number, record), "{} is recalled from whom it never was", self.number);
+        assert!(
+            model.was_ever_seen(self.number, record),
+            "{} is recalled from whom it never was",
+            self.number
+        );
         assert!(matches!(event.kind, WITHDRAWN | 4 | 5), "a recall takes back");
         allowed.insert(secrets::id(id));
         self.books.set.remove(&id);
@@ -178,10 +182,15 @@ impl Viewer {
             other => panic!("kind {other}"),
         };
         let version = model.sendable(self.number, record, note, state);
-        let version = version.unwrap_or_else(|| panic!("{} was sent what is not his: {shown:?}", self.number));
+        let version =
+            version.unwrap_or_else(|| panic!("{} was sent what is not his: {shown:?}", self.number));
         assert_eq!(shown.state, state);
         let source = !shown.owner.is_empty();
-        assert!(version.seen.may_be(source, self.number), "{}: a source, {source}, of {version:?}", self.number);
+        assert!(
+            version.seen.may_be(source, self.number),
+            "{}: a source, {source}, of {version:?}",
+            self.number
+        );
         check_source(version, &shown);
         allowed.extend(model.secrets(version, source));
         let (id, books) = (model.records[record].id, &mut self.books);
@@ -220,9 +229,7 @@ impl Viewer {
         }
         let note = secrets::note_in(&sighting.note);
         let (number, _) = model.heard(self.number, self.first.0);
-        let is_it = |number: &&usize| {
-            matches!(model.told[**number].what, What::Sighting { note: of, .. } if of == note)
-        };
+        let is_it = |number: &&usize| matches!(model.told[**number].what, What::Sighting { note: of, .. } if of == note);
         let number = number.iter().find(is_it);
         let number = number.unwrap_or_else(|| panic!("{} heard {sighting:?}", self.number));
         let told = &model.told[*number];

@@ -234,9 +234,8 @@ impl World {
         assert_eq!(caller.is_ok(), here, "who does not take part does not get in");
         let Ok(caller) = caller else { return };
         let Model { rules, .. } = &self.model;
-        let allowed = by.is_none_or(|by| {
-            rules.related(Sort::ActsFor, by, owner) && rules.is_active(owner, rules.day)
-        });
+        let allowed =
+            by.is_none_or(|by| rules.related(Sort::ActsFor, by, owner) && rules.is_active(owner, rules.day));
         let (mut drafts, mut versions) = (Vec::new(), Vec::new());
         for Item { value: number, mark, label, holds, reinstate } in items {
             let (note, until) = (self.model.note(), holds.map(|hours| self.model.hours + hours));
