@@ -1,7 +1,7 @@
 //! A hub without transport: four organisations, a clock that is set by hand,
 //! and subscribers that keep count of their credit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -177,8 +177,8 @@ impl Engine {
                 }
             }
         });
-        let (token, frame, acked, recalls) = (opened.token, Vec::new(), 0, Vec::new());
-        Ok(Stream { commands, frames, task, credit, token, frame, acked, recalls })
+        let (token, frame, ahead) = (opened.token, Vec::new(), VecDeque::new());
+        Ok(Stream { commands, frames, task, credit, token, frame, acked: 0, recalls: Vec::new(), ahead })
     }
 }
 
@@ -220,6 +220,8 @@ pub(crate) struct Stream {
     pub(crate) acked: usize,
     /// What was recalled.
     pub(crate) recalls: Vec<Event>,
+    /// What came in one batch with what was waited for.
+    ahead: VecDeque<Event>,
 }
 
 impl Stream {
@@ -301,15 +303,19 @@ impl Stream {
         taken
     }
 
-    /// The next event of this kind; what comes before it in its batch or
-    /// earlier is passed over, and what follows it there is lost.
+    /// The next event of this kind; what comes before it is passed over, and
+    /// what follows it in its batch is found by the next call.
     pub(crate) async fn until(&mut self, kind: i32) -> Event {
         let waiting = async {
             loop {
+                while let Some(event) = self.ahead.pop_front() {
+                    if event.kind == kind {
+                        return event;
+                    }
+                }
                 if let Message::Batch(batch) = self.next().await.expect("the stream lasts").expect("no error")
-                    && let Some(event) = events(batch).into_iter().find(|event| event.kind == kind)
                 {
-                    return event;
+                    self.ahead.extend(events(batch));
                 }
             }
         };

@@ -187,8 +187,8 @@ fn publish() -> impl Strategy<Value = Step> {
 fn roster() -> impl Strategy<Value = Step> {
     let org = || 0..ORGS;
     let relation = (prop_oneof![Just(Sort::ClientOf), Just(Sort::ActsFor)], org(), org(), span());
-    let bound = || prop::option::weighted(0.4, -1_i64..7);
-    let life = (bound(), bound(), prop::option::weighted(0.2, -1_i64..7), prop::collection::vec(org(), 0..3));
+    let bound = |weight| prop::option::weighted(weight, -1_i64..6);
+    let life = (bound(0.2), bound(0.7), bound(0.2), prop::collection::vec(org(), 0..4));
     prop_oneof![
         2 => prop::collection::vec((0..GROUPS, org(), span()), 0..4).prop_map(Step::Members),
         3 => prop::collection::vec(relation, 0..5).prop_map(|mut relations| {
@@ -196,7 +196,7 @@ fn roster() -> impl Strategy<Value = Step> {
             Step::Relations(relations)
         }),
         2 => prop::collection::vec((org(), prop::bool::weighted(0.8), span()), 0..4).prop_map(Step::Duties),
-        2 => (MORTAL, life).prop_map(|(org, (from, to, suspended, mut successors))| {
+        4 => (MORTAL, life).prop_map(|(org, (from, to, suspended, mut successors))| {
             successors.sort_unstable();
             successors.dedup();
             successors.retain(|successor| *successor != org);
