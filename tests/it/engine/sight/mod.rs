@@ -87,7 +87,10 @@ fn the_property_tells_every_rule_from_its_mutant() {
     let mut runner = TestRunner::deterministic();
     let cases = prop::collection::vec(steps::step(), 20..50);
     let mut alive: BTreeSet<_> = Mutant::ALL.into_iter().collect();
-    for _ in 0..300 {
+    for _ in 0..3_000 {
+        if alive.is_empty() {
+            break;
+        }
         let (mut rules, mut hours, mut held) = (Rules::new(), 0, BTreeMap::new());
         for step in cases.new_tree(&mut runner).unwrap().current() {
             match step {

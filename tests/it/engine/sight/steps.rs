@@ -187,8 +187,14 @@ fn publish() -> impl Strategy<Value = Step> {
 fn roster() -> impl Strategy<Value = Step> {
     let org = || 0..ORGS;
     let relation = (prop_oneof![Just(Sort::ClientOf), Just(Sort::ActsFor)], org(), org(), span());
+    // One that ends or is still to come itself, so that rights go on from it.
+    let successors = prop_oneof![
+        2 => MORTAL.prop_map(|org| vec![org]),
+        1 => Just(vec![LATE]),
+        2 => prop::collection::vec(org(), 0..4),
+    ];
     let bound = |weight| prop::option::weighted(weight, -1_i64..6);
-    let life = (bound(0.2), bound(0.7), bound(0.2), prop::collection::vec(org(), 0..4));
+    let life = (bound(0.2), bound(0.7), bound(0.4), successors);
     prop_oneof![
         2 => prop::collection::vec((0..GROUPS, org(), span()), 0..4).prop_map(Step::Members),
         3 => prop::collection::vec(relation, 0..5).prop_map(|mut relations| {
