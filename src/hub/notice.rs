@@ -13,14 +13,14 @@ use crate::store::keys::Dimension;
 use crate::store::postings::Posting;
 use crate::wire::event;
 
-use super::apply::Writing;
 use super::directory::Directory;
 use super::group::Group;
 use super::proposal::{Collision, Decision, Effect, Refusal};
+use super::writing::Writing;
 
 /// Whom notices about a record of `owner` with this label reach: the owner,
 /// and its successors where they have its rights to the record itself.
-const fn audience(owner: OrgSlug, tlp: Tlp) -> ClassDefinition {
+pub(super) const fn audience(owner: OrgSlug, tlp: Tlp) -> ClassDefinition {
     let tlp = if matches!(tlp, Tlp::Red) { Tlp::Red } else { Tlp::AmberStrict };
     ClassDefinition { owner, marking: Marking::open(tlp) }
 }
@@ -38,6 +38,10 @@ impl Group<'_> {
             return Ok(Decision::Refused(Refusal::Absent));
         }
         let other = self.header(self.newest(collision.other)?)?;
+        if other.original.is_some_and(|original| original.handle == collision.record) {
+            // It gave leave for that.
+            return Ok(Decision::Refused(Refusal::Absent));
+        }
         let damaged = || db::Error::corrupt("owner", collision.record);
         let owner = self.directory.slug(record.owner).ok_or_else(damaged)?.clone();
         let definition = audience(owner, self.directory.tlp(record.class));
@@ -75,6 +79,7 @@ impl Group<'_> {
             previous_terms: 0,
             relabelled: false,
             lapsed: false,
+            original: None,
         };
         let posting = Posting { position: at, handle: collision.other };
         self.postings.add(Dimension::Collision, collision.record.raw(), posting);

@@ -8,14 +8,16 @@ use crate::model::audience::ClassNo;
 use crate::model::event::EventKind;
 use crate::model::indicator::State;
 use crate::model::org::OrgNo;
+use crate::model::position::Position;
 use crate::model::principal::SpiffeId;
 use crate::model::query::IndicatorFilter;
 use crate::policy::visibility::{Purpose, Viewer};
-use crate::store::chunk::{ItemHeader, ItemView, Op, View};
+use crate::store::chunk::{ItemHeader, ItemView, Op, Original, View};
 use crate::store::keys;
 
 use super::directory::Directory;
-use super::source::Source;
+use super::shared::Reclassed;
+use super::source::{self, Source};
 
 /// A filter resolved to numbers, so that it matches headers without decoding.
 #[derive(Debug, Clone, Default)]
@@ -142,7 +144,7 @@ pub struct Selection {
 pub struct Wants {
     /// Sightings.
     pub sightings: bool,
-    /// Notices of collisions.
+    /// Notices.
     pub notices: bool,
 }
 
@@ -183,6 +185,17 @@ impl Selection {
     #[must_use]
     pub fn source(&self, today: &Directory, class: ClassNo, class_now: ClassNo) -> Source {
         Source::of(today, self.viewer(), class, class_now, Purpose::Deliver)
+    }
+
+    /// What the viewer is told that a version is a republication of.
+    #[must_use]
+    pub fn original(
+        &self,
+        today: &Directory,
+        reclassed: &Reclassed,
+        original: Option<Original>,
+    ) -> Option<Position> {
+        source::original(today, reclassed, self.viewer(), original, Purpose::Deliver)
     }
 
     /// Whether the version is one that the viewer asked for.
@@ -226,6 +239,7 @@ impl Selection {
         let told = match header.op {
             Op::Sight => Some((self.wants.sightings, EventKind::Sighted)),
             Op::Notice => Some((self.wants.notices, EventKind::Collision)),
+            Op::Leave => Some((self.wants.notices, EventKind::Republication)),
             _ => None,
         };
         if let Some((wanted, kind)) = told {
