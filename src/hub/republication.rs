@@ -89,8 +89,7 @@ impl Hub {
         grant: Grant,
     ) -> Result<Bytes, Error> {
         let (Grant { indicator, organisation: slug, terms, note }, asked) = (grant, asked.into());
-        let handle = self.shared.sealer.handle(indicator).ok_or_else(Error::absent)?;
-        let (by, _) = self.owner(caller, &asked, handle, NOT_YOURS).await?;
+        let (handle, by, _) = self.owned(caller, &asked, indicator, NOT_YOURS).await?;
         self.check_addressed("widest", &terms.widest)?;
         let organisation = self.number(&slug)?;
         let act = LeaveAct::Grant { terms, note };
@@ -111,14 +110,15 @@ impl Hub {
         withdrawal: Withdrawal,
     ) -> Result<Bytes, Error> {
         let (Withdrawal { indicator, organisation: slug, note }, asked) = (withdrawal, asked.into());
-        let handle = self.shared.sealer.handle(indicator).ok_or_else(Error::absent)?;
         let own = asked.on_behalf_of.is_none() && slug == *caller.identity().org();
-        let by = if own {
+        let (handle, by) = if own {
+            let handle = self.shared.sealer.handle(indicator).ok_or_else(Error::absent)?;
             let viewer = caller.clone();
             self.blocking(move |shared| concerns(shared, &viewer, handle)).await?;
-            caller.org()
+            (handle, caller.org())
         } else {
-            self.owner(caller, &asked, handle, NOT_YOURS).await?.0
+            let (handle, by, _) = self.owned(caller, &asked, indicator, NOT_YOURS).await?;
+            (handle, by)
         };
         let organisation = self.number(&slug)?;
         let act = LeaveAct::Withdraw { note };

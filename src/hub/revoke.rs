@@ -39,9 +39,8 @@ impl Hub {
         revocation: Revocation,
         etag: Option<u64>,
     ) -> Result<Bytes, Error> {
-        let handle = self.shared.sealer.handle(id).ok_or_else(Error::absent)?;
         let asked = asked.into();
-        let (owner, provider) = self.owner(caller, &asked, handle, NOT_YOURS).await?;
+        let (handle, owner, provider) = self.owned(caller, &asked, id, NOT_YOURS).await?;
         let mut content = digest::Sha256::default();
         content.update(id.as_bytes());
         content.update(&[revocation.reason.number()]);
@@ -90,15 +89,17 @@ impl Hub {
         .await
     }
 
-    /// Whose indicator it is about which the caller decides, and who does so on
-    /// its behalf. `problem` says what another's owner alone may do.
-    pub(super) async fn owner(
+    /// The indicator about which the caller decides, whose it is, and who does
+    /// so on its behalf. `problem` says what another's owner alone may do.
+    pub(super) async fn owned(
         &self,
         caller: &Caller,
         asked: &Asked,
-        handle: Position,
+        id: Uuid,
         problem: &str,
-    ) -> Result<(OrgNo, Option<OrgNo>), Error> {
+    ) -> Result<(Position, OrgNo, Option<OrgNo>), Error> {
+        // First: for whom he may ask does not depend on the id, so the answer
+        // must not either. Of a hidden one it would tell that it is.
         let (number, provider) = {
             let owner = Owner::of(caller, asked, &self.shared.directory.load());
             if !owner.allowed {
@@ -108,6 +109,7 @@ impl Hub {
             }
             (owner.number, owner.provider.map(|(number, _)| number))
         };
+        let handle = self.shared.sealer.handle(id).ok_or_else(Error::absent)?;
         let viewer = caller.clone();
         let header = self
             .blocking(move |shared| match provider {
@@ -118,6 +120,6 @@ impl Hub {
         if header.owner != number {
             return Err(Error::new(Reason::RoleInsufficient, problem));
         }
-        Ok((number, provider))
+        Ok((handle, number, provider))
     }
 }

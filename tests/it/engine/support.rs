@@ -1,10 +1,9 @@
 //! A hub without transport: four organisations, a clock that is set by hand,
 //! and subscribers that keep count of their credit.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,31 +22,13 @@ use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use crate::harness::clock::{Hands, noon};
 use crate::harness::patience::patiently;
+pub(crate) use crate::harness::told::{Event, events};
 
 pub(crate) const ORGS: [&str; 4] = ["alpha", "bravo", "charlie", "delta"];
 /// The hub's clock at first: 2026-01-01.
 pub(crate) const START: u64 = 1_767_225_600_000_000;
-
-/// A clock that stands until it is set.
-#[derive(Debug)]
-pub(crate) struct Hands(AtomicU64);
-
-impl Hands {
-    pub(crate) fn set(&self, micros: u64) {
-        self.0.store(micros, Ordering::SeqCst);
-    }
-
-    pub(crate) fn advance(&self, micros: u64) {
-        self.0.fetch_add(micros, Ordering::SeqCst);
-    }
-}
-
-impl Clock for Hands {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_micros_clamped(self.0.load(Ordering::SeqCst))
-    }
-}
 
 pub(crate) fn slug(org: usize) -> OrgSlug {
     OrgSlug::parse(ORGS[org]).unwrap()
@@ -106,7 +87,7 @@ impl Engine {
     /// A new hub of this roster that begins at `start`.
     pub(crate) fn of(roster: Roster, start: u64, change: impl FnOnce(&mut Options)) -> Self {
         let dir = Arc::new(tempfile::tempdir().unwrap());
-        let clock = Arc::new(Hands(AtomicU64::new(start)));
+        let clock = Arc::new(Hands::new(start));
         let data_dir = dir.path().join("hub");
         Hub::init(&data_dir, roster, "hub.example", clock.as_ref()).unwrap();
         let mut options = Options {
@@ -177,7 +158,8 @@ impl Engine {
                 }
             }
         });
-        Ok(Stream { commands, frames, task, credit, token: opened.token, acked: 0, recalls: Vec::new() })
+        let (token, frame, ahead) = (opened.token, Vec::new(), VecDeque::new());
+        Ok(Stream { commands, frames, task, credit, token, frame, acked: 0, recalls: Vec::new(), ahead })
     }
 }
 
@@ -193,19 +175,6 @@ pub(crate) struct Batch {
     pub(crate) token: Bytes,
 }
 
-/// An event as a subscriber gets it.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Event {
-    pub(crate) kind: i32,
-    pub(crate) event_id: Bytes,
-    pub(crate) indicator: Option<v1::Indicator>,
-    pub(crate) sighting: Option<v1::Sighting>,
-    pub(crate) collision: Option<v1::Collision>,
-    pub(crate) republication: Option<v1::Republication>,
-    /// What came beside it.
-    pub(crate) disclosure: Option<v1::Disclosure>,
-}
-
 /// A subscriber's end.
 pub(crate) struct Stream {
     pub(crate) commands: mpsc::Sender<Result<Command, Error>>,
@@ -214,10 +183,14 @@ pub(crate) struct Stream {
     credit: u64,
     /// The last token.
     pub(crate) token: Bytes,
+    /// The last frame, as it travels.
+    pub(crate) frame: Vec<u8>,
     /// Acknowledgements that came back.
     pub(crate) acked: usize,
     /// What was recalled.
     pub(crate) recalls: Vec<Event>,
+    /// What came in one batch with what was waited for.
+    ahead: VecDeque<Event>,
 }
 
 impl Stream {
@@ -226,15 +199,20 @@ impl Stream {
         self.commands.send(Ok(Command::Credit(events))).await.unwrap();
     }
 
+    /// Whether nothing more may come.
+    pub(crate) const fn spent(&self) -> bool {
+        self.credit == 0
+    }
+
     /// The next frame; `None` at the end of the stream.
     pub(crate) async fn next(&mut self) -> Option<Result<Message, Error>> {
         let frame = match patiently("a frame", self.frames.recv()).await? {
             Ok(frame) => frame,
             Err(error) => return Some(Err(error)),
         };
-        let mut bytes = Vec::new();
-        frame.encode(&mut bytes);
-        let message = v1::SubscribeResponse::decode(bytes.as_slice()).unwrap().message.unwrap();
+        self.frame.clear();
+        frame.encode(&mut self.frame);
+        let message = v1::SubscribeResponse::decode(self.frame.as_slice()).unwrap().message.unwrap();
         match &message {
             Message::Batch(batch) => {
                 assert!(!batch.events.is_empty(), "a batch has events");
@@ -294,15 +272,19 @@ impl Stream {
         taken
     }
 
-    /// The next event of this kind; what comes before it in its batch or
-    /// earlier is passed over, and what follows it there is lost.
+    /// The next event of this kind; what comes before it is passed over, and
+    /// what follows it in its batch is found by the next call.
     pub(crate) async fn until(&mut self, kind: i32) -> Event {
         let waiting = async {
             loop {
+                while let Some(event) = self.ahead.pop_front() {
+                    if event.kind == kind {
+                        return event;
+                    }
+                }
                 if let Message::Batch(batch) = self.next().await.expect("the stream lasts").expect("no error")
-                    && let Some(event) = events(batch).into_iter().find(|event| event.kind == kind)
                 {
-                    return event;
+                    self.ahead.extend(events(batch));
                 }
             }
         };
@@ -354,36 +336,6 @@ impl Stream {
         drop((commands, frames));
         patiently("the pump ends", task).await.unwrap();
     }
-}
-
-pub(crate) fn events(batch: v1::EventBatch) -> Vec<Event> {
-    let kinds = if batch.kinds.is_empty() { vec![1; batch.events.len()] } else { batch.kinds };
-    assert_eq!(kinds.len(), batch.events.len(), "one kind per event, or none");
-    let mut disclosures: BTreeMap<usize, v1::Disclosure> = BTreeMap::new();
-    for mut told in batch.disclosures {
-        let known = disclosures.entry(told.index as usize).or_default();
-        let original = std::mem::take(&mut told.republication_of);
-        if original.is_empty() {
-            *known = v1::Disclosure { republication_of: std::mem::take(&mut known.republication_of), ..told };
-        } else {
-            (known.index, known.republication_of) = (told.index, original);
-        }
-    }
-    assert!(disclosures.keys().all(|index| *index < kinds.len()), "a disclosure belongs to an event");
-    let both = batch.events.into_iter().zip(kinds).enumerate();
-    both.map(|(index, (event, kind))| {
-        let (mut indicator, mut sighting, mut collision, mut republication) = (None, None, None, None);
-        match event.subject.expect("every event has a subject") {
-            v1::event::Subject::Indicator(subject) => indicator = Some(subject),
-            v1::event::Subject::Sighting(subject) => sighting = Some(subject),
-            v1::event::Subject::Collision(subject) => collision = Some(subject),
-            v1::event::Subject::Republication(subject) => republication = Some(subject),
-        }
-        let disclosure = disclosures.get(&index).cloned();
-        let event_id = event.event_id;
-        Event { kind, event_id, indicator, sighting, collision, republication, disclosure }
-    })
-    .collect()
 }
 
 /// Runs a property's asynchronous body.
