@@ -54,7 +54,7 @@ fn relations(all: &[Relation]) -> Vec<Span> {
 /// The organisation by the name of `today`.
 fn named(org: &Organisation, today: Date) -> String {
     let begun = |name: &&DatedName| name.from.is_none_or(|from| from <= today);
-    match org.names.iter().rev().find(begun).or(org.names.last()) {
+    match org.names.iter().rev().find(begun).or_else(|| org.names.last()) {
         Some(name) => format!("{} ({})", org.slug, name.vi),
         None => org.slug.to_string(),
     }
