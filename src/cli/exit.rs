@@ -136,7 +136,7 @@ const fn of_status(code: Code) -> u8 {
 fn advice(error: &client::Error) -> &'static str {
     match error.reason() {
         "RESUME_TOKEN_EXPIRED" => {
-            "\n  The place in the state file or token is no longer kept by the hub. Something may be missing from what you have: remove the state file and start with --from current-state, which replaces all of it."
+            "\n  Remove the state file, if there is one, and start with --from current-state."
         }
         "RESUME_TOKEN_INVALID" => {
             "\n  A token is good only for the organisation, the name and the filters it was made with. Use those again, or another --state file."
@@ -179,6 +179,14 @@ mod tests {
     fn a_reader_that_went_away_ends_the_command_quietly() {
         let failure = Failure::from(io::Error::from(io::ErrorKind::BrokenPipe));
         assert_eq!((failure.code(), failure.text()), (0, None));
+    }
+
+    #[test]
+    fn after_a_restore_the_one_advice_is_the_current_state() {
+        let mut named = client::Refusal::from_item(&tonic_types::Status::default());
+        named.reason = "RESUME_TOKEN_EXPIRED".to_owned();
+        let told = Failure::from(client::Error::Refused(Box::new(named))).text().unwrap();
+        assert!(told.contains("--from current-state") && !told.contains("earliest"), "{told}");
     }
 
     #[test]

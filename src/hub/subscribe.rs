@@ -379,7 +379,7 @@ fn check_reached(shared: &Shared, reached: Reached) -> Result<Reached, Error> {
     }
     Err(Error::new(
         Reason::ResumeTokenExpired,
-        "the hub was restored from a backup made before this token; start at CURRENT_STATE, or at EARLIEST or a time before the restore, and drop what you already have by event_id",
+        "the hub was restored from a backup made before this token; start at CURRENT_STATE, which replaces what you have: the hub no longer knows all of it",
     ))
 }
 
