@@ -6,6 +6,9 @@ use crate::base::digest;
 use crate::model::indicator::Observable;
 use crate::model::org::OrgNo;
 use crate::model::position::Position;
+use crate::model::principal::SpiffeId;
+
+use super::subscription::SubscriptionKey;
 
 /// First byte of a key; says what kind of record it names. Retired kinds stay
 /// reserved for good.
@@ -262,10 +265,31 @@ pub fn directory(noun: u8, key: &[u8]) -> Vec<u8> {
     [&[KeyKind::Directory.byte(), noun], key].concat()
 }
 
-/// Key of a named subscription.
+/// Ends the identity in the key of a named subscription; none contains it.
+const CURSOR_SEPARATOR: u8 = 0;
+
+/// Key of a named subscription: its organisation, its principal, its name.
 #[must_use]
-pub fn cursor(org: OrgNo, name: &str) -> Vec<u8> {
-    [&[KeyKind::Cursor.byte()], org.0.to_be_bytes().as_slice(), name.as_bytes()].concat()
+pub fn cursor(key: &SubscriptionKey) -> Vec<u8> {
+    let mut out = cursors(key.org);
+    out.extend_from_slice(key.principal.as_str().as_bytes());
+    out.push(CURSOR_SEPARATOR);
+    out.extend_from_slice(key.name.as_bytes());
+    out
+}
+
+/// What the keys of all named subscriptions of an organisation begin with.
+#[must_use]
+pub fn cursors(org: OrgNo) -> Vec<u8> {
+    [&[KeyKind::Cursor.byte()], org.0.to_be_bytes().as_slice()].concat()
+}
+
+/// Reads the key of a named subscription of `org`.
+#[must_use]
+pub fn read_cursor(org: OrgNo, key: &[u8]) -> Option<SubscriptionKey> {
+    let rest = std::str::from_utf8(key.strip_prefix(cursors(org).as_slice())?).ok()?;
+    let (principal, name) = rest.split_once(char::from(CURSOR_SEPARATOR))?;
+    Some(SubscriptionKey { org, principal: SpiffeId::parse(principal).ok()?, name: name.to_owned() })
 }
 
 #[cfg(test)]
