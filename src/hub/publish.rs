@@ -148,7 +148,7 @@ impl Hub {
     /// so do all of a caller that does not act for whom it names.
     ///
     /// # Errors
-    /// `REQUEST_TOO_LARGE`, `DUPLICATE_REQUEST_ID`, `STORE_READ_ONLY`,
+    /// `REQUEST_TOO_LARGE`, `SOURCES_MIXED`, `DUPLICATE_REQUEST_ID`, `STORE_READ_ONLY`,
     /// `DRAINING`, `CERTIFICATE_REVOKED`.
     ///
     /// # Cancellation
@@ -162,6 +162,7 @@ impl Hub {
     ) -> Result<Vec<Result<Published, Rejection>>, Error> {
         let asked = asked.into();
         check_count(items.len())?;
+        check_sources("indicators", items.iter().map(|item| Some(item.as_ref().ok()?.marking.is_masked())))?;
         let salt = random::bytes::<16>();
         let (mut proposed, mut rejected) = (Vec::with_capacity(items.len()), Vec::new());
         let mut recipients = Vec::new();
@@ -247,6 +248,25 @@ pub(super) fn check_count(count: usize) -> Result<(), Error> {
     let reason =
         if count == 0 { Reason::Input(invalid::Reason::FieldInvalid) } else { Reason::RequestTooLarge };
     Err(Error::new(reason, format!("a request carries 1 to {MAX_ITEMS} items; split it")))
+}
+
+/// Refuses a request that holds masked items beside open ones: their positions
+/// and times are neighbours, so an open one tells whose the others are. An item
+/// that is refused anyway has no source.
+pub(super) fn check_sources(list: &str, masked: impl Iterator<Item = Option<bool>>) -> Result<(), Error> {
+    let mut first = None;
+    for (place, masked) in masked.enumerate() {
+        let Some(masked) = masked else { continue };
+        if *first.get_or_insert(masked) != masked {
+            let problem = "a request holds items with a masked source or open ones, not both, for its items are known to be one publisher's; send two requests";
+            let mixed = Invalid::new("marking.caveats.masked_source", problem);
+            return Err(mixed
+                .because(invalid::Reason::SourcesMixed)
+                .under(format!("{list}[{place}]"))
+                .into());
+        }
+    }
+    Ok(())
 }
 
 /// Why the directory, as it stands, refuses a draft.
