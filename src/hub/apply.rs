@@ -349,15 +349,16 @@ impl Group<'_> {
     }
 
     fn sight(&mut self, item: &ProposedSighting, writing: &mut Writing) -> Result<Decision, db::Error> {
-        let indicator = self.standing(item.indicator)?.header;
-        if indicator.op != Op::Create {
+        if self.header(item.indicator)?.op != Op::Create {
             return Ok(Decision::Refused(Refusal::Absent));
         }
+        let indicator = self.header(self.newest(item.indicator)?)?;
         if self.crowded(&item.class) {
             return Ok(Decision::Refused(Refusal::TooManyClasses));
         }
         let (at, version) = writing.next();
         let class = self.class(&item.class);
+        self.post_sighting(item, class, at)?;
         let (body, tail_len) =
             event::finish_sighting(self.sealer, &item.fields, at, item.indicator, writing.time);
         let tlp = item.class.marking.tlp.number();
@@ -368,7 +369,8 @@ impl Group<'_> {
             digest: item.digest,
             salted: item.salted,
             class,
-            previous_class: class,
+            // That of the indicator: whether its source was masked by then.
+            previous_class: indicator.class,
             owner: item.reporter,
             body_len: 0,
             tail_len,
@@ -384,7 +386,6 @@ impl Group<'_> {
             relabelled: false,
             lapsed: false,
         };
-        self.postings.add(Dimension::Sighting, item.indicator.raw(), Posting { position: at, handle: at });
         self.write(at, Item { header, terms: Vec::new(), previous_terms: Vec::new(), body }, writing);
         Ok(Decision::Written { handle: at, position: at, version, effect: Effect::Sighted })
     }

@@ -18,7 +18,7 @@ use crate::store::{Batch, Store, db};
 use crate::wire::seal::Sealer;
 
 use super::directory::Directory;
-use super::proposal::{Change, Collision, Decision, Due, Effect, ProposedIndicator};
+use super::proposal::{Change, Collision, Decision, Due, Effect, ProposedIndicator, ProposedSighting};
 
 /// The assertions about values, and whether the group changed them.
 pub type Values = FxHashMap<Vec<u8>, (Vec<Assertion>, bool)>;
@@ -239,6 +239,24 @@ impl<'a> Group<'a> {
         for &term in terms {
             self.postings.add(Dimension::Label, term, posting);
         }
+    }
+
+    /// Notes a sighting at `at` among those of its reporter.
+    pub(super) fn post_sighting(
+        &mut self,
+        item: &ProposedSighting,
+        class: ClassNo,
+        at: Position,
+    ) -> Result<(), db::Error> {
+        let term = keys::sighting_term(item.indicator, item.reporter);
+        let known = self.postings.has(Dimension::Sighting, term)
+            || self.store.postings_after(Dimension::Sighting, term, Position::ZERO)?.next_block()?.is_some();
+        if !known {
+            let first = Posting::numbered(at, item.reporter.0);
+            self.postings.add(Dimension::Reporter, item.indicator.raw(), first);
+        }
+        self.postings.add(Dimension::Sighting, term, Posting::numbered(at, class.0));
+        Ok(())
     }
 
     /// Notes that the version at `at` ends by itself.

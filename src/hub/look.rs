@@ -187,12 +187,12 @@ impl<'a> Look<'a> {
                             let stub = event::stub(&self.shared.sealer, item.position, item.header.handle);
                             self.batch.push(kind, stub.into());
                         } else {
-                            let source =
-                                self.selection.source(&self.rosters.now, item.header.class, class_now);
                             let source = if kind == EventKind::Sighted {
-                                source.by(self.rosters.now.slug(item.header.owner))
+                                let told = item.header.previous_class;
+                                let now = reclassed.get(&item.header.previous).copied().unwrap_or(told);
+                                self.selection.sighting_source(&self.rosters.now, &item.header, now)
                             } else {
-                                source
+                                self.selection.source(&self.rosters.now, item.header.class, class_now)
                             };
                             let body = slice(from..from + item.body.len());
                             source

@@ -185,6 +185,17 @@ impl Selection {
         Source::of(today, self.viewer(), class, class_now, Purpose::Deliver)
     }
 
+    /// The same of a sighting whose indicator is of class `indicator_now`.
+    #[must_use]
+    pub fn sighting_source(
+        &self,
+        today: &Directory,
+        sighting: &ItemHeader,
+        indicator_now: ClassNo,
+    ) -> Source {
+        Source::of_sighting(today, self.viewer(), sighting, indicator_now, Purpose::Deliver)
+    }
+
     /// Whether the version is one that the viewer asked for.
     #[must_use]
     pub fn wants(&self, item: &ItemView<'_>) -> bool {

@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use crate::model::audience::{ClassDefinition, ClassNo};
 use crate::model::event::EventKind;
-use crate::model::org::OrgSlug;
 use crate::policy::visibility::{Purpose, Viewer};
+use crate::store::chunk::ItemHeader;
 use crate::wire::disclosure;
 use crate::wire::frame::Batch;
 
@@ -49,10 +49,23 @@ impl Source {
     }
 
     /// The same of a sighting: its reporter is its source, whoever's the class
-    /// is.
+    /// is. Who reported an indicator is its owner or one whom it was addressed
+    /// to: once the source of the indicator is masked, an older sighting names
+    /// its reporter to those only who are told the source, and to its own.
     #[must_use]
-    pub fn by(self, reporter: Option<&OrgSlug>) -> Self {
-        match (self, reporter) {
+    pub fn of_sighting(
+        today: &Directory,
+        viewer: Viewer<'_>,
+        sighting: &ItemHeader,
+        indicator_now: ClassNo,
+        purpose: Purpose,
+    ) -> Self {
+        let source = Self::of(today, viewer, sighting.class, sighting.class, purpose);
+        let indicator = || Self::of(today, viewer, sighting.previous_class, indicator_now, purpose);
+        match (source, today.slug(sighting.owner)) {
+            (Self::AsStored, _) if sighting.owner != viewer.org && matches!(indicator(), Self::Hidden) => {
+                Self::Hidden
+            }
             (Self::Told(class), Some(reporter)) if class.owner != *reporter => {
                 Self::Told(Arc::new(ClassDefinition {
                     owner: reporter.clone(),
@@ -74,12 +87,13 @@ impl Source {
         }
     }
 
-    /// An encoded sighting as the viewer is shown it.
+    /// An encoded sighting as the viewer is shown it; `None` if it is damaged.
     #[must_use]
-    pub fn show_sighting(&self, sighting: Bytes) -> Bytes {
+    pub fn show_sighting(&self, sighting: Bytes) -> Option<Bytes> {
         match self {
-            Self::Told(class) => disclosure::tell_sighting(&sighting, class),
-            Self::AsStored | Self::Hidden => sighting,
+            Self::AsStored => Some(sighting),
+            Self::Told(class) => Some(disclosure::tell_sighting(&sighting, class)),
+            Self::Hidden => disclosure::mask_sighting(&sighting),
         }
     }
 

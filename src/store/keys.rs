@@ -185,27 +185,32 @@ pub enum Dimension {
     Class = 4,
     /// Terminal events (revoked, expired), by state.
     Terminal = 5,
-    /// Sightings of an indicator, by its handle.
-    Sighting = 6,
+    /// Who reported sightings of an indicator, by its handle: the first sighting
+    /// of each reporter, beside its number.
+    Reporter = 6,
     /// Versions that end by themselves, by the hour of their `valid_until`:
     /// see [`expiry_term`]. A later version of the record makes one void.
     Expiry = 7,
     /// Collisions of an indicator, by its handle; each names the other's
     /// record.
     Collision = 8,
+    /// Sightings of an indicator by one reporter, see [`sighting_term`]: each
+    /// beside the number of its audience class.
+    Sighting = 9,
 }
 
 impl Dimension {
     /// Every dimension.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Owner,
         Self::Kind,
         Self::Label,
         Self::Class,
         Self::Terminal,
-        Self::Sighting,
+        Self::Reporter,
         Self::Expiry,
         Self::Collision,
+        Self::Sighting,
     ];
 }
 
@@ -239,6 +244,15 @@ pub fn posting_prefix(dimension: Dimension, term: u64) -> [u8; POSTING_PREFIX_BY
 #[must_use]
 pub const fn expiry_term(until: Timestamp) -> u64 {
     until.as_seconds() / 3_600
+}
+
+/// The term of one reporter's sightings of an indicator: the first eight bytes
+/// of the SHA-256 of both.
+#[must_use]
+pub fn sighting_term(indicator: Position, reporter: OrgNo) -> u64 {
+    let digest =
+        digest::sha256(&[indicator.raw().to_be_bytes().as_slice(), &reporter.0.to_be_bytes()].concat());
+    u64::from_be_bytes(digest.first_chunk().copied().unwrap_or_default())
 }
 
 /// The term in the key of a block of postings.

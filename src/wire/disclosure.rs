@@ -64,14 +64,25 @@ pub fn mask_indicator(indicator: &[u8]) -> Option<Bytes> {
     Some(indicator.encode_to_vec().into())
 }
 
+/// An encoded sighting from before its indicator's source was masked, without
+/// its reporter.
+#[must_use]
+pub fn mask_sighting(sighting: &[u8]) -> Option<Bytes> {
+    let mut sighting = v1::Sighting::decode(sighting).ok()?;
+    mask_reporter(&mut sighting);
+    Some(sighting.encode_to_vec().into())
+}
+
 /// The body of an event from before its indicator's source was masked,
 /// without it.
 #[must_use]
 pub fn mask_body(body: &[u8]) -> Option<Bytes> {
     let mut batch = v1::EventBatch::decode(body).ok()?;
     for event in &mut batch.events {
-        if let Some(v1::event::Subject::Indicator(indicator)) = &mut event.subject {
-            mask(indicator);
+        match &mut event.subject {
+            Some(v1::event::Subject::Indicator(indicator)) => mask(indicator),
+            Some(v1::event::Subject::Sighting(sighting)) => mask_reporter(sighting),
+            Some(v1::event::Subject::Collision(_)) | None => {}
         }
     }
     Some(batch.encode_to_vec().into())
@@ -80,10 +91,18 @@ pub fn mask_body(body: &[u8]) -> Option<Bytes> {
 fn mask(indicator: &mut v1::Indicator) {
     indicator.owner.clear();
     indicator.published_by.clear();
-    let marking = indicator.marking.take().unwrap_or_default();
+    indicator.marking = Some(masked(indicator.marking.take().unwrap_or_default()));
+}
+
+fn mask_reporter(sighting: &mut v1::Sighting) {
+    sighting.reporter.clear();
+    // Without a marking it names nobody else.
+    sighting.marking = sighting.marking.take().map(masked);
+}
+
+fn masked(marking: v1::Marking) -> v1::Marking {
     let caveats = v1::Caveats { masked_source: true, ..marking.caveats.unwrap_or_default() };
-    indicator.marking =
-        Some(v1::Marking { tlp: marking.tlp, caveats: Some(caveats), ..v1::Marking::default() });
+    v1::Marking { tlp: marking.tlp, caveats: Some(caveats), ..v1::Marking::default() }
 }
 
 /// Adds to the events of a batch what is disclosed of them; `None` if it does

@@ -2,10 +2,13 @@
 //! was told of the record while it was open.
 
 use luytre::hub::error::Reason;
+use luytre::hub::{Open, Start};
 use luytre::model::indicator::{Draft, Observable};
 use luytre::model::invalid;
 use luytre::model::marking::{Caveats, Marking, Recipients, Tlp};
 use luytre::model::sighting::{Outcome, SightingDraft};
+use luytre::wire::proto::v1;
+use prost::Message as _;
 use uuid::Uuid;
 
 use super::support::{Engine, block_on, slug};
@@ -60,5 +63,95 @@ fn one_request_holds_masked_items_or_open_ones_and_a_mixed_one_stores_nothing() 
         let reporter = hub.caller(CHARLIE);
         let refused = hub.hub.report_sightings(&reporter, Uuid::new_v4(), mixed).await.unwrap_err();
         assert_eq!(refused.reason, Reason::Input(invalid::Reason::SourcesMixed));
+    });
+}
+
+/// The sightings that `get` shows, and those that a replay tells, by name.
+async fn told(hub: &Engine, org: usize, id: Uuid) -> [Vec<v1::Sighting>; 2] {
+    let got = hub.hub.get(&hub.caller(org), id).await.unwrap().sightings;
+    let mut got: Vec<_> = got.into_iter().map(|bytes| v1::Sighting::decode(bytes).unwrap()).collect();
+    let open = Open { start: Some(Start::Earliest), include_sightings: true, ..Open::default() };
+    let mut stream = hub.stream(org, open).await.unwrap();
+    let batches = stream.drain(100).await;
+    stream.leave().await;
+    let mut replayed: Vec<_> =
+        batches.into_iter().flat_map(|batch| batch.events).filter_map(|event| event.sighting).collect();
+    for told in [&mut got, &mut replayed] {
+        told.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    }
+    [got, replayed]
+}
+
+async fn report(hub: &Engine, org: usize, draft: SightingDraft) {
+    let answer = hub.hub.report_sightings(&hub.caller(org), Uuid::new_v4(), vec![Ok(draft)]).await.unwrap();
+    answer[0].as_ref().unwrap();
+}
+
+#[test]
+fn a_sighting_from_before_its_indicator_was_masked_names_its_reporter_no_more() {
+    block_on(async {
+        let mut hub = Engine::new();
+        let id = publish(&hub, ALPHA, draft(1, Caveats::NONE)).await;
+        // The owner's own, and one of a recipient, for all who see the indicator.
+        report(&hub, ALPHA, sighting(id, Some(amber(&[BRAVO, CHARLIE], Caveats::NONE)))).await;
+        report(&hub, BRAVO, sighting(id, Some(amber(&[CHARLIE], Caveats::NONE)))).await;
+        for told in told(&hub, CHARLIE, id).await {
+            assert!(told.len() == 2 && told.iter().all(|sighting| !sighting.reporter.is_empty()));
+        }
+        assert_eq!(publish(&hub, ALPHA, draft(1, Caveats::MASKED_SOURCE)).await, id);
+        for again in [false, true] {
+            if again {
+                hub = hub.reopen(|_| ()).await;
+            }
+            for told in told(&hub, CHARLIE, id).await {
+                assert_eq!(told.len(), 2);
+                for sighting in told {
+                    let marking = sighting.marking.unwrap();
+                    assert_eq!((sighting.reporter.as_str(), marking.organisations.len()), ("", 0));
+                    assert!(marking.caveats.unwrap().masked_source);
+                }
+            }
+            // Whoever reported knows himself, and the owner is told.
+            for told in told(&hub, BRAVO, id).await {
+                let named: Vec<_> =
+                    told.iter().map(|s| s.reporter.as_str()).filter(|r| !r.is_empty()).collect();
+                assert_eq!(named, ["organisations/bravo"]);
+            }
+        }
+        // What is reported since says by itself what it tells.
+        report(&hub, ALPHA, sighting(id, Some(amber(&[CHARLIE], Caveats::MASKED_SOURCE)))).await;
+        let dir = hub.close().await;
+        let report = luytre::hub::verify(&dir.path().join("hub"), |_| ()).unwrap();
+        assert!(report.is_clean(), "{:?}", report.differences);
+    });
+}
+
+#[test]
+fn one_who_reports_often_pushes_out_nobody_elses_sightings() {
+    block_on(async {
+        let hub = Engine::new();
+        let id = publish(&hub, ALPHA, draft(1, Caveats::NONE)).await;
+        let to = || Some(Marking { tlp: Tlp::AmberStrict, ..amber(&[ALPHA, BRAVO, CHARLIE], Caveats::NONE) });
+        report(&hub, ALPHA, sighting(id, to())).await;
+        report(&hub, CHARLIE, sighting(id, to())).await;
+        // Some that others see, and more than are looked at that nobody else does.
+        for (requests, marking) in [(1, to()), (11, Some(Marking::open(Tlp::AmberStrict)))] {
+            for _ in 0..requests {
+                let many = (0..1_000).map(|_| Ok(sighting(id, marking.clone()))).collect();
+                let bravo = hub.caller(BRAVO);
+                let recorded = hub.hub.report_sightings(&bravo, Uuid::new_v4(), many).await.unwrap();
+                assert!(recorded.iter().all(Result::is_ok));
+            }
+        }
+        let before = hub.hub.store_calls();
+        for viewer in [ALPHA, BRAVO, CHARLIE] {
+            let got = hub.hub.get(&hub.caller(viewer), id).await.unwrap().sightings;
+            let reporters: Vec<_> =
+                got.iter().map(|bytes| v1::Sighting::decode(bytes.clone()).unwrap().reporter).collect();
+            let of = |org: &str| reporters.iter().filter(|reporter| reporter.ends_with(org)).count();
+            assert_eq!((of("alpha"), of("charlie")), (1, 1), "to {viewer}");
+        }
+        let after = hub.hub.store_calls();
+        assert!(after.chunks - before.chunks <= 3 * 101, "{before:?} {after:?}");
     });
 }
