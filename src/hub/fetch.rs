@@ -173,7 +173,10 @@ fn collisions(shared: &Shared, caller: &Caller, handle: Position) -> Result<Vec<
             let at = posting.position;
             let (header, body) = item(shared, at)?.ok_or_else(|| damaged(at))?;
             if directory.visible(viewer(caller), header.class, Purpose::Get) {
-                out.push(inner(&body, at)?);
+                let reclassed = shared.reclassed.read().get(&posting.handle).copied();
+                let other = reclassed.unwrap_or(header.previous_class);
+                let told = Source::of_notice(&directory, viewer(caller), &header, other, Purpose::Get);
+                out.push(told.show_collision(inner(&body, at)?).ok_or_else(|| damaged(at))?);
             }
         }
     }

@@ -187,17 +187,28 @@ impl<'a> Look<'a> {
                             let stub = event::stub(&self.shared.sealer, item.position, item.header.handle);
                             self.batch.push(kind, stub.into());
                         } else {
-                            let source = if kind == EventKind::Sighted {
-                                let told = item.header.previous_class;
-                                let now = reclassed.get(&item.header.previous).copied().unwrap_or(told);
-                                self.selection.sighting_source(&self.rosters.now, &item.header, now)
-                            } else {
-                                self.selection.source(&self.rosters.now, item.header.class, class_now)
-                            };
                             let body = slice(from..from + item.body.len());
-                            source
-                                .put(&mut self.batch, kind, body)
-                                .ok_or_else(|| super::fetch::damaged(item.position))?;
+                            let (now, header) = (&self.rosters.now, &item.header);
+                            let class_of = |record: Position| {
+                                reclassed.get(&record).copied().unwrap_or(header.previous_class)
+                            };
+                            let put = match kind {
+                                EventKind::Collision => {
+                                    let other = class_of(Position::from_raw(header.digest));
+                                    let other = self.selection.other(now, header, other);
+                                    other.show_body(body).map(|body| self.batch.push(kind, body))
+                                }
+                                EventKind::Sighted => {
+                                    let indicator = class_of(header.previous);
+                                    let source = self.selection.sighting_source(now, header, indicator);
+                                    source.put(&mut self.batch, kind, body)
+                                }
+                                _ => {
+                                    let source = self.selection.source(now, header.class, class_now);
+                                    source.put(&mut self.batch, kind, body)
+                                }
+                            };
+                            put.ok_or_else(|| super::fetch::damaged(item.position))?;
                         }
                     }
                     self.cursor = item.position;

@@ -60,7 +60,9 @@ impl Group<'_> {
             digest: collision.other.raw(),
             salted: [0; 16],
             class,
-            previous_class: class,
+            // The other's as it was told: what a reader may know of it later
+            // begins there.
+            previous_class: other.class,
             owner: record.owner,
             body_len: 0,
             tail_len,

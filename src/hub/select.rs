@@ -15,7 +15,7 @@ use crate::store::chunk::{ItemHeader, ItemView, Op, View};
 use crate::store::keys;
 
 use super::directory::Directory;
-use super::source::Source;
+use super::source::{Other, Source};
 
 /// A filter resolved to numbers, so that it matches headers without decoding.
 #[derive(Debug, Clone, Default)]
@@ -194,6 +194,13 @@ impl Selection {
         indicator_now: ClassNo,
     ) -> Source {
         Source::of_sighting(today, self.viewer(), sighting, indicator_now, Purpose::Deliver)
+    }
+
+    /// What the viewer is told of the other record of a collision, which is of
+    /// class `other_now`.
+    #[must_use]
+    pub fn other(&self, today: &Directory, notice: &ItemHeader, other_now: ClassNo) -> Other {
+        Source::of_notice(today, self.viewer(), notice, other_now, Purpose::Deliver)
     }
 
     /// Whether the version is one that the viewer asked for.

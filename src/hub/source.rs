@@ -24,6 +24,39 @@ pub enum Source {
     Hidden,
 }
 
+/// What a viewer is told of the other record of a collision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Other {
+    /// What is stored.
+    AsStored,
+    /// Which it is, but not whose.
+    Unnamed,
+    /// Nothing.
+    Hidden,
+}
+
+impl Other {
+    /// An encoded collision as the viewer is shown it; `None` if it is damaged.
+    #[must_use]
+    pub fn show_collision(self, collision: Bytes) -> Option<Bytes> {
+        match self {
+            Self::AsStored => Some(collision),
+            Self::Unnamed => disclosure::mask_collision(&collision, false),
+            Self::Hidden => disclosure::mask_collision(&collision, true),
+        }
+    }
+
+    /// The body of a notice as the viewer is shown it; `None` if it is damaged.
+    #[must_use]
+    pub fn show_body(self, body: Bytes) -> Option<Bytes> {
+        match self {
+            Self::AsStored => Some(body),
+            Self::Unnamed => disclosure::mask_notice(&body, false),
+            Self::Hidden => disclosure::mask_notice(&body, true),
+        }
+    }
+}
+
 impl Source {
     /// Of a version of `class`, whose record is of `class_now` today.
     #[must_use]
@@ -73,6 +106,26 @@ impl Source {
                 }))
             }
             (source, _) => source,
+        }
+    }
+
+    /// What a viewer is told now of the other record of a collision, which is
+    /// of class `other_now`: what its owner might know when it was told, and
+    /// the viewer may know today.
+    #[must_use]
+    pub fn of_notice(
+        today: &Directory,
+        viewer: Viewer<'_>,
+        notice: &ItemHeader,
+        other_now: ClassNo,
+        purpose: Purpose,
+    ) -> Other {
+        if !today.visible(viewer, other_now, purpose) {
+            return Other::Hidden;
+        }
+        match Self::of(today, viewer, notice.previous_class, other_now, purpose) {
+            Self::Hidden => Other::Unnamed,
+            Self::AsStored | Self::Told(_) => Other::AsStored,
         }
     }
 

@@ -94,7 +94,7 @@ pub struct ItemHeader {
     /// Audience class from here on.
     pub class: ClassNo,
     /// Audience class before; equal to `class` at birth. For a sighting that of
-    /// its indicator as it was recorded.
+    /// its indicator, for a notice that of the other record, as it was recorded.
     pub previous_class: ClassNo,
     /// Owner.
     pub owner: OrgNo,

@@ -88,6 +88,34 @@ pub fn mask_body(body: &[u8]) -> Option<Bytes> {
     Some(batch.encode_to_vec().into())
 }
 
+/// An encoded collision without whose the other record is and, if `hidden`,
+/// without which.
+#[must_use]
+pub fn mask_collision(collision: &[u8], hidden: bool) -> Option<Bytes> {
+    let mut collision = v1::Collision::decode(collision).ok()?;
+    mask_other(&mut collision, hidden);
+    Some(collision.encode_to_vec().into())
+}
+
+/// The same of the body of an event that tells of one.
+#[must_use]
+pub fn mask_notice(body: &[u8], hidden: bool) -> Option<Bytes> {
+    let mut batch = v1::EventBatch::decode(body).ok()?;
+    for event in &mut batch.events {
+        if let Some(v1::event::Subject::Collision(collision)) = &mut event.subject {
+            mask_other(collision, hidden);
+        }
+    }
+    Some(batch.encode_to_vec().into())
+}
+
+fn mask_other(collision: &mut v1::Collision, hidden: bool) {
+    collision.other_owner.clear();
+    if hidden {
+        collision.other.clear();
+    }
+}
+
 fn mask(indicator: &mut v1::Indicator) {
     indicator.owner.clear();
     indicator.published_by.clear();

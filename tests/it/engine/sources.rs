@@ -155,3 +155,51 @@ fn one_who_reports_often_pushes_out_nobody_elses_sightings() {
         assert!(after.chunks - before.chunks <= 3 * 101, "{before:?} {after:?}");
     });
 }
+
+/// The collisions that `get` shows to the owner, and those that a replay tells.
+async fn notices(hub: &Engine, org: usize, id: Uuid) -> [Vec<v1::Collision>; 2] {
+    let got = hub.hub.get(&hub.caller(org), id).await.unwrap().collisions;
+    let got: Vec<_> = got.into_iter().map(|bytes| v1::Collision::decode(bytes).unwrap()).collect();
+    let open = Open { start: Some(Start::Earliest), include_notices: true, ..Open::default() };
+    let mut stream = hub.stream(org, open).await.unwrap();
+    let batches = stream.drain(100).await;
+    stream.leave().await;
+    [got, batches.into_iter().flat_map(|batch| batch.events).filter_map(|event| event.collision).collect()]
+}
+
+#[test]
+fn a_notice_tells_of_the_other_record_only_what_its_reader_may_know_now() {
+    block_on(async {
+        let hub = Engine::with(|options| options.debt_delay = std::time::Duration::ZERO);
+        let held =
+            publish(&hub, ALPHA, Draft::new(draft(1, Caveats::NONE).observable, amber(&[], Caveats::NONE)));
+        let held = held.await;
+        let other = |marking| Draft::new(draft(1, Caveats::NONE).observable, marking);
+        let seen = publish(&hub, BRAVO, other(amber(&[ALPHA, CHARLIE], Caveats::NONE))).await;
+        let mut live = hub
+            .stream(
+                ALPHA,
+                Open { start: Some(Start::Earliest), credit: 9, include_notices: true, ..Open::default() },
+            )
+            .await
+            .unwrap();
+        let first = live.until(7).await.collision.unwrap();
+        live.leave().await;
+        assert_eq!(first.other_owner, "organisations/bravo");
+        let told = async || {
+            let [got, replayed] = notices(&hub, ALPHA, held).await;
+            assert_eq!(got, replayed, "by either way the same");
+            assert_eq!(got.len(), 1);
+            (got[0].other.clone(), got[0].other_owner.clone())
+        };
+        let name = format!("indicators/{seen}");
+        assert_eq!(told().await, (name.clone(), "organisations/bravo".to_owned()));
+        publish(&hub, BRAVO, other(amber(&[ALPHA, CHARLIE], Caveats::MASKED_SOURCE))).await;
+        assert_eq!(told().await, (name, String::new()), "its source was masked");
+        publish(&hub, BRAVO, other(amber(&[CHARLIE], Caveats::NONE))).await;
+        assert_eq!(told().await, (String::new(), String::new()), "it was narrowed");
+        let dir = hub.close().await;
+        let report = luytre::hub::verify(&dir.path().join("hub"), |_| ()).unwrap();
+        assert!(report.is_clean(), "{:?}", report.differences);
+    });
+}
