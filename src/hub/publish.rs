@@ -124,7 +124,9 @@ impl Rejection {
             Some(Recipient::Organisation(slug)) => (
                 invalid::Reason::OrganisationUnknown,
                 "marking.organisations",
-                format!("{slug} is not in the hub's roster; `luytre organisations` shows who is"),
+                format!(
+                    "{slug} is not in the hub's roster, or has ended and nobody succeeds it; `luytre organisations` shows who takes part"
+                ),
             ),
             Some(Recipient::Group(slug)) => (
                 invalid::Reason::GroupUnknown,
@@ -278,7 +280,8 @@ fn refusal(owner: Owner<'_>, draft: &Draft, directory: &Directory) -> Option<Ref
     unaddressed(&draft.marking, directory).or_else(|| crowded(owner.slug, &draft.marking, directory))
 }
 
-/// The refusal of a marking that names one whom the roster does not know.
+/// The refusal of a marking that names one whom the roster does not know, or an
+/// organisation that nobody will ever read for.
 pub(super) fn unaddressed(marking: &Marking, directory: &Directory) -> Option<Refusal> {
     let place = marking.recipients.iter().position(|recipient| !directory.knows(recipient))?;
     Some(Refusal::UnknownRecipient(u32::try_from(place).unwrap_or(u32::MAX)))

@@ -234,6 +234,9 @@ impl Pump {
 
     /// What follows, and whether that is all for now.
     async fn look(&mut self) -> Result<(Batch, bool), Error> {
+        if let Some(met) = self.selection.meet(&self.shared.directory.load()) {
+            self.selection = Arc::new(met);
+        }
         if self.walk.is_none() {
             self.take_up().await?;
         }

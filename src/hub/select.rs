@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::model::audience::ClassNo;
 use crate::model::event::EventKind;
 use crate::model::indicator::State;
-use crate::model::org::OrgNo;
+use crate::model::org::{OrgNo, OrgSlug};
 use crate::model::principal::SpiffeId;
 use crate::model::query::IndicatorFilter;
 use crate::policy::visibility::{Purpose, Viewer};
@@ -22,6 +22,8 @@ use super::source::{Other, Source};
 pub struct Terms {
     kinds: Option<u64>,
     owners: Option<Vec<OrgNo>>,
+    /// Owners asked for that nobody was called yet.
+    unknown: Vec<OrgSlug>,
     labels: Option<Vec<u64>>,
     tlps: Option<u8>,
     states: Option<u8>,
@@ -29,7 +31,7 @@ pub struct Terms {
 
 impl Terms {
     /// Resolves a filter. Owners that the directory does not know match
-    /// nothing.
+    /// nothing until [`Self::meet`] finds them.
     #[must_use]
     pub fn resolve(filter: &IndicatorFilter, directory: &Directory) -> Self {
         let wanted = |any: bool| any.then_some(());
@@ -38,6 +40,7 @@ impl Terms {
                 .map(|()| filter.kinds.iter().fold(0, |bits, kind| bits | 1 << kind.number())),
             owners: wanted(!filter.owners.is_empty())
                 .map(|()| filter.owners.iter().filter_map(|slug| directory.number(slug)).collect()),
+            unknown: filter.owners.iter().filter(|slug| directory.number(slug).is_none()).cloned().collect(),
             labels: wanted(!filter.labels.is_empty())
                 .map(|()| filter.labels.iter().map(|label| keys::label_term(label)).collect()),
             tlps: wanted(!filter.tlps.is_empty())
@@ -45,6 +48,20 @@ impl Terms {
             states: wanted(!filter.states.is_empty())
                 .map(|()| filter.states.iter().fold(0, |bits, state| bits | 1 << state.number())),
         }
+    }
+
+    /// The same with the owners that have joined by now; `None`: none has. An organisation keeps its number for
+    /// good, and has no records from before it joined.
+    #[must_use]
+    pub fn meet(&self, directory: &Directory) -> Option<Self> {
+        let joined: Vec<_> = self.unknown.iter().filter_map(|slug| directory.number(slug)).collect();
+        if joined.is_empty() {
+            return None;
+        }
+        let mut met = self.clone();
+        met.unknown.retain(|slug| directory.number(slug).is_none());
+        met.owners.get_or_insert_default().extend(joined);
+        Some(met)
     }
 
     /// Whether the filter asks nothing.
@@ -166,6 +183,13 @@ impl Selection {
 
     const fn viewer(&self) -> Viewer<'_> {
         Viewer { org: self.org, principal: &self.principal }
+    }
+
+    /// The same with the owners that have joined by now; `None`: none has.
+    #[must_use]
+    pub fn meet(&self, directory: &Directory) -> Option<Self> {
+        let terms = self.terms.meet(directory)?;
+        Some(Self { org: self.org, principal: self.principal.clone(), terms, wants: self.wants })
     }
 
     /// Whether the viewer is sent records of `class`. Who asks for owners is
