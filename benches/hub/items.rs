@@ -11,7 +11,8 @@ use prost::Message as _;
 /// The organisation that may read whatever is TLP:AMBER here.
 pub const RECEIVER: &str = "receiver";
 
-const LABELS: [&str; 12] = [
+/// What the items are labelled with.
+pub const LABELS: [&str; 12] = [
     "phishing",
     "malware",
     "c2",
@@ -51,6 +52,22 @@ const PATHS: [&str; 8] = [
     "panel/admin.php",
 ];
 
+/// Another organisation that takes part.
+pub fn other(number: usize) -> String {
+    format!("other{number}")
+}
+
+/// The marking for all who take part.
+pub fn green() -> v1::Marking {
+    v1::Marking { tlp: v1::Tlp::Green.into(), ..Default::default() }
+}
+
+/// The marking for these organisations.
+pub fn amber(organisations: &[&str]) -> v1::Marking {
+    let organisations = organisations.iter().map(|slug| format!("organisations/{slug}")).collect();
+    v1::Marking { tlp: v1::Tlp::Amber.into(), organisations, ..Default::default() }
+}
+
 /// A request as it goes over the wire.
 #[derive(Debug, Clone)]
 pub struct Encoded {
@@ -58,6 +75,14 @@ pub struct Encoded {
     pub bytes: Bytes,
     /// How many items it holds.
     pub items: usize,
+}
+
+/// A request of these items, encoded.
+pub fn request(request_id: uuid::Uuid, indicators: Vec<v1::IndicatorDraft>) -> Encoded {
+    let items = indicators.len();
+    let request =
+        v1::PublishIndicatorsRequest { request_id: request_id.to_string(), indicators, ..Default::default() };
+    Encoded { bytes: request.encode_to_vec().into(), items }
 }
 
 /// Makes items, none twice.
@@ -96,23 +121,48 @@ impl Items {
     /// `count` requests of `size` items: one in `visible` is TLP:GREEN, the
     /// others are the publisher's own.
     pub fn addressed(&mut self, count: usize, size: usize, visible: usize) -> Vec<Encoded> {
-        let request = |number: usize, items: &mut Self| {
-            let mut indicators: Vec<_> = (0..size).map(|_| items.draft(false, true).1).collect();
-            if !number.is_multiple_of(visible) {
-                for marking in indicators.iter_mut().filter_map(|draft| draft.marking.as_mut()) {
-                    marking.set_tlp(v1::Tlp::Amber);
-                    marking.organisations = vec!["organisations/agency".to_owned()];
-                }
-            }
-            let request_id = uuid::Uuid::from_u64_pair(mix(items.seed ^ 0x6161), items.next);
-            let request = v1::PublishIndicatorsRequest {
-                request_id: request_id.to_string(),
-                indicators,
-                ..Default::default()
-            };
-            Encoded { bytes: request.encode_to_vec().into(), items: size }
+        let marking = |number: usize, _| {
+            if number.is_multiple_of(visible) { green() } else { amber(&["agency"]) }
         };
-        (0..count).map(|number| request(number, self)).collect()
+        (0..count).map(|number| self.marked(number, size, &marking).0).collect()
+    }
+
+    /// `count` requests of `size` items that [`RECEIVER`] may see, all of them
+    /// TLP:CLEAR.
+    pub fn clear(&mut self, count: usize, size: usize) -> Vec<Encoded> {
+        let clear = |_, _| v1::Marking { tlp: v1::Tlp::Clear.into(), ..Default::default() };
+        (0..count).map(|number| self.marked(number, size, &clear).0).collect()
+    }
+
+    /// As many that [`RECEIVER`] may see, under the markings that a hub knows:
+    /// TLP:CLEAR, GREEN, AMBER to it and one of `others`, and lists that mix
+    /// them item by item.
+    pub fn shared(&mut self, count: usize, size: usize, others: usize) -> Vec<Encoded> {
+        let marking = |number: usize, place: usize| {
+            let style = if number % 8 == 7 { place } else { number };
+            match style % 4 {
+                0 => v1::Marking { tlp: v1::Tlp::Clear.into(), ..Default::default() },
+                1 => green(),
+                _ => amber(&[RECEIVER, &other(number % others)]),
+            }
+        };
+        (0..count).map(|number| self.marked(number, size, &marking).0).collect()
+    }
+
+    /// The `number`th request, each item under the marking of its place, and
+    /// its items.
+    pub fn marked(
+        &mut self,
+        number: usize,
+        size: usize,
+        marking: &dyn Fn(usize, usize) -> v1::Marking,
+    ) -> (Encoded, Vec<v1::IndicatorDraft>) {
+        let mut indicators: Vec<_> = (0..size).map(|_| self.draft(false, true).1).collect();
+        for (place, draft) in indicators.iter_mut().enumerate() {
+            draft.marking = Some(marking(number, place));
+        }
+        let request_id = uuid::Uuid::from_u64_pair(mix(self.seed ^ 0x6161), self.next);
+        (request(request_id, indicators.clone()), indicators)
     }
 
     /// A request and the canonical values in it.
@@ -131,12 +181,7 @@ impl Items {
             indicators.push(draft);
         }
         let request_id = uuid::Uuid::from_u64_pair(mix(self.seed ^ 0x5151), self.next);
-        let request = v1::PublishIndicatorsRequest {
-            request_id: request_id.to_string(),
-            indicators,
-            ..Default::default()
-        };
-        (Encoded { bytes: request.encode_to_vec().into(), items: size }, values)
+        (request(request_id, indicators), values)
     }
 
     fn draft(&mut self, amber: bool, typed: bool) -> (String, v1::IndicatorDraft) {
@@ -150,11 +195,10 @@ impl Items {
         if random & 1 == 1 {
             labels.push(label(16));
         }
-        let organisations = if amber { vec![format!("organisations/{RECEIVER}")] } else { Vec::new() };
-        let tlp = if amber { v1::Tlp::Amber } else { v1::Tlp::Green };
+        let marking = if amber { self::amber(&[RECEIVER]) } else { green() };
         let draft = v1::IndicatorDraft {
             observable: Some(v1::Observable { value: Some(observable) }),
-            marking: Some(v1::Marking { tlp: tlp.into(), organisations, ..Default::default() }),
+            marking: Some(marking),
             labels,
             confidence: (random & 2 == 2).then_some((random >> 24) as u32 % 101),
             ..Default::default()

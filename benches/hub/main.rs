@@ -25,6 +25,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+mod crowd;
 #[path = "../../tests/it/harness/mod.rs"]
 mod harness;
 mod items;
@@ -34,6 +35,7 @@ mod raw;
 mod report;
 mod rows;
 mod sharing;
+mod state;
 mod wire;
 
 /// How much of everything.
@@ -45,6 +47,8 @@ pub struct Sizes {
     live: usize,
     idle: usize,
     crash: usize,
+    state: usize,
+    crowd: usize,
     limits: bool,
 }
 
@@ -55,6 +59,8 @@ const FULL: Sizes = Sizes {
     live: 10_000,
     idle: 400,
     crash: 400_000,
+    state: 10_000_000,
+    crowd: 64_000,
     limits: true,
 };
 
@@ -65,12 +71,14 @@ const QUICK: Sizes = Sizes {
     live: 2_000,
     idle: 400,
     crash: 200_000,
+    state: 1_000_000,
+    crowd: 16_000,
     limits: true,
 };
 
 const HELP: &str =
     "make bench BENCH=\"[ROW ...] [--only P1,P4] [--runs N] [--quick] [--no-limits] [--seed N]\"
-Rows: P1 P2 P3 P4 P5 P6 P7 P9 P19; all of them without a name. DATA=DIR: lists that shape the hosts.";
+Rows: P1 P2 P3 P4 P5 P6 P7 P8 P9 P19; all of them without a name. DATA=DIR: lists that shape the hosts.";
 
 #[derive(Debug)]
 struct Options {
@@ -108,7 +116,7 @@ fn options(words: &[String]) -> Result<Options, String> {
     if let Some(row) = options
         .rows
         .iter()
-        .find(|row| !["P1", "P2", "P3", "P4", "P5", "P6", "P7", "P9", "P19"].contains(&row.as_str()))
+        .find(|row| !["P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P19"].contains(&row.as_str()))
     {
         return Err(format!("{row} is no row of this benchmark\n{HELP}"));
     }
@@ -164,12 +172,19 @@ async fn measure(options: &Options) -> ExitCode {
         }
         if wanted(&["P5"]) {
             sharing::skips(&mut items, &options.sizes, &mut out).await;
+            sharing::replay_cost(&mut items, &options.sizes, &mut out).await;
         }
         if wanted(&["P6"]) {
             sharing::fan_out(&mut items, &options.sizes, &mut out).await;
+            sharing::fan_out_cost(&mut items, &options.sizes, &mut out).await;
+            crowd::crowd(&mut items, &options.sizes, &mut out).await;
         }
         if wanted(&["P7"]) {
             rows::live(&mut items, &options.sizes, &mut out).await;
+        }
+        // Ten million are published once; what is asked of them is asked thrice.
+        if wanted(&["P8"]) && run == 1 {
+            state::current(&mut items, &options.sizes, &mut out).await;
         }
         if wanted(&["P9"]) {
             rows::idle(&options.sizes, &mut out).await;

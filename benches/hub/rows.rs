@@ -16,7 +16,7 @@ use tonic::transport::Channel;
 
 use super::Sizes;
 use super::harness::{TestHub, value_of};
-use super::items::{Items, RECEIVER, mix};
+use super::items::{Items, RECEIVER, mix, other};
 use super::load::{Plan, Published, publish, quantile, spread, stream};
 use super::wire::{self, Target};
 use super::{process, raw};
@@ -29,6 +29,8 @@ pub const WINDOW: usize = 32;
 /// Bytes of the hub's answer to a batch of 64, and to a single item.
 const BATCH_REPLY: usize = 64 * 57;
 const SINGLE_REPLY: usize = 57;
+/// Organisations that only take part.
+pub const OTHERS: usize = 100;
 /// Subscribers of the live row.
 pub const LIVE: usize = 8;
 
@@ -38,6 +40,9 @@ pub async fn hub() -> TestHub {
         TestHub::builder().principal("agency", "system/feed", &[Role::Publisher, Role::Subscriber]);
     for number in 0..LIVE {
         builder = builder.principal(RECEIVER, &format!("system/s{number}"), &[Role::Subscriber]);
+    }
+    for number in 0..OTHERS {
+        builder = builder.organisation(&other(number));
     }
     builder.config("[log]\nfilter = \"warn\"").start().await
 }
@@ -276,9 +281,19 @@ pub type Heard = (Streaming<Bytes>, mpsc::Sender<Bytes>);
 
 /// A subscription to everything, opened.
 pub async fn subscribe(channel: Channel, from: v1::StartPosition) -> Heard {
+    subscribe_to(channel, from, None).await
+}
+
+/// A subscription to what `filter` wants, opened.
+pub async fn subscribe_to(
+    channel: Channel,
+    from: v1::StartPosition,
+    filter: Option<v1::IndicatorFilter>,
+) -> Heard {
     let open = v1::Open {
         start: Some(v1::open::Start::Position(from.into())),
         initial_credit: 1_000_000_000,
+        filter,
         ..Default::default()
     };
     let request = v1::SubscribeRequest { message: Some(v1::subscribe_request::Message::Open(open)) };
@@ -316,7 +331,7 @@ pub async fn replay(hub: &TestHub, organisation: &str, name: &str, expected: usi
 }
 
 /// Waits until the process does next to nothing, at most ten seconds.
-async fn settle(pid: u32) {
+pub async fn settle(pid: u32) {
     let mut before = process::cpu(pid);
     for _ in 0..40 {
         tokio::time::sleep(Duration::from_millis(250)).await;

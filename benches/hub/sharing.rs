@@ -7,9 +7,10 @@ use luytre::wire::proto::v1;
 use tokio::sync::{Barrier, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::items::{Items, RECEIVER};
+use super::harness::TestHub;
+use super::items::{Encoded, Items, RECEIVER};
 use super::load::{publish, spread};
-use super::rows::{Heard, LIVE, Readings, WINDOW, end, feed, hub, plan, replay, subscribe, target};
+use super::rows::{Heard, LIVE, OTHERS, Readings, WINDOW, end, feed, hub, plan, replay, subscribe, target};
 use super::wire::{self, Target};
 use super::{Sizes, process, raw};
 
@@ -35,6 +36,70 @@ pub async fn skips(items: &mut Items, sizes: &Sizes, out: &mut Readings) {
     end(hub).await;
 }
 
+/// What visibility costs a replay: the same once with everything TLP:CLEAR,
+/// once under all markings, turn about.
+pub async fn replay_cost(items: &mut Items, sizes: &Sizes, out: &mut Readings) {
+    let count = sizes.batched / BATCH + 4;
+    let mut hubs = Vec::new();
+    for requests in [items.clear(count, BATCH), items.shared(count, BATCH, OTHERS)] {
+        let hub = hub().await;
+        publish(plan(hub.pid(), WINDOW), spread(&feed(&hub), 4, 4, requests).await).await;
+        hubs.push(hub);
+    }
+    let (mut costs, mut rates) = ([0.0; 2], [0.0; 2]);
+    for turn in 0..8 {
+        let kind = turn % 2;
+        let replayed = replay(&hubs[kind], RECEIVER, "system/s0", count * BATCH).await;
+        // The first of each warms.
+        if turn > 1 {
+            costs[kind] += replayed.cpu;
+            rates[kind] += 1.0 / replayed.rate;
+        }
+    }
+    out.insert("vis.replay", 100.0 * (costs[1] / costs[0] - 1.0));
+    out.insert("vis.replay_time", 100.0 * (rates[1] / rates[0] - 1.0));
+    for hub in hubs {
+        end(hub).await;
+    }
+}
+
+/// What visibility costs fan-out, to eight and to sixty-four.
+pub async fn fan_out_cost(items: &mut Items, sizes: &Sizes, out: &mut Readings) {
+    for (listeners, reading) in [(8, "vis.fan8"), (64, "vis.fan64")] {
+        let count = sizes.batched / BATCH / if listeners > LIVE { 8 } else { 2 };
+        let mut costs = [0.0; 2];
+        for turn in 0..6 {
+            let kind = turn % 2;
+            let requests = match kind {
+                0 => items.clear(count, BATCH),
+                _ => items.shared(count, BATCH, OTHERS),
+            };
+            let hub = hub().await;
+            costs[kind] += listen(&hub, requests, listeners).await.1;
+            end(hub).await;
+        }
+        out.insert(reading, 100.0 * (costs[1] / costs[0] - 1.0));
+    }
+}
+
+/// Deliveries a second, and processor seconds of the hub per million of them,
+/// of what one publishes to so many.
+async fn listen(hub: &TestHub, requests: Vec<Encoded>, listeners: usize) -> (f64, f64) {
+    let count: usize = requests.iter().map(|request| request.items).sum();
+    let mut heard = Vec::new();
+    for number in 0..listeners {
+        let target = target(hub, RECEIVER, &format!("system/s{}", number % LIVE));
+        heard.push(subscribe(target.connect().await.unwrap(), v1::StartPosition::Latest).await);
+    }
+    let loads = spread(&feed(hub), 1, 1, requests).await;
+    let before = process::cpu(hub.pid());
+    let (_, elapsed) =
+        tokio::join!(publish(plan(hub.pid(), WINDOW), loads), hear(heard, count, wire::events));
+    let deliveries = (count * listeners) as f64;
+    let spent = process::cpu(hub.pid()).saturating_sub(before).as_secs_f64();
+    (deliveries / elapsed, spent / (deliveries / 1e6))
+}
+
 /// P6: what one publisher sends reaches so many who listen.
 pub async fn fan_out(items: &mut Items, sizes: &Sizes, out: &mut Readings) {
     for (listeners, rate, cpu, limit, limit_cpu) in [
@@ -44,19 +109,10 @@ pub async fn fan_out(items: &mut Items, sizes: &Sizes, out: &mut Readings) {
         let hub = hub().await;
         let count = sizes.batched / BATCH / if listeners > LIVE { 8 } else { 2 };
         let requests = items.addressed(count, BATCH, 1);
-        let mut heard = Vec::new();
-        for number in 0..listeners {
-            let target = target(&hub, RECEIVER, &format!("system/s{}", number % LIVE));
-            heard.push(subscribe(target.connect().await.unwrap(), v1::StartPosition::Latest).await);
-        }
-        let loads = spread(&feed(&hub), 1, 1, requests.clone()).await;
-        let before = process::cpu(hub.pid());
-        let (_, elapsed) =
-            tokio::join!(publish(plan(hub.pid(), WINDOW), loads), hear(heard, count * BATCH, wire::events));
         let deliveries = (count * BATCH * listeners) as f64;
-        out.insert(rate, deliveries / elapsed);
-        let spent = process::cpu(hub.pid()).saturating_sub(before).as_secs_f64();
-        out.insert(cpu, spent / (deliveries / 1e6));
+        let (reached, spent) = listen(&hub, requests.clone(), listeners).await;
+        out.insert(rate, reached);
+        out.insert(cpu, spent);
         if sizes.limits {
             let server = raw::Server::start(&hub.dir().join("pki"), hub.dir()).await;
             let raw_target = Target { address: server.address, ..feed(&hub) };

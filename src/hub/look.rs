@@ -2,14 +2,18 @@
 //! from the log when it does not, so that a slow one costs a cursor, not
 //! memory.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
+use crate::model::audience::ClassNo;
 use crate::model::event::EventKind;
+use crate::model::indicator::State;
 use crate::model::position::Position;
-use crate::store::chunk::{Op, View};
+use crate::store::chunk::{ItemView, Op, View};
 use crate::wire::event;
 use crate::wire::frame::Batch;
 
@@ -17,6 +21,7 @@ use super::error::Error;
 use super::recall::Skip;
 use super::select::{Held, Selection, Whole};
 use super::shared::Shared;
+use super::source::Source;
 use super::store_error;
 use super::tail::Read;
 
@@ -85,8 +90,7 @@ fn scan(
             return Ok(look.finish(true));
         }
         let view = View::parse(first, bytes).ok_or_else(|| super::fetch::damaged(first))?;
-        let copy =
-            |range: std::ops::Range<usize>| Bytes::copy_from_slice(bytes.get(range).unwrap_or_default());
+        let copy = |range: Range<usize>| Bytes::copy_from_slice(bytes.get(range).unwrap_or_default());
         if !look.take(&view, &copy)? {
             break;
         }
@@ -108,6 +112,46 @@ struct Look<'a> {
     batch: Batch,
     cursor: Position,
     credit: u64,
+    /// What the class of the last newborn record was for the viewer.
+    last: Option<(ClassNo, Birth)>,
+}
+
+/// Gives shared bytes of a chunk.
+type Slice<'a> = &'a dyn Fn(Range<usize>) -> Bytes;
+/// Records whose class has changed since their birth, and what it is today.
+type Reclassed = BTreeMap<Position, ClassNo>;
+
+/// What a newborn record of one class is for a viewer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Birth {
+    /// Nothing.
+    Nothing,
+    /// NEW, as it is stored.
+    Plain,
+    /// NEW, with something said of its source.
+    Told,
+}
+
+/// Neighbouring items that go out NEW, as they are stored.
+#[derive(Debug, Default)]
+struct Run {
+    bytes: Range<usize>,
+    count: usize,
+}
+
+impl Run {
+    fn extend(&mut self, body: Range<usize>) {
+        let begin = if self.count == 0 { body.start } else { self.bytes.start };
+        self.bytes = begin..body.end;
+        self.count += 1;
+    }
+
+    fn flush(&mut self, batch: &mut Batch, slice: Slice<'_>) {
+        if self.count > 0 {
+            batch.push_new(self.count, slice(self.bytes.clone()));
+            *self = Self::default();
+        }
+    }
 }
 
 impl<'a> Look<'a> {
@@ -122,16 +166,12 @@ impl<'a> Look<'a> {
         let rosters = Held { then: shared.rosters.at(cursor, &now), now };
         let ends = shared.rosters.next(cursor);
         let batch = Batch::new();
-        Self { shared, selection, skip, rosters, ends, generation: None, batch, cursor, credit }
+        Self { shared, selection, skip, rosters, ends, generation: None, batch, cursor, credit, last: None }
     }
 
     /// Takes in a chunk; `slice` gives shared bytes of it. Returns whether
     /// the batch has room for more.
-    fn take(
-        &mut self,
-        view: &View<'_>,
-        slice: &dyn Fn(std::ops::Range<usize>) -> Bytes,
-    ) -> Result<bool, Error> {
+    fn take(&mut self, view: &View<'_>, slice: Slice<'_>) -> Result<bool, Error> {
         let last = view.last_position();
         if last <= self.cursor {
             return Ok(true);
@@ -158,64 +198,118 @@ impl<'a> Look<'a> {
                 }
                 self.cursor = last;
             }
-            Whole::All | Whole::Each => {
-                for item in view.items() {
-                    let item = item.ok_or_else(|| super::fetch::damaged(view.first))?;
-                    if item.position <= self.cursor {
-                        continue;
-                    }
-                    if self.skip.covers(item.header.handle, item.position) {
-                        self.cursor = item.position;
-                        continue;
-                    }
-                    // What is told of an indicator goes no further than it does
-                    // today.
-                    if item.header.op == Op::Sight
-                        && let Some(&class) = reclassed.get(&item.header.previous)
-                        && !self.selection.sees(&self.rosters.now, class)
-                    {
-                        self.cursor = item.position;
-                        continue;
-                    }
-                    let class_now = reclassed.get(&item.header.handle).copied().unwrap_or(item.header.class);
-                    if let Some(kind) = self.selection.event(&item, &self.rosters, class_now) {
-                        if self.batch.count() as u64 == self.credit {
-                            return Ok(false);
-                        }
-                        let from = view.bodies_at + item.offset;
-                        if kind == EventKind::Withdrawn {
-                            let stub = event::stub(&self.shared.sealer, item.position, item.header.handle);
-                            self.batch.push(kind, stub.into());
-                        } else {
-                            let body = slice(from..from + item.body.len());
-                            let (now, header) = (&self.rosters.now, &item.header);
-                            let class_of = |record: Position| {
-                                reclassed.get(&record).copied().unwrap_or(header.previous_class)
-                            };
-                            let put = match kind {
-                                EventKind::Collision => {
-                                    let other = class_of(Position::from_raw(header.digest));
-                                    let other = self.selection.other(now, header, other);
-                                    other.show_body(body).map(|body| self.batch.push(kind, body))
-                                }
-                                EventKind::Sighted => {
-                                    let indicator = class_of(header.previous);
-                                    let source = self.selection.sighting_source(now, header, indicator);
-                                    source.put(&mut self.batch, kind, body)
-                                }
-                                _ => {
-                                    let source = self.selection.source(now, header.class, class_now);
-                                    source.put(&mut self.batch, kind, body)
-                                }
-                            };
-                            put.ok_or_else(|| super::fetch::damaged(item.position))?;
-                        }
-                    }
-                    self.cursor = item.position;
-                }
-            }
+            Whole::All | Whole::Each => return self.each(view, slice, &reclassed, touched),
         }
-        Ok(self.batch.bodies_len() < BATCH_BYTES && (self.batch.count() as u64) < self.credit)
+        Ok(self.has_room())
+    }
+
+    fn has_room(&self) -> bool {
+        self.batch.bodies_len() < BATCH_BYTES && (self.batch.count() as u64) < self.credit
+    }
+
+    /// Takes in a chunk item by item; neighbours that go out as they are stored
+    /// go out as one slice. Returns whether the batch has room for more.
+    fn each(
+        &mut self,
+        view: &View<'_>,
+        slice: Slice<'_>,
+        reclassed: &Reclassed,
+        touched: bool,
+    ) -> Result<bool, Error> {
+        let mut run = Run::default();
+        let mut complete = true;
+        for item in view.items() {
+            let item = item.ok_or_else(|| super::fetch::damaged(view.first))?;
+            if item.position <= self.cursor {
+                continue;
+            }
+            if (self.batch.count() + run.count) as u64 >= self.credit {
+                complete = false;
+                break;
+            }
+            let header = &item.header;
+            let born_here = !touched && header.handle == item.position;
+            let class_now = if born_here { None } else { reclassed.get(&header.handle).copied() };
+            let class_now = class_now.unwrap_or(header.class);
+            let from = view.bodies_at + item.offset;
+            let body = from..from + item.body.len();
+            let newborn = header.op == Op::Create && header.state == State::Active;
+            if self.skip.covers(header.handle, item.position) {
+                // Said already, and more.
+            } else if newborn && class_now == header.class && self.birth(class_now) != Birth::Told {
+                if self.birth(class_now) == Birth::Plain && self.selection.wants(&item) {
+                    if run.bytes.end != body.start {
+                        run.flush(&mut self.batch, slice);
+                    }
+                    run.extend(body);
+                }
+            } else {
+                run.flush(&mut self.batch, slice);
+                self.one(&item, class_now, reclassed, || slice(body))?;
+            }
+            self.cursor = item.position;
+        }
+        run.flush(&mut self.batch, slice);
+        Ok(complete && self.has_room())
+    }
+
+    /// What a record born in `class`, and in it still, is for the viewer.
+    fn birth(&mut self, class: ClassNo) -> Birth {
+        if let Some((known, birth)) = self.last
+            && known == class
+        {
+            return birth;
+        }
+        let Held { then, now } = &self.rosters;
+        let seen =
+            self.selection.sees(then, class) && (self.rosters.unchanged() || self.selection.sees(now, class));
+        let birth = match self.selection.source(now, class, class) {
+            _ if !seen => Birth::Nothing,
+            Source::AsStored => Birth::Plain,
+            Source::Told(_) | Source::Hidden => Birth::Told,
+        };
+        self.last = Some((class, birth));
+        birth
+    }
+
+    /// Adds what one item is for the viewer, if anything.
+    fn one(
+        &mut self,
+        item: &ItemView<'_>,
+        class_now: ClassNo,
+        reclassed: &Reclassed,
+        body: impl FnOnce() -> Bytes,
+    ) -> Result<(), Error> {
+        let (header, position) = (&item.header, item.position);
+        // What is told of an indicator goes no further than it does today.
+        if header.op == Op::Sight
+            && let Some(&class) = reclassed.get(&header.previous)
+            && !self.selection.sees(&self.rosters.now, class)
+        {
+            return Ok(());
+        }
+        let Some(kind) = self.selection.event(item, &self.rosters, class_now) else { return Ok(()) };
+        if kind == EventKind::Withdrawn {
+            let stub = event::stub(&self.shared.sealer, position, header.handle);
+            self.batch.push(kind, stub.into());
+            return Ok(());
+        }
+        let now = &self.rosters.now;
+        // What it tells of was of the class that it remembers.
+        let told_class = |record| reclassed.get(&record).copied().unwrap_or(header.previous_class);
+        let put = match kind {
+            EventKind::Collision => {
+                let other = told_class(Position::from_raw(header.digest));
+                let shown = self.selection.other(now, header, other).show_body(body());
+                shown.map(|body| self.batch.push(kind, body))
+            }
+            EventKind::Sighted => {
+                let source = self.selection.sighting_source(now, header, told_class(header.previous));
+                source.put(&mut self.batch, kind, body())
+            }
+            _ => self.selection.source(now, header.class, class_now).put(&mut self.batch, kind, body()),
+        };
+        put.ok_or_else(|| super::fetch::damaged(position))
     }
 
     fn finish(self, caught_up: bool) -> Looked {
