@@ -17,7 +17,7 @@ use crate::store::record::Assertion;
 use crate::store::{db, proto, roster_change};
 use crate::wire::event::{self, Decided};
 
-use super::group::{Group, Standing};
+use super::group::{self, Group, Standing};
 use super::proposal::{
     Change, Decision, Effect, ProposedIndicator, ProposedRevocation, ProposedSighting, Refusal,
     RejectedChange,
@@ -152,29 +152,16 @@ impl Group<'_> {
                 reinstatement: None,
             },
         );
-        let tlp = item.class.marking.tlp.number();
         let header = ItemHeader {
-            handle: at,
-            previous: Position::ZERO,
-            version,
             digest: item.digest,
             salted: item.salted,
-            class,
-            previous_class: class,
             owner: item.owner,
-            body_len: 0,
             tail_len,
             kind: item.kind,
             previous_kind: item.kind,
-            op: Op::Create,
             state,
-            tlp,
-            previous_tlp: tlp,
             aliases: !item.alias_keys.is_empty(),
-            terms: 0,
-            previous_terms: 0,
-            relabelled: false,
-            lapsed: false,
+            ..group::born(Op::Create, at, version, class, item.class.marking.tlp)
         };
         self.assert(item, at, &header);
         self.post(&header, at, &item.terms);
@@ -361,30 +348,15 @@ impl Group<'_> {
         self.post_sighting(item, class, at)?;
         let (body, tail_len) =
             event::finish_sighting(self.sealer, &item.fields, at, item.indicator, writing.time);
-        let tlp = item.class.marking.tlp.number();
         let header = ItemHeader {
-            handle: at,
             previous: item.indicator,
-            version,
             digest: item.digest,
             salted: item.salted,
-            class,
             // That of the indicator: whether its source was masked by then.
             previous_class: indicator.class,
             owner: item.reporter,
-            body_len: 0,
             tail_len,
-            kind: 0,
-            previous_kind: 0,
-            op: Op::Sight,
-            state: State::Active,
-            tlp,
-            previous_tlp: tlp,
-            aliases: false,
-            terms: 0,
-            previous_terms: 0,
-            relabelled: false,
-            lapsed: false,
+            ..group::born(Op::Sight, at, version, class, item.class.marking.tlp)
         };
         self.write(at, Item { header, terms: Vec::new(), previous_terms: Vec::new(), body }, writing);
         Ok(Decision::Written { handle: at, position: at, version, effect: Effect::Sighted })

@@ -8,9 +8,11 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::base::clock::Timestamp;
 use crate::model::amendment::{PendingChange, RosterChange};
 use crate::model::audience::{ClassDefinition, ClassNo};
+use crate::model::indicator::State;
+use crate::model::marking::Tlp;
 use crate::model::org::OrgNo;
 use crate::model::position::Position;
-use crate::store::chunk::{Chunk, Item, ItemHeader};
+use crate::store::chunk::{Chunk, Item, ItemHeader, Op};
 use crate::store::keys::{self, Dimension};
 use crate::store::postings::{Posting, Postings};
 use crate::store::record::{Assertion, Latest};
@@ -62,6 +64,34 @@ pub(super) struct Standing {
 /// What becomes of a change of the roster: it stands at `at`, without items.
 pub(super) const fn resolved(at: Position) -> Decision {
     Decision::Written { handle: at, position: at, version: 0, effect: Effect::Resolved }
+}
+
+/// The header of what is added at `at` for the first time, of a record or of
+/// what is told of one; what differs is for the caller to fill in.
+pub(super) const fn born(op: Op, at: Position, version: u64, class: ClassNo, tlp: Tlp) -> ItemHeader {
+    ItemHeader {
+        handle: at,
+        previous: Position::ZERO,
+        version,
+        digest: 0,
+        salted: [0; 16],
+        class,
+        previous_class: class,
+        owner: OrgNo(0),
+        body_len: 0,
+        tail_len: 0,
+        kind: 0,
+        previous_kind: 0,
+        op,
+        state: State::Active,
+        tlp: tlp.number(),
+        previous_tlp: tlp.number(),
+        aliases: false,
+        terms: 0,
+        previous_terms: 0,
+        relabelled: false,
+        lapsed: false,
+    }
 }
 
 impl<'a> Group<'a> {
