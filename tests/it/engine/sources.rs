@@ -6,6 +6,7 @@ use luytre::hub::{Open, Start};
 use luytre::model::indicator::{Draft, Observable};
 use luytre::model::invalid;
 use luytre::model::marking::{Caveats, Marking, Recipients, Tlp};
+use luytre::model::principal::SpiffeId;
 use luytre::model::sighting::{Outcome, SightingDraft};
 use luytre::wire::proto::v1;
 use prost::Message as _;
@@ -16,6 +17,7 @@ use super::support::{Engine, block_on, slug};
 const ALPHA: usize = 0;
 const BRAVO: usize = 1;
 const CHARLIE: usize = 2;
+const DELTA: usize = 3;
 
 fn amber(to: &[usize], caveats: Caveats) -> Marking {
     let organisations = to.iter().map(|&org| slug(org)).collect();
@@ -201,5 +203,88 @@ fn a_notice_tells_of_the_other_record_only_what_its_reader_may_know_now() {
         let dir = hub.close().await;
         let report = luytre::hub::verify(&dir.path().join("hub"), |_| ()).unwrap();
         assert!(report.is_clean(), "{:?}", report.differences);
+    });
+}
+
+#[test]
+fn a_sighting_goes_no_further_than_its_indicator_does_by_now() {
+    block_on(async {
+        let hub = Engine::new();
+        let id = publish(&hub, ALPHA, draft(1, Caveats::NONE)).await;
+        report(&hub, BRAVO, sighting(id, Some(amber(&[CHARLIE], Caveats::NONE)))).await;
+        let replayed = async |org: usize| {
+            let open = Open { start: Some(Start::Earliest), include_sightings: true, ..Open::default() };
+            let mut stream = hub.stream(org, open).await.unwrap();
+            let batches = stream.drain(100).await;
+            stream.leave().await;
+            batches
+                .into_iter()
+                .flat_map(|batch| batch.events)
+                .filter(|event| event.sighting.is_some())
+                .count()
+        };
+        assert_eq!(replayed(CHARLIE).await, 1);
+        let narrow = Draft { marking: amber(&[BRAVO], Caveats::NONE), ..draft(1, Caveats::NONE) };
+        publish(&hub, ALPHA, narrow).await;
+        assert_eq!((replayed(CHARLIE).await, replayed(BRAVO).await), (0, 1));
+    });
+}
+
+#[test]
+fn a_reporter_does_not_learn_hidden_recipients_by_asking_how_wide_he_may_go() {
+    block_on(async {
+        let hub = Engine::new();
+        let id = publish(&hub, ALPHA, draft(1, Caveats::MASKED_SOURCE)).await;
+        let ask = async |org: usize, to: usize| {
+            let item = sighting(id, Some(amber(&[to], Caveats::MASKED_SOURCE)));
+            let reporter = hub.caller(org);
+            let answer = hub.hub.report_sightings(&reporter, Uuid::new_v4(), vec![Ok(item)]);
+            answer.await.unwrap().remove(0).map(|_| ())
+        };
+        let (one, other) = (ask(BRAVO, CHARLIE).await, ask(BRAVO, DELTA).await);
+        assert_eq!(one.as_ref().unwrap_err().field, "marking");
+        assert_eq!(one, other, "the first reads the indicator, the second does not");
+        assert!(ask(ALPHA, CHARLIE).await.is_ok(), "the owner knows whom it named");
+        assert!(ask(ALPHA, DELTA).await.is_err());
+    });
+}
+
+#[test]
+fn of_two_new_audiences_in_one_request_only_as_many_are_taken_as_may_be() {
+    block_on(async {
+        let mut roster = super::support::roster();
+        let grant = roster.principals[&super::support::identity(ALPHA)].clone();
+        let persons: Vec<_> = (0..13)
+            .map(|n| SpiffeId::parse(&format!("spiffe://hub.example/org/alpha/user/p{n:02}")).unwrap())
+            .collect();
+        roster.principals.extend(persons.iter().map(|id| (id.clone(), grant.clone())));
+        let hub = Engine::of(roster, super::support::START, |_| ());
+        // Each number stands for the persons whose bits it has.
+        let red = |n: usize| {
+            let named = persons.iter().enumerate().filter(|(bit, _)| n >> bit & 1 == 1);
+            let principals = named.map(|(_, id)| id.clone()).collect();
+            Marking {
+                tlp: Tlp::Red,
+                recipients: Recipients { principals, ..Recipients::default() },
+                caveats: Caveats::NONE,
+            }
+        };
+        let publish = async |numbers: std::ops::Range<usize>| {
+            let items = numbers
+                .map(|n| {
+                    let value = std::net::Ipv4Addr::from(0x0a00_0000 + u32::try_from(n).unwrap());
+                    Ok(Draft::new(Observable::Ipv4(value), red(n)))
+                })
+                .collect();
+            hub.hub.publish(&hub.caller(ALPHA), Uuid::new_v4(), items).await.unwrap()
+        };
+        // All but one of those that an owner may have.
+        for begin in (1..4_096).step_by(1_000) {
+            assert!(publish(begin..(begin + 1_000).min(4_096)).await.iter().all(Result::is_ok));
+        }
+        let last = publish(4_096..4_098).await;
+        assert!(last[0].is_ok());
+        assert_eq!(last[1].as_ref().unwrap_err().reason, Reason::RateLimited);
+        assert!(publish(4_000..4_002).await.iter().all(Result::is_ok), "a known audience is no further one");
     });
 }
