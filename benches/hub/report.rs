@@ -121,6 +121,7 @@ const LINES: &[Line] = &[
     line("", "  hub CPU seconds per million", "p6.cpu8", "s", AtMost(0.6), &[("raw relay", "relay8.cpu")]),
     line("", "live fan-out to 64", "p6.rate64", "/s", AtLeast(1_500_000.0), &[("raw relay", "relay64.rate")]),
     line("", "  hub CPU seconds per million", "p6.cpu64", "s", AtMost(0.6), &[("raw relay", "relay64.cpu")]),
+    line("", "visibility's part of publishing, CPU", "vis.publish", "%", Seen, &[]),
     line("", "visibility's part of fan-out to 8, CPU", "vis.fan8", "%", AtMost(10.0), &[]),
     line("", "visibility's part of fan-out to 64, CPU", "vis.fan64", "%", AtMost(10.0), &[]),
     line("", "1,000 filters of 100 organisations: tried", "crowd.considered", "/s", Seen, &[]),

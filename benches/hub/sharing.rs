@@ -63,9 +63,9 @@ pub async fn replay_cost(items: &mut Items, sizes: &Sizes, out: &mut Readings) {
     }
 }
 
-/// What visibility costs fan-out, to eight and to sixty-four.
+/// What visibility costs publishing, and fan-out to eight and to sixty-four.
 pub async fn fan_out_cost(items: &mut Items, sizes: &Sizes, out: &mut Readings) {
-    for (listeners, reading) in [(8, "vis.fan8"), (64, "vis.fan64")] {
+    for (listeners, reading) in [(0, "vis.publish"), (8, "vis.fan8"), (64, "vis.fan64")] {
         let count = sizes.batched / BATCH / if listeners > LIVE { 8 } else { 2 };
         let mut costs = [0.0; 2];
         for turn in 0..6 {
@@ -75,16 +75,23 @@ pub async fn fan_out_cost(items: &mut Items, sizes: &Sizes, out: &mut Readings) 
                 _ => items.shared(count, BATCH, OTHERS),
             };
             let hub = hub().await;
-            costs[kind] += listen(&hub, requests, listeners).await.1;
+            costs[kind] += listen(&hub, requests, listeners).await.spent;
             end(hub).await;
         }
         out.insert(reading, 100.0 * (costs[1] / costs[0] - 1.0));
     }
 }
 
-/// Deliveries a second, and processor seconds of the hub per million of them,
-/// of what one publishes to so many.
-async fn listen(hub: &TestHub, requests: Vec<Encoded>, listeners: usize) -> (f64, f64) {
+/// What it took that some heard what one published.
+struct Listened {
+    /// Until the last one had heard all of it.
+    seconds: f64,
+    /// Of the hub's processors, publishing included.
+    spent: f64,
+}
+
+/// Lets `listeners` hear what one publishes.
+async fn listen(hub: &TestHub, requests: Vec<Encoded>, listeners: usize) -> Listened {
     let count: usize = requests.iter().map(|request| request.items).sum();
     let mut heard = Vec::new();
     for number in 0..listeners {
@@ -93,11 +100,10 @@ async fn listen(hub: &TestHub, requests: Vec<Encoded>, listeners: usize) -> (f64
     }
     let loads = spread(&feed(hub), 1, 1, requests).await;
     let before = process::cpu(hub.pid());
-    let (_, elapsed) =
+    let (_, seconds) =
         tokio::join!(publish(plan(hub.pid(), WINDOW), loads), hear(heard, count, wire::events));
-    let deliveries = (count * listeners) as f64;
     let spent = process::cpu(hub.pid()).saturating_sub(before).as_secs_f64();
-    (deliveries / elapsed, spent / (deliveries / 1e6))
+    Listened { seconds, spent }
 }
 
 /// P6: what one publisher sends reaches so many who listen.
@@ -110,9 +116,9 @@ pub async fn fan_out(items: &mut Items, sizes: &Sizes, out: &mut Readings) {
         let count = sizes.batched / BATCH / if listeners > LIVE { 8 } else { 2 };
         let requests = items.addressed(count, BATCH, 1);
         let deliveries = (count * BATCH * listeners) as f64;
-        let (reached, spent) = listen(&hub, requests.clone(), listeners).await;
-        out.insert(rate, reached);
-        out.insert(cpu, spent);
+        let Listened { seconds, spent } = listen(&hub, requests.clone(), listeners).await;
+        out.insert(rate, deliveries / seconds);
+        out.insert(cpu, spent / (deliveries / 1e6));
         if sizes.limits {
             let server = raw::Server::start(&hub.dir().join("pki"), hub.dir()).await;
             let raw_target = Target { address: server.address, ..feed(&hub) };
