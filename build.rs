@@ -12,6 +12,7 @@ use prost::Message as _;
 const PUBLIC: &[&str] = &[
     "luytre/v1/directory_service.proto",
     "luytre/v1/exchange_service.proto",
+    "luytre/v1/republication_service.proto",
     "luytre/v1/roster_service.proto",
     "luytre/v1/subscription_service.proto",
 ];

@@ -83,6 +83,7 @@ impl Template {
                 description: options.description.clone().unwrap_or_default(),
                 valid_until: options.valid_until.map(wire_time),
                 recommended_action: action.unwrap_or_default(),
+                republication_of: options.republication_of.clone().unwrap_or_default(),
                 reinstate: options.reinstate.clone().map(|reason| v1::Reinstatement { reason }),
                 ..v1::IndicatorDraft::default()
             },
@@ -229,7 +230,7 @@ const fn is_for_everyone(tlp: Tlp) -> bool {
 }
 
 /// Caveats by their names.
-fn caveats(names: &[String]) -> Result<v1::Caveats, String> {
+pub(super) fn caveats(names: &[String]) -> Result<v1::Caveats, String> {
     let mut caveats = v1::Caveats::default();
     for name in names {
         let set = match name.replace('_', "-").as_str() {

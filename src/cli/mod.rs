@@ -7,8 +7,10 @@ mod draft;
 mod exit;
 mod explain;
 mod input;
+mod leave;
 mod list;
 mod lookup;
+mod notices;
 mod organisations;
 mod output;
 pub mod pki;
@@ -116,6 +118,7 @@ async fn converse(arguments: Arguments, environment: &Environment, data: &mut Da
         Command::Get(options) => single::get(&client, &options, data).await,
         Command::Explain(options) => explain::run(&client, &options, data).await,
         Command::Revoke(options) => single::revoke(&client, &options, data).await,
+        Command::Leave(options) => leave::run(&client, &options, data).await,
         Command::Sight(options) => single::sight(&client, &options, data).await,
         Command::Pki(_) | Command::Completions(_) => Ok(()),
     }

@@ -11,6 +11,8 @@ use crate::model::marking::Tlp;
 use crate::model::sighting::Outcome;
 use crate::wire::proto::v1;
 
+use super::notices::{CollisionRecord, RepublicationRecord};
+
 /// What people read in place of an owner whom they are not told.
 const NOT_TOLD: &str = "source masked";
 
@@ -32,6 +34,8 @@ pub(super) struct Record {
     owner: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     published_by: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    republication_of: String,
     #[serde(skip_serializing_if = "str::is_empty")]
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -90,24 +94,6 @@ pub(super) const STATE_BEGIN: Bracket = Bracket { event: "state-begin" };
 /// The current state is complete.
 pub(super) const STATE_END: Bracket = Bracket { event: "state-end" };
 
-/// A collision, or an event that tells of one.
-#[derive(Debug, Serialize)]
-pub(super) struct CollisionRecord {
-    #[serde(skip_serializing_if = "String::is_empty")]
-    event_id: String,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    event: &'static str,
-    name: String,
-    indicator: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    publish_time: Option<String>,
-    /// Left out where the other's record is hidden.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    other: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    other_owner: String,
-}
-
 /// What one event says.
 #[derive(Serialize)]
 #[serde(untagged)]
@@ -118,6 +104,8 @@ pub(super) enum EventRecord {
     Sighting(Box<SightingRecord>),
     /// Of a collision.
     Collision(Box<CollisionRecord>),
+    /// Of leave to republish.
+    Republication(Box<RepublicationRecord>),
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
@@ -168,6 +156,7 @@ impl Record {
             said,
             owner: slug(&indicator.owner).to_owned(),
             published_by: slug(&indicator.published_by).to_owned(),
+            republication_of: indicator.republication_of,
             state: state(indicator.state),
             version: (indicator.version > 0).then_some(indicator.version),
             create_time: time(indicator.create_time),
@@ -251,21 +240,6 @@ impl SightingRecord {
     }
 }
 
-impl CollisionRecord {
-    /// A collision as it was told.
-    pub(super) fn of(collision: v1::Collision) -> Self {
-        Self {
-            event_id: String::new(),
-            event: "",
-            name: collision.name,
-            indicator: collision.indicator,
-            publish_time: time(collision.publish_time),
-            other: collision.other,
-            other_owner: slug(&collision.other_owner).to_owned(),
-        }
-    }
-}
-
 /// An event as its receiver reads it, or the recall that precedes it; `None`
 /// if it is of a later release.
 pub(super) fn event(kind: v1::EventKind, event: v1::Event, recall: bool) -> Option<EventRecord> {
@@ -283,11 +257,12 @@ pub(super) fn event(kind: v1::EventKind, event: v1::Event, recall: bool) -> Opti
             event: name,
             ..SightingRecord::of(sighting)
         })),
-        v1::event::Subject::Collision(collision) => EventRecord::Collision(Box::new(CollisionRecord {
-            event_id,
-            event: name,
-            ..CollisionRecord::of(collision)
-        })),
+        v1::event::Subject::Collision(collision) => {
+            EventRecord::Collision(Box::new(CollisionRecord::of(collision).told_by(event_id, name)))
+        }
+        v1::event::Subject::Republication(told) => {
+            EventRecord::Republication(Box::new(RepublicationRecord::of(told).told_by(event_id, name)))
+        }
     })
 }
 
@@ -297,7 +272,9 @@ pub(super) fn event_value(event: v1::Event) -> Option<String> {
         v1::event::Subject::Indicator(indicator) => {
             Some(spelt(indicator.observable).1).filter(|value| !value.is_empty())
         }
-        v1::event::Subject::Sighting(_) | v1::event::Subject::Collision(_) => None,
+        v1::event::Subject::Sighting(_)
+        | v1::event::Subject::Collision(_)
+        | v1::event::Subject::Republication(_) => None,
     }
 }
 
@@ -324,6 +301,7 @@ const fn event_name(kind: v1::EventKind) -> &'static str {
         v1::EventKind::Expired => "expired",
         v1::EventKind::Sighted => "sighted",
         v1::EventKind::Collision => "collision",
+        v1::EventKind::Republication => "republication",
     }
 }
 
@@ -357,7 +335,7 @@ pub(super) fn tlp(value: i32) -> &'static str {
     number(value).map_or(Tlp::Red, Tlp::from_number_or_red).as_str()
 }
 
-fn caveat_names(caveats: v1::Caveats) -> Vec<String> {
+pub(super) fn caveat_names(caveats: v1::Caveats) -> Vec<String> {
     let v1::Caveats { watch_do_not_block, providers_may_read, masked_source, no_onward_feed } = caveats;
     [
         (watch_do_not_block, "watch-do-not-block"),
@@ -371,7 +349,7 @@ fn caveat_names(caveats: v1::Caveats) -> Vec<String> {
     .collect()
 }
 
-fn number(value: i32) -> Option<u8> {
+pub(super) fn number(value: i32) -> Option<u8> {
     u8::try_from(value).ok().filter(|&number| number > 0)
 }
 
@@ -453,6 +431,7 @@ mod tests {
         let given = v1::Indicator {
             marking: Some(marking),
             published_by: "organisations/giam-sat".into(),
+            republication_of: "indicators/y".into(),
             labels: vec!["c2".into()],
             ..indicator()
         };
@@ -463,7 +442,10 @@ mod tests {
         assert_eq!(json["to_groups"], serde_json::json!(["ung-cuu"]));
         assert_eq!(json["to_persons"], serde_json::json!(["spiffe://hub.example/org/a/user/an"]));
         assert_eq!(json["caveats"], serde_json::json!(["watch-do-not-block", "no-onward-feed"]));
-        assert_eq!(json["published_by"], "giam-sat");
+        assert_eq!(
+            (&json["published_by"], &json["republication_of"]),
+            (&"giam-sat".into(), &"indicators/y".into())
+        );
         assert_eq!(
             record.columns()[5],
             "e3b0  [c2]  to pa05, groups/ung-cuu, spiffe://hub.example/org/a/user/an  (watch-do-not-block, no-onward-feed)"

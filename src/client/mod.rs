@@ -21,6 +21,7 @@ mod lookup;
 mod pipeline;
 mod publish;
 mod received;
+mod republication;
 mod roster;
 mod subscribe;
 #[cfg(test)]

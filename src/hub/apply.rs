@@ -2,27 +2,25 @@
 //! randomness and no I/O of its own beyond reading the state, so the same
 //! entries give the same state on any machine.
 
-use prost::Message as _;
-
 use crate::base::clock::Timestamp;
 use crate::model::audience::ClassDefinition;
 use crate::model::indicator::State;
 use crate::model::indicator::lifecycle::Revocation;
 use crate::model::org::OrgNo;
 use crate::model::position::{Position, Seq};
-use crate::store::chunk::{Builder, Item, ItemHeader, Op};
+use crate::store::chunk::{Item, ItemHeader, Op, Original};
+use crate::store::db;
 use crate::store::keys::{self, Dimension};
 use crate::store::postings::Posting;
 use crate::store::record::Assertion;
-use crate::store::{db, proto, roster_change};
 use crate::wire::event::{self, Decided};
 
 use super::group::{self, Group, Standing};
 use super::proposal::{
     Change, Decision, Effect, ProposedIndicator, ProposedRevocation, ProposedSighting, Refusal,
-    RejectedChange,
 };
 use super::publish::MAX_CLASSES_PER_OWNER;
+use super::writing::Writing;
 
 /// What is decided of an entry before it is applied.
 #[derive(Debug, Clone)]
@@ -73,6 +71,7 @@ impl Group<'_> {
                     decisions.push(self.notify(collision, &mut writing)?);
                 }
             }
+            Change::Leave(asked) => decisions.push(self.leave(asked, &mut writing)?),
             Change::Revoke(revocation) => decisions.push(self.revoke(revocation, &mut writing)?),
             Change::Expire(due) => {
                 for one in due {
@@ -119,23 +118,38 @@ impl Group<'_> {
                 _ => own = Some(found),
             }
         }
-        let Some(known) = own else { return Ok(self.create(item, writing)) };
+        let Some(known) = own else {
+            return Ok(match self.original(item, None, writing)? {
+                Ok(original) => self.create(item, original, writing),
+                Err(refusal) => Decision::Refused(refusal),
+            });
+        };
         let standing = self.standing(known.newest)?;
         let refused = known.state == State::Revoked && item.reinstate.is_none();
         if refused {
             return Ok(Decision::Refused(Refusal::Revoked));
         }
-        if known.state != State::Revoked && known.digest == item.digest {
+        let before = standing.header.original.map(|original| original.handle);
+        let same = known.digest == item.digest && (item.original.is_none() || item.original == before);
+        if known.state != State::Revoked && same {
             return Ok(Decision::Unchanged {
                 handle: known.handle,
                 position: known.newest,
                 version: standing.header.version,
             });
         }
-        self.update(item, known, &standing, writing)
+        match self.original(item, Some(&standing), writing)? {
+            Ok(original) => self.update(item, known, &standing, original, writing),
+            Err(refusal) => Ok(Decision::Refused(refusal)),
+        }
     }
 
-    fn create(&mut self, item: &ProposedIndicator, writing: &mut Writing) -> Decision {
+    fn create(
+        &mut self,
+        item: &ProposedIndicator,
+        original: Option<Original>,
+        writing: &mut Writing,
+    ) -> Decision {
         let (at, version) = writing.next();
         let state = writing.state(item);
         let class = item.class_known.unwrap_or_else(|| self.class(&item.class));
@@ -161,6 +175,7 @@ impl Group<'_> {
             previous_kind: item.kind,
             state,
             aliases: !item.alias_keys.is_empty(),
+            original,
             ..group::born(Op::Create, at, version, class, item.class.marking.tlp)
         };
         self.assert(item, at, &header);
@@ -175,6 +190,7 @@ impl Group<'_> {
         item: &ProposedIndicator,
         known: Assertion,
         standing: &Standing,
+        original: Option<Original>,
         writing: &mut Writing,
     ) -> Result<Decision, db::Error> {
         let (state, reinstated) = (writing.state(item), known.state == State::Revoked);
@@ -215,6 +231,7 @@ impl Group<'_> {
             relabelled: standing.terms != item.terms,
             lapsed: known.state == State::Expired,
             owner: item.owner,
+            original,
         };
         if standing.header.aliases || !item.alias_keys.is_empty() {
             for key in value_keys(&standing.body)? {
@@ -381,81 +398,6 @@ impl Group<'_> {
         debug_assert_eq!(written, at, "items are laid where they were decided to stand");
         self.remember(at, item);
     }
-}
-
-/// An entry being written.
-pub(super) struct Writing {
-    builder: Builder,
-    seq: Seq,
-    ordinal: u16,
-    version: u64,
-    seed: u64,
-    time: Timestamp,
-    /// Whether the first acts for the second: the same for all items, as a
-    /// rule.
-    delegation: Option<(OrgNo, OrgNo, bool)>,
-}
-
-impl Writing {
-    fn new(entry: &Entry<'_>, floor: u64) -> Self {
-        use proto::entry_header::Change as Stored;
-        let change = match entry.change {
-            Change::Publish(_) => Stored::Publish(proto::Publish {}),
-            Change::Revoke(_) => Stored::Revoke(proto::Revoke {}),
-            Change::Sight(_) => Stored::Sight(proto::Sight {}),
-            Change::Expire(_) => Stored::Expire(proto::Expire {}),
-            Change::Notice(_) => Stored::Notice(proto::Notice {}),
-            Change::Roster(change) => Stored::Roster(roster_change::encode_change(change)),
-            Change::Propose(change) => Stored::RosterProposal(roster_change::encode_change(change)),
-            Change::Reject(RejectedChange { proposal, reason }) => {
-                let (proposal, reason) = (proposal.raw(), reason.clone());
-                Stored::RosterRejection(proto::RosterRejection { proposal, reason })
-            }
-        };
-        let header = proto::EntryHeader {
-            time: entry.time.as_micros(),
-            author: entry.author.to_owned(),
-            version_seed: entry.seed,
-            version_floor: floor,
-            salt: entry.salt.to_vec().into(),
-            change: Some(change),
-            ..Default::default()
-        };
-        Self {
-            builder: Builder::new(entry.seq.at(0), header.encode_to_vec(), floor),
-            seq: entry.seq,
-            ordinal: 0,
-            version: floor,
-            seed: entry.seed,
-            time: entry.time,
-            delegation: None,
-        }
-    }
-
-    /// Where an indicator stands as it is published: one past its validity
-    /// goes on record as expired at once, so that nobody acts on it for a
-    /// moment.
-    fn state(&self, item: &ProposedIndicator) -> State {
-        let past = item.valid_until.is_some_and(|until| until <= self.time);
-        if past { State::Expired } else { State::Active }
-    }
-
-    /// Position and version of the next item. Versions rise by a random gap
-    /// of 1 to 4 µs, so that nothing hidden between two can be counted.
-    pub(super) fn next(&mut self) -> (Position, u64) {
-        let at = self.seq.at(self.ordinal);
-        self.version += 1 + (mix(self.seed ^ u64::from(self.ordinal)) & 3);
-        self.ordinal += 1;
-        (at, self.version)
-    }
-}
-
-/// SplitMix64's finaliser: spreads a seed and a count over 64 bits.
-const fn mix(seed: u64) -> u64 {
-    let z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 fn created(body: &[u8]) -> Result<Timestamp, db::Error> {

@@ -90,6 +90,10 @@ pub enum Reason {
     IndicatorRevoked,
     /// The item would join two records of one producer.
     IdentityConflict,
+    /// No leave of the owner's holds to republish its indicator.
+    RepublicationWithoutLeave,
+    /// The republication would reach further than the owner's leave.
+    RepublicationTooWide,
     /// The version is not the one that stands.
     EtagMismatch,
     /// The request id was used with other content.
@@ -120,7 +124,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 33] = [
         Self::Input(invalid::Reason::FieldInvalid),
         Self::Input(invalid::Reason::MarkingRequired),
         Self::Input(invalid::Reason::MarkingUnsupported),
@@ -139,6 +143,8 @@ impl Reason {
         Self::NotFound,
         Self::IndicatorRevoked,
         Self::IdentityConflict,
+        Self::RepublicationWithoutLeave,
+        Self::RepublicationTooWide,
         Self::EtagMismatch,
         Self::DuplicateRequestId,
         Self::RequestTooLarge,
@@ -170,6 +176,8 @@ impl Reason {
             Self::NotFound => "NOT_FOUND",
             Self::IndicatorRevoked => "INDICATOR_REVOKED",
             Self::IdentityConflict => "IDENTITY_CONFLICT",
+            Self::RepublicationWithoutLeave => "REPUBLICATION_WITHOUT_LEAVE",
+            Self::RepublicationTooWide => "REPUBLICATION_TOO_WIDE",
             Self::EtagMismatch => "ETAG_MISMATCH",
             Self::DuplicateRequestId => "DUPLICATE_REQUEST_ID",
             Self::RequestTooLarge => "REQUEST_TOO_LARGE",
@@ -203,7 +211,10 @@ impl Reason {
             | Self::SecondPersonRequired
             | Self::MethodUnknown => Kind::Denied,
             Self::NotFound => Kind::Absent,
-            Self::IndicatorRevoked | Self::IdentityConflict => Kind::State,
+            Self::IndicatorRevoked
+            | Self::IdentityConflict
+            | Self::RepublicationWithoutLeave
+            | Self::RepublicationTooWide => Kind::State,
             Self::EtagMismatch => Kind::Stale,
             Self::ResumeTokenExpired => Kind::Expired,
             Self::SubscriptionDisplaced => Kind::Displaced,

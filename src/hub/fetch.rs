@@ -13,14 +13,14 @@ use crate::policy::visibility::{Purpose, Viewer};
 use crate::store::chunk::{ItemHeader, Op};
 use crate::store::db;
 use crate::store::keys::{self, Dimension};
-use crate::wire::event;
+use crate::wire::{disclosure, event};
 
 use super::caller::Caller;
 use super::engine::Hub;
 use super::error::Error;
 use super::notice;
 use super::shared::Shared;
-use super::source::Source;
+use super::source::{self, Source};
 use super::store_error;
 
 /// Most sightings, and most collisions, that come with an indicator.
@@ -56,7 +56,7 @@ impl Hub {
         let caller = caller.clone();
         self.blocking(move |shared| {
             let (header, body) = newest(shared, &caller, handle)?;
-            let indicator = shown(shared, &caller, header.class, &body, header.handle)?;
+            let indicator = shown(shared, &caller, &header, &body)?;
             let sightings = sightings(shared, &caller, &header)?;
             let collisions = if hears(shared, &caller, &header) {
                 collisions(shared, &caller, handle)?
@@ -73,12 +73,18 @@ impl Hub {
 pub(super) fn shown(
     shared: &Shared,
     caller: &Caller,
-    class: ClassNo,
+    header: &ItemHeader,
     body: &Bytes,
-    at: Position,
 ) -> Result<Bytes, Error> {
-    let source = Source::of(&shared.directory.load(), viewer(caller), class, class, Purpose::Get);
-    source.show_indicator(inner(body, at)?).ok_or_else(|| damaged(at))
+    let (today, at, class) = (shared.directory.load(), header.handle, header.class);
+    let source = Source::of(&today, viewer(caller), class, class, Purpose::Get);
+    let shown = source.show_indicator(inner(body, at)?).ok_or_else(|| damaged(at))?;
+    let reclassed = shared.reclassed.read();
+    let original = source::original(&today, &reclassed, viewer(caller), header.original, Purpose::Get);
+    Ok(match original {
+        Some(original) => disclosure::tell_original(&shown, shared.sealer.id(original)),
+        None => shown,
+    })
 }
 
 const fn viewer(caller: &Caller) -> Viewer<'_> {
@@ -100,7 +106,7 @@ fn newest(shared: &Shared, caller: &Caller, handle: Position) -> Result<(ItemHea
 }
 
 /// The newest version of an indicator, whoever may see it.
-fn newest_of_any(shared: &Shared, handle: Position) -> Result<(ItemHeader, Bytes), Error> {
+pub(super) fn newest_of_any(shared: &Shared, handle: Position) -> Result<(ItemHeader, Bytes), Error> {
     let latest = shared.store.latest(&[handle]).map_err(store_error)?.pop().flatten();
     let (header, body) =
         item(shared, latest.map_or(handle, |latest| latest.newest))?.ok_or_else(Error::absent)?;

@@ -20,6 +20,7 @@ use crate::store::{Batch, Store, db};
 use crate::wire::seal::Sealer;
 
 use super::directory::Directory;
+use super::leave::Leaves;
 use super::proposal::{Change, Collision, Decision, Due, Effect, ProposedIndicator, ProposedSighting};
 
 /// The assertions about values, and whether the group changed them.
@@ -50,6 +51,8 @@ pub struct Group<'a> {
     pub(super) expired: Option<Vec<Due>>,
     /// Collisions of which the group tells.
     pub(super) told: FxHashSet<Collision>,
+    /// What the group changes of leave to republish.
+    pub(super) leaves: Leaves,
     /// Chunks of the group, in order.
     pub chunks: Vec<Chunk>,
 }
@@ -91,6 +94,7 @@ pub(super) const fn born(op: Op, at: Position, version: u64, class: ClassNo, tlp
         previous_terms: 0,
         relabelled: false,
         lapsed: false,
+        original: None,
     }
 }
 
@@ -113,6 +117,7 @@ impl<'a> Group<'a> {
             validities: Vec::new(),
             expired: None,
             told: FxHashSet::default(),
+            leaves: Leaves::default(),
             chunks: Vec::new(),
         }
     }
@@ -243,14 +248,23 @@ impl<'a> Group<'a> {
     }
 
     pub(super) fn standing(&self, at: Position) -> Result<Standing, db::Error> {
+        self.find(at)?.ok_or_else(|| db::Error::corrupt("item", at))
+    }
+
+    /// The item at `at`, if there is one.
+    pub(super) fn find(&self, at: Position) -> Result<Option<Standing>, db::Error> {
         if let Some(item) = self.recent.get(&at) {
-            return Ok(Standing { header: item.header, terms: item.terms.clone(), body: item.body.clone() });
+            let (terms, body) = (item.terms.clone(), item.body.clone());
+            return Ok(Some(Standing { header: item.header, terms, body }));
         }
-        let damaged = || db::Error::corrupt("item", at);
-        let chunk = self.store.chunk_at(at)?.ok_or_else(damaged)?;
-        let view = chunk.view().ok_or_else(damaged)?;
-        let item = view.items().flatten().find(|item| item.position == at).ok_or_else(damaged)?;
-        Ok(Standing { header: item.header, terms: item.terms().collect(), body: item.body.to_vec() })
+        let Some(chunk) = self.store.chunk_at(at)? else { return Ok(None) };
+        let view = chunk.view().ok_or_else(|| db::Error::corrupt("item", at))?;
+        let item = view.items().flatten().find(|item| item.position == at);
+        Ok(item.map(|item| Standing {
+            header: item.header,
+            terms: item.terms().collect(),
+            body: item.body.to_vec(),
+        }))
     }
 
     /// Header of the item at `at`, which may be of this group.
@@ -343,6 +357,7 @@ impl<'a> Group<'a> {
         if !self.generations.is_empty() {
             self.directory.write_to(self.before.roster(), batch)?;
         }
+        self.leaves.write_to(&self.directory, batch)?;
         self.directory.write_pending_to(&self.before, batch)?;
         for generation in &self.generations {
             batch.generation(generation.generation(), generation.date())?;

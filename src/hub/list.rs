@@ -14,8 +14,8 @@ use crate::store::chunk::Chunk;
 use crate::store::keys::Dimension;
 use crate::store::log::PostingBlocks;
 use crate::store::postings::Posting;
-use crate::wire::event;
 use crate::wire::token::{Place, Use};
+use crate::wire::{disclosure, event};
 
 use super::caller::Caller;
 use super::directory::Directory;
@@ -220,7 +220,13 @@ impl<'a> Walk<'a> {
         let source = source::Source::of(&self.directory, viewer, class, class_now, Purpose::Search);
         let indicator = event::subject(item.body).ok_or_else(|| damaged(at))?;
         let shown = source.show_indicator(chunk.bytes.slice_ref(indicator)).ok_or_else(|| damaged(at))?;
-        Ok(Verdict::Yes(shown))
+        let reclassed = self.shared.reclassed.read();
+        let original =
+            source::original(&self.directory, &reclassed, viewer, item.header.original, Purpose::Search);
+        Ok(Verdict::Yes(match original {
+            Some(original) => disclosure::tell_original(&shown, self.shared.sealer.id(original)),
+            None => shown,
+        }))
     }
 
     /// The version of a record that stood when the walk began; found once per

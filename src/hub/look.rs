@@ -2,7 +2,6 @@
 //! from the log when it does not, so that a slow one costs a cursor, not
 //! memory.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,13 +13,13 @@ use crate::model::event::EventKind;
 use crate::model::indicator::State;
 use crate::model::position::Position;
 use crate::store::chunk::{ItemView, Op, View};
-use crate::wire::event;
 use crate::wire::frame::Batch;
+use crate::wire::{disclosure, event};
 
 use super::error::Error;
 use super::recall::Skip;
 use super::select::{Held, Selection, Whole};
-use super::shared::Shared;
+use super::shared::{Reclassed, Shared};
 use super::source::Source;
 use super::store_error;
 use super::tail::Read;
@@ -118,8 +117,6 @@ struct Look<'a> {
 
 /// Gives shared bytes of a chunk.
 type Slice<'a> = &'a dyn Fn(Range<usize>) -> Bytes;
-/// Records whose class has changed since their birth, and what it is today.
-type Reclassed = BTreeMap<Position, ClassNo>;
 
 /// What a newborn record of one class is for a viewer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -233,7 +230,8 @@ impl<'a> Look<'a> {
             let class_now = class_now.unwrap_or(header.class);
             let from = view.bodies_at + item.offset;
             let body = from..from + item.body.len();
-            let newborn = header.op == Op::Create && header.state == State::Active;
+            let plain = header.original.is_none();
+            let newborn = plain && header.op == Op::Create && header.state == State::Active;
             if self.skip.covers(header.handle, item.position) {
                 // Said already, and more.
             } else if newborn && class_now == header.class && self.birth(class_now) != Birth::Told {
@@ -282,7 +280,7 @@ impl<'a> Look<'a> {
     ) -> Result<(), Error> {
         let (header, position) = (&item.header, item.position);
         // What is told of an indicator goes no further than it does today.
-        if header.op == Op::Sight
+        if matches!(header.op, Op::Sight | Op::Leave)
             && let Some(&class) = reclassed.get(&header.previous)
             && !self.selection.sees(&self.rosters.now, class)
         {
@@ -309,7 +307,12 @@ impl<'a> Look<'a> {
             }
             _ => self.selection.source(now, header.class, class_now).put(&mut self.batch, kind, body()),
         };
-        put.ok_or_else(|| super::fetch::damaged(position))
+        put.ok_or_else(|| super::fetch::damaged(position))?;
+        if let Some(original) = self.selection.original(&self.rosters.now, reclassed, header.original) {
+            let original = self.shared.sealer.id(original);
+            self.batch.disclose(1, &disclosure::encode_original(original));
+        }
+        Ok(())
     }
 
     fn finish(self, caught_up: bool) -> Looked {

@@ -8,6 +8,7 @@
 //! * [`select`] says who is sent what, [`source`] who learns from whom it is;
 //! * [`publish`], [`revoke`], [`sighting`] bring entries to the writer, [`asked`] on whose behalf,
 //!   and [`mod@expire`] what ends by itself; [`owed`] is what the hub tells owners by itself;
+//! * [`republication`] asks owners for leave;
 //! * [`fetch`], [`list`], [`lookup`] and `explain` ask; [`subscribe`], [`pump`] and [`look`] follow;
 //! * [`room`] and [`space`] decide when writing must wait;
 //! * [`merger`], [`mod@verify`] and [`backup`] look after what is stored, [`rest`] looks at it.
@@ -28,6 +29,7 @@ mod explain;
 pub mod fetch;
 pub mod genesis;
 pub mod group;
+mod leave;
 pub mod list;
 mod look;
 pub mod lookup;
@@ -38,6 +40,7 @@ pub mod proposal;
 pub mod publish;
 mod pump;
 mod recall;
+pub mod republication;
 pub mod rest;
 pub mod revoke;
 pub mod room;
@@ -54,6 +57,7 @@ pub mod verify;
 mod walk;
 pub mod work;
 pub mod writer;
+mod writing;
 
 pub use asked::Asked;
 pub use backup::{BackupReport, RepairReport, RestoreReport, repair_tail, restore};
@@ -66,6 +70,7 @@ pub use list::Page;
 pub use lookup::Match;
 pub use publish::{Effect, Published, Rejection};
 pub use pump::{Command, Pump};
+pub use republication::LeavePage;
 pub use roster::{Amended, Comparison, RosterView, Second, Waiting};
 pub use sighting::SightingName;
 pub use subscribe::{Open, Opened, Start, SubscriptionRecord};

@@ -13,10 +13,10 @@ use crate::store::keys::Dimension;
 use crate::store::postings::Posting;
 use crate::wire::event;
 
-use super::apply::Writing;
 use super::directory::Directory;
 use super::group::{self, Group};
 use super::proposal::{Collision, Decision, Effect, Refusal};
+use super::writing::Writing;
 
 /// Whom notices about a record of `owner` with this label reach: the owner,
 /// and its successors where they have its rights to the record itself.
@@ -38,6 +38,10 @@ impl Group<'_> {
             return Ok(Decision::Refused(Refusal::Absent));
         }
         let other = self.header(self.newest(collision.other)?)?;
+        if other.original.is_some_and(|original| original.handle == collision.record) {
+            // It gave leave for that.
+            return Ok(Decision::Refused(Refusal::Absent));
+        }
         let damaged = || db::Error::corrupt("owner", collision.record);
         let owner = self.directory.slug(record.owner).ok_or_else(damaged)?.clone();
         let definition = audience(owner, self.directory.tlp(record.class));

@@ -7,8 +7,10 @@ use crate::base::clock::Timestamp;
 use crate::model::amendment::RosterChange;
 use crate::model::audience::{ClassDefinition, ClassNo};
 use crate::model::indicator::lifecycle::Revocation;
-use crate::model::org::OrgNo;
+use crate::model::marking::Marking;
+use crate::model::org::{OrgNo, OrgSlug};
 use crate::model::position::Position;
+use crate::model::republication::Terms;
 use crate::store::chunk::Op;
 use crate::store::postings::Posting;
 use crate::store::requests::RequestKey;
@@ -55,6 +57,8 @@ pub enum Change {
     Propose(Box<RosterChange>),
     /// To drop a change that waits.
     Reject(RejectedChange),
+    /// To ask for leave to republish, to give or to withdraw it.
+    Leave(Box<ProposedLeave>),
 }
 
 /// A version that ends by itself, and when; in order of time.
@@ -82,6 +86,8 @@ impl Change {
         match self {
             Self::Publish(items) => items.iter().flatten().map(|i| i.fields.len() + 256).sum::<usize>() + 256,
             Self::Revoke(_) => 1_024,
+            // Markings with all the readers that they may name.
+            Self::Leave(_) => 64 << 10,
             Self::Expire(due) => due.len() * 1_024 + 256,
             Self::Notice(collisions) => collisions.len() * 512 + 256,
             // It is a group of its own in all but name: rights move with it.
@@ -118,8 +124,49 @@ pub struct ProposedIndicator {
     pub salted: [u8; 16],
     /// When it ceases to hold.
     pub valid_until: Option<Timestamp>,
+    /// Handle of the indicator of which it says to be a republication.
+    pub original: Option<Position>,
     /// Why a revoked record is to be brought back.
     pub reinstate: Option<String>,
+}
+
+/// What is said of leave to republish.
+#[derive(Debug, Clone)]
+pub struct ProposedLeave {
+    /// Handle of the indicator.
+    pub indicator: Position,
+    /// Who would publish.
+    pub organisation: OrgNo,
+    /// Its slug.
+    pub slug: OrgSlug,
+    /// Who says so: that organisation, or the indicator's owner.
+    pub by: OrgNo,
+    /// What.
+    pub act: LeaveAct,
+}
+
+/// What can be said of leave to republish.
+#[derive(Debug, Clone)]
+pub enum LeaveAct {
+    /// It is asked for.
+    Ask {
+        /// How far.
+        wish: Marking,
+        /// What for.
+        reason: String,
+    },
+    /// It is given.
+    Grant {
+        /// How far, how long.
+        terms: Terms,
+        /// What else is said.
+        note: String,
+    },
+    /// It is refused, taken back or given up.
+    Withdraw {
+        /// What else is said.
+        note: String,
+    },
 }
 
 /// An indicator to take back.
@@ -210,6 +257,8 @@ pub enum Effect {
     Noticed,
     /// Another roster holds from there on.
     Resolved,
+    /// Leave to republish was asked for, given or withdrawn.
+    Leave,
 }
 
 impl Effect {
@@ -224,6 +273,7 @@ impl Effect {
             Op::Revoke => Self::Revoked,
             Op::Sight => Self::Sighted,
             Op::Notice => Self::Noticed,
+            Op::Leave => Self::Leave,
         }
     }
 }
@@ -248,6 +298,22 @@ pub enum Refusal {
     NotDelegated,
     /// Too many changes of the roster wait.
     TooManyPending,
+    /// There is no such indicator to republish.
+    NoOriginal,
+    /// It is not another's indicator, or not of the same value.
+    NotAnothers,
+    /// The owner of what it republishes gave no leave that holds.
+    NoLeave,
+    /// It would reach further than that leave.
+    WiderThanLeave,
+    /// The indicator was revoked.
+    Ended,
+    /// Too many requests for leave wait.
+    TooManyAsked,
+    /// Nobody in the organisation may see the indicator.
+    NotReached,
+    /// The time is past already.
+    Past,
     /// The recipient at this place of the marking is not in the roster.
     UnknownRecipient(u32),
 }

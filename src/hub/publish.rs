@@ -104,6 +104,44 @@ impl Rejection {
                 "your organisation does not act for the one that it names, or there is none of that name",
             ),
             Refusal::TooManyPending => (Reason::RateLimited, "too many changes of the roster wait"),
+            Refusal::NoLeave => (
+                Reason::RepublicationWithoutLeave,
+                "its owner gave your organisation no leave that holds, or revoked it; ask with `luytre leave ask`",
+            ),
+            Refusal::WiderThanLeave => (
+                Reason::RepublicationTooWide,
+                "this would reach further than its owner's leave, which `luytre leave list` shows; narrow the marking, or ask for more",
+            ),
+            Refusal::Ended => (
+                Reason::IndicatorRevoked,
+                "its owner has revoked the indicator, so there is nothing to republish",
+            ),
+            Refusal::TooManyAsked => (
+                Reason::RateLimited,
+                "too many requests of your organisation wait for answers; give up some with `luytre leave withdraw`",
+            ),
+            Refusal::NoOriginal => {
+                let problem = "there is no such indicator, or you may not see it".to_owned();
+                return Self { reason: Reason::NotFound, field: "republication_of".to_owned(), problem };
+            }
+            Refusal::NotAnothers => {
+                return Self::from(Invalid::new(
+                    "republication_of",
+                    "names an indicator of another organisation, of this very value; your own are yours to mark as you like",
+                ));
+            }
+            Refusal::NotReached => {
+                return Self::from(Invalid::new(
+                    "organisation",
+                    "may not see the indicator; let it by the indicator's marking first",
+                ));
+            }
+            Refusal::Past => {
+                return Self::from(Invalid::new(
+                    "expire_time",
+                    "must be later than now; leave it out for leave without end",
+                ));
+            }
             Refusal::UnknownRecipient(place) => {
                 return Self::unknown(recipients.iter().nth(place as usize));
             }
@@ -175,13 +213,18 @@ impl Hub {
             for (place, item) in items.into_iter().enumerate() {
                 match item {
                     Ok(draft) => {
-                        let refused = refusal(owner, &draft, &directory);
+                        let original = draft.republication_of;
+                        let named = original.map(|id| self.shared.sealer.handle(id));
+                        let refused = refusal(owner, &draft, &directory)
+                            .or_else(|| (named == Some(None)).then_some(Refusal::NoOriginal));
                         recipients.push(draft.marking.recipients.clone());
-                        let item = propose(owner, draft, &salt, &directory);
+                        let mut item = propose(owner, draft, &salt, &directory);
+                        item.original = named.flatten();
                         // Of what was sent and nothing else, so that a retry is
                         // the same request whatever became of the hub since.
                         content.update(&item.digest.to_be_bytes());
                         content.update(item.reinstate.as_deref().unwrap_or_default().as_bytes());
+                        content.update(original.map(Uuid::into_bytes).unwrap_or_default().as_slice());
                         proposed.push(refused.map_or(Ok(item), Err));
                     }
                     Err(invalid) => {
@@ -221,6 +264,7 @@ impl Hub {
                     | WrittenEffect::Sighted
                     | WrittenEffect::Expired
                     | WrittenEffect::Noticed
+                    | WrittenEffect::Leave
                     | WrittenEffect::Resolved => Effect::Updated,
                 };
                 (handle, version, effect)
@@ -320,6 +364,7 @@ fn propose(owner: Owner<'_>, draft: Draft, salt: &[u8; 16], directory: &Director
         digest,
         salted,
         valid_until: draft.valid_until,
+        original: None,
         reinstate: draft.reinstate,
     }
 }

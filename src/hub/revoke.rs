@@ -19,6 +19,8 @@ use super::fetch;
 use super::proposal::{Change, Decision, Proposal, ProposedRevocation, Refusal};
 use super::publish::Rejection;
 
+const NOT_YOURS: &str = "only the organisation that published an indicator may revoke it; report a sighting `false-positive` instead";
+
 impl Hub {
     /// Takes back an indicator of the caller's organisation, or of one that it
     /// acts for, for good. Returns it as it now stands, an encoded
@@ -37,9 +39,8 @@ impl Hub {
         revocation: Revocation,
         etag: Option<u64>,
     ) -> Result<Bytes, Error> {
-        let handle = self.shared.sealer.handle(id).ok_or_else(Error::absent)?;
         let asked = asked.into();
-        let (owner, provider) = self.owner(caller, &asked, handle).await?;
+        let (handle, owner, provider) = self.owned(caller, &asked, id, NOT_YOURS).await?;
         let mut content = digest::Sha256::default();
         content.update(id.as_bytes());
         content.update(&[revocation.reason.number()]);
@@ -83,19 +84,22 @@ impl Hub {
                 };
             }
             let (header, body) = fetch::item(shared, position)?.ok_or_else(|| fetch::damaged(position))?;
-            fetch::shown(shared, &viewer, header.class, &body, position)
+            fetch::shown(shared, &viewer, &header, &body)
         })
         .await
     }
 
-    /// Whose indicator the caller may take back, and who does so on its
-    /// behalf.
-    async fn owner(
+    /// The indicator about which the caller decides, whose it is, and who does
+    /// so on its behalf. `problem` says what another's owner alone may do.
+    pub(super) async fn owned(
         &self,
         caller: &Caller,
         asked: &Asked,
-        handle: Position,
-    ) -> Result<(OrgNo, Option<OrgNo>), Error> {
+        id: Uuid,
+        problem: &str,
+    ) -> Result<(Position, OrgNo, Option<OrgNo>), Error> {
+        // First: for whom he may ask does not depend on the id, so the answer
+        // must not either. Of a hidden one it would tell that it is.
         let (number, provider) = {
             let owner = Owner::of(caller, asked, &self.shared.directory.load());
             if !owner.allowed {
@@ -105,6 +109,7 @@ impl Hub {
             }
             (owner.number, owner.provider.map(|(number, _)| number))
         };
+        let handle = self.shared.sealer.handle(id).ok_or_else(Error::absent)?;
         let viewer = caller.clone();
         let header = self
             .blocking(move |shared| match provider {
@@ -113,11 +118,8 @@ impl Hub {
             })
             .await?;
         if header.owner != number {
-            return Err(Error::new(
-                Reason::RoleInsufficient,
-                "only the organisation that published an indicator may revoke it; report a sighting `false-positive` instead",
-            ));
+            return Err(Error::new(Reason::RoleInsufficient, problem));
         }
-        Ok((number, provider))
+        Ok((handle, number, provider))
     }
 }

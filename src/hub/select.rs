@@ -8,14 +8,16 @@ use crate::model::audience::ClassNo;
 use crate::model::event::EventKind;
 use crate::model::indicator::State;
 use crate::model::org::{OrgNo, OrgSlug};
+use crate::model::position::Position;
 use crate::model::principal::SpiffeId;
 use crate::model::query::IndicatorFilter;
 use crate::policy::visibility::{Purpose, Viewer};
-use crate::store::chunk::{ItemHeader, ItemView, Op, View};
+use crate::store::chunk::{ItemHeader, ItemView, Op, Original, View};
 use crate::store::keys;
 
 use super::directory::Directory;
-use super::source::{Other, Source};
+use super::shared::Reclassed;
+use super::source::{self, Other, Source};
 
 /// A filter resolved to numbers, so that it matches headers without decoding.
 #[derive(Debug, Clone, Default)]
@@ -159,7 +161,7 @@ pub struct Selection {
 pub struct Wants {
     /// Sightings.
     pub sightings: bool,
-    /// Notices of collisions.
+    /// Notices.
     pub notices: bool,
 }
 
@@ -227,6 +229,17 @@ impl Selection {
         Source::of_notice(today, self.viewer(), notice, other_now, Purpose::Deliver)
     }
 
+    /// What the viewer is told that a version is a republication of.
+    #[must_use]
+    pub fn original(
+        &self,
+        today: &Directory,
+        reclassed: &Reclassed,
+        original: Option<Original>,
+    ) -> Option<Position> {
+        source::original(today, reclassed, self.viewer(), original, Purpose::Deliver)
+    }
+
     /// Whether the version is one that the viewer asked for.
     #[must_use]
     pub fn wants(&self, item: &ItemView<'_>) -> bool {
@@ -268,6 +281,7 @@ impl Selection {
         let told = match header.op {
             Op::Sight => Some((self.wants.sightings, EventKind::Sighted)),
             Op::Notice => Some((self.wants.notices, EventKind::Collision)),
+            Op::Leave => Some((self.wants.notices, EventKind::Republication)),
             _ => None,
         };
         if let Some((wanted, kind)) = told {

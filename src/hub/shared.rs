@@ -57,7 +57,7 @@ pub struct Shared {
     pub latch: Latch,
     /// Records whose audience class changed since birth, and their class now:
     /// replay of what stood before must not show it to whom it is now hidden.
-    pub reclassed: RwLock<BTreeMap<Position, ClassNo>>,
+    pub reclassed: RwLock<Reclassed>,
     /// Which indicators end next.
     pub expiries: Expiries,
     /// Where each former history epoch ended.
@@ -118,6 +118,9 @@ impl Shared {
         read.await.map_err(Error::internal)?
     }
 }
+
+/// Records by handle, and their class now.
+pub type Reclassed = BTreeMap<Position, ClassNo>;
 
 /// Most blocking reads at once.
 pub const MAX_READS: usize = 128;

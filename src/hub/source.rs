@@ -1,4 +1,5 @@
-//! Decides what a viewer is shown of who stands behind a record.
+//! Decides what a viewer is shown of who stands behind a record, and of which
+//! it is a republication.
 
 use std::sync::Arc;
 
@@ -6,12 +7,29 @@ use bytes::Bytes;
 
 use crate::model::audience::{ClassDefinition, ClassNo};
 use crate::model::event::EventKind;
+use crate::model::position::Position;
 use crate::policy::visibility::{Purpose, Viewer};
-use crate::store::chunk::ItemHeader;
+use crate::store::chunk::{ItemHeader, Original};
 use crate::wire::disclosure;
 use crate::wire::frame::Batch;
 
 use super::directory::Directory;
+use super::shared::Reclassed;
+
+/// What a viewer is told that a version is a republication of: an indicator
+/// that he may read himself today.
+#[must_use]
+pub fn original(
+    today: &Directory,
+    reclassed: &Reclassed,
+    viewer: Viewer<'_>,
+    original: Option<Original>,
+    purpose: Purpose,
+) -> Option<Position> {
+    let Original { handle, class } = original?;
+    let class = reclassed.get(&handle).copied().unwrap_or(class);
+    today.visible(viewer, class, purpose).then_some(handle)
+}
 
 /// What a viewer who sees a version is shown of its source.
 #[derive(Debug, Clone)]

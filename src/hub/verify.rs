@@ -32,7 +32,7 @@ use super::directory::Directory;
 use super::group::Group;
 use super::proposal::{Change, Collision, Due, ProposedIndicator, ProposedRevocation, ProposedSighting};
 use super::publish::digests;
-use super::{amend, genesis};
+use super::{amend, genesis, leave};
 
 /// Most differences that are told.
 const MAX_TOLD: usize = 20;
@@ -126,6 +126,7 @@ pub fn verify_in(
         compare(&store, copy, Family::Values, KeyKind::Value, &mut report)?;
         compare(&store, copy, Family::Latest, KeyKind::Latest, &mut report)?;
         compare(&store, copy, Family::Meta, KeyKind::Directory, &mut report)?;
+        compare(&store, copy, Family::Meta, KeyKind::Leave, &mut report)?;
         compare_postings(&store, copy, &mut report)?;
     }
     report.digest = state_digest(&store)?;
@@ -153,6 +154,7 @@ pub fn state_digest(store: &Store) -> Result<String, db::Error> {
         (Family::Values, KeyKind::Value),
         (Family::Latest, KeyKind::Latest),
         (Family::Meta, KeyKind::Directory),
+        (Family::Meta, KeyKind::Leave),
     ];
     for (family, kind) in families {
         let mut records = store.records(family, &[kind.byte()])?;
@@ -253,7 +255,8 @@ impl Replay<'_> {
                     | Stored::Notice(_)
                     | Stored::Roster(_)
                     | Stored::RosterProposal(_)
-                    | Stored::RosterRejection(_),
+                    | Stored::RosterRejection(_)
+                    | Stored::Leave(_),
                 ) => {
                     self.entry(&mut group, chunks, &header, report)?;
                 }
@@ -301,7 +304,7 @@ impl Replay<'_> {
 
     /// What the entry asked for, from what it left behind.
     fn change(&self, chunks: &[Chunk], header: &proto::EntryHeader) -> Result<Change, db::Error> {
-        if let Some(change) = amend::stored(header) {
+        if let Some(change) = amend::stored(header).or_else(|| leave::stored(header, self.classes)) {
             return change;
         }
         // Whoever writes what is another's acts on its behalf.
@@ -362,6 +365,7 @@ impl Replay<'_> {
             digest,
             salted,
             valid_until: event::valid_until(item.body)?,
+            original: item.header.original.map(|original| original.handle),
             reinstate: indicator.reinstatement.map(|r| r.reason),
         })
     }

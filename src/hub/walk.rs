@@ -16,8 +16,8 @@ use crate::store::keys::Dimension;
 use crate::store::log::Scan;
 use crate::store::postings::Posting;
 use crate::store::record::Latest;
-use crate::wire::event;
 use crate::wire::frame::Batch;
+use crate::wire::{disclosure, event};
 
 use super::directory::Directory;
 use super::error::Error;
@@ -312,6 +312,11 @@ impl Stride<'_> {
             let source = self.selection.source(&self.now, class, class_now);
             let body = item.body.to_vec().into();
             source.put(&mut self.batch, EventKind::New, body).ok_or_else(|| damaged(position))?;
+            let reclassed = self.shared.reclassed.read();
+            if let Some(original) = self.selection.original(&self.now, &reclassed, item.header.original) {
+                let original = self.shared.sealer.id(original);
+                self.batch.disclose(1, &disclosure::encode_original(original));
+            }
         }
         Ok(())
     }

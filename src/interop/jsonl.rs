@@ -85,7 +85,7 @@ pub struct Record {
 /// How many of [`FIELDS`] are read into a [`Record`].
 const READ: usize = 20;
 /// Every field that a line may have: those that are read, then the hub's own.
-const FIELDS: [&str; 32] = [
+const FIELDS: [&str; 33] = [
     "value",
     "observable",
     "kind",
@@ -111,6 +111,7 @@ const FIELDS: [&str; 32] = [
     "name",
     "owner",
     "published_by",
+    "republication_of",
     "state",
     "version",
     "create_time",

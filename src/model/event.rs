@@ -19,6 +19,9 @@ pub enum EventKind {
     /// Another published a value that a hidden indicator of the receiver's
     /// organisation holds.
     Collision = 7,
+    /// Leave to republish was asked of the receiver's organisation, or it was
+    /// answered.
+    Republication = 8,
 }
 
 impl EventKind {

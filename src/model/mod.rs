@@ -13,6 +13,7 @@ pub mod position;
 pub mod principal;
 pub mod query;
 pub mod reached;
+pub mod republication;
 pub mod roster;
 pub mod sighting;
 

@@ -56,6 +56,14 @@ pub enum Method {
     ReflectionAlpha,
     /// Tells an owner why another sees its indicator.
     ExplainAccess,
+    /// Asks an owner for leave to republish.
+    RequestRepublication,
+    /// Gives such leave.
+    GrantRepublication,
+    /// Refuses it, takes it back or gives it up.
+    WithdrawRepublication,
+    /// Reads what was asked and given.
+    ListRepublications,
 }
 
 /// What a method asks of its caller.
@@ -71,7 +79,7 @@ pub enum Requirement {
 
 impl Method {
     /// Every method.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 29] = [
         Self::PublishIndicators,
         Self::PublishStream,
         Self::RevokeIndicator,
@@ -97,6 +105,10 @@ impl Method {
         Self::Reflection,
         Self::ReflectionAlpha,
         Self::ExplainAccess,
+        Self::RequestRepublication,
+        Self::GrantRepublication,
+        Self::WithdrawRepublication,
+        Self::ListRepublications,
     ];
 
     /// The path under which gRPC calls the method.
@@ -123,6 +135,10 @@ impl Method {
             Self::ListPendingChanges => "/luytre.v1.RosterService/ListPendingChanges",
             Self::ApproveChange => "/luytre.v1.RosterService/ApproveChange",
             Self::RejectChange => "/luytre.v1.RosterService/RejectChange",
+            Self::RequestRepublication => "/luytre.v1.RepublicationService/RequestRepublication",
+            Self::GrantRepublication => "/luytre.v1.RepublicationService/GrantRepublication",
+            Self::WithdrawRepublication => "/luytre.v1.RepublicationService/WithdrawRepublication",
+            Self::ListRepublications => "/luytre.v1.RepublicationService/ListRepublications",
             Self::HealthCheck => "/grpc.health.v1.Health/Check",
             Self::HealthWatch => "/grpc.health.v1.Health/Watch",
             Self::Reflection => "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
@@ -165,6 +181,10 @@ impl Method {
             | Self::ListPendingChanges
             | Self::ApproveChange
             | Self::RejectChange
+            | Self::RequestRepublication
+            | Self::GrantRepublication
+            | Self::WithdrawRepublication
+            | Self::ListRepublications
             | Self::HealthCheck => true,
             Self::PublishStream
             | Self::LookupObservables
@@ -184,14 +204,20 @@ impl Method {
         const ANALYST: Roles = Roles::NONE.with(Role::Analyst);
         const OPERATOR: Roles = Roles::NONE.with(Role::Operator);
         match self {
-            Self::PublishIndicators | Self::PublishStream | Self::RevokeIndicator | Self::ReportSightings => {
-                Requirement::OneOf(PUBLISHER)
-            }
+            Self::PublishIndicators
+            | Self::PublishStream
+            | Self::RevokeIndicator
+            | Self::ReportSightings
+            | Self::RequestRepublication
+            | Self::GrantRepublication
+            | Self::WithdrawRepublication => Requirement::OneOf(PUBLISHER),
             Self::GetIndicator | Self::LookupObservables => {
                 Requirement::OneOf(ANALYST.with(Role::Subscriber))
             }
             Self::ListIndicators => Requirement::OneOf(ANALYST),
-            Self::ExplainAccess => Requirement::OneOf(ANALYST.with(Role::Publisher)),
+            Self::ExplainAccess | Self::ListRepublications => {
+                Requirement::OneOf(ANALYST.with(Role::Publisher))
+            }
             Self::Subscribe | Self::GetSubscription | Self::ListSubscriptions | Self::DeleteSubscription => {
                 Requirement::OneOf(SUBSCRIBER)
             }

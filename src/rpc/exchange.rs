@@ -202,7 +202,7 @@ async fn publish(
 }
 
 /// What names a request that writes, and for whom it asks.
-fn asked(request_id: &str, on_behalf_of: &str) -> Result<Asked, Invalid> {
+pub(super) fn asked(request_id: &str, on_behalf_of: &str) -> Result<Asked, Invalid> {
     let request_id = name::read_request_id(request_id)?;
     let unit = (!on_behalf_of.is_empty()).then(|| name::read_organisation("on_behalf_of", on_behalf_of));
     Ok(Asked { request_id, on_behalf_of: unit.transpose()? })
@@ -359,7 +359,7 @@ fn until_error<T: Send + 'static>(requests: Streaming<T>) -> impl Stream<Item = 
 }
 
 /// Reads a message that the hub itself encoded.
-fn decode<M: prost::Message + Default>(encoded: bytes::Bytes) -> Result<M, Status> {
+pub(super) fn decode<M: prost::Message + Default>(encoded: bytes::Bytes) -> Result<M, Status> {
     M::decode(encoded).map_err(|error| status(Error::internal(error)))
 }
 

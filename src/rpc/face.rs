@@ -26,6 +26,7 @@ use crate::policy::access::Method;
 use crate::wire::proto;
 use crate::wire::proto::v1::directory_service_server::DirectoryServiceServer;
 use crate::wire::proto::v1::exchange_service_server::ExchangeServiceServer;
+use crate::wire::proto::v1::republication_service_server::RepublicationServiceServer;
 use crate::wire::proto::v1::roster_service_server::RosterServiceServer;
 use crate::wire::proto::v1::subscription_service_server::SubscriptionServiceServer;
 
@@ -37,6 +38,7 @@ use super::layers::intake::{self, Intake};
 use super::layers::metrics::Metrics;
 use super::layers::streams::Streams;
 use super::layers::watch::Record;
+use super::republication::Republications;
 use super::roster::Rosters;
 use super::status::status;
 use super::subscribe::Subscribe;
@@ -57,6 +59,7 @@ pub struct Face {
     subscriptions: SubscriptionServiceServer<Subscriptions>,
     subscribe: Subscribe,
     directory: DirectoryServiceServer<Directory>,
+    republications: RepublicationServiceServer<Republications>,
     rosters: RosterServiceServer<Rosters>,
     /// The same, for what carries a whole roster.
     documents: RosterServiceServer<Rosters>,
@@ -92,6 +95,8 @@ impl Face {
                 .max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES),
             subscribe: Subscribe { hub: Arc::clone(&hub), streams: streams.clone() },
             directory: DirectoryServiceServer::new(Directory(Arc::clone(&hub)))
+                .max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES),
+            republications: RepublicationServiceServer::new(Republications(Arc::clone(&hub)))
                 .max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES),
             rosters: rosters.clone().max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES),
             documents: rosters.max_decoding_message_size(MAX_MESSAGE_BYTES),
@@ -188,6 +193,10 @@ impl Face {
             Method::GetOrganisation | Method::ListOrganisations | Method::WhoAmI => {
                 self.directory.call(request).await
             }
+            Method::RequestRepublication
+            | Method::GrantRepublication
+            | Method::WithdrawRepublication
+            | Method::ListRepublications => self.republications.call(request).await,
             Method::DiffRoster | Method::ApplyRoster => self.documents.call(request).await,
             Method::GetRoster | Method::ListPendingChanges | Method::ApproveChange | Method::RejectChange => {
                 self.rosters.call(request).await
@@ -217,11 +226,12 @@ pub(super) const fn longest(method: Method) -> usize {
 }
 
 /// Our services, for health.
-const SERVICES: [&str; 4] = [
+const SERVICES: [&str; 5] = [
     "luytre.v1.ExchangeService",
     "luytre.v1.SubscriptionService",
     "luytre.v1.DirectoryService",
     "luytre.v1.RosterService",
+    "luytre.v1.RepublicationService",
 ];
 
 /// Health and reflection.

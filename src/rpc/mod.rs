@@ -6,6 +6,7 @@ mod exchange;
 mod face;
 mod layers;
 mod page;
+mod republication;
 mod roster;
 pub mod status;
 mod subscribe;

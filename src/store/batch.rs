@@ -44,6 +44,11 @@ impl<'a> Batch<'a> {
         self.inner.is_empty()
     }
 
+    /// A record of the small family.
+    pub(super) fn small(&mut self, key: &[u8], value: &[u8]) -> Result<(), Error> {
+        self.put(Family::Meta, key, value)
+    }
+
     fn put(&mut self, family: Family, key: &[u8], value: &[u8]) -> Result<(), Error> {
         self.inner.put_cf(self.store.family(family)?, key, value);
         Ok(())

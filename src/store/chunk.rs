@@ -7,7 +7,7 @@
 //! head     format u8 | flags u8 | items u8 | 0 | entry header u32 | item headers u32
 //!          | class u32 (0: mixed) | version of the first item u64
 //! entry    luytre.storage.v1.EntryHeader, in the first chunk of an entry only
-//! items    per item 76 bytes, then 8 bytes per filter term
+//! items    per item 76 bytes, then 8 bytes per filter term, then 12 for a republication
 //! bodies
 //! ```
 
@@ -52,6 +52,8 @@ pub enum Op {
     Sight = 6,
     /// An owner was told that another published its value.
     Notice = 7,
+    /// Leave to republish was asked for, given or withdrawn.
+    Leave = 8,
 }
 
 impl Op {
@@ -64,6 +66,7 @@ impl Op {
             5 => Some(Self::Reinstate),
             6 => Some(Self::Sight),
             7 => Some(Self::Notice),
+            8 => Some(Self::Leave),
             _ => None,
         }
     }
@@ -72,17 +75,27 @@ impl Op {
     /// one.
     #[must_use]
     pub const fn is_version(self) -> bool {
-        !matches!(self, Self::Sight | Self::Notice)
+        !matches!(self, Self::Sight | Self::Notice | Self::Leave)
     }
+}
+
+/// What a version is a republication of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Original {
+    /// Handle of the indicator.
+    pub handle: Position,
+    /// Its audience class when the version first said so; it holds unless it
+    /// is known to have changed.
+    pub class: ClassNo,
 }
 
 /// The fixed part of an item's header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ItemHeader {
-    /// Where the record was born; for a sighting or a notice, its own position.
+    /// Where the record was born; for what is told of one, its own position.
     pub handle: Position,
-    /// Position of the previous version; [`Position::ZERO`]: none. For a
-    /// sighting or a notice the handle of its indicator.
+    /// Position of the previous version; [`Position::ZERO`]: none. For what is
+    /// told of an indicator the handle of that.
     pub previous: Position,
     /// Version: microseconds, strictly increasing over the hub.
     pub version: u64,
@@ -125,6 +138,8 @@ pub struct ItemHeader {
     pub relabelled: bool,
     /// Whether the version before had expired: nobody holds it.
     pub lapsed: bool,
+    /// What it is a republication of; not every reader is told.
+    pub original: Option<Original>,
 }
 
 /// An item ready to be laid into a chunk.
@@ -193,7 +208,9 @@ impl Builder {
         }
         self.uniform &= self.class.is_none_or(|class| class == item.header.class);
         self.class = Some(item.header.class);
-        self.all_new &= item.header.op == Op::Create && item.header.state == State::Active;
+        self.all_new &= item.header.op == Op::Create
+            && item.header.state == State::Active
+            && item.header.original.is_none();
         write_item(item, &mut self.items);
         self.bodies.extend_from_slice(&item.body);
         self.count += 1;
@@ -263,10 +280,14 @@ fn write_item(item: &Item, out: &mut Vec<u8>) {
         count(&item.terms),
         count(&item.previous_terms),
         h.previous_kind,
-        u8::from(h.relabelled) | u8::from(h.lapsed) << 1,
+        u8::from(h.relabelled) | u8::from(h.lapsed) << 1 | u8::from(h.original.is_some()) << 2,
     ]);
     for term in item.terms.iter().take(MAX_TERMS).chain(item.previous_terms.iter().take(MAX_TERMS)) {
         out.extend_from_slice(&term.to_be_bytes());
+    }
+    if let Some(Original { handle, class }) = h.original {
+        out.extend_from_slice(&handle.raw().to_be_bytes());
+        out.extend_from_slice(&class.0.to_be_bytes());
     }
 }
 
@@ -296,7 +317,8 @@ pub struct View<'a> {
     pub count: u16,
     /// The one audience class of all items, unless they differ.
     pub class: Option<ClassNo>,
-    /// Whether every item is the birth of an indicator that holds.
+    /// Whether every item is the birth of an indicator that holds, and a
+    /// republication of none.
     pub all_new: bool,
     /// Whether this is the last chunk of its entry.
     pub last: bool,
@@ -414,9 +436,18 @@ impl<'a> Iterator for Items<'a> {
 impl<'a> Items<'a> {
     fn read(&mut self) -> Option<ItemView<'a>> {
         let (fixed, rest) = self.headers.split_first_chunk::<ITEM_BYTES>()?;
-        let header = read_header(fixed)?;
+        let mut header = read_header(fixed)?;
         let (terms, rest) = rest.split_at_checked(usize::from(header.terms) * 8)?;
         let (previous_terms, rest) = rest.split_at_checked(usize::from(header.previous_terms) * 8)?;
+        let rest = if let Some(original) = &mut header.original {
+            let (handle, rest) = rest.split_first_chunk::<8>()?;
+            let (class, rest) = rest.split_first_chunk::<4>()?;
+            original.handle = Position::from_raw(u64::from_be_bytes(*handle));
+            original.class = ClassNo(u32::from_be_bytes(*class));
+            rest
+        } else {
+            rest
+        };
         let (body, bodies) = self.bodies.split_at_checked(usize::try_from(header.body_len).ok()?)?;
         let view = ItemView { position: self.at, header, terms, previous_terms, body, offset: self.offset };
         self.headers = rest;
@@ -462,5 +493,7 @@ fn read_header(bytes: &[u8; ITEM_BYTES]) -> Option<ItemHeader> {
         previous_kind,
         relabelled: flags & 1 != 0,
         lapsed: flags & 2 != 0,
+        // Read behind the terms.
+        original: (flags & 4 != 0).then_some(Original { handle: Position::ZERO, class: ClassNo(0) }),
     })
 }

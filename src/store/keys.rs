@@ -33,6 +33,8 @@ pub enum KeyKind {
     Directory = 0x50,
     /// Reserved: certificates.
     Certificate = 0x51,
+    /// Leave to republish, by owner and by who asks.
+    Leave = 0x52,
     /// Reserved: live records below a base.
     Record = 0x60,
     /// Reserved: audit records, node-local.
@@ -57,7 +59,7 @@ impl KeyKind {
 /// small ones share [`Family::Meta`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Family {
-    /// RocksDB's default family: meta, requests, directory, certificates.
+    /// RocksDB's default family: meta, requests, directory, certificates, leaves.
     Meta,
     /// The log.
     Log,
@@ -352,6 +354,7 @@ mod tests {
             KeyKind::Request,
             KeyKind::Directory,
             KeyKind::Certificate,
+            KeyKind::Leave,
             KeyKind::Record,
             KeyKind::Audit,
             KeyKind::Tile,
@@ -362,7 +365,7 @@ mod tests {
         .to_vec();
         assert_eq!(
             bytes,
-            [0x01, 0x10, 0x20, 0x21, 0x30, 0x31, 0x40, 0x50, 0x51, 0x60, 0x70, 0x71, 0x80, 0x81]
+            [0x01, 0x10, 0x20, 0x21, 0x30, 0x31, 0x40, 0x50, 0x51, 0x52, 0x60, 0x70, 0x71, 0x80, 0x81]
         );
     }
 

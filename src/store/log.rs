@@ -191,11 +191,19 @@ impl Store {
     /// # Errors
     /// Whatever the engine answers.
     pub fn records(&self, family: Family, prefix: &[u8]) -> Result<Records<'_>, Error> {
+        self.records_from(family, prefix, prefix)
+    }
+
+    /// Those of them from the key `from` on.
+    ///
+    /// # Errors
+    /// Whatever the engine answers.
+    pub fn records_from(&self, family: Family, prefix: &[u8], from: &[u8]) -> Result<Records<'_>, Error> {
         count(&self.counters.walks, 1);
         let mut options = ReadOptions::default();
         options.set_total_order_seek(true);
         let mut iterator = self.db.raw_iterator_cf_opt(self.family(family)?, options);
-        iterator.seek(prefix);
+        iterator.seek(from);
         Ok(Records { iterator, prefix: prefix.to_vec() })
     }
 

@@ -9,6 +9,7 @@
 //! * [`requests`]: what was answered, for idempotent retries;
 //! * [`roster`], [`subscription`]: organisations, principals, audience classes; named
 //!   subscriptions and their cursors; [`roster_change`]: what changes the roster, or waits to;
+//! * [`leave`]: leave to republish;
 //! * [`changed`]: which records changed since birth, in order;
 //! * [`batch`], [`db`], [`log`]: writing a commit group, opening, reading; [`calls`] counts.
 
@@ -19,6 +20,7 @@ pub mod checkpoint;
 pub mod chunk;
 pub mod db;
 pub mod keys;
+pub mod leave;
 pub mod log;
 pub mod merge;
 pub mod postings;

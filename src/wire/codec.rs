@@ -76,6 +76,10 @@ bounded_by_size! {
     GetRosterRequest GetRosterResponse
     DiffRosterRequest DiffRosterResponse
     ApplyRosterRequest ApplyRosterResponse
+    RequestRepublicationRequest RequestRepublicationResponse
+    GrantRepublicationRequest GrantRepublicationResponse
+    WithdrawRepublicationRequest WithdrawRepublicationResponse
+    ListRepublicationsRequest ListRepublicationsResponse
     ListPendingChangesRequest ListPendingChangesResponse
     ApproveChangeRequest ApproveChangeResponse
     RejectChangeRequest RejectChangeResponse

@@ -1,13 +1,16 @@
-//! Decides how the source of a masked record travels: it is in no stored body,
-//! and is added for the few who are told.
+//! Decides how what few readers are told of a record travels, the source of a
+//! masked one, the original of a republication: it is in no stored body, and
+//! is added for those few.
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
 use prost::Message as _;
+use uuid::Uuid;
 
 use crate::model::audience::ClassDefinition;
 
+use super::convert::name;
 use super::event;
 use super::proto::v1;
 
@@ -15,6 +18,9 @@ const INDICATOR_MARKING: u32 = 3;
 const SIGHTING_MARKING: u32 = 8;
 /// Owner of an indicator, reporter of a sighting.
 const SOURCE: u32 = 20;
+/// Its key takes two bytes.
+const INDICATOR_ORIGINAL: u32 = 27;
+const DISCLOSURE_ORIGINAL: u32 = 6;
 
 /// A `luytre.v1.Disclosure` but for its index.
 #[must_use]
@@ -22,6 +28,24 @@ pub fn encode(class: &ClassDefinition) -> Bytes {
     let mut out = Vec::with_capacity(64);
     event::organisation(2, &class.owner, &mut out);
     event::recipients(3, &class.marking.recipients, &mut out);
+    out.into()
+}
+
+/// A `luytre.v1.Disclosure` of what a record is a republication of, but for
+/// its index.
+#[must_use]
+pub fn encode_original(original: Uuid) -> Bytes {
+    let mut out = Vec::with_capacity(64);
+    event::bytes(DISCLOSURE_ORIGINAL, name::indicator(original).as_bytes(), &mut out);
+    out.into()
+}
+
+/// An encoded indicator, with what it is a republication of.
+#[must_use]
+pub fn tell_original(indicator: &[u8], original: Uuid) -> Bytes {
+    let mut out = Vec::with_capacity(indicator.len() + 64);
+    out.extend_from_slice(indicator);
+    event::bytes(INDICATOR_ORIGINAL, name::indicator(original).as_bytes(), &mut out);
     out.into()
 }
 
@@ -82,7 +106,7 @@ pub fn mask_body(body: &[u8]) -> Option<Bytes> {
         match &mut event.subject {
             Some(v1::event::Subject::Indicator(indicator)) => mask(indicator),
             Some(v1::event::Subject::Sighting(sighting)) => mask_reporter(sighting),
-            Some(v1::event::Subject::Collision(_)) | None => {}
+            Some(v1::event::Subject::Collision(_) | v1::event::Subject::Republication(_)) | None => {}
         }
     }
     Some(batch.encode_to_vec().into())
@@ -137,8 +161,15 @@ fn masked(marking: v1::Marking) -> v1::Marking {
 /// not fit them.
 #[must_use]
 pub fn merge(events: &mut [v1::Event], disclosures: Vec<v1::Disclosure>) -> Option<()> {
-    for v1::Disclosure { index, owner, organisations, groups, principals } in disclosures {
+    for v1::Disclosure { index, owner, organisations, groups, principals, republication_of } in disclosures {
         let event = events.get_mut(usize::try_from(index).ok()?)?;
+        if !republication_of.is_empty() {
+            let Some(v1::event::Subject::Indicator(indicator)) = &mut event.subject else { return None };
+            indicator.republication_of = republication_of;
+        }
+        if owner.is_empty() {
+            continue;
+        }
         match event.subject.as_mut()? {
             v1::event::Subject::Indicator(indicator) => {
                 let marking = indicator.marking.get_or_insert_default();
@@ -153,7 +184,7 @@ pub fn merge(events: &mut [v1::Event], disclosures: Vec<v1::Disclosure>) -> Opti
                 }
                 sighting.reporter = owner;
             }
-            v1::event::Subject::Collision(_) => return None,
+            v1::event::Subject::Collision(_) | v1::event::Subject::Republication(_) => return None,
         }
     }
     Some(())
@@ -222,6 +253,24 @@ mod tests {
         other.marking.recipients.organisations.pop();
         assert_ne!(meaning(b"x", &class(Caveats::MASKED_SOURCE)), meaning(b"x", &other));
         assert_eq!(&*meaning(b"x", &class(Caveats::NONE)), b"x");
+    }
+
+    #[test]
+    fn what_a_record_republishes_is_told_beside_its_source_and_alone() {
+        let id = Uuid::from_u128(7);
+        let original = || v1::Disclosure::decode(encode_original(id)).unwrap();
+        let told = v1::Indicator::decode(tell_original(&open().encode_to_vec(), id)).unwrap();
+        assert_eq!(told, v1::Indicator { republication_of: name::indicator(id), ..open() });
+        for disclosures in [vec![original()], vec![original(), disclosure()]] {
+            let mut events = [event(open())];
+            merge(&mut events, disclosures).unwrap();
+            assert_eq!(events, [event(told.clone())]);
+        }
+        let mut events = [v1::Event {
+            event_id: Bytes::new(),
+            subject: Some(v1::event::Subject::Sighting(v1::Sighting::default())),
+        }];
+        assert_eq!(merge(&mut events, vec![original()]), None);
     }
 
     #[test]

@@ -24,6 +24,7 @@ const EVENT_ID: u32 = 1;
 const EVENT_INDICATOR: u32 = 2;
 const EVENT_SIGHTING: u32 = 3;
 const EVENT_COLLISION: u32 = 4;
+const EVENT_REPUBLICATION: u32 = 5;
 const RAW_VALUE: u32 = 4;
 /// Its key takes two bytes.
 const PUBLISHED_BY: u32 = 26;
@@ -300,6 +301,13 @@ pub fn finish_collision(sealer: &Sealer, position: Position, told: &Collision<'_
     wrap(sealer, position, EVENT_COLLISION, &[], &tail)
 }
 
+/// The whole body of an event about leave to republish: an encoded
+/// `luytre.v1.Republication`, all of it the hub's own.
+#[must_use]
+pub fn finish_republication(sealer: &Sealer, position: Position, encoded: &[u8]) -> (Vec<u8>, u16) {
+    wrap(sealer, position, EVENT_REPUBLICATION, &[], encoded)
+}
+
 fn name(field: u32, prefix: &str, rest: &str, out: &mut Vec<u8>) {
     encode_key(field, WireType::LengthDelimited, out);
     encode_varint((prefix.len() + rest.len()) as u64, out);
@@ -342,7 +350,7 @@ pub fn revoked_unseen(id: Uuid, version: u64) -> Vec<u8> {
     out
 }
 
-/// The encoded Indicator, Sighting or Collision inside a body; `None` if it is damaged.
+/// The encoded subject inside a body; `None` if it is damaged.
 #[must_use]
 pub fn subject(body: &[u8]) -> Option<&[u8]> {
     let mut rest = body.get(1..)?;

@@ -7,5 +7,6 @@ pub mod disclosure;
 pub mod event;
 pub mod frame;
 pub mod proto;
+pub mod republication;
 pub mod seal;
 pub mod token;

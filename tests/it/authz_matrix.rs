@@ -4,10 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bytes::{Buf as _, BufMut as _, Bytes};
+use bytes::Bytes;
 use luytre::model::principal::Role;
 use prost::Message as _;
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
@@ -17,7 +16,7 @@ use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 use tonic_reflection::pb::v1::{ServerReflectionRequest, ServerReflectionResponse};
 use tonic_types::StatusExt as _;
 
-use crate::harness::{Peer, TestHub};
+use crate::harness::{Peer, Raw, TestHub};
 
 /// Who may call a method.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +45,10 @@ const TABLE: &[(&str, Who)] = &[
     ("/luytre.v1.ExchangeService/PublishStream", Who::Only(&[Role::Publisher])),
     ("/luytre.v1.ExchangeService/ReportSightings", Who::Only(&[Role::Publisher])),
     ("/luytre.v1.ExchangeService/RevokeIndicator", Who::Only(&[Role::Publisher])),
+    ("/luytre.v1.RepublicationService/GrantRepublication", Who::Only(&[Role::Publisher])),
+    ("/luytre.v1.RepublicationService/ListRepublications", Who::Only(&[Role::Analyst, Role::Publisher])),
+    ("/luytre.v1.RepublicationService/RequestRepublication", Who::Only(&[Role::Publisher])),
+    ("/luytre.v1.RepublicationService/WithdrawRepublication", Who::Only(&[Role::Publisher])),
     ("/luytre.v1.RosterService/ApplyRoster", Who::Only(&[Role::Operator])),
     ("/luytre.v1.RosterService/ApproveChange", Who::Only(&[Role::Operator])),
     ("/luytre.v1.RosterService/DiffRoster", Who::Only(&[Role::Coordinator, Role::Operator])),
@@ -192,7 +195,7 @@ pub(crate) async fn call(
 }
 
 /// The paths of all methods that the hub lists.
-async fn methods(peer: &Peer) -> BTreeSet<String> {
+pub(crate) async fn methods(peer: &Peer) -> BTreeSet<String> {
     let mut paths = BTreeSet::new();
     let MessageResponse::ListServicesResponse(list) =
         reflect(peer, MessageRequest::ListServices(String::new())).await
@@ -225,42 +228,4 @@ async fn reflect(peer: &Peer, asked: MessageRequest) -> MessageResponse {
         .into_inner();
     let ServerReflectionResponse { message_response, .. } = answers.message().await.unwrap().unwrap();
     message_response.unwrap()
-}
-
-/// Sends and receives bytes as they are.
-#[derive(Debug, Clone, Copy)]
-struct Raw;
-
-impl Codec for Raw {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, item: Bytes, dst: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        dst.put(item);
-        Ok(())
-    }
-}
-
-impl Decoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, src: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(src.copy_to_bytes(src.remaining())))
-    }
 }

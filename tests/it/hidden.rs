@@ -16,8 +16,10 @@ use luytre::model::indicator::lifecycle::{Revocation, RevocationReason};
 use luytre::model::indicator::{Draft, normalise};
 use luytre::model::marking::{Caveats, Marking, Recipients, Tlp};
 use luytre::model::query::IndicatorFilter;
+use luytre::model::republication::Terms;
 use luytre::model::sighting::{Outcome, SightingDraft};
 use luytre::store::Calls;
+use luytre::wire::convert::republication::{Grant, Request, Withdrawal};
 use luytre::wire::event;
 use luytre::wire::proto::v1;
 use prost::Message as _;
@@ -143,6 +145,34 @@ async fn by_id(hub: &Engine, caller: &Caller, id: Uuid, told: &mut Vec<Told>) {
     told.push(("report sightings".to_owned(), format!("{recorded:?}"), None));
     let explained = hub.hub.explain(caller, id, slug(OTHER), None).await.map(|_| ());
     told.push(("explain".to_owned(), format!("{explained:?}"), None));
+    leave(hub, caller, id, told).await;
+}
+
+/// Everything about leave to republish it.
+async fn leave(hub: &Engine, caller: &Caller, indicator: Uuid, told: &mut Vec<Told>) {
+    let green = Marking::open(Tlp::Green);
+    let request = Request { indicator, wish: green.clone(), reason: "r".to_owned() };
+    let asked = hub.hub.request_republication(caller, Uuid::new_v4(), request).await.map(|_| ());
+    told.push(("ask for leave".to_owned(), format!("{asked:?}"), None));
+    for org in [VIEWER, OTHER] {
+        let (organisation, note) = (slug(org), String::new());
+        let terms = Terms { widest: green.clone(), until: None };
+        let grant = Grant { indicator, organisation: organisation.clone(), terms, note: note.clone() };
+        let granted = hub.hub.grant_republication(caller, Uuid::new_v4(), grant).await.map(|_| ());
+        told.push((format!("grant leave to {org}"), format!("{granted:?}"), None));
+        let withdrawal = Withdrawal { indicator, organisation, note };
+        let withdrawn = hub.hub.withdraw_republication(caller, Uuid::new_v4(), withdrawal).await;
+        told.push((format!("withdraw leave of {org}"), format!("{:?}", withdrawn.map(|_| ())), None));
+    }
+    for value in [SECRET, "other.example"] {
+        let observable = normalise::detect(value).unwrap().observable;
+        let draft = Draft { republication_of: Some(indicator), ..Draft::new(observable, green.clone()) };
+        let refused = hub.hub.publish(caller, Uuid::new_v4(), vec![Ok(draft)]).await.unwrap();
+        assert!(refused[0].is_err());
+        told.push((format!("republish {value}"), format!("{refused:?}"), None));
+    }
+    let listed = hub.hub.list_republications(caller, false, 100, "").await;
+    told.push(("list leave".to_owned(), format!("{listed:?}"), None));
 }
 
 /// What a page shows, without what is random.

@@ -18,23 +18,18 @@ use time::Date;
 use time::macros::date;
 use uuid::Uuid;
 
-use crate::engine::support::{Engine, Stream, block_on};
+use crate::engine::support::{Engine, Stream, block_on, noon};
 
 const BEGIN: Date = date!(2019 - 12 - 15);
 
 /// The shared roster as it lies there; `None`: it does not.
-fn shared() -> Option<Value> {
+pub(crate) fn shared() -> Option<Value> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/roster.json");
     if let Ok(text) = std::fs::read(&path) {
         return Some(serde_json::from_slice(&text).unwrap());
     }
     eprintln!("skipped: there is no {}", path.display());
     None
-}
-
-/// Noon of a day at the hub's place, UTC+7.
-fn noon(day: Date) -> u64 {
-    u64::try_from(day.midnight().assume_utc().unix_timestamp()).unwrap() * 1_000_000 + 5 * 3_600_000_000
 }
 
 fn slug(text: &str) -> OrgSlug {
@@ -55,7 +50,7 @@ fn hub(file: &Value) -> Engine {
 }
 
 fn set(hub: &Engine, day: Date) {
-    hub.clock.set(noon(day));
+    hub.clock.set_noon(day);
     assert_eq!(hub.clock.now().day(), day);
 }
 

@@ -4,6 +4,7 @@
 mod directory;
 mod filter;
 mod indicators;
+mod leave;
 mod publish;
 mod roster;
 mod subscriptions;
@@ -18,6 +19,7 @@ use super::output::Data;
 
 pub(super) use directory::{Organisations, Whoami};
 pub(super) use indicators::{Explain, Get, List, ListFormat, Lookup, Revoke, Sight};
+pub(super) use leave::{Leave, LeaveAction, ListLeave, Reach};
 pub(super) use publish::{InputFormat, Publish};
 pub(super) use roster::{
     Effect, EndOrganisation, GrantRoles, RenameOrganisation, RosterAction, RosterArguments,
@@ -125,6 +127,8 @@ pub(super) enum Command {
     Revoke(Revoke),
     /// Report that you met an indicator, or did not · Báo cáo đã gặp
     Sight(Sight),
+    /// Ask for leave to share another's indicator further, or give it · Xin phép chia sẻ lại
+    Leave(Leave),
     /// List who takes part and may be named as reader · Các đơn vị tham gia
     Organisations(Organisations),
     /// Read and change who takes part, as an operator · Danh bạ đơn vị

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 
-use super::values::{group, organisation, person, time, tlp};
+use super::values::{group, indicator, organisation, person, time, tlp};
 use crate::base::clock::Timestamp;
 use crate::model::marking::Tlp;
 
@@ -80,13 +80,18 @@ pub(crate) struct Publish {
     /// Bring back values that you revoked, for this reason
     #[arg(long, value_name = "REASON")]
     pub(crate) reinstate: Option<String>,
+    /// Indicator of another, of the same value, that this shares further with its owner's leave; see
+    /// `luytre leave`
+    #[arg(long, value_name = "INDICATOR", value_parser = indicator)]
+    pub(crate) republication_of: Option<String>,
     /// Organisation that yours acts for and whose indicators these shall be
     #[arg(long, value_name = "ORG", value_parser = organisation)]
     pub(crate) on_behalf_of: Option<String>,
 }
 
 /// The caveats that hubs of this release honour.
-const CAVEATS: [&str; 4] = ["watch-do-not-block", "providers-may-read", "masked-source", "no-onward-feed"];
+pub(super) const CAVEATS: [&str; 4] =
+    ["watch-do-not-block", "providers-may-read", "masked-source", "no-onward-feed"];
 
 /// How an input is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -25,7 +25,8 @@ way --from counts only the first time, and later runs go on exactly after the la
 neither, the command ends by naming the place on stderr, as --from token:…. Ends at SIGINT or SIGTERM,
 with everything flushed, and after --count events; no more than these are asked of the hub.
 
-jsonl gives every event: new, update, withdrawn, revoked, expired, sighted; first, with \"recall\": true,
+jsonl gives every event: new, update, withdrawn, revoked, expired, sighted, collision, republication;
+first, with \"recall\": true,
 what was taken back while you were away. Between state-begin and state-end lies what replaces all you
 had. plain gives one canonical value a line for new and updated indicators, and nothing else.")]
 pub(crate) struct Subscribe {
@@ -50,8 +51,8 @@ pub(crate) struct Subscribe {
     /// Also sightings that you may see
     #[arg(long)]
     pub(crate) sightings: bool,
-    /// Also notices that another member published what an indicator of yours
-    /// holds which it may not see
+    /// Also notices: another member published what an indicator of yours holds
+    /// which it may not see; leave to republish is asked of you, or answered
     #[arg(long)]
     pub(crate) notices: bool,
 }

@@ -1,5 +1,7 @@
 //! Decides what a producer may say about an observable, and within what bounds.
 
+use uuid::Uuid;
+
 use crate::base::clock::Timestamp;
 use crate::model::Invalid;
 use crate::model::marking::Marking;
@@ -57,6 +59,8 @@ pub struct Draft {
     pub last_seen: Option<Timestamp>,
     /// What the producer recommends.
     pub action: Option<RecommendedAction>,
+    /// Public id of another's indicator of which it is a republication.
+    pub republication_of: Option<Uuid>,
     /// Why a revoked indicator is to be brought back.
     pub reinstate: Option<String>,
 }
@@ -78,6 +82,7 @@ impl Draft {
             first_seen: None,
             last_seen: None,
             action: None,
+            republication_of: None,
             reinstate: None,
         }
     }

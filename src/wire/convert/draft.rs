@@ -6,7 +6,7 @@ use crate::model::indicator::lifecycle::MAX_NOTE_BYTES;
 use crate::model::indicator::{Draft, RecommendedAction};
 use crate::wire::proto::v1;
 
-use super::{marking, observable, text, time};
+use super::{marking, name, observable, text, time};
 
 /// Reads a draft.
 ///
@@ -25,6 +25,7 @@ pub fn read(pb: v1::IndicatorDraft) -> Result<Draft, Invalid> {
         first_seen,
         last_seen,
         recommended_action,
+        republication_of,
         reinstate,
     } = pb;
     let marking = marking::read(marking).map_err(|invalid| invalid.under("marking"))?;
@@ -46,6 +47,9 @@ pub fn read(pb: v1::IndicatorDraft) -> Result<Draft, Invalid> {
         first_seen,
         last_seen,
         action: read_action(recommended_action)?,
+        republication_of: (!republication_of.is_empty())
+            .then(|| name::read_indicator("republication_of", &republication_of))
+            .transpose()?,
         reinstate: reinstate
             .map(|v1::Reinstatement { reason }| text::required("reinstate.reason", reason, MAX_NOTE_BYTES))
             .transpose()?,
@@ -117,6 +121,7 @@ mod tests {
             first_seen: at(3),
             last_seen: at(3),
             recommended_action: 2,
+            republication_of: "indicators/0f9c5a3e-5c1f-4a7b-9d53-2f6f0f3f8a11".into(),
             reinstate: Some(v1::Reinstatement { reason: "seen again".into() }),
             ..pb()
         };
@@ -127,6 +132,7 @@ mod tests {
         assert_eq!([draft.valid_from, draft.valid_until].map(|t| t.unwrap().as_seconds()), [1, 2]);
         assert_eq!([draft.first_seen, draft.last_seen].map(|t| t.unwrap().as_seconds()), [3, 3]);
         assert_eq!(draft.action, Some(RecommendedAction::Block));
+        assert_eq!(draft.republication_of.unwrap().to_string(), "0f9c5a3e-5c1f-4a7b-9d53-2f6f0f3f8a11");
         assert_eq!(draft.reinstate.as_deref(), Some("seen again"));
     }
 
@@ -151,6 +157,7 @@ mod tests {
         );
         assert_eq!(field(v1::IndicatorDraft { first_seen: at(2), last_seen: at(1), ..pb() }), "last_seen");
         assert_eq!(field(v1::IndicatorDraft { recommended_action: 5, ..pb() }), "recommended_action");
+        assert_eq!(field(v1::IndicatorDraft { republication_of: "x".into(), ..pb() }), "republication_of");
         assert_eq!(
             field(v1::IndicatorDraft { reinstate: Some(v1::Reinstatement::default()), ..pb() }),
             "reinstate.reason"

@@ -43,6 +43,25 @@ pub fn read(pb: Option<v1::Marking>) -> Result<Marking, Invalid> {
     Ok(Marking { tlp, recipients, caveats: read_caveats(tlp, caveats.unwrap_or_default())? })
 }
 
+/// Writes a marking whole, for readers who know whom it names.
+#[must_use]
+pub fn write(marking: &Marking) -> v1::Marking {
+    let Marking { tlp, recipients, caveats } = marking;
+    let has = |caveat| caveats.contains(caveat);
+    v1::Marking {
+        tlp: i32::from(tlp.number()),
+        organisations: recipients.organisations.iter().map(name::organisation).collect(),
+        groups: recipients.groups.iter().map(name::group).collect(),
+        principals: recipients.principals.iter().map(ToString::to_string).collect(),
+        caveats: (*caveats != Caveats::NONE).then(|| v1::Caveats {
+            watch_do_not_block: has(Caveats::WATCH_DO_NOT_BLOCK),
+            providers_may_read: has(Caveats::PROVIDERS_MAY_READ),
+            masked_source: has(Caveats::MASKED_SOURCE),
+            no_onward_feed: has(Caveats::NO_ONWARD_FEED),
+        }),
+    }
+}
+
 /// Reads a label on its own.
 ///
 /// # Errors
@@ -174,6 +193,20 @@ mod tests {
         assert_eq!(read(Some(pb(1, &[]))).unwrap(), Marking::open(Tlp::Clear));
         assert_eq!(read(Some(pb(2, &[]))).unwrap(), Marking::open(Tlp::Green));
         assert_eq!(refusal(pb(2, &["organisations/a"])), ("organisations".to_owned(), Reason::FieldInvalid));
+    }
+
+    #[test]
+    fn a_marking_is_read_as_it_was_written() {
+        let caveats = v1::Caveats { masked_source: true, no_onward_feed: true, ..Default::default() };
+        let amber = v1::Marking {
+            groups: vec!["groups/x".into()],
+            caveats: Some(caveats),
+            ..pb(3, &["organisations/a"])
+        };
+        let person = "spiffe://t.example/org/a/user/an".to_owned();
+        for pb in [pb(2, &[]), amber, v1::Marking { principals: vec![person], ..pb(5, &[]) }] {
+            assert_eq!(write(&read(Some(pb.clone())).unwrap()), pb);
+        }
     }
 
     #[test]

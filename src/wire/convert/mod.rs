@@ -11,6 +11,7 @@ pub mod filter;
 pub mod marking;
 pub mod name;
 pub mod observable;
+pub mod republication;
 pub mod revocation;
 pub mod roster;
 pub mod sighting;

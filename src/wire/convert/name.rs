@@ -44,6 +44,12 @@ pub fn sighting(indicator_id: Uuid, sighting: Uuid) -> String {
     name
 }
 
+/// Writes `indicators/{indicator}/republications/{organisation}`.
+#[must_use]
+pub fn republication(indicator_id: Uuid, organisation: &OrgSlug) -> String {
+    format!("{}/republications/{organisation}", indicator(indicator_id))
+}
+
 /// Writes `organisations/{organisation}`.
 #[must_use]
 pub fn organisation(slug: &OrgSlug) -> String {

@@ -4,16 +4,18 @@ use luytre::model::audience::ClassNo;
 use luytre::model::indicator::State;
 use luytre::model::org::OrgNo;
 use luytre::model::position::{Position, Seq};
-use luytre::store::chunk::{Builder, Item, ItemHeader, MAX_CHUNK_ITEMS, Op, View};
+use luytre::store::chunk::{Builder, Item, ItemHeader, MAX_CHUNK_ITEMS, Op, Original, View};
 use proptest::prelude::*;
 
-const OPS: [Op; 7] = [Op::Create, Op::Update, Op::Revoke, Op::Expire, Op::Reinstate, Op::Sight, Op::Notice];
+const OPS: [Op; 8] =
+    [Op::Create, Op::Update, Op::Revoke, Op::Expire, Op::Reinstate, Op::Sight, Op::Notice, Op::Leave];
 const STATES: [State; 3] = [State::Active, State::Revoked, State::Expired];
 
 prop_compose! {
     fn item()(
         numbers: [u64; 4], salted: [u8; 16], class in 1_u32..4, previous_class: u32, owner: u32, tail_len: u16,
         bytes: [u8; 4], op in 0..OPS.len(), state in 0..STATES.len(), flags: [bool; 3],
+        original in proptest::option::weighted(0.2, any::<(u64, u32)>()),
         terms in prop::collection::vec(any::<u64>(), 0..5), before in prop::collection::vec(any::<u64>(), 0..5),
         body in prop_oneof![9 => prop::collection::vec(any::<u8>(), 0..60), 1 => prop::collection::vec(any::<u8>(), 9_000)],
     ) -> Item {
@@ -39,6 +41,8 @@ prop_compose! {
             previous_terms: if flags[1] { u8::try_from(before.len()).unwrap() } else { 0 },
             relabelled: flags[1],
             lapsed: flags[2],
+            original: original
+                .map(|(handle, class)| Original { handle: Position::from_raw(handle), class: ClassNo(class) }),
         };
         Item { header, terms, previous_terms: if flags[1] { before } else { Vec::new() }, body }
     }
@@ -68,7 +72,9 @@ proptest! {
             prop_assert_eq!(view.entry_header, (place == 0).then_some(entry.as_slice()));
             prop_assert_eq!(view.last, place + 1 == chunks.len());
             prop_assert_eq!(view.first_version, here.first().map_or(77, |item| item.header.version));
-            let holds = |header: &ItemHeader| (header.op, header.state) == (Op::Create, State::Active);
+            let holds = |header: &ItemHeader| {
+                (header.op, header.state, header.original) == (Op::Create, State::Active, None)
+            };
             let all_new = !here.is_empty() && here.iter().all(|item| holds(&item.header));
             prop_assert_eq!(view.all_new, all_new);
             let one_class = here.first().map(|item| item.header.class);

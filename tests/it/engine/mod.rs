@@ -10,6 +10,7 @@ mod cursors;
 mod death;
 mod expiry;
 mod idempotency;
+mod leave;
 mod markings;
 mod masked;
 mod merging;

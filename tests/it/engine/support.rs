@@ -1,10 +1,8 @@
 //! A hub without transport: four organisations, a clock that is set by hand,
 //! and subscribers that keep count of their credit.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,31 +21,13 @@ use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use crate::harness::clock::{Hands, noon};
 use crate::harness::patience::patiently;
+pub(crate) use crate::harness::told::{Event, events};
 
 pub(crate) const ORGS: [&str; 4] = ["alpha", "bravo", "charlie", "delta"];
 /// The hub's clock at first: 2026-01-01.
 pub(crate) const START: u64 = 1_767_225_600_000_000;
-
-/// A clock that stands until it is set.
-#[derive(Debug)]
-pub(crate) struct Hands(AtomicU64);
-
-impl Hands {
-    pub(crate) fn set(&self, micros: u64) {
-        self.0.store(micros, Ordering::SeqCst);
-    }
-
-    pub(crate) fn advance(&self, micros: u64) {
-        self.0.fetch_add(micros, Ordering::SeqCst);
-    }
-}
-
-impl Clock for Hands {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_micros_clamped(self.0.load(Ordering::SeqCst))
-    }
-}
 
 pub(crate) fn slug(org: usize) -> OrgSlug {
     OrgSlug::parse(ORGS[org]).unwrap()
@@ -106,7 +86,7 @@ impl Engine {
     /// A new hub of this roster that begins at `start`.
     pub(crate) fn of(roster: Roster, start: u64, change: impl FnOnce(&mut Options)) -> Self {
         let dir = Arc::new(tempfile::tempdir().unwrap());
-        let clock = Arc::new(Hands(AtomicU64::new(start)));
+        let clock = Arc::new(Hands::new(start));
         let data_dir = dir.path().join("hub");
         Hub::init(&data_dir, roster, "hub.example", clock.as_ref()).unwrap();
         let mut options = Options {
@@ -191,18 +171,6 @@ async fn close(hub: Arc<Hub>) {
 pub(crate) struct Batch {
     pub(crate) events: Vec<Event>,
     pub(crate) token: Bytes,
-}
-
-/// An event as a subscriber gets it.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Event {
-    pub(crate) kind: i32,
-    pub(crate) event_id: Bytes,
-    pub(crate) indicator: Option<v1::Indicator>,
-    pub(crate) sighting: Option<v1::Sighting>,
-    pub(crate) collision: Option<v1::Collision>,
-    /// What came beside it.
-    pub(crate) disclosure: Option<v1::Disclosure>,
 }
 
 /// A subscriber's end.
@@ -353,25 +321,6 @@ impl Stream {
         drop((commands, frames));
         patiently("the pump ends", task).await.unwrap();
     }
-}
-
-pub(crate) fn events(batch: v1::EventBatch) -> Vec<Event> {
-    let kinds = if batch.kinds.is_empty() { vec![1; batch.events.len()] } else { batch.kinds };
-    assert_eq!(kinds.len(), batch.events.len(), "one kind per event, or none");
-    let disclosures: BTreeMap<_, _> = batch.disclosures.into_iter().map(|d| (d.index as usize, d)).collect();
-    assert!(disclosures.keys().all(|index| *index < kinds.len()), "a disclosure belongs to an event");
-    let both = batch.events.into_iter().zip(kinds).enumerate();
-    both.map(|(index, (event, kind))| {
-        let (mut indicator, mut sighting, mut collision) = (None, None, None);
-        match event.subject.expect("every event has a subject") {
-            v1::event::Subject::Indicator(subject) => indicator = Some(subject),
-            v1::event::Subject::Sighting(subject) => sighting = Some(subject),
-            v1::event::Subject::Collision(subject) => collision = Some(subject),
-        }
-        let disclosure = disclosures.get(&index).cloned();
-        Event { kind, event_id: event.event_id, indicator, sighting, collision, disclosure }
-    })
-    .collect()
 }
 
 /// Runs a property's asynchronous body.

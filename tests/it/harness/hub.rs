@@ -1,7 +1,7 @@
 //! Decides how a test gets a hub: the real binary in a process of its own,
 //! with its own roster, certificates and directory.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
 use std::io::{Read as _, Write as _};
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use luytre::base::clock::{Clock as _, SystemClock, Timestamp};
-use luytre::model::principal::{Role, SpiffeId};
+use luytre::model::principal::SpiffeId;
 use luytre::pki::directory::{CLIENT_CA, CLIENT_CRL, Directory, SERVER_CA};
 use luytre::pki::issue::{Leaf, lifetime};
 use parking_lot::Mutex;
@@ -18,20 +18,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::watch;
 
 use super::patience::{eventually, patiently};
-use super::{Disk, Peer};
+use super::{Builder, Disk, Peer};
 
 /// The trust domain of every hub under test.
 pub(crate) const TRUST_DOMAIN: &str = "test.luytre.example";
-
-/// A hub to be.
-#[derive(Debug, Default)]
-pub(crate) struct Builder {
-    organisations: BTreeSet<String>,
-    principals: BTreeMap<(String, String), Vec<Role>>,
-    relations: Vec<serde_json::Value>,
-    leads: Option<String>,
-    config: String,
-}
 
 /// A certificate and its key.
 #[derive(Debug, Clone)]
@@ -60,42 +50,20 @@ pub(crate) struct TestHub {
 }
 
 impl Builder {
-    /// A principal with its roles, and its organisation if it is the first.
-    /// The name reads `system/feed` or `user/an`.
-    pub(crate) fn principal(mut self, organisation: &str, name: &str, roles: &[Role]) -> Self {
-        self.principals.insert((organisation.to_owned(), name.to_owned()), roles.to_vec());
-        self.organisation(organisation)
-    }
-
-    /// An organisation.
-    pub(crate) fn organisation(mut self, slug: &str) -> Self {
-        self.organisations.insert(slug.to_owned());
-        self
-    }
-
-    /// A provider and the organisation that it acts for.
-    pub(crate) fn acts_for(mut self, provider: &str, unit: &str) -> Self {
-        self.relations.push(serde_json::json!({
-            "kind": "acts-for", "subject": provider, "object": unit, "legal_basis": "contract",
-        }));
-        self
-    }
-
-    /// An organisation that leads.
-    pub(crate) fn lead_unit(mut self, slug: &str) -> Self {
-        self.leads = Some(slug.to_owned());
-        self.organisation(slug)
-    }
-
-    /// Further lines of the configuration.
-    pub(crate) fn config(mut self, toml: &str) -> Self {
-        self.config.push_str(toml);
-        self.config.push('\n');
-        self
-    }
-
     /// A hub whose directory is initialised and that does not run yet.
     pub(crate) fn prepare(self) -> TestHub {
+        let hub = self.lay_out();
+        let roster = hub.roster_file();
+        let operator = hub.spiffe("hub", "user/operator");
+        let words =
+            ["--roster", roster.to_str().unwrap(), "--operator", &operator, "--trust-domain", TRUST_DOMAIN];
+        let done = hub.command(&["init"]).arg("--data").arg(hub.data_dir()).args(words).output().unwrap();
+        assert!(done.status.success(), "luytred init: {}", String::from_utf8_lossy(&done.stderr));
+        hub
+    }
+
+    /// Roster, certificates and configuration of a hub that has no store yet.
+    pub(super) fn lay_out(self) -> TestHub {
         let dir = tempfile::Builder::new().prefix("luytre-it-").tempdir().unwrap();
         let builder = self.organisation("hub");
         fs::write(dir.path().join("roster.json"), builder.roster()).unwrap();
@@ -113,13 +81,7 @@ impl Builder {
             http: nowhere,
             dir,
         };
-        fs::write(hub.path("hub.toml"), hub.toml(&builder.config)).unwrap();
-        let roster = hub.path("roster.json");
-        let operator = hub.spiffe("hub", "user/operator");
-        let words =
-            ["--roster", roster.to_str().unwrap(), "--operator", &operator, "--trust-domain", TRUST_DOMAIN];
-        let done = hub.command(&["init"]).arg("--data").arg(hub.data_dir()).args(words).output().unwrap();
-        assert!(done.status.success(), "luytred init: {}", String::from_utf8_lossy(&done.stderr));
+        fs::write(hub.config_file(), hub.toml(builder.lines())).unwrap();
         hub
     }
 
@@ -129,28 +91,9 @@ impl Builder {
         hub.serve().await;
         hub
     }
-
-    fn roster(&self) -> String {
-        let organisations: Vec<_> = self
-            .organisations
-            .iter()
-            .map(|slug| serde_json::json!({ "slug": slug, "name_vi": slug, "name_en": slug, "kind": "test" }))
-            .collect();
-        let principals: Vec<_> = self
-            .principals
-            .iter()
-            .map(|((org, name), roles)| {
-                let roles: Vec<_> = roles.iter().map(|role| role.as_str()).collect();
-                serde_json::json!({ "id": spiffe(org, name), "roles": roles })
-            })
-            .collect();
-        let duty = |slug: &String| serde_json::json!({ "role": "lead_unit", "scope": "city", "org": slug, "basis": "a decision" });
-        let duties: Vec<_> = self.leads.iter().map(duty).collect();
-        serde_json::json!({ "organisations": organisations, "role_assignments": duties, "principals": principals, "relations": self.relations }).to_string()
-    }
 }
 
-fn spiffe(organisation: &str, name: &str) -> String {
+pub(super) fn spiffe(organisation: &str, name: &str) -> String {
     format!("spiffe://{TRUST_DOMAIN}/org/{organisation}/{name}")
 }
 
@@ -175,6 +118,20 @@ impl TestHub {
     /// The store's directory.
     pub(crate) fn data_dir(&self) -> PathBuf {
         self.path("data")
+    }
+
+    pub(super) fn config_file(&self) -> PathBuf {
+        self.path("hub.toml")
+    }
+
+    pub(super) fn roster_file(&self) -> PathBuf {
+        self.path("roster.json")
+    }
+
+    /// Says where a hub of this test's own process listens.
+    pub(super) fn listens_at(&mut self, grpc: SocketAddr, http: SocketAddr) {
+        self.http = http;
+        self.address.send_replace(grpc);
     }
 
     /// Where authorities and certificates lie.
@@ -254,7 +211,7 @@ impl TestHub {
     /// Runs `luytred roster` as the operator of the hub's machine.
     pub(crate) fn roster_command(&self, words: &[&str]) -> Output {
         let mut command = self.command(&["roster"]);
-        command.args(words).arg("--config").arg(self.path("hub.toml")).output().unwrap()
+        command.args(words).arg("--config").arg(self.config_file()).output().unwrap()
     }
 
     /// The store must agree with its log.
@@ -267,7 +224,7 @@ impl TestHub {
     /// Takes a backup of the running hub into the new directory `name`.
     pub(crate) fn backup(&self, name: &str) -> PathBuf {
         let to = self.path(name);
-        let config = self.path("hub.toml");
+        let config = self.config_file();
         let output = self.command(&["backup", "--config"]).arg(config).arg("--to").arg(&to).output().unwrap();
         assert!(output.status.success(), "backup: {}", String::from_utf8_lossy(&output.stderr));
         to
@@ -363,7 +320,7 @@ impl TestHub {
         let _ = fs::remove_file(self.path("ready"));
         let log = OpenOptions::new().create(true).append(true).open(self.path("hub.log")).unwrap();
         let mut command = self.command(&["serve", "--config"]);
-        command.arg(self.path("hub.toml")).stdout(Stdio::null()).stderr(log);
+        command.arg(self.config_file()).stdout(Stdio::null()).stderr(log);
         if let Some(disk) = &self.disk {
             command.envs(disk.environment());
         }

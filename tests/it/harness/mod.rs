@@ -3,6 +3,8 @@
 
 #![allow(dead_code, unused_imports, reason = "each promise takes of this what it needs")]
 
+pub(crate) mod builder;
+pub(crate) mod clock;
 pub(crate) mod disk;
 pub(crate) mod hub;
 pub(crate) mod listener;
@@ -10,17 +12,25 @@ pub(crate) mod patience;
 pub(crate) mod peer;
 pub(crate) mod prompt;
 pub(crate) mod publisher;
+pub(crate) mod raw;
 pub(crate) mod seed;
+pub(crate) mod served;
 pub(crate) mod shown;
+pub(crate) mod told;
+pub(crate) mod witness;
 
 pub(crate) use self::{
+    builder::Builder,
     disk::Disk,
-    hub::{Builder, Credentials, Refused, TestHub},
+    hub::{Credentials, Refused, TestHub},
     listener::{Heard, Listener},
     patience::eventually,
     peer::{Peer, amber, batch, draft, text_value, value_of},
     prompt::{Ended, luytre},
     publisher::Publisher,
+    raw::Raw,
     seed::Seed,
+    served::{Faced, Served},
     shown::Shown,
+    witness::{Watcher, Witness},
 };

@@ -1,0 +1,301 @@
+//! Decides how owners are asked for leave to republish their indicators, how
+//! they answer, and who reads what became of it.
+
+use bytes::Bytes;
+use prost::Message as _;
+use uuid::Uuid;
+
+use crate::base::{digest, random};
+use crate::model::marking::{Marking, Recipients};
+use crate::model::org::{OrgNo, OrgSlug};
+use crate::model::position::Position;
+use crate::model::republication::Leave;
+use crate::model::{Invalid, invalid};
+use crate::store::leave::{LeaveKey, Side};
+use crate::store::requests;
+use crate::wire::convert::republication::{Grant, Request, Withdrawal};
+use crate::wire::token::{Place, Use};
+use crate::wire::{event, republication};
+
+use super::asked::Asked;
+use super::caller::Caller;
+use super::engine::Hub;
+use super::error::{Error, Kind, Reason};
+use super::fetch;
+use super::leave;
+use super::proposal::{Change, Decision, LeaveAct, Proposal, ProposedLeave, Refusal};
+use super::publish::{self, Rejection};
+use super::shared::Shared;
+use super::store_error;
+
+/// Most leaves that are looked at for one page.
+const MAX_READ: usize = 10_000;
+/// Leaves that are read at once.
+const TOGETHER: usize = 500;
+/// Bytes of a page after which it is closed.
+const PAGE_BYTES: usize = 3 << 20;
+const METHOD: &str = "ListRepublications";
+const NOT_YOURS: &str =
+    "only the organisation that published an indicator gives leave to republish it, and takes it back";
+
+/// A page of leaves, encoded `luytre.v1.Republication` messages.
+#[derive(Debug, Clone, Default)]
+pub struct LeavePage {
+    /// In no order that means anything.
+    pub republications: Vec<Bytes>,
+    /// For the next page; empty at the end and only there.
+    pub next_page_token: String,
+}
+
+impl Hub {
+    /// Asks the owner of an indicator for leave: what was asked, an encoded
+    /// `luytre.v1.Republication`, as also of the calls below.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` where the caller may not see it; `FIELD_INVALID` of an
+    /// indicator of his own organisation; `INDICATOR_REVOKED`; `RATE_LIMITED`;
+    /// as [`Hub::publish`].
+    pub async fn request_republication(
+        &self,
+        caller: &Caller,
+        request_id: Uuid,
+        request: Request,
+    ) -> Result<Bytes, Error> {
+        let Request { indicator, wish, reason } = request;
+        let handle = self.shared.sealer.handle(indicator).ok_or_else(Error::absent)?;
+        let viewer = caller.clone();
+        self.blocking(move |shared| fetch::visible_header(shared, &viewer, handle)).await?;
+        self.check_addressed("wish", &wish)?;
+        let asked = ProposedLeave {
+            indicator: handle,
+            organisation: caller.org(),
+            slug: caller.identity().org().clone(),
+            by: caller.org(),
+            act: LeaveAct::Ask { wish, reason },
+        };
+        self.propose_leave(caller, request_id, asked).await
+    }
+
+    /// Gives leave.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`; `ROLE_INSUFFICIENT` of another's indicator;
+    /// `DELEGATION_MISSING`; `FIELD_INVALID`; `ORGANISATION_UNKNOWN`;
+    /// `INDICATOR_REVOKED`; as [`Hub::publish`].
+    pub async fn grant_republication(
+        &self,
+        caller: &Caller,
+        asked: impl Into<Asked>,
+        grant: Grant,
+    ) -> Result<Bytes, Error> {
+        let (Grant { indicator, organisation: slug, terms, note }, asked) = (grant, asked.into());
+        let (handle, by, _) = self.owned(caller, &asked, indicator, NOT_YOURS).await?;
+        self.check_addressed("widest", &terms.widest)?;
+        let organisation = self.number(&slug)?;
+        let act = LeaveAct::Grant { terms, note };
+        let proposed = ProposedLeave { indicator: handle, organisation, slug, by, act };
+        self.propose_leave(caller, asked.request_id, proposed).await
+    }
+
+    /// Refuses what was asked and takes back what was given, as the owner; or
+    /// gives both up, as the organisation that asked.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` where there is neither; `DELEGATION_MISSING`; as
+    /// [`Hub::publish`].
+    pub async fn withdraw_republication(
+        &self,
+        caller: &Caller,
+        asked: impl Into<Asked>,
+        withdrawal: Withdrawal,
+    ) -> Result<Bytes, Error> {
+        let (Withdrawal { indicator, organisation: slug, note }, asked) = (withdrawal, asked.into());
+        let own = asked.on_behalf_of.is_none() && slug == *caller.identity().org();
+        let (handle, by) = if own {
+            let handle = self.shared.sealer.handle(indicator).ok_or_else(Error::absent)?;
+            let viewer = caller.clone();
+            self.blocking(move |shared| concerns(shared, &viewer, handle)).await?;
+            (handle, caller.org())
+        } else {
+            let (handle, by, _) = self.owned(caller, &asked, indicator, NOT_YOURS).await?;
+            (handle, by)
+        };
+        let organisation = self.number(&slug)?;
+        let act = LeaveAct::Withdraw { note };
+        let proposed = ProposedLeave { indicator: handle, organisation, slug, by, act };
+        self.propose_leave(caller, asked.request_id, proposed).await
+    }
+
+    /// A page of what others ask of the caller's organisation or have from it,
+    /// then of what it asks of others or has from them. `waiting`: only what
+    /// waits for an answer.
+    ///
+    /// # Errors
+    /// `PAGE_TOKEN_INVALID`, or a failure of the store.
+    pub async fn list_republications(
+        &self,
+        caller: &Caller,
+        waiting: bool,
+        page_size: usize,
+        page_token: &str,
+    ) -> Result<LeavePage, Error> {
+        let arguments = digest::sha256(&[u8::from(waiting)]);
+        let purpose = Use::Page { method: METHOD, arguments: &arguments };
+        let to = caller.identity();
+        let place = match page_token {
+            "" => None,
+            token => Some(self.shared.tokens.open_text(to, purpose, token).map_err(|_| {
+                Error::new(
+                    Reason::PageTokenInvalid,
+                    "the page_token is not from the page before of this same query; start again without one",
+                )
+            })?),
+        };
+        let (viewer, size) = (caller.clone(), page_size.clamp(1, super::list::MAX_PAGE));
+        let (republications, next) =
+            self.blocking(move |shared| page(shared, &viewer, waiting, size, place)).await?;
+        let next_page_token = match next {
+            Some(place) => self.shared.tokens.seal_text(to, purpose, place).map_err(Error::internal)?,
+            None => String::new(),
+        };
+        Ok(LeavePage { republications, next_page_token })
+    }
+
+    fn check_addressed(&self, field: &str, marking: &Marking) -> Result<(), Error> {
+        let Some(refusal) = publish::unaddressed(marking, &self.shared.directory.load()) else {
+            return Ok(());
+        };
+        let mut error = refused(refusal, &marking.recipients);
+        for invalid in &mut error.fields {
+            invalid.field = invalid.field.replacen("marking", field, 1);
+        }
+        Err(error)
+    }
+
+    fn number(&self, slug: &OrgSlug) -> Result<OrgNo, Error> {
+        self.shared.directory.load().number(slug).ok_or_else(|| {
+            let problem = format!("{slug} is not in the hub's roster; `luytre organisations` shows who is");
+            Error::from(Invalid::new("organisation", problem).because(invalid::Reason::OrganisationUnknown))
+        })
+    }
+
+    /// Brings what is said of leave to the writer: the leave as that made it.
+    async fn propose_leave(
+        &self,
+        caller: &Caller,
+        request_id: Uuid,
+        asked: ProposedLeave,
+    ) -> Result<Bytes, Error> {
+        let answers = !matches!(asked.act, LeaveAct::Ask { .. }) && asked.by != asked.organisation;
+        let content = requests::first_16(&digest::sha256(&leave::encode(&asked).encode_to_vec()));
+        let author = caller.clone();
+        let decision = self
+            .propose(|reply| Proposal {
+                request: requests::request_key(author.identity().as_str(), request_id.as_bytes()),
+                content,
+                salt: random::bytes(),
+                caller: Some(author),
+                change: Change::Leave(Box::new(asked)),
+                reply,
+            })
+            .await?
+            .pop();
+        let position = match decision {
+            Some(Decision::Written { position, .. } | Decision::Unchanged { position, .. }) => position,
+            Some(Decision::Refused(Refusal::Absent)) | None => return Err(Error::absent()),
+            Some(Decision::Refused(refusal)) => return Err(refused(refusal, &Recipients::default())),
+        };
+        let body = self
+            .blocking(move |shared| {
+                let (_, body) = fetch::item(shared, position)?.ok_or_else(|| fetch::damaged(position))?;
+                event::subject(&body).map(|told| body.slice_ref(told)).ok_or_else(|| fetch::damaged(position))
+            })
+            .await?;
+        // What was told to the other side leaves out who answered.
+        Ok(if answers { republication::tell_answerer(&body, caller.identity()) } else { body })
+    }
+}
+
+fn refused(refusal: Refusal, recipients: &Recipients) -> Error {
+    let Rejection { reason, field, problem } = Rejection::refused(refusal, recipients);
+    match reason {
+        Reason::Input(reason) => Error::from(Invalid::new(field, problem).because(reason)),
+        reason => Error::new(reason, problem),
+    }
+}
+
+/// Whether the caller may speak for his organisation of leave to republish an
+/// indicator: he may see it, or asked himself.
+fn concerns(shared: &Shared, caller: &Caller, indicator: Position) -> Result<(), Error> {
+    let (header, _) = fetch::newest_of_any(shared, indicator)?;
+    let key = LeaveKey { owner: header.owner, indicator, organisation: caller.org() };
+    let leave = shared.store.leave(key).map_err(store_error)?.ok_or_else(Error::absent)?;
+    if shows(shared, caller, key, &leave)? { Ok(()) } else { Err(Error::absent()) }
+}
+
+/// Whether the caller reads what leave his organisation asked for, or has.
+fn shows(shared: &Shared, caller: &Caller, key: LeaveKey, leave: &Leave) -> Result<bool, Error> {
+    if leave.wish.as_ref().is_some_and(|wish| wish.requester == *caller.identity()) {
+        return Ok(true);
+    }
+    match fetch::visible_header(shared, caller, key.indicator) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == Kind::Absent => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The leaves after `place`, first those of the caller's side as owner, and
+/// where the next page begins. A token tells nothing of what it was cut at.
+fn page(
+    shared: &Shared,
+    caller: &Caller,
+    waiting: bool,
+    size: usize,
+    place: Option<Place>,
+) -> Result<(Vec<Bytes>, Option<Place>), Error> {
+    let directory = shared.directory.load_full();
+    let (mut page, mut bytes, mut read) = (Vec::new(), 0, 0);
+    let mut after = place.filter(|place| place.class != 0);
+    let first = usize::from(place.is_some_and(|place| place.stage != 0));
+    for (stage, side) in [Side::Owner, Side::Asker].into_iter().enumerate().skip(first) {
+        loop {
+            let from = after.map(|place| key_of(side, caller.org(), place));
+            let leaves = shared.store.leaves(side, caller.org(), from, TOGETHER).map_err(store_error)?;
+            if leaves.is_empty() {
+                break;
+            }
+            for (key, leave) in leaves {
+                let wanted =
+                    (!waiting || leave.open) && (side == Side::Owner || shows(shared, caller, key, &leave)?);
+                let full = wanted && (page.len() == size || bytes >= PAGE_BYTES);
+                if full || read >= MAX_READ {
+                    let stage = u8::try_from(stage).unwrap_or_default();
+                    return Ok((page, Some(Place { stage, ..after.unwrap_or_default() })));
+                }
+                read += 1;
+                let other = if side == Side::Owner { key.organisation } else { key.owner };
+                after = Some(Place { position: key.indicator, class: other.0, ..Place::default() });
+                if !wanted {
+                    continue;
+                }
+                let Some(slug) = directory.slug(key.organisation) else { continue };
+                let id = shared.sealer.id(key.indicator);
+                let encoded = republication::encode(id, slug, &leave, side == Side::Owner);
+                bytes += encoded.len();
+                page.push(encoded.into());
+            }
+        }
+        after = None;
+    }
+    Ok((page, None))
+}
+
+/// The key at which a page was cut.
+const fn key_of(side: Side, own: OrgNo, place: Place) -> LeaveKey {
+    let (indicator, other) = (place.position, OrgNo(place.class));
+    match side {
+        Side::Owner => LeaveKey { owner: own, indicator, organisation: other },
+        Side::Asker => LeaveKey { owner: other, indicator, organisation: own },
+    }
+}

@@ -1,0 +1,56 @@
+//! Decides how leave to republish is told: what both sides read of it, and
+//! who answered only the owner's.
+
+use bytes::Bytes;
+use prost::Message as _;
+use uuid::Uuid;
+
+use crate::model::org::OrgSlug;
+use crate::model::principal::SpiffeId;
+use crate::model::republication::{Answer, Leave, Terms, Wish};
+
+use super::convert::{marking, name, time};
+use super::event;
+use super::proto::v1;
+
+const ANSWERER: u32 = 13;
+
+/// Leave for `organisation` to republish the indicator of this public id, an
+/// encoded `luytre.v1.Republication`; `for_owner` says which side reads it.
+#[must_use]
+pub fn encode(indicator: Uuid, organisation: &OrgSlug, leave: &Leave, for_owner: bool) -> Vec<u8> {
+    let Leave { state, open, wish, terms, answer } = leave;
+    let mut out = v1::Republication {
+        name: name::republication(indicator, organisation),
+        indicator: name::indicator(indicator),
+        organisation: name::organisation(organisation),
+        state: i32::from(state.number()),
+        awaits_answer: *open,
+        ..v1::Republication::default()
+    };
+    if let Some(Wish { marking: wished, reason, requester, time: at }) = wish {
+        out.wish = Some(marking::write(wished));
+        (out.reason, out.requester) = (reason.clone(), requester.to_string());
+        out.request_time = Some(time::write(*at));
+    }
+    if let Some(Terms { widest, until }) = terms {
+        out.widest = Some(marking::write(widest));
+        out.expire_time = until.map(time::write);
+    }
+    if let Some(Answer { note, answerer, time: at }) = answer {
+        out.note.clone_from(note);
+        if for_owner {
+            out.answerer = answerer.to_string();
+        }
+        out.answer_time = Some(time::write(*at));
+    }
+    out.encode_to_vec()
+}
+
+/// The same as it was told to the other side, with who answered.
+#[must_use]
+pub fn tell_answerer(encoded: &[u8], answerer: &SpiffeId) -> Bytes {
+    let mut out = encoded.to_vec();
+    event::bytes(ANSWERER, answerer.as_str().as_bytes(), &mut out);
+    out.into()
+}
