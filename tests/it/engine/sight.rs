@@ -299,10 +299,17 @@ impl World {
         let observable = normalise::detect(&format!("n{value}.example")).unwrap().observable;
         let labels = if label { vec!["c2".to_owned()] } else { Vec::new() };
         let draft = Draft { labels, ..Draft::new(observable, marking(mark)) };
+        // Nobody would ever read for it.
+        let gone = self.rules.ended() == Some(None)
+            && draft.marking.recipients.organisations.contains(&slug(ENDING));
         let caller = self.caller((owner, 0));
         let results = self.hub.hub.publish(&caller, Uuid::new_v4(), vec![Ok(draft)]).await.unwrap();
         match results.into_iter().next().unwrap() {
+            Err(rejection) if gone => {
+                assert_eq!(rejection.reason, Reason::Input(invalid::Reason::OrganisationUnknown));
+            }
             Ok(published) => {
+                assert!(!gone, "an organisation that ended for good is not addressed");
                 let version = published.version;
                 let record = Record { owner, value, mark: mark.clone(), label, version, revoked: false };
                 self.records.insert(published.id, record);
