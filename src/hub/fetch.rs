@@ -18,7 +18,6 @@ use crate::wire::{disclosure, event};
 use super::caller::Caller;
 use super::engine::Hub;
 use super::error::Error;
-use super::notice;
 use super::shared::Shared;
 use super::source::{self, Source};
 use super::store_error;
@@ -150,17 +149,13 @@ pub(super) fn damaged(at: Position) -> Error {
     store_error(db::Error::corrupt("item", at))
 }
 
-/// Whether the caller is told of collisions of the record; if not, not even
-/// their number must show in how many reads the answer takes.
+/// Whether the caller is told of collisions of the record, as its owner or
+/// the owner's heir; if not, not even their number must show in how many reads
+/// the answer takes.
 fn hears(shared: &Shared, caller: &Caller, record: &ItemHeader) -> bool {
     let directory = shared.directory.load();
-    let viewer = viewer(caller);
-    directory
-        .slug(record.owner)
-        .and_then(|owner| {
-            directory.class_number(&notice::audience(owner.clone(), directory.tlp(record.class)))
-        })
-        .is_some_and(|class| directory.visible(viewer, class, Purpose::Get))
+    let heir = |owner| directory.roster().heirs(owner, directory.date()).contains(&caller.identity().org());
+    caller.org() == record.owner || directory.slug(record.owner).is_some_and(heir)
 }
 
 /// The newest collisions of a record, newest first.

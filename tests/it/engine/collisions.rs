@@ -144,6 +144,22 @@ fn an_owner_is_told_once_of_each_record_of_another_and_nobody_else_is() {
 }
 
 #[test]
+fn an_owner_who_lowers_a_marking_still_finds_what_he_was_told_before() {
+    block_on(async {
+        let hub = prompt();
+        let held = publish(&hub, ALPHA, VALUE, red(&hub, DELTA)).await;
+        publish(&hub, BRAVO, VALUE, to(Tlp::Green, &[])).await;
+        let mut live = follow(&hub, ALPHA).await;
+        live.until(COLLISION).await;
+        live.leave().await;
+        publish(&hub, ALPHA, VALUE, to(Tlp::Green, &[])).await;
+        assert_eq!(got(&hub, ALPHA, held.id).await.len(), 1);
+        assert_eq!(got(&hub, BRAVO, held.id).await, [], "who may read the record, and no more");
+        verified(hub).await;
+    });
+}
+
+#[test]
 fn nothing_is_told_of_what_the_publisher_sees_or_no_longer_stands_or_is_for_named_eyes() {
     block_on(async {
         let hub = prompt();
