@@ -24,7 +24,7 @@ const DELTA: usize = 3;
 const VALUE: &str = "198.51.100.23";
 const COLLISION: i32 = 7;
 
-/// A hub that writes what it owes at once, or only along with requests.
+/// A hub that writes what it owes at once, or after a while.
 fn hub(delay: Duration) -> Engine {
     Engine::with(|options| options.debt_delay = delay)
 }

@@ -99,9 +99,7 @@ impl World {
         if !self.model.is_here(VIEWERS[viewer].0) {
             return;
         }
-        // What the hub owes it tells with the next commit.
-        self.hub().hub.probe().await.unwrap();
-        self.model.settle();
+        self.settle().await;
         self.model.look();
         let caller = self.caller(VIEWERS[viewer]);
         self.list(&caller, viewer, filtered).await;

@@ -153,7 +153,7 @@ impl World {
         model.rules.mutant = mutant;
         let hub = Engine::of(roster(&model.rules, &case.parents), START, |options| {
             options.ring_bytes = case.ring;
-            // What is owed is told with the next request: the model knows when.
+            // What is owed is told when the model says so.
             options.debt_delay = std::time::Duration::from_secs(3_600);
         });
         let viewers = (0..VIEWERS.len()).map(Viewer::new).collect();
@@ -195,8 +195,14 @@ impl World {
         self.model.look();
     }
 
-    async fn change_roster(&mut self, step: &Step) {
+    /// Has the hub tell what it owes.
+    pub(super) async fn settle(&mut self) {
+        self.hub().hub.probe().await.unwrap();
         self.model.settle();
+    }
+
+    async fn change_roster(&mut self, step: &Step) {
+        self.settle().await;
         let before = roster(&self.model.rules, &self.parents);
         self.model.rules.take(step, self.model.today());
         let patch = Patch::between(&before, &roster(&self.model.rules, &self.parents));
@@ -251,8 +257,8 @@ impl World {
         }
         let on_behalf_of = by.map(|_| slug(owner));
         let asked = Asked { request_id: Uuid::new_v4(), on_behalf_of };
+        self.settle().await;
         let results = self.hub().hub.publish(&caller, asked, drafts).await.unwrap();
-        self.model.settle();
         let mut published = BTreeSet::new();
         for ((value, mut version), result) in versions.into_iter().zip(results) {
             if !allowed {
@@ -294,8 +300,8 @@ impl World {
         let now = Version { reason: None, ..self.model.now(record).clone() };
         let items = vec![Ok(draft(&now, self.model.records[record].value))];
         let caller = self.caller((owner, 0));
+        self.settle().await;
         let answer = self.hub().hub.publish(&caller, Uuid::new_v4(), items).await.unwrap().remove(0);
-        self.model.settle();
         if self.model.addresses_none(&now.mark) {
             answer.unwrap_err();
         } else {
@@ -309,8 +315,8 @@ impl World {
         let (owner, id) = (self.model.records[record].owner, self.model.records[record].id);
         let revocation = Revocation { reason: RevocationReason::Withdrawn, note: secrets::note(reason) };
         let caller = self.caller((owner, 0));
+        self.settle().await;
         self.hub().hub.revoke(&caller, Uuid::new_v4(), id, revocation, None).await.unwrap();
-        self.model.settle();
         let now = self.model.now(record).clone();
         if now.state != REVOKED {
             let seen = Seen::default();
@@ -325,7 +331,7 @@ impl World {
         }
         let record = pick % self.model.records.len();
         let (id, note) = (self.model.records[record].id, self.model.note());
-        self.model.settle();
+        self.settle().await;
         let Version { owner, mark, .. } = self.model.now(record).clone();
         let given = same.then(|| marking(&mark));
         let draft = SightingDraft {
@@ -361,6 +367,7 @@ impl World {
         if !tick {
             return;
         }
+        self.settle().await;
         self.hub().hub.turn_day().await.unwrap();
         self.model.rules.day = self.model.today();
         let mut ended = 0;
