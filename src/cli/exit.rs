@@ -139,7 +139,7 @@ fn advice(error: &client::Error) -> &'static str {
             "\n  Remove the state file, if there is one, and start with --from current-state."
         }
         "RESUME_TOKEN_INVALID" => {
-            "\n  A token is good only for the organisation, the name and the filters it was made with. Use those again, or another --state file."
+            "\n  A token is good only for the identity, the name and the filters it was made with. Use those again, or another --state file."
         }
         "SUBSCRIPTION_DISPLACED" => {
             "\n  Another process subscribed under the same name. Give each process its own --name."
