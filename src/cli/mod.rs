@@ -3,6 +3,7 @@
 
 mod arguments;
 mod canonical;
+mod changes;
 pub mod daemon;
 mod draft;
 mod exit;

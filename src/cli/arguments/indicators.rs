@@ -15,7 +15,8 @@ use crate::model::indicator::{Kind, State};
   cut -f3 proxy.log | sort -u | luytre lookup - --format plain
   luytre lookup --kind phone '0912 345 678'
 
-jsonl gives a line for each value, in order; plain gives only the values that are known and active.")]
+jsonl gives a line for each value, in order, with \"masked\": true in the place of an owner whom
+you are not told; plain gives only the values that are known and active.")]
 pub(crate) struct Lookup {
     /// Values, or - for one value a line on stdin
     #[arg(required = true, value_name = "VALUE")]
