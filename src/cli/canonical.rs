@@ -86,3 +86,58 @@ fn tell(value: &str, options: &Canonical, data: &mut Data) -> Result<bool, Failu
     }
     Ok(is_refused)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Printed(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Printed {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn told(values: &[&str], kind: Option<Kind>, format: TableOrJson) -> (String, bool) {
+        let printed = Printed::default();
+        let mut data = Data::to(printed.clone());
+        let values = values.iter().map(|&value| value.to_owned()).collect();
+        let ended = run(&Canonical { values, kind, format }, &mut data);
+        data.flush().unwrap();
+        let text = String::from_utf8(printed.0.lock().clone()).unwrap();
+        (text, ended.is_ok())
+    }
+
+    #[test]
+    fn a_value_is_shown_with_its_kind_its_form_and_the_reasons() {
+        let (text, taken) = told(&["HXXP://example[.]org/a"], None, TableOrJson::Table);
+        assert!(text.starts_with("url             http://example.org/a\n"), "{text}");
+        assert!(text.contains("marks of defanging are undone") && taken, "{text}");
+    }
+
+    #[test]
+    fn a_refused_value_is_told_and_ends_in_failure() {
+        let (text, taken) = told(&["198.51.100.300", "a.example"], None, TableOrJson::Jsonl);
+        let lines: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert!(!taken && lines[0]["refused"].as_str().unwrap().contains("IPv4"), "{text}");
+        assert_eq!((&lines[1]["kind"], &lines[1]["canonical"]), (&"domain".into(), &"a.example".into()));
+    }
+
+    #[test]
+    fn a_named_kind_and_a_value_of_many_lines_keep_to_their_line() {
+        let (text, _) = told(&["rule a {\n condition: true }"], Some(Kind::Yara), TableOrJson::Table);
+        assert!(text.starts_with("yara            rule a {\\n condition: true }\n"), "{text}");
+    }
+}

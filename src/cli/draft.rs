@@ -467,6 +467,18 @@ mod tests {
     }
 
     #[test]
+    fn the_kind_of_the_options_is_that_of_values_that_name_none() {
+        let template = template(&["--tlp", "green", "--kind", "imphash"]);
+        let kind = |line| {
+            let draft = template.draft(&record(line)).unwrap();
+            wire::observable::flat(draft.observable).0
+        };
+        assert_eq!(kind(r#"{"value":"a"}"#), Some(Kind::Imphash));
+        assert_eq!(kind(r#"{"value":"a","kind":"ja3"}"#), Some(Kind::Ja3));
+        assert_eq!(kind(r#"{"md5":"a"}"#), Some(Kind::Md5));
+    }
+
+    #[test]
     fn the_hashes_of_one_file_stay_together() {
         use v1::observable::Value;
         let template = template(&["--tlp", "green"]);

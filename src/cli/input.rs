@@ -192,6 +192,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_rule_is_one_record_to_the_last_byte() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("rule.yar");
+        let rule = " rule a {\r\n\tcondition: true # x\n}\n\n";
+        std::fs::write(&path, rule).unwrap();
+        let mut input = Input::whole(&path).await.unwrap();
+        let (number, record) = input.next().await.unwrap().unwrap();
+        assert_eq!((number, record.value.as_deref()), (1, Some(rule)));
+        assert!(input.next().await.is_none());
+        // Of a file without end no more is read than it takes to refuse it.
+        std::fs::write(&path, vec![b'a'; 3 * MAX_RULE_BYTES]).unwrap();
+        let (_, record) = Input::whole(&path).await.unwrap().next().await.unwrap().unwrap();
+        assert_eq!(record.value.unwrap().len(), MAX_RULE_BYTES + 1);
+    }
+
+    #[tokio::test]
     async fn a_missing_file_and_a_directory_are_named() {
         let dir = tempfile::tempdir().unwrap();
         for path in [dir.path().join("none"), dir.path().to_owned()] {
