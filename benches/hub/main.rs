@@ -114,11 +114,9 @@ fn options(words: &[String]) -> Result<Options, String> {
         }
     }
     options.rows.iter_mut().for_each(|row| row.make_ascii_uppercase());
-    if let Some(row) = options
-        .rows
-        .iter()
-        .find(|row| !["P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P19", "P21"].contains(&row.as_str()))
-    {
+    if let Some(row) = options.rows.iter().find(|row| {
+        !["P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P19", "P21"].contains(&row.as_str())
+    }) {
         return Err(format!("{row} is no row of this benchmark\n{HELP}"));
     }
     options.sizes.limits = limits;

@@ -119,8 +119,7 @@ async fn one_text_under_three_kinds_is_three_indicators() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_is_found_by_its_sha_512_beside_its_sha_256() {
     let (_hub, peer) = start().await;
-    let hashes =
-        v1::FileHashes { sha256: "a".repeat(64), sha512: "B".repeat(128), ..Default::default() };
+    let hashes = v1::FileHashes { sha256: "a".repeat(64), sha512: "B".repeat(128), ..Default::default() };
     let both = v1::Observable { value: Some(v1::observable::Value::File(hashes)) };
     publish(&peer, vec![of(both)]).await;
     let asked = [Kind::Sha512, Kind::Sha256].into_iter().zip(["b".repeat(128), "a".repeat(64)]);
@@ -128,7 +127,9 @@ async fn a_file_is_found_by_its_sha_512_beside_its_sha_256() {
     let found = lookup(&peer, asked).await;
     assert_eq!(found[0].matches, found[1].matches);
     assert_eq!(found[0].matches.len(), 1);
-    let [listed] = &list(&peer, vec![v1::ObservableKind::Sha256.into()]).await[..] else { panic!("one file") };
+    let [listed] = &list(&peer, vec![v1::ObservableKind::Sha256.into()]).await[..] else {
+        panic!("one file")
+    };
     assert_eq!(flat(listed.observable.clone()).2.sha512, "b".repeat(128));
 }
 
@@ -142,8 +143,12 @@ async fn a_rule_of_the_most_bytes_comes_back_whole_and_a_longer_one_is_refused()
     // As many as a request holds, so that a commit of large bodies is met too.
     let many = (0..60).map(|n| one(&format!("{}{n:04}", &rule[..rule.len() - 4])));
     let outcomes = publish(&peer, many.chain([one(&longer), one(&rule)]).collect()).await;
-    let refused: Vec<_> =
-        outcomes.iter().enumerate().filter(|(_, o)| matches!(o, Outcome::Rejected(_))).map(|(n, _)| n).collect();
+    let refused: Vec<_> = outcomes
+        .iter()
+        .enumerate()
+        .filter(|(_, o)| matches!(o, Outcome::Rejected(_)))
+        .map(|(n, _)| n)
+        .collect();
     assert_eq!(refused, [60], "the longer one alone");
     let found = lookup(&peer, vec![of_text(Some(Kind::Yara), rule.clone())]).await;
     let name = found[0].matches[0].name.clone();
