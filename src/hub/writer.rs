@@ -434,8 +434,8 @@ impl Writer {
             }
         }
         let cursors = shared.cursors.take();
-        for ((org, name), record) in &cursors.changes {
-            batch.cursor(*org, name, record.as_deref())?;
+        for (key, record) in &cursors.changes {
+            batch.cursor(key, record.as_deref())?;
         }
         let offer = self.offer.take().or_else(|| self.offers.try_recv().ok());
         if let Some(offer) = &offer {

@@ -22,7 +22,7 @@ pub(super) use indicators::{Explain, Get, List, ListFormat, Lookup, Revoke, Sigh
 pub(super) use leave::{Leave, LeaveAction, ListLeave, Reach};
 pub(super) use publish::{InputFormat, Publish};
 pub(super) use roster::{
-    Effect, EndOrganisation, GrantRoles, RenameOrganisation, RosterAction, RosterArguments,
+    Effect, EndOrganisation, GrantRoles, RenameOrganisation, RosterAction, RosterArguments, WithdrawRoles,
 };
 pub(super) use subscriptions::{
     DeleteSubscription, From, ListSubscriptions, Subscribe, Subscriptions, SubscriptionsAction,

@@ -20,6 +20,7 @@ mod queries;
 mod restore;
 mod sharing;
 mod sight;
+mod sources;
 mod space;
 mod state;
 mod streams;

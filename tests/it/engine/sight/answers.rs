@@ -65,22 +65,27 @@ impl Model {
         assert_eq!(sightings.len(), heard.len(), "the sightings of {record} for {viewer}");
         for (bytes, number) in sightings.iter().zip(heard) {
             let told = &self.told[number];
-            let shown = self.rules.told(VIEWERS[viewer], told.owner, &told.mark, For::Getting);
+            let hides = self.hides(VIEWERS[viewer], told, self.now(told.record), For::Getting);
             let mut allowed = Secrets::new();
-            allow_sighting(self, number, shown || !told.mark.masked, &mut allowed);
+            allow_sighting(self, number, !hides, &mut allowed);
             secrets::assert_within("a sighting", bytes, &allowed);
         }
         let hit: Vec<_> = hit
             .into_iter()
             .filter_map(|number| match self.told[number].what {
-                What::Notice { other, seen, .. } => {
-                    Some(if seen { format!("indicators/{}", self.records[other].id) } else { String::new() })
+                What::Notice { other, .. } => {
+                    let told = &self.told[number];
+                    let level = self.level(VIEWERS[viewer], told, self.now(other), For::Getting);
+                    Some(self.names(number, level))
                 }
                 What::Sighting { .. } => None,
             })
             .collect();
-        let mut notices: Vec<_> =
-            notices.iter().map(|bytes| v1::Collision::decode(bytes.clone()).unwrap().other).collect();
+        let mut notices: Vec<_> = notices
+            .iter()
+            .map(|bytes| v1::Collision::decode(bytes.clone()).unwrap())
+            .map(|c| (c.other, c.other_owner))
+            .collect();
         let mut hit = hit;
         notices.sort();
         hit.sort();

@@ -8,6 +8,7 @@ mod model;
 mod rules;
 mod secrets;
 mod steps;
+mod told;
 mod viewer;
 mod world;
 

@@ -87,6 +87,12 @@ pub(super) struct Told {
     /// Who could not at some time since.
     lost: Each,
     pub(super) seen: Seen,
+    /// Whether the source of what it tells of was masked then: of the
+    /// indicator that was sighted, of the record that hit another.
+    pub(super) masked: bool,
+    /// How much of the other record each viewer was to be told since he was
+    /// last at rest.
+    pub(super) levels: [[bool; 3]; VIEWERS.len()],
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -217,7 +223,19 @@ impl Model {
 
     fn tell(&mut self, record: usize, owner: usize, mark: Mark, what: What) {
         let then = VIEWERS.map(|viewer| self.rules.visible(viewer, owner, &mark, For::Sending));
-        self.told.push(Told { record, owner, mark, what, then, lost: NONE, seen: Seen::default() });
+        let subject = if let What::Notice { other, .. } = what { other } else { record };
+        let (masked, levels) = (self.now(subject).mark.masked, Default::default());
+        self.told.push(Told {
+            record,
+            owner,
+            mark,
+            what,
+            then,
+            lost: NONE,
+            seen: Seen::default(),
+            masked,
+            levels,
+        });
     }
 
     /// Tells whom `author` hit when he published records for `owner`.
@@ -317,7 +335,10 @@ impl Model {
     pub(super) fn rest(&mut self, viewer: usize) {
         self.sights[viewer].lately.clear();
         self.versions.iter_mut().for_each(|version| version.seen.forget(viewer));
-        self.told.iter_mut().for_each(|told| told.seen.forget(viewer));
+        for told in &mut self.told {
+            told.seen.forget(viewer);
+            told.levels[viewer] = Default::default();
+        }
         self.look();
     }
 
@@ -360,9 +381,13 @@ impl Model {
                     self.records[told.record].reclassed && matches!(told.what, What::Sighting { .. });
                 let out = narrowed && !self.sent(viewer, now.owner, &now.mark);
                 told.lost[viewer] |= !sees || out;
-                let hides =
-                    told.mark.masked && !self.rules.told(person, told.owner, &told.mark, For::Sending);
+                let newest_of = |record: usize| &versions[newest(record)];
+                let hides = self.hides(person, told, newest_of(told.record), For::Sending);
                 told.seen.note(!hides, viewer);
+                if let What::Notice { other, .. } = told.what {
+                    let level = self.level(person, told, newest_of(other), For::Sending);
+                    told.levels[viewer][level as usize] = true;
+                }
             }
             let before = self.sights[viewer].before.clone();
             self.sights[viewer] = Sight { once, lately, wavered, before };

@@ -220,6 +220,17 @@ impl Rules {
         heirs
     }
 
+    /// Whether anybody has the rights of `org`, or will have.
+    pub(super) fn lives_on(&self, org: usize, seen: &mut Vec<usize>) -> bool {
+        let life = &self.lives[org];
+        if seen.contains(&org) {
+            return false;
+        }
+        seen.push(org);
+        life.to.is_none_or(|to| self.day < to)
+            || life.successors.iter().any(|&next| self.lives_on(next, seen))
+    }
+
     /// Whether `org` has the rights of `named`, or works for one who has.
     fn reaches(&self, org: usize, named: usize, clients: bool, providers: bool) -> bool {
         self.heirs(named, &mut Vec::new()).into_iter().any(|heir| {

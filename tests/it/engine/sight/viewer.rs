@@ -17,6 +17,7 @@ use super::super::support::{Event, Stream, events};
 use super::model::{ACTIVE, EXPIRED, Model, REVOKED, SIGN, What};
 use super::secrets::{self, Secrets};
 use super::steps::{VIEWERS, Way, Wish};
+use super::told::Level;
 use super::world::{World, slug};
 
 const NEW: i32 = 1;
@@ -48,7 +49,8 @@ struct Books {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Heard {
     Sighting(u32),
-    Notice { record: String, other: String, owner: String },
+    /// Of a record; what of the other one changes with the day.
+    Notice(String),
 }
 
 pub(super) struct Viewer {
@@ -248,9 +250,20 @@ impl Viewer {
             allowed.extend(Uuid::parse_str(id).map(secrets::id));
         }
         allowed.extend(other_owner.strip_prefix("organisations/").map(str::to_owned));
-        let heard = Heard::Notice { record: indicator, other, owner: other_owner };
-        let known = heard_of(model, self.number, self.first.0).0;
-        assert!(known.contains(&heard), "{} heard {heard:?}, not of {known:?}", self.number);
+        let told = (other, other_owner);
+        let fits = |number: &usize| {
+            let of = &model.told[*number];
+            let may_be = |level: &Level| model.may_be_told(self.number, *number, *level);
+            matches!(of.what, What::Notice { .. })
+                && indicator == format!("indicators/{}", model.records[of.record].id)
+                && Level::ALL
+                    .iter()
+                    .filter(|level| may_be(level))
+                    .any(|level| model.names(*number, *level) == told)
+        };
+        let (known, _) = model.heard(self.number, self.first.0);
+        assert!(known.iter().any(fits), "{} heard {told:?} of {indicator}", self.number);
+        let heard = Heard::Notice(indicator);
         assert_eq!(self.books.told.insert(name, heard), None, "a notice comes once");
     }
 
@@ -281,15 +294,7 @@ fn heard_of(model: &Model, viewer: usize, first: usize) -> (Vec<Heard>, Vec<Hear
     let name = |record: usize| format!("indicators/{}", model.records[record].id);
     let say = |number: usize| match model.told[number].what {
         What::Sighting { note, .. } => Heard::Sighting(note),
-        What::Notice { other, seen, named } => Heard::Notice {
-            record: name(model.told[number].record),
-            other: if seen { name(other) } else { String::new() },
-            owner: if named {
-                format!("organisations/{}", slug(model.records[other].owner))
-            } else {
-                String::new()
-            },
-        },
+        What::Notice { .. } => Heard::Notice(name(model.told[number].record)),
     };
     let (may, must) = model.heard(viewer, first);
     (may.into_iter().map(say).collect(), must.into_iter().map(say).collect())

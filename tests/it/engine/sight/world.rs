@@ -7,6 +7,7 @@ use luytre::hub::error::Reason;
 use luytre::hub::{Asked, Caller, Effect};
 use luytre::model::indicator::lifecycle::{Revocation, RevocationReason};
 use luytre::model::indicator::{Draft, Observable, normalise};
+use luytre::model::invalid;
 use luytre::model::marking::{Caveats, Marking, Recipients, Tlp};
 use luytre::model::org::{DatedName, Happening, OrgSlug, Organisation};
 use luytre::model::principal::{Roles, SpiffeId};
@@ -243,7 +244,9 @@ impl World {
         let allowed =
             by.is_none_or(|by| rules.related(Sort::ActsFor, by, owner) && rules.is_active(owner, rules.day));
         let (mut drafts, mut versions) = (Vec::new(), Vec::new());
-        for Item { value: number, mark, label, holds, reinstate } in items {
+        // What is masked does not come beside what is not.
+        let alike = |item: &&Item| item.mark.masked == items[0].mark.masked;
+        for Item { value: number, mark, label, holds, reinstate } in items.iter().filter(alike) {
             let (note, until) = (self.model.note(), holds.map(|hours| self.model.hours + hours));
             let reason = reinstate.then(|| self.model.note());
             let state = if holds.is_some_and(|hours| hours <= 0) { EXPIRED } else { ACTIVE };
@@ -260,6 +263,11 @@ impl World {
         for ((value, mut version), result) in versions.into_iter().zip(results) {
             if !allowed {
                 assert_eq!(result.unwrap_err().reason, Reason::DelegationMissing);
+                continue;
+            }
+            if self.model.addresses_none(&version.mark) {
+                let reason = Reason::Input(invalid::Reason::OrganisationUnknown);
+                assert_eq!(result.unwrap_err().reason, reason, "nobody reads for whom it names");
                 continue;
             }
             let known = self.model.find(owner, value);
@@ -294,7 +302,11 @@ impl World {
         let caller = self.caller((owner, 0));
         self.settle().await;
         let answer = self.hub().hub.publish(&caller, Uuid::new_v4(), items).await.unwrap().remove(0);
-        assert_eq!(answer.unwrap().effect, Effect::Unchanged);
+        if self.model.addresses_none(&now.mark) {
+            answer.unwrap_err();
+        } else {
+            assert_eq!(answer.unwrap().effect, Effect::Unchanged);
+        }
     }
 
     async fn revoke(&mut self, pick: usize) {
