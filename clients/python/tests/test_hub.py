@@ -33,6 +33,16 @@ def test_every_call_of_the_first_hour_works(hub: Hub, tmp_path: Path) -> None:
         with pytest.raises(errors.RoleInsufficient):
             officer.publish(mixed)
 
+        masked = v1.Caveats(masked_source=True)
+        sources = [
+            luytre.draft("open.example", GREEN),
+            luytre.draft("masked.example", GREEN, caveats=masked),
+            luytre.draft("open-too.example", GREEN),
+        ]
+        with pytest.raises(errors.SourcesMixed):
+            department.publish(sources)
+        assert [verdict.error for verdict in department.publish_stream(sources)] == [None] * 3
+
         # The same request again is answered as the first time; with other content it is refused.
         again = str(uuid.uuid4())
         first = department.publish([luytre.draft("c.example", GREEN)], request_id=again)
@@ -46,7 +56,7 @@ def test_every_call_of_the_first_hour_works(hub: Hub, tmp_path: Path) -> None:
         name = found[0].matches[0].name
         assert luytre.values(officer.get(name).indicator.observable) == [("ipv4", "198.51.100.7")]
         domains = v1.IndicatorFilter(kinds=[v1.OBSERVABLE_KIND_DOMAIN])
-        assert len(list(officer.list(domains))) == 2
+        assert len(list(officer.list(domains))) == 5
         seen = v1.Sighting(indicator=name, outcome=v1.SIGHTING_OUTCOME_SEEN_BLOCKED)
         gone = v1.Sighting(indicator=f"{name[:-1]}x", outcome=v1.SIGHTING_OUTCOME_SEEN_BLOCKED)
         recorded, refused = department.report_sightings([seen, gone])
@@ -55,7 +65,7 @@ def test_every_call_of_the_first_hour_works(hub: Hub, tmp_path: Path) -> None:
 
         with luytre.IndicatorSet(tmp_path / "kept.db") as kept:
             department_follows = department.follow(kept)
-            assert len(next(department_follows)) == 3
+            assert len(next(department_follows)) == 6
             revoked = department.revoke(name, v1.REVOCATION_REASON_FALSE_POSITIVE, note="ours")
             assert revoked.state == v1.INDICATOR_STATE_REVOKED
             change = next(department_follows)[0]
@@ -108,6 +118,19 @@ def test_a_hub_of_another_authority_is_not_trusted(hub: Hub) -> None:
     files["ca"] = hub.pki / "client-ca.pem"
     with luytre.Client(hub.address, **files) as client, pytest.raises(errors.Untrusted):
         client.whoami()
+
+
+def test_a_certificate_that_the_hub_refuses_is_not_shown_for_ever(hub: Hub) -> None:
+    files = hub.identity("so-khcn-2025/system/soc", "producer")
+    with luytre.Client(hub.address, **files) as client:
+        serial = client.whoami().certificate_serial
+        with client.subscribe(luytre.Start.EARLIEST) as subscription:
+            subscription.confirm(next(subscription))
+            hub.revoke(serial)
+            with pytest.raises(errors.CertificateRevoked):
+                next(subscription)
+            with pytest.raises(errors.Unaccepted):
+                next(subscription)
 
 
 def test_a_hub_that_is_away_is_waited_for_and_not_for_ever(hub: Hub) -> None:

@@ -47,8 +47,8 @@ class Outcome(enum.Enum):
 
     #: The hub is away, or asks to come back.
     AWAY = 1
-    #: The connection broke without an answer. A refused certificate looks the same, so this is not
-    #: tried without end.
+    #: The connection broke without an answer. What the call itself brings about looks the same, so this
+    #: is not tried without end.
     CUT = 2
     #: Trying again would end the same way.
     FINAL = 3

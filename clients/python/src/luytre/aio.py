@@ -62,7 +62,8 @@ _LOOKUP_WINDOW = 4
 class Publisher:
     """A stream of drafts. When it breaks, what was not answered is sent again under its request ids.
 
-    So nothing is lost, and nothing is published twice.
+    So nothing is lost, and nothing is published twice. Drafts with a masked source go into batches of
+    their own, as the hub demands.
     """
 
     def __init__(
@@ -86,7 +87,9 @@ class Publisher:
         ready: list[Verdict] = []
         for draft in drafts:
             size = draft.ByteSize() + 8
-            if self._gathered and self._bytes + size > _BATCH_BYTES:
+            if self._gathered and (
+                self._bytes + size > _BATCH_BYTES or _is_masked(draft) != _is_masked(self._gathered[0])
+            ):
                 ready += await self._send()
             self._gathered.append(draft)
             self._bytes += size
@@ -367,7 +370,7 @@ class Client:
                 kept.forget_token()
 
     async def subscriptions(self) -> AsyncIterator[v1.Subscription]:
-        """Walk over the named subscriptions."""
+        """Walk over the named subscriptions of this identity."""
         asked = v1.ListSubscriptionsRequest(page_size=MAX_ITEMS)
         while True:
             page = await self._call(SUBSCRIPTIONS, asked)
@@ -424,6 +427,10 @@ def _verdicts(
         Verdict(index, draft, result.published if result.HasField("published") else None, _rejection(result))
         for index, (draft, result) in enumerate(zip(drafts, results, strict=True), first)
     ]
+
+
+def _is_masked(draft: v1.IndicatorDraft) -> bool:
+    return draft.marking.caveats.masked_source
 
 
 def _rejection(result: v1.PublishResult | v1.SightingResult | v1.LookupResult) -> HubError | None:

@@ -215,7 +215,7 @@ class Client:
         return self._loop.each(self._hub.follow(kept, filter))
 
     def subscriptions(self) -> Iterator[v1.Subscription]:
-        """Walk over the named subscriptions."""
+        """Walk over the named subscriptions of this identity."""
         return self._loop.each(self._hub.subscriptions())
 
     def delete_subscription(self, name: str) -> None:

@@ -15,6 +15,8 @@ from google.rpc import error_details_pb2, status_pb2
 _DETAILS = "grpc-status-details-bin"
 # The words of gRPC's TLS library where it does not accept the hub's certificate.
 _UNTRUSTED = ("CERTIFICATE_VERIFY_FAILED", "Hostname Verification Check failed", "Peer name")
+# What gRPC makes of a TLS alert after the handshake, by which a hub refuses a certificate in TLS 1.3.
+_UNACCEPTED = "TSI_DATA_CORRUPTED"
 
 
 class Error(Exception):
@@ -37,6 +39,10 @@ class Untrusted(Error):
     """The hub's certificate is not one that this client accepts. Nothing was sent."""
 
 
+class Unaccepted(Error):
+    """The hub does not accept this client's certificate. The same one will be refused again."""
+
+
 class Unanswered(Error):
     """No answer came in time. A write may have been stored all the same."""
 
@@ -47,9 +53,8 @@ class Unreachable(Error):
     def __init__(self, hub: str, cause: str, *, cut: bool = False) -> None:
         if cut:
             text = (
-                f"the hub at {hub} closed the connection without an answer ({cause}); if this repeats, it "
-                "probably does not accept this certificate: check that it has not expired, was not revoked, "
-                "and comes from this hub's authority"
+                f"the hub at {hub} closed the connection without an answer ({cause}); if this repeats, ask "
+                "its operator what its log says of it"
             )
         else:
             text = f"cannot reach the hub at {hub}: {cause}"
@@ -58,7 +63,7 @@ class Unreachable(Error):
         self.hub = hub
         #: What the connection ended with.
         self.cause = cause
-        #: Whether the connection stood before. A refused certificate looks like this.
+        #: Whether the connection stood, and was then closed without an answer.
         self.cut = cut
 
 
@@ -165,6 +170,10 @@ class DuplicateRequestId(HubError, reason="DUPLICATE_REQUEST_ID"):
 
 class RequestTooLarge(HubError, reason="REQUEST_TOO_LARGE"):
     """A request, or one of its items, is larger than the hub takes."""
+
+
+class SourcesMixed(HubError, reason="SOURCES_MIXED"):
+    """A request holds items with a masked source beside open ones."""
 
 
 class ResumeTokenInvalid(HubError, reason="RESUME_TOKEN_INVALID"):
@@ -297,6 +306,11 @@ def from_rpc(error: grpc.aio.AioRpcError, hub: str) -> Error:
         return Untrusted(
             f"the hub at {hub} shows a certificate that is not accepted here: {text}; check the authorities, "
             "the server name and this machine's clock, or ask the hub's operator"
+        )
+    if _UNACCEPTED in text:
+        return Unaccepted(
+            f"the hub at {hub} does not accept this client's certificate ({text}): check that it has not "
+            "expired, was not revoked, and comes from this hub's authority (`luytre pki show`)"
         )
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return Unanswered(f"the hub at {hub} did not answer in time; ask its operator, or allow more time")
