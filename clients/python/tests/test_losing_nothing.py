@@ -50,10 +50,9 @@ async def told(hub: Hub, wire: Wire, tmp_path: Path) -> None:
         aio.Client(wire.address, **consumer) as ward,
     ):
         first = await ward.whoami()
-        # Nobody is harmed further before the last harm was survived, by all three.
         healed = asyncio.Condition()
 
-        async def survived(at: int) -> None:
+        async def received(at: int) -> None:
             async with healed:
                 await healed.wait_for(lambda: min(len(effects), len(names)) >= at)
 
@@ -63,9 +62,10 @@ async def told(hub: Hub, wire: Wire, tmp_path: Path) -> None:
                 published.append(verdict)
                 done = len(published)
                 if done in (*CUTS, *KILLS, RENEWAL):
+                    # Whoever has what was published since the last harm is connected again.
+                    await received(done)
                     await asyncio.to_thread(harm, hub, wire, done, consumer, first.certificate_serial)
                     harmed.add(done)
-                    await survived(done)
 
         async def follow(kept: luytre.IndicatorSet, until: int) -> None:
             async for changes in ward.follow(kept):
