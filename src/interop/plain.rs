@@ -2,13 +2,16 @@
 //! blank lines skipped.
 //!
 //! A comment is a line that starts with `#`, `;` or `//`, and whatever follows
-//! white space and a `#`. Lines end in LF or CR LF; a byte-order mark and white
+//! white space and a `#`. Lines end in LF, CR LF or CR; a byte-order mark and white
 //! space around a value, the no-break space of Latin-1 included, are dropped.
 
 use std::io::BufRead;
 
 use super::Error;
+use super::encoding::Text;
+use super::found::What;
 use super::lines::ByteLines;
+use super::value as list_value;
 
 /// Longest line, in bytes.
 pub const MAX_LINE_BYTES: usize = 16 * 1024;
@@ -61,6 +64,18 @@ impl<R: BufRead> Iterator for Lines<R> {
     }
 }
 
+/// Reads one line for publishing; `None` for a comment or a blank line.
+pub(super) fn read(line: &Text) -> Option<What> {
+    let text = value(line.text.as_bytes()).unwrap_or_default();
+    (!text.is_empty()).then(|| list_value::of_list(&Text { text: text.to_owned(), sure: line.sure }))
+}
+
+/// A line without its comment.
+pub(super) fn uncommented(line: &str) -> &str {
+    value(line.as_bytes()).unwrap_or_default()
+}
+
+#[derive(Debug)]
 struct NotText;
 
 /// The value on a line; empty for a comment. Comments are cut before the
@@ -204,7 +219,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_read_to_the_end_with_rising_numbers(input in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let ends = input.iter().filter(|&&b| b == b'\n').count() as u64;
+            let ends = input.iter().filter(|&&b| b == b'\n' || b == b'\r').count() as u64;
             let numbers: Vec<u64> = values(&input).into_iter().map(|(n, _)| n).collect();
             prop_assert!(numbers.is_sorted_by(|a, b| a < b));
             prop_assert!(numbers.last().is_none_or(|&last| last <= ends + 1));
