@@ -68,6 +68,16 @@ pub fn amber(organisations: &[&str]) -> v1::Marking {
     v1::Marking { tlp: v1::Tlp::Amber.into(), organisations, ..Default::default() }
 }
 
+/// The marking of an item in a list that is shared.
+fn shared(number: usize, place: usize, others: usize) -> v1::Marking {
+    let style = if number % 8 == 7 { place } else { number };
+    match style % 4 {
+        0 => v1::Marking { tlp: v1::Tlp::Clear.into(), ..Default::default() },
+        1 => green(),
+        _ => amber(&[RECEIVER, &other(number % others)]),
+    }
+}
+
 /// A request as it goes over the wire.
 #[derive(Debug, Clone)]
 pub struct Encoded {
@@ -127,26 +137,28 @@ impl Items {
         (0..count).map(|number| self.marked(number, size, &marking).0).collect()
     }
 
-    /// `count` requests of `size` items that [`RECEIVER`] may see, all of them
-    /// TLP:CLEAR.
-    pub fn clear(&mut self, count: usize, size: usize) -> Vec<Encoded> {
-        let clear = |_, _| v1::Marking { tlp: v1::Tlp::Clear.into(), ..Default::default() };
-        (0..count).map(|number| self.marked(number, size, &clear).0).collect()
+    /// `count` requests of `size` items that [`RECEIVER`] may see, under the
+    /// markings that a hub knows: TLP:CLEAR, GREEN, AMBER to it and one of
+    /// `others`, and lists that mix them item by item.
+    pub fn shared(&mut self, count: usize, size: usize, others: usize) -> Vec<Encoded> {
+        let marking = |number, place| shared(number, place, others);
+        (0..count).map(|number| self.marked(number, size, &marking).0).collect()
     }
 
-    /// As many that [`RECEIVER`] may see, under the markings that a hub knows:
-    /// TLP:CLEAR, GREEN, AMBER to it and one of `others`, and lists that mix
-    /// them item by item.
-    pub fn shared(&mut self, count: usize, size: usize, others: usize) -> Vec<Encoded> {
-        let marking = |number: usize, place: usize| {
-            let style = if number % 8 == 7 { place } else { number };
-            match style % 4 {
-                0 => v1::Marking { tlp: v1::Tlp::Clear.into(), ..Default::default() },
-                1 => green(),
-                _ => amber(&[RECEIVER, &other(number % others)]),
+    /// The same, all of it TLP:CLEAR, and as many bytes: what compares is what
+    /// it costs to decide, not what longer markings cost to send.
+    pub fn clear(&mut self, count: usize, size: usize, others: usize) -> Vec<Encoded> {
+        let clear = v1::Marking { tlp: v1::Tlp::Clear.into(), ..Default::default() };
+        let one = |number: usize, items: &mut Self| {
+            let (_, mut drafts) = items.marked(number, size, &|_, _| clear.clone());
+            for (place, draft) in drafts.iter_mut().enumerate() {
+                let more = shared(number, place, others).encoded_len() - clear.encoded_len();
+                // The field's tag and length are two bytes of it.
+                draft.description = "x".repeat(more.saturating_sub(2));
             }
+            request(uuid::Uuid::from_u64_pair(mix(items.seed ^ 0x6161), items.next), drafts)
         };
-        (0..count).map(|number| self.marked(number, size, &marking).0).collect()
+        (0..count).map(|number| one(number, self)).collect()
     }
 
     /// The `number`th request, each item under the marking of its place, and

@@ -41,7 +41,7 @@ pub async fn skips(items: &mut Items, sizes: &Sizes, out: &mut Readings) {
 pub async fn replay_cost(items: &mut Items, sizes: &Sizes, out: &mut Readings) {
     let count = sizes.batched / BATCH + 4;
     let mut hubs = Vec::new();
-    for requests in [items.clear(count, BATCH), items.shared(count, BATCH, OTHERS)] {
+    for requests in [items.clear(count, BATCH, OTHERS), items.shared(count, BATCH, OTHERS)] {
         let hub = hub().await;
         publish(plan(hub.pid(), WINDOW), spread(&feed(&hub), 4, 4, requests).await).await;
         hubs.push(hub);
@@ -71,7 +71,7 @@ pub async fn fan_out_cost(items: &mut Items, sizes: &Sizes, out: &mut Readings) 
         for turn in 0..6 {
             let kind = turn % 2;
             let requests = match kind {
-                0 => items.clear(count, BATCH),
+                0 => items.clear(count, BATCH, OTHERS),
                 _ => items.shared(count, BATCH, OTHERS),
             };
             let hub = hub().await;

@@ -41,10 +41,16 @@ pub struct WaitingChange {
     pub id: String,
     /// Who proposed it.
     pub author: String,
+    /// When.
+    pub proposed: String,
     /// Until when it waits.
     pub expires: String,
+    /// Whether the roster has changed since, so that it can only be dropped.
+    pub outdated: bool,
     /// What it would change, in words.
     pub differences: Vec<String>,
+    /// What of it one person alone cannot do, in words.
+    pub approvals: Vec<String>,
 }
 
 /// What comes back.
@@ -106,8 +112,11 @@ async fn pending(hub: Arc<Hub>) -> Result<RosterAnswer, hub::Error> {
     let changes = waiting.into_iter().map(|change| WaitingChange {
         id: change.id.to_string(),
         author: change.author,
+        proposed: change.proposed.to_string(),
         expires: change.expires.to_string(),
+        outdated: change.outdated,
         differences: change.comparison.differences,
+        approvals: change.comparison.by_two,
     });
     Ok(RosterAnswer::Pending { changes: changes.collect() })
 }

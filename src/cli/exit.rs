@@ -65,6 +65,11 @@ impl Failure {
         }
     }
 
+    /// Whether the command was turned away before it could do anything.
+    pub(super) fn is_at_the_door(&self) -> bool {
+        matches!(self.code(), USAGE | NO_PERMISSION | CONFIGURATION)
+    }
+
     /// The exit code.
     pub(super) fn code(&self) -> u8 {
         match self {
@@ -79,7 +84,7 @@ impl Failure {
             Self::Client(error) => match error {
                 client::Error::File { .. } | client::Error::Settings(_) => CONFIGURATION,
                 client::Error::Transport(_) | client::Error::Timeout { .. } => TRY_LATER,
-                client::Error::Untrusted { .. } => NO_PERMISSION,
+                client::Error::Untrusted { .. } | client::Error::Unaccepted { .. } => NO_PERMISSION,
                 client::Error::Protocol(_) | client::Error::Misuse(_) => SOFTWARE,
                 client::Error::Refused(refusal) => of_status(refusal.code),
             },
@@ -131,10 +136,10 @@ const fn of_status(code: Code) -> u8 {
 fn advice(error: &client::Error) -> &'static str {
     match error.reason() {
         "RESUME_TOKEN_EXPIRED" => {
-            "\n  The place in the state file or token is no longer kept by the hub. Remove the state file and start again with --from earliest."
+            "\n  Remove the state file, if there is one, and start with --from current-state."
         }
         "RESUME_TOKEN_INVALID" => {
-            "\n  A token is good only for the organisation, the name and the filters it was made with. Use those again, or another --state file."
+            "\n  A token is good only for the identity, the name and the filters it was made with. Use those again, or another --state file."
         }
         "SUBSCRIPTION_DISPLACED" => {
             "\n  Another process subscribed under the same name. Give each process its own --name."
@@ -174,6 +179,14 @@ mod tests {
     fn a_reader_that_went_away_ends_the_command_quietly() {
         let failure = Failure::from(io::Error::from(io::ErrorKind::BrokenPipe));
         assert_eq!((failure.code(), failure.text()), (0, None));
+    }
+
+    #[test]
+    fn after_a_restore_the_one_advice_is_the_current_state() {
+        let mut named = client::Refusal::from_item(&tonic_types::Status::default());
+        named.reason = "RESUME_TOKEN_EXPIRED".to_owned();
+        let told = Failure::from(client::Error::Refused(Box::new(named))).text().unwrap();
+        assert!(told.contains("--from current-state") && !told.contains("earliest"), "{told}");
     }
 
     #[test]

@@ -44,6 +44,9 @@ pub(super) async fn run(client: &Client, options: &List, data: &mut Data) -> Res
         }
         data.flush()?;
     }
+    if printed == 0 && options.format == ListFormat::Table {
+        output::talk("luytre: nothing that you may see is like this");
+    }
     Ok(())
 }
 

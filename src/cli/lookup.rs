@@ -30,7 +30,11 @@ struct Answer {
 #[derive(Debug, Serialize)]
 struct Match {
     name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
     owner: String,
+    /// Its source is masked, and no owner told.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    masked: bool,
     state: &'static str,
 }
 
@@ -95,6 +99,7 @@ fn write(found: Vec<Found>, format: PlainOrJson, data: &mut Data) -> Result<u64,
                     .map(|found| Match {
                         state: record::state(found.state),
                         name: found.name,
+                        masked: found.owner.is_empty(),
                         owner: record::slug(&found.owner).to_owned(),
                     })
                     .collect(),

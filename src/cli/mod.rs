@@ -2,6 +2,7 @@
 //! they end. stdout is data, stderr is talk.
 
 mod arguments;
+mod changes;
 pub mod daemon;
 mod draft;
 mod exit;

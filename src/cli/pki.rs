@@ -11,7 +11,9 @@ use crate::model::Invalid;
 use crate::model::principal::SpiffeId;
 use crate::pki::directory::{self, Directory, Written};
 use crate::pki::issue::{DAY, Leaf, lifetime};
-use crate::pki::{identity, issue, pem};
+use crate::pki::{identity, pem, revocation};
+
+mod show;
 
 /// Certificates longer-lived than this are refused; renewal is the rule.
 const MAX_LEAF_DAYS: u16 = 397;
@@ -44,6 +46,9 @@ pub enum Error {
     /// The certificate cannot be read.
     #[error(transparent)]
     Certificate(#[from] identity::Error),
+    /// The revocation list cannot be read.
+    #[error(transparent)]
+    List(#[from] revocation::Error),
     /// Nothing could be said.
     #[error("cannot write what is to be told: {0}")]
     Talk(#[from] io::Error),
@@ -95,9 +100,9 @@ enum Command {
         #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=365))]
         crl_days: u16,
     },
-    /// Shows what the hub would read in a certificate
+    /// Shows what the hub would read in a certificate or a revocation list
     Show {
-        /// A PEM file with certificates
+        /// A PEM file with certificates, or with revocation lists
         file: PathBuf,
     },
 }
@@ -170,7 +175,7 @@ pub fn run_to(args: Args, data: &mut dyn Write, talk: &mut dyn Write, now: Times
             let list = Directory::open(&place.dir)?.sign_revocation_list(None, now, days(crl_days))?;
             tell_list(&place.dir, list.next_update, talk)
         }
-        Command::Show { file } => show(&file, data, now),
+        Command::Show { file } => show::show(&file, data, now),
     }
 }
 
@@ -242,94 +247,6 @@ fn tell_list(dir: &Path, next_update: Timestamp, talk: &mut dyn Write) -> Result
     writeln!(talk, "signed {}/{}; due again {next_update}", dir.display(), directory::CLIENT_CRL)?;
     writeln!(talk, "next: copy it to the hub and reload; handshakes fail once it is overdue")?;
     Ok(())
-}
-
-fn show(path: &Path, data: &mut dyn Write, now: Timestamp) -> Result<(), Error> {
-    let text = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-    let certificates =
-        pem::certificates(&text).map_err(|source| Error::Pem { path: path.to_owned(), source })?;
-    for (index, der) in certificates.iter().enumerate() {
-        if index > 0 {
-            writeln!(data)?;
-        }
-        show_one(der, data, now)?;
-    }
-    Ok(())
-}
-
-fn show_one(der: &[u8], data: &mut dyn Write, now: Timestamp) -> Result<(), Error> {
-    let certificate = identity::parse(der)?;
-    let authority = issue::check_authority(&certificate).is_ok();
-    let purpose = certificate.extended_key_usage().ok().flatten().map(|purpose| purpose.value);
-    let serves = purpose.is_some_and(|purpose| purpose.server_auth);
-    if authority {
-        writeln!(data, "authority   {}", plain(certificate.subject()))?;
-    } else if serves {
-        writeln!(data, "server      {}", names(&certificate).join(", "))?;
-    } else {
-        match identity::read_of_any_domain(der) {
-            Ok(read) => writeln!(data, "identity    {}", read.spiffe_id)?,
-            Err(reason) => writeln!(data, "identity    none: {reason}")?,
-        }
-    }
-    writeln!(data, "serial      {}", identity::serial_hex(certificate.raw_serial()).unwrap_or_default())?;
-    writeln!(data, "issuer      {}", plain(certificate.issuer()))?;
-    if let Ok((not_before, not_after)) = issue::validity_of(&certificate) {
-        writeln!(data, "valid       {not_before} to {not_after}, {}", standing(not_before, not_after, now))?;
-    }
-    let uses = purpose.map_or_else(|| "none".to_owned(), |purpose| uses(purpose).join(", "));
-    writeln!(data, "purposes    {uses}")?;
-    Ok(())
-}
-
-/// A name from a foreign certificate, fit for a terminal.
-fn plain(name: &x509_parser::x509::X509Name<'_>) -> String {
-    name.to_string().chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
-}
-
-fn standing(not_before: Timestamp, not_after: Timestamp, now: Timestamp) -> String {
-    if now < not_before {
-        "not valid yet; check the clocks".to_owned()
-    } else if now >= not_after {
-        "EXPIRED".to_owned()
-    } else {
-        format!("{} days left", not_after.since(now).as_secs() / DAY.as_secs())
-    }
-}
-
-fn uses(purpose: &x509_parser::extensions::ExtendedKeyUsage<'_>) -> Vec<&'static str> {
-    [
-        (purpose.client_auth, "clientAuth"),
-        (purpose.server_auth, "serverAuth"),
-        (purpose.any, "anyExtendedKeyUsage"),
-        (purpose.code_signing, "codeSigning"),
-        (purpose.email_protection, "emailProtection"),
-        (purpose.time_stamping, "timeStamping"),
-        (purpose.ocsp_signing, "OCSPSigning"),
-    ]
-    .into_iter()
-    .filter_map(|(held, name)| held.then_some(name))
-    .collect()
-}
-
-fn names(certificate: &x509_parser::certificate::X509Certificate<'_>) -> Vec<String> {
-    use x509_parser::extensions::GeneralName;
-    let names = certificate.subject_alternative_name().ok().flatten();
-    names
-        .iter()
-        .flat_map(|names| &names.value.general_names)
-        .map(|name| match name {
-            GeneralName::DNSName(name) => (*name).escape_debug().to_string(),
-            GeneralName::IPAddress(raw) => address(raw),
-            _ => "a name of another kind".to_owned(),
-        })
-        .collect()
-}
-
-fn address(raw: &[u8]) -> String {
-    let v4 = <[u8; 4]>::try_from(raw).map(IpAddr::from);
-    let either = v4.or_else(|_| <[u8; 16]>::try_from(raw).map(IpAddr::from));
-    either.map_or_else(|_| "a damaged address".to_owned(), |address| address.to_string())
 }
 
 #[cfg(test)]
@@ -440,6 +357,23 @@ mod tests {
             at(&format!("show {dir}/soc-an.pem"), SystemClock.now().saturating_add(DAY * 4)).unwrap();
         assert!(expired.contains("EXPIRED"), "{expired}");
         assert!(at(&format!("show {dir}/soc-an.key"), SystemClock.now()).is_err());
+    }
+
+    #[test]
+    fn show_tells_what_a_revocation_list_revokes_and_when_the_next_is_due() {
+        let (_place, dir) = place();
+        told(&format!("issue --dir {dir} client --id spiffe://hub.example/org/soc/user/an"));
+        let serial = told(&format!("show {dir}/soc-an.pem"));
+        let serial = serial.lines().find_map(|line| line.strip_prefix("serial      ")).unwrap();
+        assert!(told(&format!("show {dir}/client-crl.pem")).contains("revoked     0"));
+        told(&format!("revoke --dir {dir} --serial {serial}"));
+        let list = told(&format!("show {dir}/client-crl.pem"));
+        assert!(
+            list.contains("revoked     1") && list.contains(serial) && !list.contains("OVERDUE"),
+            "{list}"
+        );
+        let later = SystemClock.now().saturating_add(DAY * 8);
+        assert!(at(&format!("show {dir}/client-crl.pem"), later).unwrap().contains("OVERDUE"));
     }
 
     #[test]

@@ -131,7 +131,13 @@ fn report(options: &Publish, template: &Template, input: &Input) -> Result<Repor
 fn conclude(work: Work, ended: Result<bool, Failure>) -> Result<(), Failure> {
     let unanswered = work.pending.len();
     let refused = work.report.refused();
-    output::talk(&work.report.finish()?);
+    // Whoever is turned away at the door has only that to be told.
+    let turned_away = work.report.judged() == 0 && matches!(&ended, Err(error) if error.is_at_the_door());
+    let report = work.report.finish()?;
+    if turned_away {
+        return ended.map(drop);
+    }
+    output::talk(&report);
     if unanswered > 0 {
         output::talk(&format!(
             "{} lines have no verdict: they may or may not be published. Run the command again; what is published already stays as it is.",

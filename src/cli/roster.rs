@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use time::Date;
+
 use crate::base::tasks;
 use crate::client::Client;
 use crate::interop::roster;
@@ -12,7 +14,8 @@ use crate::model::org::Happening;
 use crate::model::roster::Roster;
 use crate::wire::proto::v1;
 
-use super::arguments::{RosterAction, RosterArguments};
+use super::arguments::{Effect, RosterAction, RosterArguments};
+use super::changes::{self, Waiting};
 use super::exit::Failure;
 use super::output::{self, Data};
 use super::{record, roster_edit};
@@ -27,61 +30,75 @@ pub(super) async fn run(client: &Client, options: &RosterArguments, data: &mut D
         }
         RosterAction::Apply { file, dry_run: false } => {
             let (document, etag) = read(file).await?;
-            apply(client, document, &etag, data).await
+            apply(client, document, &etag, "", data).await
         }
-        RosterAction::Pending => pending(client, data).await,
+        RosterAction::Pending => Ok(changes::list(&pending(client).await?, data)?),
         RosterAction::Approve { id } => {
-            tell(&client.approve_change(&full_name(id)).await?, data)?;
-            data.flush()?;
-            output::talk("approved: each change holds from the day it names");
-            Ok(())
+            let name = named(client, id).await?;
+            Ok(changes::approved(&client.approve_change(&name).await?, data)?)
         }
         RosterAction::Reject { id, reason } => {
-            client.reject_change(&full_name(id), reason).await?;
-            output::talk("rejected: nothing has changed");
+            client.reject_change(&named(client, id).await?, reason).await?;
+            changes::rejected();
             Ok(())
         }
-        RosterAction::End(o) => change(client, data, o.effect.dry_run, |all| roster_edit::end(all, o)).await,
-        RosterAction::Rename(o) => {
-            change(client, data, o.effect.dry_run, |all| roster_edit::rename(all, o)).await
-        }
+        RosterAction::End(o) => dated(client, data, &o.effect, |all| roster_edit::end(all, o)).await,
+        RosterAction::Rename(o) => dated(client, data, &o.effect, |all| roster_edit::rename(all, o)).await,
         RosterAction::Suspend(o) => {
             let suspend =
                 |all: &mut _| roster_edit::step(all, &o.organisation, Happening::Suspended, &o.effect);
-            change(client, data, o.effect.dry_run, suspend).await
+            dated(client, data, &o.effect, suspend).await
         }
         RosterAction::Resume(o) => {
             let resume = |all: &mut _| roster_edit::step(all, &o.organisation, Happening::Resumed, &o.effect);
-            change(client, data, o.effect.dry_run, resume).await
+            dated(client, data, &o.effect, resume).await
         }
         RosterAction::Grant(o) => {
-            let grant = |all: &mut _| {
-                roster_edit::grant(all, o);
-                Ok(())
-            };
-            change(client, data, o.dry_run, grant).await
+            change(client, data, o.dry_run, |all, today| roster_edit::grant(all, o, today)).await
+        }
+        RosterAction::Withdraw(o) => {
+            change(client, data, o.dry_run, |all, _| roster_edit::withdraw(all, o)).await
         }
     }
 }
 
-/// Reads the roster, changes it, and brings it back.
+/// A change that holds from a day on.
+async fn dated(
+    client: &Client,
+    data: &mut Data,
+    effect: &Effect,
+    edit: impl FnOnce(&mut Roster) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let edit = |all: &mut Roster, today| edit(all).map(|()| roster_edit::begins(effect, today));
+    change(client, data, effect.dry_run, edit).await
+}
+
+/// Reads the roster, changes it, and brings it back. The edit says what a
+/// person should know beside the differences.
 async fn change(
     client: &Client,
     data: &mut Data,
     dry_run: bool,
-    edit: impl FnOnce(&mut Roster) -> Result<(), String>,
+    edit: impl FnOnce(&mut Roster, Date) -> Result<String, Failure>,
 ) -> Result<(), Failure> {
     let exported = client.roster().await?;
     let mut all = roster::parse(&exported.document).map_err(|found| {
         let first = found.first().map(ToString::to_string).unwrap_or_default();
         Failure::Io(format!("this program does not read the hub's roster, use one of its release: {first}"))
     })?;
-    edit(&mut all).map_err(Failure::NoInput)?;
+    let form = time::macros::format_description!("[year]-[month]-[day]");
+    let today = Date::parse(&exported.date, form).map_err(|_| {
+        Failure::Io("this program does not read the hub's date, use one of its release".to_owned())
+    })?;
+    let say = edit(&mut all, today)?;
     let document = roster::write(&all, &exported.etag).into_bytes();
     if dry_run {
-        return compare(client, document, &exported.etag, data).await;
+        compare(client, document, &exported.etag, data).await?;
+        data.flush()?;
+        output::talk(&format!("not applied; {say}"));
+        return Ok(());
     }
-    apply(client, document, &exported.etag, data).await
+    apply(client, document, &exported.etag, &say, data).await
 }
 
 async fn compare(client: &Client, document: Vec<u8>, etag: &str, data: &mut Data) -> Result<(), Failure> {
@@ -91,16 +108,27 @@ async fn compare(client: &Client, document: Vec<u8>, etag: &str, data: &mut Data
     Ok(())
 }
 
-async fn apply(client: &Client, document: Vec<u8>, etag: &str, data: &mut Data) -> Result<(), Failure> {
+async fn apply(
+    client: &Client,
+    document: Vec<u8>,
+    etag: &str,
+    say: &str,
+    data: &mut Data,
+) -> Result<(), Failure> {
     let applied = client.apply_roster(document, etag).await?;
     tell(&applied.differences, data)?;
     data.flush()?;
-    told(&applied);
+    told(&applied, say);
     Ok(())
 }
 
-fn full_name(id: &str) -> String {
-    if id.starts_with("pendingChanges/") { id.to_owned() } else { format!("pendingChanges/{id}") }
+/// The full name of the change that is meant.
+async fn named(client: &Client, id: &str) -> Result<String, Failure> {
+    let id = match changes::whole(id) {
+        Some(id) => id,
+        None => changes::chosen(&pending(client).await?, id).map_err(Failure::NoInput)?,
+    };
+    Ok(format!("pendingChanges/{id}"))
 }
 
 fn tell(differences: &[String], data: &mut Data) -> Result<(), Failure> {
@@ -115,22 +143,28 @@ fn tell(differences: &[String], data: &mut Data) -> Result<(), Failure> {
 
 fn by_two(approvals: &[String]) {
     for line in approvals {
-        output::talk(&format!("needs a second operator: {line}"));
+        output::talk(&changes::by_two(line));
     }
 }
 
-fn told(applied: &v1::ApplyRosterResponse) {
+/// Tells what became of a change, and what the edit has to say of it.
+fn told(applied: &v1::ApplyRosterResponse, say: &str) {
+    let and_say = if say.is_empty() { String::new() } else { format!("; {say}") };
     match applied.outcome() {
         v1::RosterOutcome::Pending => {
             by_two(&applied.approvals);
             let id = id(&applied.pending_change);
+            output::talk(&format!("nothing has changed yet{and_say}"));
             output::talk(&format!(
-                "nothing has changed yet: another operator approves it within 7 days with: luytre roster approve {id}"
+                "another operator approves it within 7 days with: luytre roster approve {id}"
             ));
         }
-        v1::RosterOutcome::Unchanged => output::talk("nothing to change"),
+        v1::RosterOutcome::Unchanged => output::talk(&format!("nothing to change{and_say}")),
+        v1::RosterOutcome::Applied | v1::RosterOutcome::Unspecified if say.is_empty() => {
+            output::talk("applied; each change holds from the day it names");
+        }
         v1::RosterOutcome::Applied | v1::RosterOutcome::Unspecified => {
-            output::talk("applied: each change holds from the day it names");
+            output::talk(&format!("applied{and_say}"));
         }
     }
 }
@@ -139,28 +173,19 @@ fn id(name: &str) -> &str {
     name.strip_prefix("pendingChanges/").unwrap_or(name)
 }
 
-async fn pending(client: &Client, data: &mut Data) -> Result<(), Failure> {
-    let waiting = client.pending_changes().await?;
-    if waiting.is_empty() {
-        output::talk("no change waits");
-    }
-    for change in waiting {
-        let time = |at| record::time(at).unwrap_or_default();
-        data.line(&format!(
-            "{}  by {}  on {}  until {}",
-            id(&change.name),
-            change.author,
-            time(change.create_time),
-            time(change.expire_time)
-        ))?;
-        if change.outdated {
-            data.line("  outdated: the roster has changed since; reject it and propose it anew")?;
-        }
-        for line in change.differences {
-            data.line(&format!("  {line}"))?;
-        }
-    }
-    Ok(())
+async fn pending(client: &Client) -> Result<Vec<Waiting>, Failure> {
+    let waiting = client.pending_changes().await?.into_iter();
+    let time = |at| record::time(at).unwrap_or_default();
+    let waiting = waiting.map(|change| Waiting {
+        id: id(&change.name).to_owned(),
+        author: change.author,
+        proposed: time(change.create_time),
+        expires: time(change.expire_time),
+        outdated: change.outdated,
+        differences: change.differences,
+        approvals: change.approvals,
+    });
+    Ok(waiting.collect())
 }
 
 /// Reads a roster file, and the etag of what it was made from.

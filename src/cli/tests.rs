@@ -156,6 +156,6 @@ async fn looked_up_values_are_answered_in_order() {
     let text = String::from_utf8(printed.0.lock().clone()).unwrap();
     assert_eq!(
         text,
-        "{\"value\":\"b\",\"known\":true,\"matches\":[{\"name\":\"b\",\"owner\":\"\",\"state\":\"\"}]}\n{\"value\":\"a\",\"known\":true,\"matches\":[{\"name\":\"a\",\"owner\":\"\",\"state\":\"\"}]}\n"
+        "{\"value\":\"b\",\"known\":true,\"matches\":[{\"name\":\"b\",\"masked\":true,\"state\":\"\"}]}\n{\"value\":\"a\",\"known\":true,\"matches\":[{\"name\":\"a\",\"masked\":true,\"state\":\"\"}]}\n"
     );
 }

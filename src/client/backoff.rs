@@ -7,7 +7,7 @@ use tonic::{Code, Status};
 
 use crate::base::random;
 
-use super::error::{Error, Refusal, is_untrusted};
+use super::error::{Error, Refusal, distrust};
 
 /// How to wait between tries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,8 +50,8 @@ impl Backoff {
 pub(super) enum Class {
     /// The hub is away or asks to come back.
     Away,
-    /// The connection broke without an answer. A refused certificate looks the
-    /// same, so this is not tried without end.
+    /// The connection broke without an answer. What the call itself brings
+    /// about looks the same, so this is not tried without end.
     Cut,
     /// Trying again would end the same way.
     Final,
@@ -62,7 +62,7 @@ pub(super) enum Class {
 pub(super) fn classify(status: &Status) -> Class {
     let source = std::error::Error::source(status);
     // The same certificate will be shown next time.
-    if source.is_some_and(is_untrusted) {
+    if source.is_some_and(|source| distrust(source).is_some()) {
         return Class::Final;
     }
     let local = source.is_some();
@@ -186,6 +186,14 @@ mod tests {
         status.set_source(Arc::new(std::io::Error::new(std::io::ErrorKind::InvalidData, refused)));
         assert_eq!(classify(&status), Class::Final);
         assert!(matches!(Error::from_status(&status, "hub:1"), Error::Untrusted { .. }));
+    }
+
+    #[test]
+    fn a_certificate_that_the_hub_refuses_is_not_shown_again() {
+        let refused = rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRevoked);
+        let mut status = Status::unavailable("connect");
+        status.set_source(Arc::new(std::io::Error::new(std::io::ErrorKind::InvalidData, refused)));
+        assert_eq!(classify(&status), Class::Final);
     }
 
     #[test]

@@ -164,7 +164,7 @@ impl Client {
         Ok(answer.results)
     }
 
-    /// A named subscription of the caller's organisation, by its full name.
+    /// A named subscription of the caller's own, by its full name.
     ///
     /// # Errors
     /// `NOT_FOUND`; see [`Error`].
@@ -176,7 +176,7 @@ impl Client {
         Ok(answer.subscription)
     }
 
-    /// A page of the named subscriptions of the caller's organisation, and the
+    /// A page of the caller's own named subscriptions, and the
     /// token of the next page, empty at the end.
     ///
     /// # Errors
@@ -192,7 +192,7 @@ impl Client {
         Ok((page.subscriptions, following(page.next_page_token, page_token)?))
     }
 
-    /// Deletes a named subscription of the caller's organisation and its
+    /// Deletes a named subscription of the caller's own and its
     /// cursor, by its full name. A stream of it ends.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustls::AlertDescription;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -37,6 +38,14 @@ pub enum Error {
         hub: String,
         /// The chain of causes, outermost first.
         cause: String,
+    },
+    /// The hub does not accept our certificate.
+    #[error("the hub at {hub} does not accept this client's certificate: {}", why(*alert))]
+    Unaccepted {
+        /// Address of the hub.
+        hub: String,
+        /// What the hub said of it.
+        alert: AlertDescription,
     },
     /// The hub answered, and refused.
     #[error("{0}")]
@@ -79,8 +88,7 @@ pub struct Broken {
     pub hub: String,
     /// The chain of causes, outermost first.
     pub cause: String,
-    /// Whether the connection stood, and was then closed without an answer:
-    /// with TLS 1.3 a refused client certificate looks like this.
+    /// Whether the connection stood, and was then closed without an answer.
     pub after_handshake: bool,
 }
 
@@ -89,7 +97,7 @@ impl fmt::Display for Broken {
         if self.after_handshake {
             write!(
                 f,
-                "the hub at {} closed the connection without an answer ({}); if this repeats, it probably does not accept this certificate: check that it has not expired, was not revoked, and comes from this hub's authority",
+                "the hub at {} closed the connection without an answer ({}); if this repeats, ask its operator what its log says of it",
                 self.hub, self.cause
             )
         } else {
@@ -184,16 +192,18 @@ impl Error {
     /// Sorts a status into the hub's own answer and a broken connection. Only
     /// a status made on this side has a source.
     pub(crate) fn from_status(status: &Status, hub: &str) -> Self {
-        match status.source() {
-            Some(source) if is_untrusted(source) => {
-                Self::Untrusted { hub: hub.to_owned(), cause: chain(source) }
-            }
-            Some(source) => Self::Transport(Broken {
-                hub: hub.to_owned(),
+        let Some(source) = status.source() else {
+            return Self::Refused(Box::new(Refusal::from_status(status)));
+        };
+        let hub = hub.to_owned();
+        match distrust(source) {
+            Some(Distrust::Ours) => Self::Untrusted { hub, cause: chain(source) },
+            Some(Distrust::Theirs(alert)) => Self::Unaccepted { hub, alert },
+            None => Self::Transport(Broken {
+                hub,
                 cause: chain(source),
                 after_handshake: status.code() != Code::Unavailable,
             }),
-            None => Self::Refused(Box::new(Refusal::from_status(status))),
         }
     }
 
@@ -228,6 +238,7 @@ impl Error {
             Self::File { .. }
             | Self::Settings(_)
             | Self::Untrusted { .. }
+            | Self::Unaccepted { .. }
             | Self::Protocol(_)
             | Self::Misuse(_) => Advice::Never,
         }
@@ -239,16 +250,65 @@ fn because(last: Option<&str>) -> String {
     last.map_or_else(String::new, |last| format!("; the last try failed: {last}"))
 }
 
-/// Whether TLS refused the hub's certificate, somewhere among the causes.
-pub(super) fn is_untrusted(error: &(dyn StdError + 'static)) -> bool {
-    let refuses = |error: &(dyn StdError + 'static)| {
-        matches!(error.downcast_ref(), Some(rustls::Error::InvalidCertificate(_)))
+/// Whose certificate was refused when a connection failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Distrust {
+    /// We refused the hub's.
+    Ours,
+    /// The hub refused ours, with this alert.
+    Theirs(AlertDescription),
+}
+
+/// Whether TLS refused a certificate, somewhere among the causes. The same one
+/// would be refused again.
+pub(super) fn distrust(error: &(dyn StdError + 'static)) -> Option<Distrust> {
+    let refuses = |error: &(dyn StdError + 'static)| match error.downcast_ref()? {
+        rustls::Error::InvalidCertificate(_) => Some(Distrust::Ours),
+        rustls::Error::AlertReceived(alert) if is_about_a_certificate(*alert) => {
+            Some(Distrust::Theirs(*alert))
+        }
+        _ => None,
     };
-    std::iter::successors(Some(error), |&error| error.source()).take(16).any(|error| {
+    std::iter::successors(Some(error), |&error| error.source()).take(16).find_map(|error| {
         // An I/O error holds its cause without naming it as its source.
         let held = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        refuses(error) || held.is_some_and(|held| refuses(held))
+        refuses(error).or_else(|| held.and_then(|held| refuses(held)))
     })
+}
+
+const fn is_about_a_certificate(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::UnknownCA
+            | AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::CertificateRequired
+            | AlertDescription::DecryptError
+            | AlertDescription::AccessDenied
+            | AlertDescription::NoCertificate
+    )
+}
+
+/// What an alert says of our certificate, and what to do.
+const fn why(alert: AlertDescription) -> &'static str {
+    match alert {
+        AlertDescription::CertificateRevoked => {
+            "it was revoked. Trying again does not help: ask the hub's operator for a new certificate with a new key, and put both in the place of the old ones (--cert, --key)"
+        }
+        AlertDescription::CertificateExpired => {
+            "it has expired, or is not valid yet; `luytre pki show` tells. Put a renewed one in its place (--cert, --key), or set the clocks right"
+        }
+        // A wrong signature is of an authority that has only the name of a trusted one.
+        AlertDescription::UnknownCA | AlertDescription::DecryptError => {
+            "no authority that the hub trusts has signed it, or the revocation list of the authority has run out; ask the hub's operator"
+        }
+        _ => {
+            "it is not one for clients of this hub; `luytre pki show` tells what it is, and the hub's operator issues the right one"
+        }
+    }
 }
 
 /// Why a stream broke, in one line.
@@ -315,6 +375,25 @@ mod tests {
         assert!(
             matches!(&error, Error::Transport(broken) if broken.after_handshake && broken.cause == "reset")
         );
+    }
+
+    #[test]
+    fn a_certificate_that_the_hub_refuses_is_told_with_what_helps() {
+        for (alert, helps) in [
+            (AlertDescription::CertificateRevoked, "revoked. Trying again does not help"),
+            (AlertDescription::CertificateExpired, "renewed"),
+            (AlertDescription::UnknownCA, "authority"),
+            (AlertDescription::AccessDenied, "luytre pki show"),
+        ] {
+            let refused = rustls::Error::AlertReceived(alert);
+            let mut status = Status::unavailable("connect");
+            status.set_source(Arc::new(std::io::Error::new(std::io::ErrorKind::InvalidData, refused)));
+            let error = Error::from_status(&status, "hub:1");
+            assert!(error.to_string().contains(helps), "{error}");
+            assert_eq!(error.advice(), Advice::Never);
+        }
+        let passing = rustls::Error::AlertReceived(AlertDescription::InternalError);
+        assert_eq!(distrust(&passing), None);
     }
 
     #[test]

@@ -117,7 +117,10 @@ impl PublishStream {
     /// See [`Error`]. Drafts without a verdict may or may not be published.
     pub async fn push(&mut self, draft: v1::IndicatorDraft) -> Result<Vec<Verdict>, Error> {
         let bytes = draft.encoded_len() + 8;
-        if self.gathered_bytes + bytes > MAX_BATCH_BYTES {
+        // One request never holds masked and open ones: they would be known to
+        // be neighbours.
+        let alike = self.gathered.last().is_none_or(|last| is_masked(last) == is_masked(&draft));
+        if self.gathered_bytes + bytes > MAX_BATCH_BYTES || !alike {
             self.send_gathered().await?;
         }
         self.gathered_bytes += bytes;
@@ -198,6 +201,10 @@ impl PublishStream {
         }
         Ok(())
     }
+}
+
+fn is_masked(draft: &v1::IndicatorDraft) -> bool {
+    draft.marking.as_ref().and_then(|marking| marking.caveats.as_ref()).is_some_and(|c| c.masked_source)
 }
 
 struct Publish(Client);

@@ -15,7 +15,7 @@ use crate::store::postings::Posting;
 use crate::store::record::Assertion;
 use crate::wire::event::{self, Decided};
 
-use super::group::{Group, Standing};
+use super::group::{self, Group, Standing};
 use super::proposal::{
     Change, Decision, Effect, ProposedIndicator, ProposedRevocation, ProposedSighting, Refusal,
 };
@@ -166,30 +166,17 @@ impl Group<'_> {
                 reinstatement: None,
             },
         );
-        let tlp = item.class.marking.tlp.number();
         let header = ItemHeader {
-            handle: at,
-            previous: Position::ZERO,
-            version,
             digest: item.digest,
             salted: item.salted,
-            class,
-            previous_class: class,
             owner: item.owner,
-            body_len: 0,
             tail_len,
             kind: item.kind,
             previous_kind: item.kind,
-            op: Op::Create,
             state,
-            tlp,
-            previous_tlp: tlp,
             aliases: !item.alias_keys.is_empty(),
-            terms: 0,
-            previous_terms: 0,
-            relabelled: false,
-            lapsed: false,
             original,
+            ..group::born(Op::Create, at, version, class, item.class.marking.tlp)
         };
         self.assert(item, at, &header);
         self.post(&header, at, &item.terms);
@@ -366,43 +353,28 @@ impl Group<'_> {
     }
 
     fn sight(&mut self, item: &ProposedSighting, writing: &mut Writing) -> Result<Decision, db::Error> {
-        let indicator = self.standing(item.indicator)?.header;
-        if indicator.op != Op::Create {
+        if self.header(item.indicator)?.op != Op::Create {
             return Ok(Decision::Refused(Refusal::Absent));
         }
+        let indicator = self.header(self.newest(item.indicator)?)?;
         if self.crowded(&item.class) {
             return Ok(Decision::Refused(Refusal::TooManyClasses));
         }
         let (at, version) = writing.next();
         let class = self.class(&item.class);
+        self.post_sighting(item, class, at)?;
         let (body, tail_len) =
             event::finish_sighting(self.sealer, &item.fields, at, item.indicator, writing.time);
-        let tlp = item.class.marking.tlp.number();
         let header = ItemHeader {
-            handle: at,
             previous: item.indicator,
-            version,
             digest: item.digest,
             salted: item.salted,
-            class,
-            previous_class: class,
+            // That of the indicator: whether its source was masked by then.
+            previous_class: indicator.class,
             owner: item.reporter,
-            body_len: 0,
             tail_len,
-            kind: 0,
-            previous_kind: 0,
-            op: Op::Sight,
-            state: State::Active,
-            tlp,
-            previous_tlp: tlp,
-            aliases: false,
-            terms: 0,
-            previous_terms: 0,
-            relabelled: false,
-            lapsed: false,
-            original: None,
+            ..group::born(Op::Sight, at, version, class, item.class.marking.tlp)
         };
-        self.postings.add(Dimension::Sighting, item.indicator.raw(), Posting { position: at, handle: at });
         self.write(at, Item { header, terms: Vec::new(), previous_terms: Vec::new(), body }, writing);
         Ok(Decision::Written { handle: at, position: at, version, effect: Effect::Sighted })
     }

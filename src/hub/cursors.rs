@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use crate::model::org::OrgNo;
+use crate::store::subscription::SubscriptionKey;
 
 /// Changes of named subscriptions that wait for a commit.
 #[derive(Debug)]
@@ -18,7 +19,7 @@ pub struct Cursors {
 
 #[derive(Debug, Default)]
 struct Pending {
-    changes: BTreeMap<(OrgNo, String), Option<Vec<u8>>>,
+    changes: BTreeMap<SubscriptionKey, Option<Vec<u8>>>,
     /// Number of the last change noted.
     noted: u64,
 }
@@ -27,7 +28,7 @@ struct Pending {
 #[derive(Debug, Default)]
 pub struct Taken {
     /// New record per subscription; `None`: deleted.
-    pub changes: BTreeMap<(OrgNo, String), Option<Vec<u8>>>,
+    pub changes: BTreeMap<SubscriptionKey, Option<Vec<u8>>>,
     noted: u64,
 }
 
@@ -40,9 +41,9 @@ impl Default for Cursors {
 impl Cursors {
     /// Notes a change and returns its number; it is durable once
     /// [`Self::watch`] has reached that.
-    pub fn note(&self, org: OrgNo, name: &str, record: Option<Vec<u8>>) -> u64 {
+    pub fn note(&self, key: &SubscriptionKey, record: Option<Vec<u8>>) -> u64 {
         let mut pending = self.pending.lock();
-        pending.changes.insert((org, name.to_owned()), record);
+        pending.changes.insert(key.clone(), record);
         pending.noted += 1;
         let number = pending.noted;
         drop(pending);
@@ -52,16 +53,16 @@ impl Cursors {
 
     /// What waits for this subscription; `None`: nothing.
     #[must_use]
-    pub fn pending(&self, org: OrgNo, name: &str) -> Option<Option<Vec<u8>>> {
-        self.pending.lock().changes.get(&(org, name.to_owned())).cloned()
+    pub fn pending(&self, key: &SubscriptionKey) -> Option<Option<Vec<u8>>> {
+        self.pending.lock().changes.get(key).cloned()
     }
 
     /// All that waits for the subscriptions of `org`.
     #[must_use]
-    pub fn pending_of(&self, org: OrgNo) -> Vec<(String, Option<Vec<u8>>)> {
+    pub fn pending_of(&self, org: OrgNo) -> Vec<(SubscriptionKey, Option<Vec<u8>>)> {
         let pending = self.pending.lock();
-        let of_org = pending.changes.iter().filter(|((owner, _), _)| *owner == org);
-        of_org.map(|((_, name), record)| (name.clone(), record.clone())).collect()
+        let of_org = pending.changes.iter().filter(|(key, _)| key.org == org);
+        of_org.map(|(key, record)| (key.clone(), record.clone())).collect()
     }
 
     /// Resolves when a change waits.

@@ -145,7 +145,9 @@ impl Directory {
     #[must_use]
     pub fn knows(&self, recipient: Recipient<'_>) -> bool {
         match recipient {
-            Recipient::Organisation(slug) => self.numbers.contains_key(slug),
+            Recipient::Organisation(slug) => {
+                self.numbers.contains_key(slug) && self.roster.lives_on(slug, self.date)
+            }
             Recipient::Group(slug) => self.roster.groups.contains_key(slug),
             Recipient::Principal(id) => self.roster.principals.contains_key(id),
         }

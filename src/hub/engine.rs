@@ -59,8 +59,8 @@ pub struct Options {
     pub max_waiting_requests: usize,
     /// About how many bytes these may weigh; likewise.
     pub max_waiting_bytes: usize,
-    /// How long what the hub owes by itself, such as notices of collisions,
-    /// waits for a request to be written with.
+    /// How long after a publication what the hub owes by itself, such as
+    /// notices of collisions, is written.
     pub debt_delay: Duration,
     /// How the room on the store's disk is measured.
     pub volume: Arc<dyn Volume>,

@@ -124,13 +124,14 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::Input(invalid::Reason::FieldInvalid),
         Self::Input(invalid::Reason::MarkingRequired),
         Self::Input(invalid::Reason::MarkingUnsupported),
         Self::Input(invalid::Reason::OrganisationUnknown),
         Self::Input(invalid::Reason::GroupUnknown),
         Self::Input(invalid::Reason::PersonUnknown),
+        Self::Input(invalid::Reason::SourcesMixed),
         Self::PrincipalUnknown,
         Self::OrganisationInactive,
         Self::CertificateRevoked,

@@ -1,36 +1,45 @@
 //! Decides how one indicator is got by its id: what may not be seen is as
 //! absent as what never was.
 
+use std::cmp::Reverse;
+
 use bytes::Bytes;
 use uuid::Uuid;
 
+use crate::model::audience::ClassNo;
 use crate::model::org::OrgNo;
 use crate::model::position::Position;
 use crate::policy::visibility::{Purpose, Viewer};
 use crate::store::chunk::{ItemHeader, Op};
 use crate::store::db;
-use crate::store::keys::Dimension;
+use crate::store::keys::{self, Dimension};
 use crate::wire::{disclosure, event};
 
 use super::caller::Caller;
 use super::engine::Hub;
 use super::error::Error;
-use super::notice;
 use super::shared::Shared;
 use super::source::{self, Source};
 use super::store_error;
 
 /// Most sightings, and most collisions, that come with an indicator.
 const MAX_TOLD: usize = 100;
-/// Most of either that are read to find those the caller may see.
-const MAX_TOLD_READ: usize = 10_000;
+/// Most collisions that are read to find those the caller may see: there is one
+/// for each organisation that holds the value, and all are the owner's.
+const MAX_COLLISIONS_READ: usize = 1_000;
+/// Most sightings that are looked at, all reporters together, to find those the
+/// caller may see; at least [`MAX_TOLD`] of each reporter.
+const MAX_SIGHTINGS_READ: usize = 10_000;
+/// Most reporters whose sightings are looked at.
+const MAX_REPORTERS: usize = 1_000;
 
 /// One indicator and its sightings, encoded `luytre.v1` messages.
 #[derive(Debug, Clone)]
 pub struct Found {
     /// The indicator as it now stands.
     pub indicator: Bytes,
-    /// The newest sightings that the caller may see, newest first.
+    /// Sightings that the caller may see, newest first: of each reporter as
+    /// many as of every other, if there are more than fit.
     pub sightings: Vec<Bytes>,
     /// Its newest collisions, if the caller is its owner, newest first.
     pub collisions: Vec<Bytes>,
@@ -47,9 +56,9 @@ impl Hub {
         self.blocking(move |shared| {
             let (header, body) = newest(shared, &caller, handle)?;
             let indicator = shown(shared, &caller, &header, &body)?;
-            let sightings = told(shared, &caller, Dimension::Sighting, handle)?;
+            let sightings = sightings(shared, &caller, &header)?;
             let collisions = if hears(shared, &caller, &header) {
-                told(shared, &caller, Dimension::Collision, handle)?
+                collisions(shared, &caller, handle)?
             } else {
                 Vec::new()
             };
@@ -140,44 +149,105 @@ pub(super) fn damaged(at: Position) -> Error {
     store_error(db::Error::corrupt("item", at))
 }
 
-/// Whether the caller is told of collisions of the record; if not, not even
-/// their number must show in how many reads the answer takes.
+/// Whether the caller is told of collisions of the record, as its owner or
+/// the owner's heir; if not, not even their number must show in how many reads
+/// the answer takes.
 fn hears(shared: &Shared, caller: &Caller, record: &ItemHeader) -> bool {
     let directory = shared.directory.load();
-    let viewer = viewer(caller);
-    directory
-        .slug(record.owner)
-        .and_then(|owner| {
-            directory.class_number(&notice::audience(owner.clone(), directory.tlp(record.class)))
-        })
-        .is_some_and(|class| directory.visible(viewer, class, Purpose::Get))
+    let heir = |owner| directory.roster().heirs(owner, directory.date()).contains(&caller.identity().org());
+    caller.org() == record.owner || directory.slug(record.owner).is_some_and(heir)
 }
 
-/// The newest of what was told of a record and the caller may see, newest
-/// first.
-fn told(
-    shared: &Shared,
-    caller: &Caller,
-    dimension: Dimension,
-    handle: Position,
-) -> Result<Vec<Bytes>, Error> {
+/// The newest collisions of a record, newest first.
+fn collisions(shared: &Shared, caller: &Caller, handle: Position) -> Result<Vec<Bytes>, Error> {
     let directory = shared.directory.load();
-    let viewer = viewer(caller);
     let end = Position::from_raw(u64::MAX);
-    let mut back = shared.store.postings_back(dimension, handle.raw(), end).map_err(store_error)?;
+    let mut back =
+        shared.store.postings_back(Dimension::Collision, handle.raw(), end).map_err(store_error)?;
     let (mut out, mut read) = (Vec::new(), 0);
     while let Some(block) = back.next_block().map_err(store_error)? {
         for posting in block.into_iter().rev() {
             read += 1;
-            if out.len() >= MAX_TOLD || read > MAX_TOLD_READ {
+            if out.len() >= MAX_TOLD || read > MAX_COLLISIONS_READ {
                 return Ok(out);
             }
-            let (header, body) = item(shared, posting.position)?.ok_or_else(|| damaged(posting.position))?;
-            if directory.visible(viewer, header.class, Purpose::Get) {
-                let source = Source::of(&directory, viewer, header.class, header.class, Purpose::Get);
-                let source = source.by(directory.slug(header.owner));
-                let told = inner(&body, posting.position)?;
-                out.push(if header.op == Op::Sight { source.show_sighting(told) } else { told });
+            let at = posting.position;
+            let (header, body) = item(shared, at)?.ok_or_else(|| damaged(at))?;
+            if directory.visible(viewer(caller), header.class, Purpose::Get) {
+                let reclassed = shared.reclassed.read().get(&posting.handle).copied();
+                let other = reclassed.unwrap_or(header.previous_class);
+                let told = Source::of_notice(&directory, viewer(caller), &header, other, Purpose::Get);
+                out.push(told.show_collision(inner(&body, at)?).ok_or_else(|| damaged(at))?);
+            }
+        }
+    }
+    Ok(out)
+}
+
+/// The sightings of an indicator that the caller may see, newest first. Each
+/// reporter's newest come before another's second newest, so that nobody who
+/// reports often pushes out the others.
+fn sightings(shared: &Shared, caller: &Caller, record: &ItemHeader) -> Result<Vec<Bytes>, Error> {
+    let (directory, viewer) = (shared.directory.load(), viewer(caller));
+    let sees = |class| directory.visible(viewer, class, Purpose::Get);
+    let reporters = reporters(shared, record.handle)?;
+    let share = (MAX_SIGHTINGS_READ / reporters.len().max(1)).max(MAX_TOLD);
+    let mut ranked = Vec::new();
+    for reporter in reporters {
+        let seen = sightings_by(shared, record.handle, reporter, share, sees)?;
+        ranked.extend(seen.into_iter().enumerate());
+    }
+    ranked.sort_unstable_by_key(|&(rank, at)| (rank, Reverse(at)));
+    let mut chosen: Vec<_> = ranked.into_iter().take(MAX_TOLD).map(|(_, at)| at).collect();
+    chosen.sort_unstable_by_key(|&at| Reverse(at));
+    let mut out = Vec::new();
+    for at in chosen {
+        let (header, body) = item(shared, at)?.ok_or_else(|| damaged(at))?;
+        // Two terms may be the same by chance, and the class is looked at again.
+        if header.op == Op::Sight && header.previous == record.handle && sees(header.class) {
+            let source = Source::of_sighting(&directory, viewer, &header, record.class, Purpose::Get);
+            out.push(source.show_sighting(inner(&body, at)?).ok_or_else(|| damaged(at))?);
+        }
+    }
+    Ok(out)
+}
+
+/// Who reported sightings of an indicator, the first one first.
+fn reporters(shared: &Shared, handle: Position) -> Result<Vec<OrgNo>, Error> {
+    let mut out = Vec::new();
+    let begin = Position::ZERO;
+    let mut blocks =
+        shared.store.postings_after(Dimension::Reporter, handle.raw(), begin).map_err(store_error)?;
+    while let Some(block) = blocks.next_block().map_err(store_error)? {
+        out.extend(block.into_iter().filter_map(|first| first.number().map(OrgNo)));
+        if out.len() >= MAX_REPORTERS {
+            out.truncate(MAX_REPORTERS);
+            break;
+        }
+    }
+    Ok(out)
+}
+
+/// Where the newest sightings by one reporter that the caller sees stand,
+/// newest first; no more than `share` are looked at.
+fn sightings_by(
+    shared: &Shared,
+    indicator: Position,
+    reporter: OrgNo,
+    share: usize,
+    sees: impl Fn(ClassNo) -> bool,
+) -> Result<Vec<Position>, Error> {
+    let (term, end) = (keys::sighting_term(indicator, reporter), Position::from_raw(u64::MAX));
+    let mut back = shared.store.postings_back(Dimension::Sighting, term, end).map_err(store_error)?;
+    let (mut out, mut read) = (Vec::new(), 0);
+    while let Some(block) = back.next_block().map_err(store_error)? {
+        for posting in block.into_iter().rev() {
+            read += 1;
+            if out.len() >= MAX_TOLD || read > share {
+                return Ok(out);
+            }
+            if posting.number().is_some_and(|class| sees(ClassNo(class))) {
+                out.push(posting.position);
             }
         }
     }

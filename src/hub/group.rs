@@ -8,9 +8,11 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::base::clock::Timestamp;
 use crate::model::amendment::{PendingChange, RosterChange};
 use crate::model::audience::{ClassDefinition, ClassNo};
+use crate::model::indicator::State;
+use crate::model::marking::Tlp;
 use crate::model::org::OrgNo;
 use crate::model::position::Position;
-use crate::store::chunk::{Chunk, Item, ItemHeader};
+use crate::store::chunk::{Chunk, Item, ItemHeader, Op};
 use crate::store::keys::{self, Dimension};
 use crate::store::postings::{Posting, Postings};
 use crate::store::record::{Assertion, Latest};
@@ -19,7 +21,7 @@ use crate::wire::seal::Sealer;
 
 use super::directory::Directory;
 use super::leave::Leaves;
-use super::proposal::{Change, Collision, Decision, Due, Effect, ProposedIndicator};
+use super::proposal::{Change, Collision, Decision, Due, Effect, ProposedIndicator, ProposedSighting};
 
 /// The assertions about values, and whether the group changed them.
 pub type Values = FxHashMap<Vec<u8>, (Vec<Assertion>, bool)>;
@@ -65,6 +67,35 @@ pub(super) struct Standing {
 /// What becomes of a change of the roster: it stands at `at`, without items.
 pub(super) const fn resolved(at: Position) -> Decision {
     Decision::Written { handle: at, position: at, version: 0, effect: Effect::Resolved }
+}
+
+/// The header of what is added at `at` for the first time, of a record or of
+/// what is told of one; what differs is for the caller to fill in.
+pub(super) const fn born(op: Op, at: Position, version: u64, class: ClassNo, tlp: Tlp) -> ItemHeader {
+    ItemHeader {
+        handle: at,
+        previous: Position::ZERO,
+        version,
+        digest: 0,
+        salted: [0; 16],
+        class,
+        previous_class: class,
+        owner: OrgNo(0),
+        body_len: 0,
+        tail_len: 0,
+        kind: 0,
+        previous_kind: 0,
+        op,
+        state: State::Active,
+        tlp: tlp.number(),
+        previous_tlp: tlp.number(),
+        aliases: false,
+        terms: 0,
+        previous_terms: 0,
+        relabelled: false,
+        lapsed: false,
+        original: None,
+    }
 }
 
 impl<'a> Group<'a> {
@@ -252,6 +283,24 @@ impl<'a> Group<'a> {
         for &term in terms {
             self.postings.add(Dimension::Label, term, posting);
         }
+    }
+
+    /// Notes a sighting at `at` among those of its reporter.
+    pub(super) fn post_sighting(
+        &mut self,
+        item: &ProposedSighting,
+        class: ClassNo,
+        at: Position,
+    ) -> Result<(), db::Error> {
+        let term = keys::sighting_term(item.indicator, item.reporter);
+        let known = self.postings.has(Dimension::Sighting, term)
+            || self.store.postings_after(Dimension::Sighting, term, Position::ZERO)?.next_block()?.is_some();
+        if !known {
+            let first = Posting::numbered(at, item.reporter.0);
+            self.postings.add(Dimension::Reporter, item.indicator.raw(), first);
+        }
+        self.postings.add(Dimension::Sighting, term, Posting::numbered(at, class.0));
+        Ok(())
     }
 
     /// Notes that the version at `at` ends by itself.

@@ -59,12 +59,12 @@ impl Hub {
     ) -> Result<Page, Error> {
         let arguments = digest::sha256(format!("{filter:?}").as_bytes());
         let purpose = Use::Page { method: METHOD, arguments: &arguments };
-        let org = caller.identity().org();
+        let to = caller.identity();
         let committed = self.shared.tail.committed();
         let place = if page_token.is_empty() {
             Place { position: committed.next(), origin: committed, ..Place::default() }
         } else {
-            self.shared.tokens.open_text(org, purpose, page_token).map_err(|_| {
+            self.shared.tokens.open_text(to, purpose, page_token).map_err(|_| {
                 Error::new(
                     Reason::PageTokenInvalid,
                     "the page_token is not from the page before of this same query; start again without one",
@@ -78,7 +78,7 @@ impl Hub {
         let next_page_token = match next {
             Some(position) => {
                 let place = Place { position, ..place };
-                self.shared.tokens.seal_text(org, purpose, place).map_err(Error::internal)?
+                self.shared.tokens.seal_text(to, purpose, place).map_err(Error::internal)?
             }
             None => String::new(),
         };

@@ -292,11 +292,22 @@ impl<'a> Look<'a> {
             self.batch.push(kind, stub.into());
             return Ok(());
         }
-        let mut source = self.selection.source(&self.rosters.now, header.class, class_now);
-        if kind == EventKind::Sighted {
-            source = source.by(self.rosters.now.slug(header.owner));
-        }
-        source.put(&mut self.batch, kind, body()).ok_or_else(|| super::fetch::damaged(position))?;
+        let now = &self.rosters.now;
+        // What it tells of was of the class that it remembers.
+        let told_class = |record| reclassed.get(&record).copied().unwrap_or(header.previous_class);
+        let put = match kind {
+            EventKind::Collision => {
+                let other = told_class(Position::from_raw(header.digest));
+                let shown = self.selection.other(now, header, other).show_body(body());
+                shown.map(|body| self.batch.push(kind, body))
+            }
+            EventKind::Sighted => {
+                let source = self.selection.sighting_source(now, header, told_class(header.previous));
+                source.put(&mut self.batch, kind, body())
+            }
+            _ => self.selection.source(now, header.class, class_now).put(&mut self.batch, kind, body()),
+        };
+        put.ok_or_else(|| super::fetch::damaged(position))?;
         if let Some(original) = self.selection.original(&self.rosters.now, reclassed, header.original) {
             let original = self.shared.sealer.id(original);
             self.batch.disclose(1, &disclosure::encode_original(original));

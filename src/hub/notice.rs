@@ -14,7 +14,7 @@ use crate::store::postings::Posting;
 use crate::wire::event;
 
 use super::directory::Directory;
-use super::group::Group;
+use super::group::{self, Group};
 use super::proposal::{Collision, Decision, Effect, Refusal};
 use super::writing::Writing;
 
@@ -56,30 +56,15 @@ impl Group<'_> {
             other_owner: directory.slug(other.owner).filter(|_| seen && !is_masked(&directory, &other)),
         };
         let (body, tail_len) = event::finish_collision(self.sealer, at, &told);
-        let tlp = definition.marking.tlp.number();
         let header = ItemHeader {
-            handle: at,
             previous: collision.record,
-            version,
             digest: collision.other.raw(),
-            salted: [0; 16],
-            class,
-            previous_class: class,
+            // The other's as it was told: what a reader may know of it later
+            // begins there.
+            previous_class: other.class,
             owner: record.owner,
-            body_len: 0,
             tail_len,
-            kind: 0,
-            previous_kind: 0,
-            op: Op::Notice,
-            state: State::Active,
-            tlp,
-            previous_tlp: tlp,
-            aliases: false,
-            terms: 0,
-            previous_terms: 0,
-            relabelled: false,
-            lapsed: false,
-            original: None,
+            ..group::born(Op::Notice, at, version, class, definition.marking.tlp)
         };
         let posting = Posting { position: at, handle: collision.other };
         self.postings.add(Dimension::Collision, collision.record.raw(), posting);

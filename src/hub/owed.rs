@@ -4,7 +4,8 @@
 //! The publisher must learn nothing. So its request is applied, committed and
 //! answered before anyone looks for collisions; the look is at what the group
 //! has in hand already and reads nothing; and the notices are an entry of the
-//! hub's own in a later commit. What is owed survives a crash because it
+//! hub's own in a later commit, which no request shares: whoever published next
+//! would be answered later. What is owed survives a crash because it
 //! follows from the log: each commit, whether anybody is owed anything or not,
 //! writes from which entry on notices are owed, and a hub that starts looks
 //! at the log from there. A record of the very collisions in the publisher's
@@ -37,7 +38,7 @@ use super::proposal::{Change, Collision};
 /// Most collisions that wait in memory; what is past them is looked for in
 /// the log again.
 const MAX_WAITING: usize = 65_536;
-/// Most notices in one commit group: whoever publishes next waits for them.
+/// Most notices in one commit: whoever publishes next waits for it.
 const MAX_AT_ONCE: usize = 64;
 /// Most items of the log that are looked at before the writer goes on.
 const MAX_LOOKED: usize = 1_000;
@@ -56,7 +57,7 @@ pub struct Owed {
     behind: bool,
     /// From which entry on notices are owed, as it is stored.
     stored: Option<Seq>,
-    /// How long notices wait for company.
+    /// How long after a publication its notices are written.
     delay: Duration,
 }
 
@@ -92,7 +93,7 @@ impl Owed {
         Ok(owed)
     }
 
-    /// How long notices wait for company.
+    /// How long after a publication its notices are written.
     #[must_use]
     pub const fn delay(&self) -> Duration {
         self.delay
@@ -102,6 +103,12 @@ impl Owed {
     #[must_use]
     pub fn waits(&self) -> bool {
         self.behind || !self.waiting.is_empty() || self.stored != Some(self.from())
+    }
+
+    /// Whether more is owed than the last commit told of.
+    #[must_use]
+    pub fn more(&self) -> bool {
+        self.behind || !self.waiting.is_empty()
     }
 
     /// The first entry from which on notices are owed.
@@ -220,7 +227,8 @@ impl Owed {
     ) -> Result<(), db::Error> {
         for item in view.items() {
             let item = item.ok_or_else(|| db::Error::corrupt("item", view.first))?;
-            if !matches!(item.header.op, Op::Create | Op::Update | Op::Reinstate) {
+            let published = matches!(item.header.op, Op::Create | Op::Update | Op::Reinstate);
+            if !published || item.header.state != State::Active {
                 continue;
             }
             let publication = Publication {

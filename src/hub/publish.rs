@@ -162,7 +162,9 @@ impl Rejection {
             Some(Recipient::Organisation(slug)) => (
                 invalid::Reason::OrganisationUnknown,
                 "marking.organisations",
-                format!("{slug} is not in the hub's roster; `luytre organisations` shows who is"),
+                format!(
+                    "{slug} is not in the hub's roster, or has ended and nobody succeeds it; `luytre organisations` shows who takes part"
+                ),
             ),
             Some(Recipient::Group(slug)) => (
                 invalid::Reason::GroupUnknown,
@@ -186,7 +188,7 @@ impl Hub {
     /// so do all of a caller that does not act for whom it names.
     ///
     /// # Errors
-    /// `REQUEST_TOO_LARGE`, `DUPLICATE_REQUEST_ID`, `STORE_READ_ONLY`,
+    /// `REQUEST_TOO_LARGE`, `SOURCES_MIXED`, `DUPLICATE_REQUEST_ID`, `STORE_READ_ONLY`,
     /// `DRAINING`, `CERTIFICATE_REVOKED`.
     ///
     /// # Cancellation
@@ -200,6 +202,7 @@ impl Hub {
     ) -> Result<Vec<Result<Published, Rejection>>, Error> {
         let asked = asked.into();
         check_count(items.len())?;
+        check_sources("indicators", items.iter().map(|item| Some(item.as_ref().ok()?.marking.is_masked())))?;
         let salt = random::bytes::<16>();
         let (mut proposed, mut rejected) = (Vec::with_capacity(items.len()), Vec::new());
         let mut recipients = Vec::new();
@@ -293,6 +296,25 @@ pub(super) fn check_count(count: usize) -> Result<(), Error> {
     Err(Error::new(reason, format!("a request carries 1 to {MAX_ITEMS} items; split it")))
 }
 
+/// Refuses a request that holds masked items beside open ones: their positions
+/// and times are neighbours, so an open one tells whose the others are. An item
+/// that is refused anyway has no source.
+pub(super) fn check_sources(list: &str, masked: impl Iterator<Item = Option<bool>>) -> Result<(), Error> {
+    let mut first = None;
+    for (place, masked) in masked.enumerate() {
+        let Some(masked) = masked else { continue };
+        if *first.get_or_insert(masked) != masked {
+            let problem = "a request holds items with a masked source or open ones, not both, for its items are known to be one publisher's; send two requests";
+            let mixed = Invalid::new("marking.caveats.masked_source", problem);
+            return Err(mixed
+                .because(invalid::Reason::SourcesMixed)
+                .under(format!("{list}[{place}]"))
+                .into());
+        }
+    }
+    Ok(())
+}
+
 /// Why the directory, as it stands, refuses a draft.
 fn refusal(owner: Owner<'_>, draft: &Draft, directory: &Directory) -> Option<Refusal> {
     if !owner.allowed {
@@ -302,7 +324,8 @@ fn refusal(owner: Owner<'_>, draft: &Draft, directory: &Directory) -> Option<Ref
     unaddressed(&draft.marking, directory).or_else(|| crowded(owner.slug, &draft.marking, directory))
 }
 
-/// The refusal of a marking that names one whom the roster does not know.
+/// The refusal of a marking that names one whom the roster does not know, or an
+/// organisation that nobody will ever read for.
 pub(super) fn unaddressed(marking: &Marking, directory: &Directory) -> Option<Refusal> {
     let place = marking.recipients.iter().position(|recipient| !directory.knows(recipient))?;
     Some(Refusal::UnknownRecipient(u32::try_from(place).unwrap_or(u32::MAX)))

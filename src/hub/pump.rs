@@ -16,7 +16,7 @@ use crate::model::invalid;
 use crate::model::position::Position;
 use crate::model::reached::{Reached, Stage, Step};
 use crate::policy::access::{self, Method};
-use crate::store::subscription::Subscription;
+use crate::store::subscription::{Subscription, SubscriptionKey};
 use crate::wire::frame::{Batch, Frame};
 use crate::wire::token::{Place, Use};
 
@@ -46,7 +46,7 @@ pub enum Command {
 /// A stream of a named subscription.
 #[derive(Debug)]
 pub(super) struct Named {
-    pub(super) name: String,
+    pub(super) key: SubscriptionKey,
     pub(super) record: Option<Subscription>,
     pub(super) displaced: CancellationToken,
     pub(super) live: LiveStreams,
@@ -128,7 +128,7 @@ impl Pump {
     }
 
     fn purpose(&self) -> Use<'_> {
-        let subscription = self.named.as_ref().map(|named| named.name.as_str()).unwrap_or_default();
+        let subscription = self.named.as_ref().map(|named| named.key.name.as_str()).unwrap_or_default();
         Use::Resume { subscription, filter: &self.digest }
     }
 
@@ -137,9 +137,9 @@ impl Pump {
     /// # Errors
     /// If the AEAD refuses, which its inputs give no reason for.
     pub fn token(&self) -> Result<Bytes, Error> {
-        let org = self.caller.identity().org();
+        let to = self.caller.identity();
         let token =
-            self.shared.tokens.seal(org, self.purpose(), self.reached.into()).map_err(Error::internal)?;
+            self.shared.tokens.seal(to, self.purpose(), self.reached.into()).map_err(Error::internal)?;
         Ok(token.into())
     }
 
@@ -234,6 +234,9 @@ impl Pump {
 
     /// What follows, and whether that is all for now.
     async fn look(&mut self) -> Result<(Batch, bool), Error> {
+        if let Some(met) = self.selection.meet(&self.shared.directory.load()) {
+            self.selection = Arc::new(met);
+        }
         if self.walk.is_none() {
             self.take_up().await?;
         }
@@ -291,14 +294,14 @@ impl Pump {
     }
 
     fn ack(&mut self, token: Bytes) -> Result<(), Error> {
-        let org = self.caller.identity().org();
         let invalid = || {
             Error::new(
                 Reason::ResumeTokenInvalid,
                 "acknowledge with a resume_token that was received on this stream",
             )
         };
-        let place = self.shared.tokens.open(org, self.purpose(), &token).and_then(Place::reached);
+        let place =
+            self.shared.tokens.open(self.caller.identity(), self.purpose(), &token).and_then(Place::reached);
         // A token of another stream may be further on. What it is answered must
         // not tell whether anything, hidden perhaps, lies between: it counts
         // as far as this stream has got.
@@ -313,7 +316,7 @@ impl Pump {
         if let Some(record) = &mut named.record {
             record.cursor = record.cursor.max(acked);
             record.acked = Some(now);
-            let note = || self.shared.cursors.note(self.caller.org(), &named.name, Some(record.encode()));
+            let note = || self.shared.cursors.note(&named.key, Some(record.encode()));
             let number = named.live.unless_displaced(&named.displaced, note).ok_or_else(displaced_error)?;
             self.acking = Some((number, token));
         }
@@ -325,7 +328,7 @@ impl Drop for Pump {
     fn drop(&mut self) {
         self.shared.counters.subscribers.fetch_sub(1, Ordering::Relaxed);
         if let Some(named) = &self.named {
-            named.live.leave(self.caller.org(), &named.name, &named.displaced);
+            named.live.leave(&named.key, &named.displaced);
         }
     }
 }

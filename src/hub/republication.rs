@@ -141,10 +141,10 @@ impl Hub {
     ) -> Result<LeavePage, Error> {
         let arguments = digest::sha256(&[u8::from(waiting)]);
         let purpose = Use::Page { method: METHOD, arguments: &arguments };
-        let org = caller.identity().org();
+        let to = caller.identity();
         let place = match page_token {
             "" => None,
-            token => Some(self.shared.tokens.open_text(org, purpose, token).map_err(|_| {
+            token => Some(self.shared.tokens.open_text(to, purpose, token).map_err(|_| {
                 Error::new(
                     Reason::PageTokenInvalid,
                     "the page_token is not from the page before of this same query; start again without one",
@@ -155,7 +155,7 @@ impl Hub {
         let (republications, next) =
             self.blocking(move |shared| page(shared, &viewer, waiting, size, place)).await?;
         let next_page_token = match next {
-            Some(place) => self.shared.tokens.seal_text(org, purpose, place).map_err(Error::internal)?,
+            Some(place) => self.shared.tokens.seal_text(to, purpose, place).map_err(Error::internal)?,
             None => String::new(),
         };
         Ok(LeavePage { republications, next_page_token })

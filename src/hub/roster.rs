@@ -148,20 +148,32 @@ impl Hub {
         self.now().day().max(directory.date())
     }
 
-    /// What `after` in the place of the roster would change.
+    /// What `after` in the place of the roster would change, if the caller put
+    /// it there.
     ///
     /// # Errors
     /// `ETAG_MISMATCH` if another roster stands than `etag` names; everything
     /// that speaks against the change.
-    pub fn compare_roster(&self, after: &Roster, etag: RosterDigest) -> Result<Comparison, Error> {
+    pub fn compare_roster(
+        &self,
+        caller: &Caller,
+        after: &Roster,
+        etag: RosterDigest,
+    ) -> Result<Comparison, Error> {
         let standing = self.roster();
         if etag != standing.etag {
             return Err(outdated());
         }
-        self.judge(&standing.roster, after, standing.date)
+        self.judge(&standing.roster, after, standing.date, Some(caller.identity()))
     }
 
-    fn judge(&self, before: &Roster, after: &Roster, date: Date) -> Result<Comparison, Error> {
+    fn judge(
+        &self,
+        before: &Roster,
+        after: &Roster,
+        date: Date,
+        author: Option<&SpiffeId>,
+    ) -> Result<Comparison, Error> {
         let strangers = after.principals.keys().filter(|id| id.trust_domain() != self.shared.trust_domain);
         let problem = format!("every principal is of the hub's trust domain, {}", self.shared.trust_domain);
         let mut found: Vec<_> =
@@ -170,11 +182,12 @@ impl Hub {
         if let Some(first) = found.first() {
             return Err(Error { fields: found.clone(), ..Error::from(first.clone()) });
         }
-        Ok(compare(before, after, date))
+        Ok(compare(before, after, date, author))
     }
 
     /// Puts `after` in the place of the roster that `etag` names, at once or,
-    /// if it makes an operator or coordinator, once a second person agrees.
+    /// if it makes an operator or coordinator or widens the caller's own
+    /// rights, once a second person agrees.
     ///
     /// # Errors
     /// `ETAG_MISMATCH`; everything that speaks against the change;
@@ -194,7 +207,7 @@ impl Hub {
         change.base = Some(etag);
         let mut change = Change::Roster(Box::new(change));
         if etag == standing.etag {
-            let comparison = self.judge(&standing.roster, &after, standing.date)?;
+            let comparison = self.judge(&standing.roster, &after, standing.date, Some(caller.identity()))?;
             if comparison.differences.is_empty() {
                 return Ok((Amended::Unchanged, comparison));
             }
@@ -212,12 +225,14 @@ impl Hub {
         let at = self.amend(Second::Operator(caller, request_id), content, change).await?;
         let (before, after) = self.around(at);
         if let Some(after) = after {
-            return Ok((Amended::Applied, compare(&before.0, &after, before.1)));
+            return Ok((Amended::Applied, compare(&before.0, &after, before.1, Some(caller.identity()))));
         }
         let pending = self.shared.directory.load().pending().get(&at).cloned();
         // It was decided over already, if this is a late repeat.
-        let proposed =
-            pending.map(|pending| compare(&before.0, &patched(&before.0, &pending.change), before.1));
+        let proposed = pending.map(|pending| {
+            let after = patched(&before.0, &pending.change);
+            compare(&before.0, &after, before.1, Some(caller.identity()))
+        });
         let nothing = || Comparison { differences: Vec::new(), by_two: Vec::new() };
         Ok((Amended::Pending(self.shared.sealer.id(at)), proposed.unwrap_or_else(nothing)))
     }
@@ -251,7 +266,12 @@ impl Hub {
                 proposed: pending.time,
                 expires: pending.expires(),
                 outdated: pending.change.base.is_some_and(|base| base != etag),
-                comparison: compare(roster, &patched(roster, &pending.change), date),
+                comparison: compare(
+                    roster,
+                    &patched(roster, &pending.change),
+                    date,
+                    SpiffeId::parse(&pending.author).ok().as_ref(),
+                ),
             })
             .collect()
     }
@@ -275,13 +295,13 @@ impl Hub {
             if pending.change.base.is_some_and(|base| base != roster_digest(directory.roster())) {
                 return Err(outdated());
             }
-            self.judge(directory.roster(), &after, date)?;
+            self.judge(directory.roster(), &after, date, None)?;
             change = RosterChange { date, proposal: Some(proposal), ..pending.change.clone() };
         }
         let content = requests::first_16(&digest::sha256(&[b"approve ", id.as_bytes().as_slice()].concat()));
         let at = self.amend(second, content, Change::Roster(Box::new(change))).await?;
         let ((before, date), after) = self.around(at);
-        Ok(compare(&before, &after.unwrap_or_default(), date))
+        Ok(compare(&before, &after.unwrap_or_default(), date, None))
     }
 
     /// Drops a change that waits; its author may as well.
@@ -324,10 +344,17 @@ fn patched(roster: &Roster, change: &RosterChange) -> Roster {
     after
 }
 
-fn compare(before: &Roster, after: &Roster, date: Date) -> Comparison {
+/// What a change by `author` changes, and what of it takes another person too.
+fn compare(before: &Roster, after: &Roster, date: Date, author: Option<&SpiffeId>) -> Comparison {
     let gains = amendment::gains(before, after, date);
-    let told = gains.iter().map(|(id, role)| format!("{id} gains the role {}", role.as_str()));
-    Comparison { differences: differences(before, after), by_two: told.collect() }
+    let mut by_two: Vec<_> =
+        gains.iter().map(|(id, role)| format!("{id} gains the role {}", role.as_str())).collect();
+    if let Some(author) = author {
+        let own = amendment::widens(before, after, date, author);
+        by_two.extend(own.into_iter().map(|right| format!("{author}, who proposes it, gains {right}")));
+        by_two.sort_unstable();
+    }
+    Comparison { differences: differences(before, after, date), by_two }
 }
 
 /// Two persons: who proposed a change is another than who agrees, and still

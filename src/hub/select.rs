@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::model::audience::ClassNo;
 use crate::model::event::EventKind;
 use crate::model::indicator::State;
-use crate::model::org::OrgNo;
+use crate::model::org::{OrgNo, OrgSlug};
 use crate::model::position::Position;
 use crate::model::principal::SpiffeId;
 use crate::model::query::IndicatorFilter;
@@ -17,13 +17,15 @@ use crate::store::keys;
 
 use super::directory::Directory;
 use super::shared::Reclassed;
-use super::source::{self, Source};
+use super::source::{self, Other, Source};
 
 /// A filter resolved to numbers, so that it matches headers without decoding.
 #[derive(Debug, Clone, Default)]
 pub struct Terms {
     kinds: Option<u64>,
     owners: Option<Vec<OrgNo>>,
+    /// Owners asked for that nobody was called yet.
+    unknown: Vec<OrgSlug>,
     labels: Option<Vec<u64>>,
     tlps: Option<u8>,
     states: Option<u8>,
@@ -31,7 +33,7 @@ pub struct Terms {
 
 impl Terms {
     /// Resolves a filter. Owners that the directory does not know match
-    /// nothing.
+    /// nothing until [`Self::meet`] finds them.
     #[must_use]
     pub fn resolve(filter: &IndicatorFilter, directory: &Directory) -> Self {
         let wanted = |any: bool| any.then_some(());
@@ -40,6 +42,7 @@ impl Terms {
                 .map(|()| filter.kinds.iter().fold(0, |bits, kind| bits | 1 << kind.number())),
             owners: wanted(!filter.owners.is_empty())
                 .map(|()| filter.owners.iter().filter_map(|slug| directory.number(slug)).collect()),
+            unknown: filter.owners.iter().filter(|slug| directory.number(slug).is_none()).cloned().collect(),
             labels: wanted(!filter.labels.is_empty())
                 .map(|()| filter.labels.iter().map(|label| keys::label_term(label)).collect()),
             tlps: wanted(!filter.tlps.is_empty())
@@ -47,6 +50,20 @@ impl Terms {
             states: wanted(!filter.states.is_empty())
                 .map(|()| filter.states.iter().fold(0, |bits, state| bits | 1 << state.number())),
         }
+    }
+
+    /// The same with the owners that have joined by now; `None`: none has. An organisation keeps its number for
+    /// good, and has no records from before it joined.
+    #[must_use]
+    pub fn meet(&self, directory: &Directory) -> Option<Self> {
+        let joined: Vec<_> = self.unknown.iter().filter_map(|slug| directory.number(slug)).collect();
+        if joined.is_empty() {
+            return None;
+        }
+        let mut met = self.clone();
+        met.unknown.retain(|slug| directory.number(slug).is_none());
+        met.owners.get_or_insert_default().extend(joined);
+        Some(met)
     }
 
     /// Whether the filter asks nothing.
@@ -170,6 +187,13 @@ impl Selection {
         Viewer { org: self.org, principal: &self.principal }
     }
 
+    /// The same with the owners that have joined by now; `None`: none has.
+    #[must_use]
+    pub fn meet(&self, directory: &Directory) -> Option<Self> {
+        let terms = self.terms.meet(directory)?;
+        Some(Self { org: self.org, principal: self.principal.clone(), terms, wants: self.wants })
+    }
+
     /// Whether the viewer is sent records of `class`. Who asks for owners is
     /// sent none whose owner he is not told: an answer would tell him.
     #[must_use]
@@ -185,6 +209,24 @@ impl Selection {
     #[must_use]
     pub fn source(&self, today: &Directory, class: ClassNo, class_now: ClassNo) -> Source {
         Source::of(today, self.viewer(), class, class_now, Purpose::Deliver)
+    }
+
+    /// The same of a sighting whose indicator is of class `indicator_now`.
+    #[must_use]
+    pub fn sighting_source(
+        &self,
+        today: &Directory,
+        sighting: &ItemHeader,
+        indicator_now: ClassNo,
+    ) -> Source {
+        Source::of_sighting(today, self.viewer(), sighting, indicator_now, Purpose::Deliver)
+    }
+
+    /// What the viewer is told of the other record of a collision, which is of
+    /// class `other_now`.
+    #[must_use]
+    pub fn other(&self, today: &Directory, notice: &ItemHeader, other_now: ClassNo) -> Other {
+        Source::of_notice(today, self.viewer(), notice, other_now, Purpose::Deliver)
     }
 
     /// What the viewer is told that a version is a republication of.

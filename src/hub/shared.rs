@@ -170,3 +170,48 @@ impl fmt::Debug for Latch {
         write!(f, "Latch({:?})", self.reason())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use futures_util::FutureExt as _;
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::base::clock::SystemClock;
+    use crate::hub::{Hub, Options};
+    use crate::model::roster::Roster;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_read_waits_for_a_place_and_keeps_it_though_its_caller_goes_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let data_dir = dir.path().join("data");
+        Hub::init(&data_dir, Roster::default(), "test.example", &SystemClock).unwrap();
+        let hub = Hub::open(Options { data_dir, ..Options::default() }).unwrap();
+        let (shared, most) = (Arc::clone(&hub.shared), u32::try_from(MAX_READS).unwrap());
+
+        let (release, released) = mpsc::channel::<()>();
+        let (begun, begins) = oneshot::channel();
+        {
+            let work = move |_: &Arc<Shared>| {
+                begun.send(()).unwrap();
+                let _ = released.recv();
+                Ok(())
+            };
+            tokio::select! {
+                _ = shared.read(work) => panic!("the work is not over"),
+                begins = begins => begins.unwrap(),
+            }
+        }
+        assert_eq!(shared.reads.available_permits(), MAX_READS - 1, "its caller has gone, the work has not");
+        release.send(()).unwrap();
+
+        let all = shared.reads.acquire_many(most).await.unwrap();
+        let mut read = std::pin::pin!(shared.read(|_| Ok(7)));
+        assert!(read.as_mut().now_or_never().is_none(), "every place is taken");
+        drop(all);
+        assert_eq!(read.await.unwrap(), 7);
+        hub.close().await;
+    }
+}

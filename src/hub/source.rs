@@ -7,10 +7,9 @@ use bytes::Bytes;
 
 use crate::model::audience::{ClassDefinition, ClassNo};
 use crate::model::event::EventKind;
-use crate::model::org::OrgSlug;
 use crate::model::position::Position;
 use crate::policy::visibility::{Purpose, Viewer};
-use crate::store::chunk::Original;
+use crate::store::chunk::{ItemHeader, Original};
 use crate::wire::disclosure;
 use crate::wire::frame::Batch;
 
@@ -43,6 +42,39 @@ pub enum Source {
     Hidden,
 }
 
+/// What a viewer is told of the other record of a collision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Other {
+    /// What is stored.
+    AsStored,
+    /// Which it is, but not whose.
+    Unnamed,
+    /// Nothing.
+    Hidden,
+}
+
+impl Other {
+    /// An encoded collision as the viewer is shown it; `None` if it is damaged.
+    #[must_use]
+    pub fn show_collision(self, collision: Bytes) -> Option<Bytes> {
+        match self {
+            Self::AsStored => Some(collision),
+            Self::Unnamed => disclosure::mask_collision(&collision, false),
+            Self::Hidden => disclosure::mask_collision(&collision, true),
+        }
+    }
+
+    /// The body of a notice as the viewer is shown it; `None` if it is damaged.
+    #[must_use]
+    pub fn show_body(self, body: Bytes) -> Option<Bytes> {
+        match self {
+            Self::AsStored => Some(body),
+            Self::Unnamed => disclosure::mask_notice(&body, false),
+            Self::Hidden => disclosure::mask_notice(&body, true),
+        }
+    }
+}
+
 impl Source {
     /// Of a version of `class`, whose record is of `class_now` today.
     #[must_use]
@@ -68,10 +100,23 @@ impl Source {
     }
 
     /// The same of a sighting: its reporter is its source, whoever's the class
-    /// is.
+    /// is. Who reported an indicator is its owner or one whom it was addressed
+    /// to: once the source of the indicator is masked, an older sighting names
+    /// its reporter to those only who are told the source, and to its own.
     #[must_use]
-    pub fn by(self, reporter: Option<&OrgSlug>) -> Self {
-        match (self, reporter) {
+    pub fn of_sighting(
+        today: &Directory,
+        viewer: Viewer<'_>,
+        sighting: &ItemHeader,
+        indicator_now: ClassNo,
+        purpose: Purpose,
+    ) -> Self {
+        let source = Self::of(today, viewer, sighting.class, sighting.class, purpose);
+        let indicator = || Self::of(today, viewer, sighting.previous_class, indicator_now, purpose);
+        match (source, today.slug(sighting.owner)) {
+            (Self::AsStored, _) if sighting.owner != viewer.org && matches!(indicator(), Self::Hidden) => {
+                Self::Hidden
+            }
             (Self::Told(class), Some(reporter)) if class.owner != *reporter => {
                 Self::Told(Arc::new(ClassDefinition {
                     owner: reporter.clone(),
@@ -79,6 +124,26 @@ impl Source {
                 }))
             }
             (source, _) => source,
+        }
+    }
+
+    /// What a viewer is told now of the other record of a collision, which is
+    /// of class `other_now`: what its owner might know when it was told, and
+    /// the viewer may know today.
+    #[must_use]
+    pub fn of_notice(
+        today: &Directory,
+        viewer: Viewer<'_>,
+        notice: &ItemHeader,
+        other_now: ClassNo,
+        purpose: Purpose,
+    ) -> Other {
+        if !today.visible(viewer, other_now, purpose) {
+            return Other::Hidden;
+        }
+        match Self::of(today, viewer, notice.previous_class, other_now, purpose) {
+            Self::Hidden => Other::Unnamed,
+            Self::AsStored | Self::Told(_) => Other::AsStored,
         }
     }
 
@@ -93,12 +158,13 @@ impl Source {
         }
     }
 
-    /// An encoded sighting as the viewer is shown it.
+    /// An encoded sighting as the viewer is shown it; `None` if it is damaged.
     #[must_use]
-    pub fn show_sighting(&self, sighting: Bytes) -> Bytes {
+    pub fn show_sighting(&self, sighting: Bytes) -> Option<Bytes> {
         match self {
-            Self::Told(class) => disclosure::tell_sighting(&sighting, class),
-            Self::AsStored | Self::Hidden => sighting,
+            Self::AsStored => Some(sighting),
+            Self::Told(class) => Some(disclosure::tell_sighting(&sighting, class)),
+            Self::Hidden => disclosure::mask_sighting(&sighting),
         }
     }
 

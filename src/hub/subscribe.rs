@@ -1,7 +1,7 @@
 //! Decides how a subscription is opened: who it is for, what it wants, where
 //! it starts; and what is kept of those that have a name.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,11 +10,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::base::clock::Timestamp;
 use crate::model::Invalid;
-use crate::model::org::{OrgNo, OrgSlug};
+use crate::model::org::OrgNo;
 use crate::model::position::Position;
+use crate::model::principal::SpiffeId;
 use crate::model::query::IndicatorFilter;
 use crate::model::reached::{Reached, Stage, Step};
-use crate::store::subscription::{self, Subscription};
+use crate::policy::access::{self, Method};
+use crate::store::subscription::{self, Subscription, SubscriptionKey};
 use crate::wire::token::{Place, Use};
 
 use super::caller::Caller;
@@ -87,23 +89,23 @@ pub struct SubscriptionRecord {
 
 /// The open streams of named subscriptions: one each.
 #[derive(Debug, Default, Clone)]
-pub struct LiveStreams(Arc<Mutex<HashMap<(OrgNo, String), CancellationToken>>>);
+pub struct LiveStreams(Arc<Mutex<HashMap<SubscriptionKey, CancellationToken>>>);
 
 impl LiveStreams {
     /// Registers a stream and displaces the one before it.
-    fn enter(&self, org: OrgNo, name: &str) -> CancellationToken {
+    fn enter(&self, key: &SubscriptionKey) -> CancellationToken {
         let token = CancellationToken::new();
-        if let Some(older) = self.0.lock().insert((org, name.to_owned()), token.clone()) {
+        if let Some(older) = self.0.lock().insert(key.clone(), token.clone()) {
             older.cancel();
         }
         token
     }
 
     /// Forgets a stream that ended, unless a newer one took its place.
-    pub(super) fn leave(&self, org: OrgNo, name: &str, token: &CancellationToken) {
+    pub(super) fn leave(&self, key: &SubscriptionKey, token: &CancellationToken) {
         let mut streams = self.0.lock();
         if !token.is_cancelled() {
-            streams.remove(&(org, name.to_owned()));
+            streams.remove(key);
         }
     }
 
@@ -119,8 +121,8 @@ impl LiveStreams {
         (!token.is_cancelled()).then(work)
     }
 
-    fn displace(&self, org: OrgNo, name: &str) {
-        if let Some(token) = self.0.lock().remove(&(org, name.to_owned())) {
+    fn displace(&self, key: &SubscriptionKey) {
+        if let Some(token) = self.0.lock().remove(key) {
             token.cancel();
         }
     }
@@ -138,12 +140,12 @@ impl Hub {
         }
         let (asked, max) = (caller.clone(), self.options.max_subscriptions_per_org);
         let plan = self.blocking(move |shared| plan(shared, &asked, open, max)).await?;
-        let named = plan.name.map(|name| {
-            let displaced = self.live.enter(caller.org(), &name);
+        let named = plan.key.map(|key| {
+            let displaced = self.live.enter(&key);
             if let Some(record) = plan.record.as_ref().filter(|_| plan.created) {
-                self.shared.cursors.note(caller.org(), &name, Some(record.encode()));
+                self.shared.cursors.note(&key, Some(record.encode()));
             }
-            Named { name, record: plan.record, displaced, live: self.live.clone() }
+            Named { key, record: plan.record, displaced, live: self.live.clone() }
         });
         let directory = self.shared.directory.load_full();
         let terms = Terms::resolve(&plan.filter, &directory);
@@ -167,31 +169,33 @@ impl Hub {
         Ok((opened, pump))
     }
 
-    /// One named subscription of the caller's organisation.
+    /// One named subscription of the caller's own.
     ///
     /// # Errors
     /// `NOT_FOUND`.
     pub async fn subscription(&self, caller: &Caller, name: &str) -> Result<SubscriptionRecord, Error> {
-        let (org, name) = (caller.org(), name.to_owned());
+        let key = key(caller, name);
         self.blocking(move |shared| {
-            let record = load(shared, org, &name)?.ok_or_else(Error::absent)?;
-            Ok(view(name, record))
+            let record = load(shared, &key)?.ok_or_else(Error::absent)?;
+            Ok(view(key.name, record))
         })
         .await
     }
 
-    /// The named subscriptions of the caller's organisation, by name.
+    /// The caller's own named subscriptions, by name. A colleague's are not
+    /// shown: what they ask for is theirs.
     ///
     /// # Errors
     /// A failure of the store.
     pub async fn subscriptions(&self, caller: &Caller) -> Result<Vec<SubscriptionRecord>, Error> {
-        let org = caller.org();
+        let caller = caller.clone();
         self.blocking(move |shared| {
-            all(shared, org)?
+            all(shared, caller.org())?
                 .into_iter()
-                .map(|(name, bytes)| {
-                    let record = Subscription::decode(&name, &bytes).map_err(store_error)?;
-                    Ok(view(name, record))
+                .filter(|(key, _)| key.principal == *caller.identity())
+                .map(|(key, bytes)| {
+                    let record = Subscription::decode(&key.name, &bytes).map_err(store_error)?;
+                    Ok(view(key.name, record))
                 })
                 .collect()
         })
@@ -204,8 +208,9 @@ impl Hub {
     /// `NOT_FOUND`.
     pub async fn delete_subscription(&self, caller: &Caller, name: &str) -> Result<(), Error> {
         self.subscription(caller, name).await?;
-        self.live.displace(caller.org(), name);
-        let number = self.shared.cursors.note(caller.org(), name, None);
+        let key = key(caller, name);
+        self.live.displace(&key);
+        let number = self.shared.cursors.note(&key, None);
         self.cursor_durable(number).await
     }
 
@@ -241,30 +246,43 @@ fn view(name: String, record: Subscription) -> SubscriptionRecord {
     }
 }
 
-/// What is stored of the subscriptions of `org`, changes that wait included.
-fn all(shared: &Shared, org: OrgNo) -> Result<Vec<(String, Vec<u8>)>, Error> {
-    let stored = shared.store.cursors(org).map_err(store_error)?;
-    let mut merged: std::collections::BTreeMap<String, Vec<u8>> = stored.into_iter().collect();
-    for (name, record) in shared.cursors.pending_of(org) {
-        match record {
-            Some(record) => merged.insert(name, record),
-            None => merged.remove(&name),
-        };
-    }
-    Ok(merged.into_iter().collect())
+fn key(caller: &Caller, name: &str) -> SubscriptionKey {
+    SubscriptionKey { org: caller.org(), principal: caller.identity().clone(), name: name.to_owned() }
 }
 
-fn load(shared: &Shared, org: OrgNo, name: &str) -> Result<Option<Subscription>, Error> {
-    let bytes = match shared.cursors.pending(org, name) {
+/// What is stored of the subscriptions of `org`, changes that wait included.
+fn all(shared: &Shared, org: OrgNo) -> Result<BTreeMap<SubscriptionKey, Vec<u8>>, Error> {
+    let stored = shared.store.cursors(org).map_err(store_error)?;
+    let mut merged: BTreeMap<_, _> = stored.into_iter().collect();
+    for (key, record) in shared.cursors.pending_of(org) {
+        match record {
+            Some(record) => merged.insert(key, record),
+            None => merged.remove(&key),
+        };
+    }
+    Ok(merged)
+}
+
+/// How many of the organisation's places are taken. A name of one who may not
+/// subscribe any more takes none: nobody else could give it back.
+fn taken(shared: &Shared, org: OrgNo) -> Result<usize, Error> {
+    let directory = shared.directory.load();
+    let today = shared.clock.now().day();
+    let subscribes = |id: &SpiffeId| access::allowed(Method::Subscribe, directory.roster().roles(id, today));
+    Ok(all(shared, org)?.keys().filter(|key| subscribes(&key.principal)).count())
+}
+
+fn load(shared: &Shared, key: &SubscriptionKey) -> Result<Option<Subscription>, Error> {
+    let bytes = match shared.cursors.pending(key) {
         Some(pending) => pending,
-        None => shared.store.cursor(org, name).map_err(store_error)?,
+        None => shared.store.cursor(key).map_err(store_error)?,
     };
-    bytes.map(|bytes| Subscription::decode(name, &bytes).map_err(store_error)).transpose()
+    bytes.map(|bytes| Subscription::decode(&key.name, &bytes).map_err(store_error)).transpose()
 }
 
 /// What was decided of an opened subscription.
 struct Plan {
-    name: Option<String>,
+    key: Option<SubscriptionKey>,
     record: Option<Subscription>,
     /// Whether the record is new and not stored yet.
     created: bool,
@@ -275,8 +293,9 @@ struct Plan {
 }
 
 fn plan(shared: &Shared, caller: &Caller, open: Open, max: usize) -> Result<Plan, Error> {
-    let known = match &open.subscription {
-        Some(name) => load(shared, caller.org(), name)?,
+    let key = open.subscription.as_deref().map(|name| key(caller, name));
+    let known = match &key {
+        Some(key) => load(shared, key)?,
         None => None,
     };
     let asked = Wants { sightings: open.include_sightings, notices: open.include_notices };
@@ -293,21 +312,20 @@ fn plan(shared: &Shared, caller: &Caller, open: Open, max: usize) -> Result<Plan
         Some(known) => (known.filter.clone(), kept(known)),
         None => (open.filter, asked),
     };
-    if open.subscription.is_some() && known.is_none() && all(shared, caller.org())?.len() >= max {
+    if open.subscription.is_some() && known.is_none() && taken(shared, caller.org())? >= max {
         return Err(Error::new(
             Reason::RateLimited,
-            format!("your organisation has {max} named subscriptions; delete one that is not used"),
+            format!(
+                "your organisation has {max} named subscriptions; whoever has one that is not used deletes it"
+            ),
         ));
     }
     let digest = subscription::filter_digest(&filter, wants.sightings, wants.notices);
     let name = open.subscription.as_deref().unwrap_or_default();
     let start = match (&open.start, known.as_ref().map(|known| known.cursor)) {
-        (Some(start), _) => resolve(
-            shared,
-            caller.identity().org(),
-            start,
-            Use::Resume { subscription: name, filter: &digest },
-        )?,
+        (Some(start), _) => {
+            resolve(shared, caller.identity(), start, Use::Resume { subscription: name, filter: &digest })?
+        }
         (None, Some(cursor)) => check_reached(shared, cursor)?,
         (None, None) => {
             return Err(Invalid::new(
@@ -336,10 +354,10 @@ fn plan(shared: &Shared, caller: &Caller, open: Open, max: usize) -> Result<Plan
         }
         record
     });
-    Ok(Plan { name: open.subscription, record, created, filter, wants, begin, credit: open.credit })
+    Ok(Plan { key, record, created, filter, wants, begin, credit: open.credit })
 }
 
-fn resolve(shared: &Shared, org: &OrgSlug, start: &Start, purpose: Use<'_>) -> Result<Reached, Error> {
+fn resolve(shared: &Shared, to: &SpiffeId, start: &Start, purpose: Use<'_>) -> Result<Reached, Error> {
     match start {
         Start::Earliest => Ok(Reached::log(Position::ZERO)),
         Start::Latest => Ok(Reached::log(shared.tail.committed())),
@@ -351,10 +369,10 @@ fn resolve(shared: &Shared, org: &OrgSlug, start: &Start, purpose: Use<'_>) -> R
             shared.store.position_before_time(at.as_micros()).map(Reached::log).map_err(store_error)
         }
         Start::Token(token) => {
-            let reached = shared.tokens.open(org, purpose, token).and_then(Place::reached).map_err(|_| {
+            let reached = shared.tokens.open(to, purpose, token).and_then(Place::reached).map_err(|_| {
                 Error::new(
                     Reason::ResumeTokenInvalid,
-                    "the resume_token was not made for your organisation, this subscription and this filter; start at EARLIEST, LATEST, CURRENT_STATE or a time",
+                    "the resume_token was not made for you, this subscription and this filter; start at EARLIEST, LATEST, CURRENT_STATE or a time",
                 )
             })?;
             check_reached(shared, reached)
@@ -379,7 +397,7 @@ fn check_reached(shared: &Shared, reached: Reached) -> Result<Reached, Error> {
     }
     Err(Error::new(
         Reason::ResumeTokenExpired,
-        "the hub was restored from a backup made before this token; start at CURRENT_STATE, or at EARLIEST or a time before the restore, and drop what you already have by event_id",
+        "the hub was restored from a backup made before this token; start at CURRENT_STATE, which replaces what you have: the hub no longer knows all of it",
     ))
 }
 

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prost::Message as _;
 use rustc_hash::FxHashMap;
@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::base::{random, tasks};
+use crate::base::{clock, random, tasks};
 use crate::model::position::Seq;
 use crate::model::principal::SpiffeId;
 use crate::store::requests::{self, RequestKey};
@@ -52,6 +52,8 @@ pub struct Writer {
     last_version: u64,
     /// What owners are to be told.
     owed: Owed,
+    /// When that is to be written, if anything is.
+    due: Option<Instant>,
     /// Merges of postings: one waits at most, and goes with the next commit.
     offers: mpsc::Receiver<Offer>,
     offer: Option<Offer>,
@@ -114,6 +116,7 @@ impl Writer {
             last_version: start.last_version,
             fence: start.fence,
             owed: start.owed,
+            due: None,
             callers: Handle::try_current().ok(),
             replayed: None,
         }
@@ -142,8 +145,14 @@ impl Writer {
 
     async fn work(&mut self) -> Option<oneshot::Sender<()>> {
         loop {
+            let due = self.due();
             tokio::select! {
                 biased;
+                // Before the work: under load there is always some.
+                () = tokio::time::sleep_until(due.unwrap_or_else(clock::monotonic).into()), if due.is_some() => {
+                    self.commit_alone();
+                    self.due = self.owed.more().then(|| clock::monotonic() + self.owed.delay() / 10);
+                }
                 work = self.work.recv() => {
                     if let Some(stop) = self.group(work?) {
                         return Some(stop);
@@ -164,7 +173,6 @@ impl Writer {
                     self.offer = Some(offer);
                     self.commit_alone();
                 }
-                () = tokio::time::sleep(self.owed.delay()), if self.has_debts() => self.commit_alone(),
             }
             // The merger runs on this thread too, and would hardly be heard
             // while there is always work.
@@ -179,9 +187,14 @@ impl Writer {
         self.offer = None;
     }
 
-    /// Whether notices, or word that there are none, wait to be written.
-    fn has_debts(&self) -> bool {
-        self.owed.waits() && self.shared.latch.reason().is_none()
+    /// When notices, or word that there are none, are to be written.
+    fn due(&mut self) -> Option<Instant> {
+        if self.owed.waits() && self.shared.latch.reason().is_none() {
+            self.due.get_or_insert_with(|| clock::monotonic() + self.owed.delay());
+        } else {
+            self.due = None;
+        }
+        self.due
     }
 
     /// Drains what waits into a group and commits it.
@@ -269,9 +282,10 @@ impl Writer {
         let shared = Arc::clone(&self.shared);
         let directory = shared.directory.load_full();
         let mut group = Group::new(&shared.store, &shared.sealer, Arc::clone(&directory), self.last_version);
-        let prefetched = self
-            .notify(&mut group)
-            .and_then(|()| group.prefetch(proposals.iter().map(|proposal| &proposal.change)));
+        // Nobody's request waits for what others are owed: it would tell.
+        let notified = if proposals.is_empty() { self.notify(&mut group) } else { Ok(()) };
+        let prefetched =
+            notified.and_then(|()| group.prefetch(proposals.iter().map(|proposal| &proposal.change)));
         let mut authors = Vec::new();
         let mut answered = proto::RequestGroup::default();
         // Where in `answered` a request of this group stands.
@@ -309,7 +323,7 @@ impl Writer {
         Ok(wrote)
     }
 
-    /// Lets a group begin with what owners are owed.
+    /// Fills a group with what owners are owed.
     fn notify(&mut self, group: &mut Group<'_>) -> Result<(), db::Error> {
         self.owed.catch_up(&self.shared.store, &group.directory)?;
         let Some(change) = self.owed.take() else { return Ok(()) };
@@ -420,14 +434,14 @@ impl Writer {
             }
         }
         let cursors = shared.cursors.take();
-        for ((org, name), record) in &cursors.changes {
-            batch.cursor(*org, name, record.as_deref())?;
+        for (key, record) in &cursors.changes {
+            batch.cursor(key, record.as_deref())?;
         }
         let offer = self.offer.take().or_else(|| self.offers.try_recv().ok());
         if let Some(offer) = &offer {
             batch.merge(&offer.merge)?;
         }
-        let started = crate::base::clock::monotonic();
+        let started = clock::monotonic();
         shared.store.commit(batch)?;
         shared.counters.commits.fetch_add(1, Ordering::Relaxed);
         let spent = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);

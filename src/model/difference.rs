@@ -9,14 +9,19 @@ use super::org::{DatedName, OrgSlug, Organisation, Step};
 use super::principal::Role;
 use super::roster::{Duty, Grant, Group, Relation, RelationKind, Roster};
 
-/// What makes `after` of `before`, in words.
+/// What makes `after` of `before`, in the words of `today`: what begins on a
+/// later day is told as to come.
 #[must_use]
-pub fn differences(before: &Roster, after: &Roster) -> Vec<String> {
+pub fn differences(before: &Roster, after: &Roster, today: Date) -> Vec<String> {
     let mut told = Vec::new();
     for (slug, is) in &after.organisations {
         match before.organisations.get(slug) {
-            Some(was) => organisation(was, is, &mut told),
-            None => told.push(format!("organisation {}: new{}", named(is), life(is.valid_from, is.valid_to))),
+            Some(was) => organisation(was, is, today, &mut told),
+            None => told.push(format!(
+                "organisation {}: new{}",
+                named(is, today),
+                life(is.valid_from, is.valid_to)
+            )),
         }
     }
     for slug in before.organisations.keys().filter(|slug| !after.organisations.contains_key(slug)) {
@@ -46,8 +51,10 @@ fn relations(all: &[Relation]) -> Vec<Span> {
     spans(all.iter().map(|r| (relation(r), r.from, r.to)))
 }
 
-fn named(org: &Organisation) -> String {
-    match org.names.last() {
+/// The organisation by the name of `today`.
+fn named(org: &Organisation, today: Date) -> String {
+    let begun = |name: &&DatedName| name.from.is_none_or(|from| from <= today);
+    match org.names.iter().rev().find(begun).or_else(|| org.names.last()) {
         Some(name) => format!("{} ({})", org.slug, name.vi),
         None => org.slug.to_string(),
     }
@@ -69,14 +76,14 @@ fn list(slugs: &[OrgSlug]) -> String {
     if all.is_empty() { "none".to_owned() } else { all.join(", ") }
 }
 
-fn organisation(was: &Organisation, is: &Organisation, told: &mut Vec<String>) {
-    let who = named(is);
+fn organisation(was: &Organisation, is: &Organisation, today: Date, told: &mut Vec<String>) {
+    let who = named(is, today);
     let mut tell = |what: String| told.push(format!("organisation {who}: {what}"));
     for step in is.lifecycle.iter().filter(|step| !was.lifecycle.contains(step)) {
-        tell(self::step(step));
+        tell(self::step(step, today));
     }
     for step in was.lifecycle.iter().filter(|step| !is.lifecycle.contains(step)) {
-        tell(format!("no longer: {}", self::step(step)));
+        tell(format!("no longer: {}", self::step(step, today)));
     }
     if was.valid_from != is.valid_from {
         let (is, was) = (or(is.valid_from, "no known day"), or(was.valid_from, "no known day"));
@@ -100,15 +107,23 @@ fn organisation(was: &Organisation, is: &Organisation, told: &mut Vec<String>) {
         tell(format!("under {}, before: {}", parent(is), parent(was)));
     }
     for name in is.names.iter().filter(|name| !was.names.contains(name)) {
-        tell(format!("named {}", self::name(name)));
+        let to_come = if name.from.is_some_and(|from| from > today) { "will be " } else { "" };
+        tell(format!("{to_come}named {}", self::name(name)));
     }
-    for name in was.names.iter().filter(|name| !is.names.contains(name)) {
+    // One that only ends on another day was told of by that.
+    let kept = |name: &&DatedName| is.names.iter().any(|n| DatedName { to: name.to, ..n.clone() } == **name);
+    for name in was.names.iter().filter(|name| !kept(name)) {
         tell(format!("no longer named {}", self::name(name)));
     }
 }
 
-fn step(step: &Step) -> String {
-    format!("{} on {} ({})", step.what.as_str(), step.on, step.legal_basis)
+fn step(step: &Step, today: Date) -> String {
+    let Step { what, on, legal_basis } = step;
+    if *on > today {
+        format!("will be {} from {on} on ({legal_basis})", what.as_str())
+    } else {
+        format!("{} on {on} ({legal_basis})", what.as_str())
+    }
 }
 
 fn name(name: &DatedName) -> String {

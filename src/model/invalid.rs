@@ -30,6 +30,8 @@ pub enum Reason {
     GroupUnknown,
     /// A person whom the roster does not know.
     PersonUnknown,
+    /// A request holds records with a masked source beside open ones.
+    SourcesMixed,
 }
 
 impl Reason {
@@ -43,6 +45,7 @@ impl Reason {
             Self::OrganisationUnknown => "ORGANISATION_UNKNOWN",
             Self::GroupUnknown => "GROUP_UNKNOWN",
             Self::PersonUnknown => "PERSON_UNKNOWN",
+            Self::SourcesMixed => "SOURCES_MIXED",
         }
     }
 }

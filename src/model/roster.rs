@@ -240,6 +240,23 @@ impl Roster {
         heirs
     }
 
+    /// Whether somebody has the rights of `org` on `date`, or will have by what
+    /// the roster says today: it has not ended for good.
+    #[must_use]
+    pub fn lives_on(&self, org: &OrgSlug, date: Date) -> bool {
+        let (mut seen, mut open) = (BTreeSet::new(), vec![org]);
+        while let Some(next) = open.pop() {
+            let Some(organisation) = self.organisations.get(next).filter(|_| seen.insert(next)) else {
+                continue;
+            };
+            if organisation.standing(date) != Standing::Ended {
+                return true;
+            }
+            open.extend(&organisation.successors);
+        }
+        false
+    }
+
     /// Members of `group` on `date`.
     pub fn members<'a>(&'a self, group: &OrgSlug, date: Date) -> impl Iterator<Item = &'a OrgSlug> {
         self.groups
@@ -263,11 +280,16 @@ impl Roster {
             .map(|r| &r.subject)
     }
 
+    /// Whether `subject` stands in `kind` to `object` on `date`.
+    #[must_use]
+    pub fn relates(&self, kind: RelationKind, subject: &OrgSlug, object: &OrgSlug, date: Date) -> bool {
+        self.subjects(kind, object, date).any(|other| other == subject)
+    }
+
     /// Whether `provider` acts for `unit` on `date`, and the unit takes part.
     #[must_use]
     pub fn acts_for(&self, provider: &OrgSlug, unit: &OrgSlug, date: Date) -> bool {
-        self.is_active(unit, date)
-            && self.subjects(RelationKind::ActsFor, unit, date).any(|subject| subject == provider)
+        self.is_active(unit, date) && self.relates(RelationKind::ActsFor, provider, unit, date)
     }
 
     /// Whether a day after `last` and not after `date` is the first or the

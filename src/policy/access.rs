@@ -24,7 +24,7 @@ pub enum Method {
     Subscribe,
     /// Reads one subscription.
     GetSubscription,
-    /// Reads the organisation's subscriptions.
+    /// Reads the caller's subscriptions.
     ListSubscriptions,
     /// Deletes a subscription.
     DeleteSubscription,

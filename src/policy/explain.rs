@@ -1,5 +1,8 @@
 //! Decides how it is told why a record may be seen by an organisation today,
-//! or may not: the ways of [`super::visibility::Audience::resolve`], named.
+//! or may not: the ways of [`super::visibility::Audience::resolve`], named as
+//! far as the owner who asks may know them. It knows the groups that it belongs
+//! to and its own relations; of what others belong to, and of who works for
+//! them, it is told the outcome and the rule, not with whom.
 
 use time::Date;
 
@@ -92,6 +95,21 @@ impl Step {
                 ["TLP:GREEN is for every member".into(), "TLP:GREEN: trong cộng đồng thành viên".into()]
             }
             Why::Named => [format!("the marking names {org}"), format!("nhãn nêu tên {org}")],
+            Why::GroupMember if group.is_empty() => [
+                "by membership of a group that the marking names".into(),
+                "là thành viên của một nhóm được nhãn nêu".into(),
+            ],
+            Why::ClientOf if org.is_empty() => [
+                "it is a client of one whom the marking reaches".into(),
+                "là đơn vị được phục vụ bởi một đơn vị mà nhãn hướng tới".into(),
+            ],
+            Why::ProviderFor if org.is_empty() => [
+                "it works for one whom the marking reaches, and providers may read".into(),
+                "làm việc cho một đơn vị mà nhãn hướng tới, và bên cung cấp được đọc".into(),
+            ],
+            Why::SuccessorOf if org.is_empty() => {
+                ["as successor of a member of that group".into(), "kế thừa một thành viên của nhóm đó".into()]
+            }
             Why::GroupMember => [
                 format!("{org} is a member of the named group {group}"),
                 format!("{org} là thành viên của nhóm được nêu {group}"),
@@ -159,7 +177,10 @@ pub fn explain(
     let search = Search { class, roster, date, org };
     let way = if class.owner == *org { Some(vec![Step::new(Why::Owner)]) } else { search.way(person) };
     let reached = way.is_some();
-    let mut steps = way.unwrap_or_else(|| search.obstacles());
+    let mut steps = match way {
+        Some(way) => search.rules(way),
+        None => search.known_obstacles(),
+    };
     steps.extend(search.standing());
     Explanation { reached, visible: reached && roster.is_active(org, date), steps }
 }
@@ -237,6 +258,57 @@ impl<'a> Search<'a> {
             }
             Some(steps)
         })
+    }
+
+    /// A way as its owner may know it: what leads over a group or a relation
+    /// that is not its own is told by the rule alone, and so is what follows
+    /// from it, which would name a member.
+    fn rules(&self, mut way: Vec<Step>) -> Vec<Step> {
+        let mut veiled = false;
+        for step in &mut way {
+            veiled |= match step.why {
+                Why::GroupMember => !self.owner_knows(step),
+                Why::ClientOf | Why::ProviderFor => {
+                    let own = self.owner_knows(step);
+                    if !own {
+                        step.organisation = None;
+                    }
+                    false
+                }
+                _ => false,
+            };
+            if veiled {
+                *step = Step::new(step.why);
+            }
+        }
+        way
+    }
+
+    /// What is in the way, without what the owner may not know.
+    fn known_obstacles(&self) -> Vec<Step> {
+        let mut steps = self.obstacles();
+        steps.retain(|step| self.owner_knows(step));
+        let told_otherwise = matches!(self.class.marking.tlp, Tlp::Clear | Tlp::Green);
+        if steps.is_empty() && !told_otherwise {
+            steps.push(Step::new(Why::NotNamed));
+        }
+        steps
+    }
+
+    /// Whether a step is about a group of the owner's, a relation of its own,
+    /// or neither a group nor a relation.
+    fn owner_knows(&self, step: &Step) -> bool {
+        let owner = &self.class.owner;
+        match step.why {
+            Why::GroupMember | Why::NotYetInGroup | Why::NoLongerInGroup => step
+                .group
+                .as_ref()
+                .is_some_and(|group| self.roster.members(group, self.date).any(|member| member == owner)),
+            Why::ClientOf | Why::ProviderFor | Why::NotForClients | Why::NotForProviders => {
+                step.organisation.as_ref() == Some(owner)
+            }
+            _ => true,
+        }
     }
 
     /// What is in the way, as far as it can be named.

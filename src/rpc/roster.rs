@@ -52,12 +52,12 @@ impl RosterService for Rosters {
         &self,
         mut request: Request<v1::DiffRosterRequest>,
     ) -> Result<Response<v1::DiffRosterResponse>, Status> {
-        Call::take(&mut request)?;
+        let call = Call::take(&mut request)?;
         let v1::DiffRosterRequest { document, etag } = request.into_inner();
         let etag = read_etag(&etag).map_err(invalid)?;
         let (after, places) = read(document).await.map_err(status)?;
         let hub = Arc::clone(&self.0);
-        let compared = tasks::spawn_blocking(move || hub.compare_roster(&after, etag)).await;
+        let compared = tasks::spawn_blocking(move || hub.compare_roster(&call.caller, &after, etag)).await;
         let compared = compared.map_err(Error::internal).flatten();
         let comparison = compared.map_err(|error| status(placed(error, &places)))?;
         Ok(Response::new(v1::DiffRosterResponse {

@@ -53,7 +53,7 @@ impl SubscriptionService for Subscriptions {
         let size = batch::read_page_size(page_size).map_err(invalid)?;
         let all = self.0.subscriptions(&call.caller).await.map_err(status)?;
         let owner = call.caller.identity().org();
-        let list = format!("subscriptions of {owner}");
+        let list = format!("subscriptions of {}", call.caller.identity());
         let (page, next_page_token) =
             page::cut(&list, all, |record| record.name.as_str(), size, &page_token).map_err(status)?;
         let subscriptions = page.into_iter().map(|record| show(owner, record)).collect();
@@ -73,7 +73,7 @@ impl SubscriptionService for Subscriptions {
 }
 
 /// The last segment of a subscription's name; another organisation's is as
-/// absent as one that never was.
+/// absent as one that never was, and so is a colleague's to the hub.
 fn own(call: &Call, text: &str) -> Result<String, Status> {
     let own = call.caller.identity().org();
     let (owner, id) = name::read_subscription("name", text, own).map_err(invalid)?;

@@ -2,7 +2,6 @@
 
 use rocksdb::WriteBatch;
 
-use crate::model::org::OrgNo;
 use crate::model::position::Position;
 
 use super::chunk::Chunk;
@@ -11,6 +10,7 @@ use super::keys::{self, Family};
 use super::merge::Merge;
 use super::postings::Postings;
 use super::record::{self, Assertion, Latest};
+use super::subscription::SubscriptionKey;
 
 /// What one commit group writes.
 pub struct Batch<'a> {
@@ -163,8 +163,8 @@ impl<'a> Batch<'a> {
     ///
     /// # Errors
     /// If the store has lost its families.
-    pub fn cursor(&mut self, org: OrgNo, name: &str, record: Option<&[u8]>) -> Result<(), Error> {
-        let key = keys::cursor(org, name);
+    pub fn cursor(&mut self, key: &SubscriptionKey, record: Option<&[u8]>) -> Result<(), Error> {
+        let key = keys::cursor(key);
         match record {
             Some(record) => self.put(Family::Cursors, &key, record),
             None => {

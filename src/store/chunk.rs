@@ -106,7 +106,8 @@ pub struct ItemHeader {
     pub salted: [u8; 16],
     /// Audience class from here on.
     pub class: ClassNo,
-    /// Audience class before; equal to `class` at birth.
+    /// Audience class before; equal to `class` at birth. For a sighting that of
+    /// its indicator, for a notice that of the other record, as it was recorded.
     pub previous_class: ClassNo,
     /// Owner.
     pub owner: OrgNo,

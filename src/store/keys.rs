@@ -6,6 +6,9 @@ use crate::base::digest;
 use crate::model::indicator::Observable;
 use crate::model::org::OrgNo;
 use crate::model::position::Position;
+use crate::model::principal::SpiffeId;
+
+use super::subscription::SubscriptionKey;
 
 /// First byte of a key; says what kind of record it names. Retired kinds stay
 /// reserved for good.
@@ -184,27 +187,32 @@ pub enum Dimension {
     Class = 4,
     /// Terminal events (revoked, expired), by state.
     Terminal = 5,
-    /// Sightings of an indicator, by its handle.
-    Sighting = 6,
+    /// Who reported sightings of an indicator, by its handle: the first sighting
+    /// of each reporter, beside its number.
+    Reporter = 6,
     /// Versions that end by themselves, by the hour of their `valid_until`:
     /// see [`expiry_term`]. A later version of the record makes one void.
     Expiry = 7,
     /// Collisions of an indicator, by its handle; each names the other's
     /// record.
     Collision = 8,
+    /// Sightings of an indicator by one reporter, see [`sighting_term`]: each
+    /// beside the number of its audience class.
+    Sighting = 9,
 }
 
 impl Dimension {
     /// Every dimension.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Owner,
         Self::Kind,
         Self::Label,
         Self::Class,
         Self::Terminal,
-        Self::Sighting,
+        Self::Reporter,
         Self::Expiry,
         Self::Collision,
+        Self::Sighting,
     ];
 }
 
@@ -240,6 +248,15 @@ pub const fn expiry_term(until: Timestamp) -> u64 {
     until.as_seconds() / 3_600
 }
 
+/// The term of one reporter's sightings of an indicator: the first eight bytes
+/// of the SHA-256 of both.
+#[must_use]
+pub fn sighting_term(indicator: Position, reporter: OrgNo) -> u64 {
+    let digest =
+        digest::sha256(&[indicator.raw().to_be_bytes().as_slice(), &reporter.0.to_be_bytes()].concat());
+    u64::from_be_bytes(digest.first_chunk().copied().unwrap_or_default())
+}
+
 /// The term in the key of a block of postings.
 #[must_use]
 pub fn posting_term(key: &[u8]) -> Option<u64> {
@@ -264,10 +281,31 @@ pub fn directory(noun: u8, key: &[u8]) -> Vec<u8> {
     [&[KeyKind::Directory.byte(), noun], key].concat()
 }
 
-/// Key of a named subscription.
+/// Ends the identity in the key of a named subscription; none contains it.
+const CURSOR_SEPARATOR: u8 = 0;
+
+/// Key of a named subscription: its organisation, its principal, its name.
 #[must_use]
-pub fn cursor(org: OrgNo, name: &str) -> Vec<u8> {
-    [&[KeyKind::Cursor.byte()], org.0.to_be_bytes().as_slice(), name.as_bytes()].concat()
+pub fn cursor(key: &SubscriptionKey) -> Vec<u8> {
+    let mut out = cursors(key.org);
+    out.extend_from_slice(key.principal.as_str().as_bytes());
+    out.push(CURSOR_SEPARATOR);
+    out.extend_from_slice(key.name.as_bytes());
+    out
+}
+
+/// What the keys of all named subscriptions of an organisation begin with.
+#[must_use]
+pub fn cursors(org: OrgNo) -> Vec<u8> {
+    [&[KeyKind::Cursor.byte()], org.0.to_be_bytes().as_slice()].concat()
+}
+
+/// Reads the key of a named subscription of `org`.
+#[must_use]
+pub fn read_cursor(org: OrgNo, key: &[u8]) -> Option<SubscriptionKey> {
+    let rest = std::str::from_utf8(key.strip_prefix(cursors(org).as_slice())?).ok()?;
+    let (principal, name) = rest.split_once(char::from(CURSOR_SEPARATOR))?;
+    Some(SubscriptionKey { org, principal: SpiffeId::parse(principal).ok()?, name: name.to_owned() })
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use super::chunk::{Chunk, View};
 use super::db::{Error, Store};
 use super::keys::{self, Dimension, Family, KeyKind};
 use super::postings::{self, Posting};
+use super::subscription::SubscriptionKey;
 
 impl Store {
     /// Position of the last item of the log; `None` for an empty log.
@@ -210,22 +211,21 @@ impl Store {
     ///
     /// # Errors
     /// Whatever the engine answers.
-    pub fn cursor(&self, org: OrgNo, name: &str) -> Result<Option<Vec<u8>>, Error> {
+    pub fn cursor(&self, key: &SubscriptionKey) -> Result<Option<Vec<u8>>, Error> {
         count(&self.counters.small, 1);
-        Ok(self.db.get_cf(self.family(Family::Cursors)?, keys::cursor(org, name))?)
+        Ok(self.db.get_cf(self.family(Family::Cursors)?, keys::cursor(key))?)
     }
 
-    /// The named subscriptions of `org`: name and record, by name.
+    /// The named subscriptions of all principals of `org`.
     ///
     /// # Errors
     /// Whatever the engine answers.
-    pub fn cursors(&self, org: OrgNo) -> Result<Vec<(String, Vec<u8>)>, Error> {
-        let prefix = keys::cursor(org, "");
+    pub fn cursors(&self, org: OrgNo) -> Result<Vec<(SubscriptionKey, Vec<u8>)>, Error> {
         let mut out = Vec::new();
-        let mut records = self.records(Family::Cursors, &prefix)?;
+        let mut records = self.records(Family::Cursors, &keys::cursors(org))?;
         while let Some((key, value)) = records.next_record()? {
-            let name = key.get(prefix.len()..).unwrap_or_default();
-            out.push((String::from_utf8_lossy(name).into_owned(), value));
+            let key = keys::read_cursor(org, &key).ok_or_else(|| Error::corrupt("cursor key", org.0))?;
+            out.push((key, value));
         }
         Ok(out)
     }

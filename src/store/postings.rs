@@ -17,8 +17,22 @@ const FORMAT: u8 = 1;
 pub struct Posting {
     /// The version.
     pub position: Position,
-    /// The record.
+    /// The record, or the number that its dimension says is kept in its place.
     pub handle: Position,
+}
+
+impl Posting {
+    /// A posting that carries a number in place of a record.
+    #[must_use]
+    pub fn numbered(position: Position, number: u32) -> Self {
+        Self { position, handle: Position::from_raw(u64::from(number)) }
+    }
+
+    /// The number that it carries in place of a record.
+    #[must_use]
+    pub fn number(self) -> Option<u32> {
+        u32::try_from(self.handle.raw()).ok()
+    }
 }
 
 /// The postings of one commit group.
@@ -31,6 +45,12 @@ impl Postings {
     /// Notes that `posting` carries `term`. Calls come in order of position.
     pub fn add(&mut self, dimension: Dimension, term: u64, posting: Posting) {
         self.blocks.entry((dimension, term)).or_default().push(posting);
+    }
+
+    /// Whether the group has a posting of `term`.
+    #[must_use]
+    pub fn has(&self, dimension: Dimension, term: u64) -> bool {
+        self.blocks.contains_key(&(dimension, term))
     }
 
     /// The terms that have a block in the group.

@@ -7,13 +7,26 @@ use crate::base::digest;
 use crate::model::audience::ClassNo;
 use crate::model::indicator::Kind;
 use crate::model::marking::Tlp;
-use crate::model::org::OrgSlug;
+use crate::model::org::{OrgNo, OrgSlug};
 use crate::model::position::Position;
+use crate::model::principal::SpiffeId;
 use crate::model::query::IndicatorFilter;
 use crate::model::reached::{Reached, Step};
 
 use super::db::Error;
 use super::proto;
+
+/// Whose named subscription it is, and which: TLP:RED is for persons, so a name
+/// belongs to one of them, not to the organisation.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SubscriptionKey {
+    /// The principal's organisation.
+    pub org: OrgNo,
+    /// Who opened it first, and nobody else since.
+    pub principal: SpiffeId,
+    /// Its name, the last segment of the resource name.
+    pub name: String,
+}
 
 /// A named subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -88,26 +88,73 @@ pub fn mask_indicator(indicator: &[u8]) -> Option<Bytes> {
     Some(indicator.encode_to_vec().into())
 }
 
+/// An encoded sighting from before its indicator's source was masked, without
+/// its reporter.
+#[must_use]
+pub fn mask_sighting(sighting: &[u8]) -> Option<Bytes> {
+    let mut sighting = v1::Sighting::decode(sighting).ok()?;
+    mask_reporter(&mut sighting);
+    Some(sighting.encode_to_vec().into())
+}
+
 /// The body of an event from before its indicator's source was masked,
 /// without it.
 #[must_use]
 pub fn mask_body(body: &[u8]) -> Option<Bytes> {
     let mut batch = v1::EventBatch::decode(body).ok()?;
     for event in &mut batch.events {
-        if let Some(v1::event::Subject::Indicator(indicator)) = &mut event.subject {
-            mask(indicator);
+        match &mut event.subject {
+            Some(v1::event::Subject::Indicator(indicator)) => mask(indicator),
+            Some(v1::event::Subject::Sighting(sighting)) => mask_reporter(sighting),
+            Some(v1::event::Subject::Collision(_) | v1::event::Subject::Republication(_)) | None => {}
         }
     }
     Some(batch.encode_to_vec().into())
 }
 
+/// An encoded collision without whose the other record is and, if `hidden`,
+/// without which.
+#[must_use]
+pub fn mask_collision(collision: &[u8], hidden: bool) -> Option<Bytes> {
+    let mut collision = v1::Collision::decode(collision).ok()?;
+    mask_other(&mut collision, hidden);
+    Some(collision.encode_to_vec().into())
+}
+
+/// The same of the body of an event that tells of one.
+#[must_use]
+pub fn mask_notice(body: &[u8], hidden: bool) -> Option<Bytes> {
+    let mut batch = v1::EventBatch::decode(body).ok()?;
+    for event in &mut batch.events {
+        if let Some(v1::event::Subject::Collision(collision)) = &mut event.subject {
+            mask_other(collision, hidden);
+        }
+    }
+    Some(batch.encode_to_vec().into())
+}
+
+fn mask_other(collision: &mut v1::Collision, hidden: bool) {
+    collision.other_owner.clear();
+    if hidden {
+        collision.other.clear();
+    }
+}
+
 fn mask(indicator: &mut v1::Indicator) {
     indicator.owner.clear();
     indicator.published_by.clear();
-    let marking = indicator.marking.take().unwrap_or_default();
+    indicator.marking = Some(masked(indicator.marking.take().unwrap_or_default()));
+}
+
+fn mask_reporter(sighting: &mut v1::Sighting) {
+    sighting.reporter.clear();
+    // Without a marking it names nobody else.
+    sighting.marking = sighting.marking.take().map(masked);
+}
+
+fn masked(marking: v1::Marking) -> v1::Marking {
     let caveats = v1::Caveats { masked_source: true, ..marking.caveats.unwrap_or_default() };
-    indicator.marking =
-        Some(v1::Marking { tlp: marking.tlp, caveats: Some(caveats), ..v1::Marking::default() });
+    v1::Marking { tlp: marking.tlp, caveats: Some(caveats), ..v1::Marking::default() }
 }
 
 /// Adds to the events of a batch what is disclosed of them; `None` if it does

@@ -1,5 +1,5 @@
 //! Decides what a token is: a place in the log, encrypted and authenticated,
-//! of one length, bound to the organisation and the use it was made for.
+//! of one length, bound to whom and to the use it was made for.
 
 use std::fmt;
 
@@ -9,8 +9,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::base::random;
 use crate::model::audience::ClassNo;
-use crate::model::org::OrgSlug;
 use crate::model::position::Position;
+use crate::model::principal::SpiffeId;
 use crate::model::reached::{Reached, Step};
 
 /// Length of a token key, in bytes.
@@ -77,7 +77,7 @@ impl Place {
 
 /// Why a token was refused. Deliberately says no more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the token was not made by this hub for this organisation and use")]
+#[error("the token was not made by this hub for this caller and use")]
 pub struct InvalidToken;
 
 /// Makes tokens and reads its own.
@@ -103,11 +103,11 @@ impl Tokens {
         (!keys.is_empty()).then_some(Self { keys })
     }
 
-    /// Seals a place for `org` and `purpose`.
+    /// Seals a place for `to` and `purpose`.
     ///
     /// # Errors
     /// If the AEAD refuses, which its inputs give no reason for.
-    pub fn seal(&self, org: &OrgSlug, purpose: Use<'_>, place: Place) -> Result<Vec<u8>, InvalidToken> {
+    pub fn seal(&self, to: &SpiffeId, purpose: Use<'_>, place: Place) -> Result<Vec<u8>, InvalidToken> {
         let (id, key) = self.keys.last().ok_or(InvalidToken)?;
         let nonce = random::bytes::<NONCE_LEN>();
         let mut out = Vec::with_capacity(TOKEN_BYTES);
@@ -122,7 +122,7 @@ impl Tokens {
         origin.copy_from_slice(&place.origin.raw().to_be_bytes());
         class.copy_from_slice(&place.class.to_be_bytes());
         stage.copy_from_slice(&[place.stage]);
-        let aad = binding(*id, org, purpose);
+        let aad = binding(*id, to, purpose);
         let tag = key
             .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(&aad), &mut content)
             .map_err(|_| InvalidToken)?;
@@ -131,11 +131,11 @@ impl Tokens {
         Ok(out)
     }
 
-    /// Opens a token that was sealed for `org` and `purpose`.
+    /// Opens a token that was sealed for `to` and `purpose`.
     ///
     /// # Errors
     /// [`InvalidToken`] for anything else.
-    pub fn open(&self, org: &OrgSlug, purpose: Use<'_>, token: &[u8]) -> Result<Place, InvalidToken> {
+    pub fn open(&self, to: &SpiffeId, purpose: Use<'_>, token: &[u8]) -> Result<Place, InvalidToken> {
         let token: &[u8; TOKEN_BYTES] = token.try_into().map_err(|_| InvalidToken)?;
         let (head, sealed) = token.split_at(HEAD_BYTES);
         let (format, head) = head.split_first().ok_or(InvalidToken)?;
@@ -147,7 +147,7 @@ impl Tokens {
         }
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| InvalidToken)?;
         let mut sealed = sealed.to_vec();
-        let aad = binding(id, org, purpose);
+        let aad = binding(id, to, purpose);
         let content = key.open_in_place(nonce, Aad::from(&aad), &mut sealed).map_err(|_| InvalidToken)?;
         let (position, rest) = content.split_first_chunk::<8>().ok_or(InvalidToken)?;
         let (origin, rest) = rest.split_first_chunk::<8>().ok_or(InvalidToken)?;
@@ -164,23 +164,23 @@ impl Tokens {
     ///
     /// # Errors
     /// As [`Self::seal`].
-    pub fn seal_text(&self, org: &OrgSlug, purpose: Use<'_>, place: Place) -> Result<String, InvalidToken> {
-        self.seal(org, purpose, place).map(|token| URL_SAFE_NO_PAD.encode(token))
+    pub fn seal_text(&self, to: &SpiffeId, purpose: Use<'_>, place: Place) -> Result<String, InvalidToken> {
+        self.seal(to, purpose, place).map(|token| URL_SAFE_NO_PAD.encode(token))
     }
 
     /// [`Self::open`] of URL-safe text.
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub fn open_text(&self, org: &OrgSlug, purpose: Use<'_>, token: &str) -> Result<Place, InvalidToken> {
+    pub fn open_text(&self, to: &SpiffeId, purpose: Use<'_>, token: &str) -> Result<Place, InvalidToken> {
         let token = URL_SAFE_NO_PAD.decode(token).map_err(|_| InvalidToken)?;
-        self.open(org, purpose, &token)
+        self.open(to, purpose, &token)
     }
 }
 
 /// The associated data: everything a token is bound to, each part with its
 /// length so that no two bindings read alike.
-fn binding(key: u32, org: &OrgSlug, purpose: Use<'_>) -> Vec<u8> {
+fn binding(key: u32, to: &SpiffeId, purpose: Use<'_>) -> Vec<u8> {
     let (kind, name, digest) = match purpose {
         Use::Resume { subscription, filter } => (1_u8, subscription, filter),
         Use::Page { method, arguments } => (2, method, arguments),
@@ -188,7 +188,7 @@ fn binding(key: u32, org: &OrgSlug, purpose: Use<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(128);
     out.extend_from_slice(&key.to_be_bytes());
     out.push(kind);
-    for part in [org.as_str().as_bytes(), name.as_bytes(), digest] {
+    for part in [to.as_str().as_bytes(), name.as_bytes(), digest] {
         out.extend_from_slice(&(part.len() as u64).to_be_bytes());
         out.extend_from_slice(part);
     }
@@ -205,8 +205,8 @@ mod tests {
         Tokens::new([(1, [1_u8; KEY_BYTES].as_slice()), (2, [2_u8; KEY_BYTES].as_slice())]).unwrap()
     }
 
-    fn org(slug: &str) -> OrgSlug {
-        OrgSlug::parse(slug).unwrap()
+    fn who(name: &str) -> SpiffeId {
+        SpiffeId::parse(&format!("spiffe://hub.example/org/{name}")).unwrap()
     }
 
     proptest! {
@@ -215,32 +215,34 @@ mod tests {
             let (position, origin) = (Position::from_raw(position), Position::from_raw(origin));
             let place = Place { position, origin, class, stage };
             let purpose = Use::Resume { subscription: "soc", filter: &[9; 32] };
-            let token = tokens().seal(&org("a"), purpose, place).unwrap();
+            let token = tokens().seal(&who("a/user/an"), purpose, place).unwrap();
             prop_assert_eq!(token.len(), TOKEN_BYTES);
-            prop_assert_eq!(tokens().open(&org("a"), purpose, &token), Ok(place));
+            prop_assert_eq!(tokens().open(&who("a/user/an"), purpose, &token), Ok(place));
         }
 
         #[test]
         fn a_token_with_one_byte_changed_is_refused(at in 0..TOKEN_BYTES, change in 1_u8..) {
             let place = Place { position: Position::from_raw(5), ..Place::default() };
             let purpose = Use::Resume { subscription: "", filter: &[0; 32] };
-            let mut token = tokens().seal(&org("a"), purpose, place).unwrap();
+            let mut token = tokens().seal(&who("a/user/an"), purpose, place).unwrap();
             token[at] ^= change;
-            prop_assert_eq!(tokens().open(&org("a"), purpose, &token), Err(InvalidToken));
+            prop_assert_eq!(tokens().open(&who("a/user/an"), purpose, &token), Err(InvalidToken));
         }
     }
 
     #[test]
-    fn a_token_is_good_only_for_its_organisation_subscription_filter_and_use() {
+    fn a_token_is_good_only_for_its_principal_subscription_filter_and_use() {
         let place = Place { position: Position::from_raw(5), ..Place::default() };
         let purpose = Use::Resume { subscription: "soc", filter: &[7; 32] };
-        let token = tokens().seal(&org("a"), purpose, place).unwrap();
+        let token = tokens().seal(&who("a/user/an"), purpose, place).unwrap();
         let refused =
-            |o: &str, purpose| assert_eq!(tokens().open(&org(o), purpose, &token), Err(InvalidToken));
-        refused("b", purpose);
-        refused("a", Use::Resume { subscription: "so", filter: &[7; 32] });
-        refused("a", Use::Resume { subscription: "soc", filter: &[8; 32] });
-        refused("a", Use::Page { method: "soc", arguments: &[7; 32] });
+            |other: &str, purpose| assert_eq!(tokens().open(&who(other), purpose, &token), Err(InvalidToken));
+        refused("b/user/an", purpose);
+        refused("a/user/binh", purpose);
+        refused("a/system/an", purpose);
+        refused("a/user/an", Use::Resume { subscription: "so", filter: &[7; 32] });
+        refused("a/user/an", Use::Resume { subscription: "soc", filter: &[8; 32] });
+        refused("a/user/an", Use::Page { method: "soc", arguments: &[7; 32] });
     }
 
     #[test]
@@ -248,7 +250,7 @@ mod tests {
         let old = Tokens::new([(1, [1_u8; KEY_BYTES].as_slice())]).unwrap();
         let place = Place { position: Position::from_raw(5), ..Place::default() };
         let purpose = Use::Page { method: "list", arguments: &[7; 32] };
-        let token = old.seal_text(&org("a"), purpose, place).unwrap();
-        assert_eq!(tokens().open_text(&org("a"), purpose, &token), Ok(place));
+        let token = old.seal_text(&who("a/user/an"), purpose, place).unwrap();
+        assert_eq!(tokens().open_text(&who("a/user/an"), purpose, &token), Ok(place));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use luytre::base::clock::{Clock as _, SystemClock};
 use luytre::model::principal::Role;
 
 use crate::harness::{Ended, TestHub, luytre};
@@ -180,4 +181,37 @@ async fn an_owner_hears_that_another_hit_its_hidden_value_and_may_ask_who_sees_i
     let found = district(&["lookup", "198.51.100.23", "--format", "jsonl"]).await.json();
     let owners = found[0]["matches"].as_array().map(Vec::len);
     assert_eq!(owners, Some(2), "{found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revoked_certificate_ends_every_command_with_77_and_says_what_to_do() {
+    let mut hub = TestHub::builder()
+        .principal("a", "system/feed", &[Role::Publisher, Role::Subscriber, Role::Analyst])
+        .prepare();
+    let pem = fs::read(hub.credentials("a", "system/feed").certificate).unwrap();
+    let certificates = luytre::pki::pem::certificates(&pem).unwrap();
+    let shown = luytre::pki::identity::read_of_any_domain(&certificates[0]).unwrap();
+    let lifetime = luytre::pki::issue::lifetime::REVOCATION_LIST;
+    hub.pki().sign_revocation_list(Some(&shown.serial), SystemClock.now(), lifetime).unwrap();
+    hub.serve().await;
+    let list = hub.dir().join("list.txt");
+    fs::write(&list, "one.example\n").unwrap();
+    let publish = ["publish", list.to_str().unwrap(), "--tlp", "green"];
+    for words in [&["whoami"][..], &["subscribe"], &["lookup", "one.example"], &["list"], &publish] {
+        let ended = luytre(&hub, "a", "system/feed", words).await;
+        assert_eq!((ended.code, ended.stdout.as_str()), (77, ""), "{ended:?}");
+        assert!(ended.stderr.contains("it was revoked") && ended.stderr.contains("new key"), "{ended:?}");
+        assert!(!ended.stderr.contains("verdict"), "{ended:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_may_not_publish_is_told_that_alone() {
+    let hub = hub_with(&["one.example"]).await;
+    let list = hub.dir().join("list.txt");
+    let refused =
+        luytre(&hub, "b", "system/siem", &["publish", list.to_str().unwrap(), "--tlp", "green"]).await;
+    assert_eq!(refused.code, 77, "{refused:?}");
+    assert!(refused.stderr.starts_with("luytre: ROLE_INSUFFICIENT"), "{refused:?}");
+    assert!(!refused.stderr.contains("verdict") && !refused.stderr.contains("accepted"), "{refused:?}");
 }

@@ -71,7 +71,7 @@ async fn a_roster_is_exported_changed_compared_and_applied_and_history_keeps_its
     let stale = edited(&hub, "stale.json", |document| end(document, "a", &day)).await;
     let expected = format!(
         "organisation b (Sở mới): renamed on {day} (QĐ 5)\norganisation b (Sở mới): named b (b) until {day}\n\
-         organisation b (Sở mới): named Sở mới from {day}\norganisation b (Sở mới): no longer named b (b)\n"
+         organisation b (Sở mới): named Sở mới from {day}\n"
     );
     assert_eq!(lan(&hub, &["roster", "diff", path(&file)]).await.well(), expected);
     assert_eq!(lan(&hub, &["roster", "apply", path(&file), "--dry-run"]).await.well(), expected);
@@ -137,7 +137,9 @@ async fn a_coordinator_is_made_by_two_operators_or_by_one_and_the_machine() {
     let alone = lan(&hub, &["roster", "approve", &id]).await;
     assert!(alone.code == 77 && alone.stderr.contains("SECOND_PERSON_REQUIRED"), "{alone:?}");
     assert!(lan(&hub, &["roster", "pending"]).await.well().starts_with(&id));
-    luytre(&hub, "hub", "user/minh", &["roster", "approve", &id]).await.well();
+    let strange = luytre(&hub, "hub", "user/minh", &["roster", "approve", "zz"]).await;
+    assert!(strange.code == 66 && strange.stderr.contains("begins with zz"), "{strange:?}");
+    luytre(&hub, "hub", "user/minh", &["roster", "approve", &id[..7]]).await.well();
     assert_eq!(export(&hub, "user/hoa").await, 0);
     assert_eq!(lan(&hub, &["roster", "pending"]).await.well(), "");
 
@@ -146,9 +148,12 @@ async fn a_coordinator_is_made_by_two_operators_or_by_one_and_the_machine() {
     assert_eq!(luytre(&hub, "hub", "user/minh", &["roster", "approve", &id]).await.code, 66);
     let id = grant(&hub, "user/tam").await;
     let listed = hub.roster_command(&["pending"]);
-    assert!(String::from_utf8_lossy(&listed.stdout).starts_with(&id), "{listed:?}");
-    let approved = hub.roster_command(&["approve", &id]);
+    let told = lan(&hub, &["roster", "pending"]).await.well();
+    assert!(told.starts_with(&id) && told.contains("needs a second operator: "), "{told}");
+    assert_eq!(String::from_utf8_lossy(&listed.stdout), told, "the machine is told the same");
+    let approved = hub.roster_command(&["approve", &id[..7]]);
     assert!(approved.status.success(), "{approved:?}");
+    assert!(String::from_utf8_lossy(&approved.stderr).contains("approved: "), "{approved:?}");
     assert_eq!(export(&hub, "user/tam").await, 0);
     hub.terminate().await;
     hub.verify();
@@ -203,8 +208,23 @@ async fn the_common_changes_are_made_at_the_prompt() {
     assert_eq!(record(&mut told, "organisations", "slug", "b")["lifecycle"], json!([b]));
     assert_eq!(record(&mut told, "organisations", "slug", "a")["predecessors"], json!(["b"]));
 
+    let later = ["--on", "2099-01-01", "--basis", "QĐ 9", "--dry-run"];
+    let to_come = lan(&hub, &[&["roster", "rename", "a", "--vi", "Sở sau"], &later[..]].concat()).await;
+    assert!(to_come.stderr.contains("it will hold from 2099-01-01 on"), "{to_come:?}");
+    assert!(!to_come.stdout.contains("no longer named"), "{to_come:?}");
+    for told in ["(Sở mới): will be renamed from 2099-01-01 on", "will be named Sở sau from 2099-01-01"]
+    {
+        assert!(to_come.stdout.contains(told), "{told}: {to_come:?}");
+    }
+
     let id = hub.spiffe("a", "user/an");
-    let grant = async |words: &[&str]| lan(&hub, &[&["roster", "grant", &id], words].concat()).await.well();
-    assert_eq!(grant(&["--role", "analyst"]).await, format!("principal {id}: new, analyst\n"));
-    assert_eq!(grant(&[]).await, format!("principal {id}: no role any more\n"));
+    let roles = async |words: &[&str]| lan(&hub, &[&["roster", words[0], &id], &words[1..]].concat()).await;
+    let given = roles(&["grant", "--role", "analyst"]).await;
+    assert!(given.stderr.contains("with it, ") && given.stderr.contains(" has: analyst"), "{given:?}");
+    assert_eq!(given.well(), format!("principal {id}: new, analyst\n"));
+    let more = roles(&["grant", "--role", "publisher,subscriber"]).await.well();
+    assert_eq!(more, format!("principal {id}: publisher, subscriber, analyst, before: analyst\n"));
+    assert_eq!(roles(&["grant"]).await.code, 64, "no roles are no grant");
+    roles(&["withdraw", "--role", "publisher"]).await.well();
+    assert_eq!(roles(&["withdraw", "--all"]).await.well(), format!("principal {id}: no role any more\n"));
 }

@@ -14,7 +14,8 @@ use crate::model::indicator::State;
   luytre lookup 198.51.100.7 hxxp://example[.]net/
   cut -f3 proxy.log | sort -u | luytre lookup - --format plain
 
-jsonl gives a line for each value, in order; plain gives only the values that are known and active.")]
+jsonl gives a line for each value, in order, with \"masked\": true in the place of an owner whom
+you are not told; plain gives only the values that are known and active.")]
 pub(crate) struct Lookup {
     /// Values, or - for one value a line on stdin
     #[arg(required = true, value_name = "VALUE")]

@@ -24,7 +24,7 @@ pub(super) use input::{InputEncoding, InputFormat};
 pub(super) use leave::{Leave, LeaveAction, ListLeave, Reach};
 pub(super) use publish::Publish;
 pub(super) use roster::{
-    Effect, EndOrganisation, GrantRoles, RenameOrganisation, RosterAction, RosterArguments,
+    Effect, EndOrganisation, GrantRoles, RenameOrganisation, RosterAction, RosterArguments, WithdrawRoles,
 };
 pub(super) use subscriptions::{
     DeleteSubscription, From, ListSubscriptions, Subscribe, Subscriptions, SubscriptionsAction,

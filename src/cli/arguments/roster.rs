@@ -37,12 +37,12 @@ pub(crate) enum RosterAction {
     Pending,
     /// Agree to a change that another operator proposed · Duyệt
     Approve {
-        /// Its id, from `luytre roster pending`
+        /// Its id, from `luytre roster pending`, or how that begins
         id: String,
     },
     /// Drop a change that waits · Bác bỏ
     Reject {
-        /// Its id, from `luytre roster pending`
+        /// Its id, from `luytre roster pending`, or how that begins
         id: String,
         /// Why, for the log
         #[arg(long, default_value = "", value_name = "TEXT")]
@@ -56,8 +56,10 @@ pub(crate) enum RosterAction {
     Suspend(OneOrganisation),
     /// Let a suspended organisation take part again · Cho tham gia lại
     Resume(OneOrganisation),
-    /// Set the roles of a principal; without a role it has none any more · Cấp quyền
+    /// Give a principal roles beside those that it has · Cấp quyền
     Grant(GrantRoles),
+    /// Take roles of a principal away · Thu quyền
+    Withdraw(WithdrawRoles),
 }
 
 /// From when on a change holds, and where it is laid down.
@@ -119,19 +121,51 @@ pub(crate) struct OneOrganisation {
 
 /// `roster grant`.
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  luytre roster grant spiffe://hub.example.vn/org/ca-hanoi/system/soc --role publisher,subscriber
+  luytre roster grant spiffe://hub.example.vn/org/ca-hanoi/user/an --role analyst --only
+
+What the principal has already it keeps, unless --only is given. Who becomes operator or coordinator
+needs a second operator: luytre roster approve.")]
 pub(crate) struct GrantRoles {
     /// Its SPIFFE identity
     #[arg(value_parser = principal)]
     pub(crate) principal: SpiffeId,
-    /// A role; repeat
-    #[arg(long = "role", value_name = "ROLE", value_parser = role)]
+    /// A role: publisher, subscriber, analyst, coordinator, operator or auditor; repeat or separate
+    /// by commas
+    #[arg(long = "role", value_name = "ROLE", value_delimiter = ',', required = true, value_parser = role)]
     pub(crate) roles: Vec<Role>,
-    /// First day, YYYY-MM-DD
+    /// Exactly these roles and days, in the place of what it has
+    #[arg(long)]
+    pub(crate) only: bool,
+    /// First day of all its roles, YYYY-MM-DD
     #[arg(long, value_name = "DATE", value_parser = day)]
     pub(crate) from: Option<Date>,
-    /// First day without them, YYYY-MM-DD
+    /// First day without any, YYYY-MM-DD
     #[arg(long, value_name = "DATE", value_parser = day)]
     pub(crate) to: Option<Date>,
+    /// Only tell what would change
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// `roster withdraw`.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Example:
+  luytre roster withdraw spiffe://hub.example.vn/org/ca-hanoi/system/soc --role publisher
+
+One operator does it alone, and at once.")]
+#[command(group(clap::ArgGroup::new("which").required(true)))]
+pub(crate) struct WithdrawRoles {
+    /// Its SPIFFE identity
+    #[arg(value_parser = principal)]
+    pub(crate) principal: SpiffeId,
+    /// A role that it has; repeat or separate by commas
+    #[arg(long = "role", value_name = "ROLE", value_delimiter = ',', group = "which", value_parser = role)]
+    pub(crate) roles: Vec<Role>,
+    /// All that it has
+    #[arg(long, group = "which")]
+    pub(crate) all: bool,
     /// Only tell what would change
     #[arg(long)]
     pub(crate) dry_run: bool,

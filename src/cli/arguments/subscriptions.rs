@@ -22,13 +22,21 @@ use crate::base::clock::Timestamp;
 
 With --state, the place is stored after the output is flushed; with --name, the hub keeps it. Either
 way --from counts only the first time, and later runs go on exactly after the last event. With
-neither, the command ends by naming the place on stderr, as --from token:…. Ends at SIGINT or SIGTERM,
-with everything flushed, and after --count events; no more than these are asked of the hub.
+neither, the command ends by naming the place on stderr, as --from token:…. Ends at SIGINT or
+SIGTERM, with everything flushed, and after --count events; no more are asked of the hub.
 
-jsonl gives every event: new, update, withdrawn, revoked, expired, sighted, collision, republication;
-first, with \"recall\": true,
-what was taken back while you were away. Between state-begin and state-end lies what replaces all you
-had. plain gives one canonical value a line for new and updated indicators, and nothing else.")]
+jsonl gives every event, named by its field \"event\":
+  new, update            use the indicator; it stands as it is told here
+  revoked, expired       stop using it: its owner took it back, or its time is over
+  withdrawn              drop it: you may no longer see it, or it left your filter
+  state-begin, state-end what lies between replaces all that you had (--from current-state)
+  sighted                somebody met it, or did not (--sightings)
+  collision              somebody published what an indicator of yours holds and which he may not
+                         see (--notices)
+  republication          leave to share further was asked of you, or what you asked for was given,
+                         refused or withdrawn (--notices): luytre leave
+What was taken back while you were away comes first, with \"recall\": true. plain gives one canonical
+value a line for new and updated indicators, and nothing else.")]
 pub(crate) struct Subscribe {
     /// Name of a subscription whose place the hub keeps
     #[arg(long, conflicts_with = "state")]

@@ -61,12 +61,12 @@ enum RosterAction {
     Pending,
     /// Agree to a change that an operator proposed.
     Approve {
-        /// Its id.
+        /// Its id, from `luytred roster pending`, or how that begins.
         id: String,
     },
     /// Drop a change that waits.
     Reject {
-        /// Its id.
+        /// Its id, from `luytred roster pending`, or how that begins.
         id: String,
     },
 }

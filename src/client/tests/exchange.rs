@@ -38,6 +38,8 @@ pub(crate) struct State {
     arrived: Mutex<Vec<String>>,
     /// Streams that the client ended in good order.
     ended: Mutex<usize>,
+    /// Of each request that arrived, which of its drafts are masked.
+    masked: Mutex<Vec<Vec<bool>>>,
     /// What was published under each request id.
     applied: Mutex<HashMap<String, Vec<String>>>,
 }
@@ -60,6 +62,10 @@ impl Stub {
     }
 
     fn apply(&self, request: v1::PublishIndicatorsRequest) -> v1::PublishIndicatorsResponse {
+        let masked = |draft: &v1::IndicatorDraft| {
+            draft.marking.as_ref().is_some_and(|m| m.caveats.as_ref().is_some_and(|c| c.masked_source))
+        };
+        self.0.masked.lock().push(request.indicators.iter().map(masked).collect());
         let values: Vec<String> = request.indicators.into_iter().map(|d| text(d.observable)).collect();
         let results = values.iter().map(|value| v1::PublishResult { outcome: Some(verdict(value)) });
         let results = results.collect();
@@ -284,6 +290,24 @@ async fn verdicts_keep_the_order_of_the_drafts_over_broken_streams_and_nothing_i
     assert_eq!(stub.streams(), 6);
     assert_eq!(stub.ended(), 1, "the stream that was not cut");
     assert!(stub.0.arrived.lock().len() > 17, "some batches were repeated");
+}
+
+#[tokio::test]
+async fn masked_and_open_drafts_go_in_requests_of_their_own_and_keep_their_order() {
+    let stub = Stub::with([]);
+    let hub = stub.serve().await;
+    let mut stream = hub.client().publish_stream(SMALL);
+    let mut verdicts = Vec::new();
+    for n in 0..8 {
+        let caveats = v1::Caveats { masked_source: (2..4).contains(&n), ..v1::Caveats::default() };
+        let marking = Some(v1::Marking { caveats: Some(caveats), ..v1::Marking::default() });
+        verdicts.extend(stream.push(v1::IndicatorDraft { marking, ..draft(n) }).await.unwrap());
+    }
+    verdicts.extend(stream.finish().await.unwrap());
+    let places: Vec<_> = verdicts.iter().map(|verdict| verdict.index).collect();
+    assert_eq!(places, (0..8).collect::<Vec<_>>());
+    let sent = [vec![false; 2], vec![true; 2], vec![false; 3], vec![false]];
+    assert_eq!(*stub.0.masked.lock(), sent);
 }
 
 #[tokio::test]

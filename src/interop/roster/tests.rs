@@ -246,6 +246,42 @@ fn the_examples_of_the_page_are_rosters() {
 }
 
 #[test]
+fn the_commands_of_the_readme_name_whom_its_roster_knows() {
+    const README: &str = include_str!("../../../README.md");
+    let file = README.split("```json\n").nth(1).unwrap().split("```").next().unwrap();
+    let roster = parse(file.as_bytes()).unwrap();
+    let known = |word: &str| match word.strip_prefix("spiffe://hub.example.vn/org/") {
+        Some(id) => roster.organisations.keys().any(|slug| id.starts_with(&format!("{slug}/"))),
+        None => roster.organisations.keys().chain(roster.groups.keys()).any(|slug| slug.as_str() == word),
+    };
+    let mut named = 0;
+    for line in README
+        .lines()
+        .map(str::trim)
+        .filter(|line| line.starts_with("luytre ") || line.starts_with("--operator"))
+    {
+        let words: Vec<_> = line.split_whitespace().collect();
+        for pair in words.windows(2) {
+            let names = [
+                "--to",
+                "--to-group",
+                "--to-person",
+                "--on-behalf-of",
+                "--for",
+                "--id",
+                "--operator",
+                "grant",
+            ];
+            if names.contains(&pair[0]) && !pair[1].starts_with("indicators/") {
+                assert!(known(pair[1]), "{line}");
+                named += 1;
+            }
+        }
+    }
+    assert!(named > 8, "the page has such commands: {named}");
+}
+
+#[test]
 fn the_example_of_the_page_uses_every_field_that_the_page_names_and_no_other() {
     let file: Value = serde_json::from_str(examples()[0]).unwrap();
     let all = |records: Vec<&Value>| -> std::collections::BTreeSet<String> {

@@ -237,6 +237,53 @@ fn whoever_gains_a_role_by_two_is_seen_however_it_comes() {
 }
 
 #[test]
+fn whoever_widens_his_own_rights_is_seen_however_it_comes() {
+    let gained = |change: &dyn Fn(&mut Roster)| {
+        let mut before = roster();
+        before.organisations.insert(slug("c"), org("c"));
+        let mut after = before.clone();
+        change(&mut after);
+        let lan = widens(&before, &after, TODAY, &id(LAN));
+        assert!(widens(&before, &after, TODAY, &id(MINH)).is_empty(), "another gains nothing by it");
+        assert!(widens(&after, &before, TODAY, &id(LAN)).is_empty(), "taking away is for one alone");
+        lan.into_iter().collect::<Vec<_>>()
+    };
+    let later = Some(date!(2026 - 01 - 01));
+    let analyst = |r: &mut Roster| {
+        r.principals.insert(id(LAN), grant(&[Role::Operator, Role::Analyst]));
+    };
+    assert_eq!(gained(&analyst), ["the role analyst"]);
+    assert_eq!(gained(&|r| r.duties.push(duty("a", later, None))), ["the duty lead-unit of vn"]);
+    assert_eq!(gained(&|r| r.duties.push(duty("c", None, None))), [""; 0]);
+    let relation = |kind, subject, object| Relation {
+        kind,
+        subject: slug(subject),
+        object: slug(object),
+        from: None,
+        to: later,
+        legal_basis: String::new(),
+    };
+    for (kind, told) in [
+        (RelationKind::ActsFor, "the relation acts-for c"),
+        (RelationKind::ClientOf, "the relation client-of c"),
+    ] {
+        assert_eq!(gained(&|r| r.relations.push(relation(kind, "a", "c"))), [told]);
+        assert_eq!(gained(&|r| r.relations.push(relation(kind, "c", "a"))), [""; 0]);
+    }
+    let grouped = |r: &mut Roster| {
+        let members = vec![Member { organisation: slug("a"), from: later, to: None }];
+        r.groups.insert(slug("g"), Group { slug: slug("g"), vi: "G".into(), en: String::new(), members });
+    };
+    assert_eq!(gained(&grouped), ["membership of g"]);
+    let succeeded = |r: &mut Roster| {
+        let ended = r.organisations.get_mut(&slug("c")).unwrap();
+        end(ended, TODAY);
+        ended.successors = vec![slug("a")];
+    };
+    assert_eq!(gained(&succeeded), ["the rights of c"]);
+}
+
+#[test]
 fn a_grant_does_not_reach_back() {
     let from = |from| refused(|r| r.principals.get_mut(&id(MINH)).unwrap().from = Some(from));
     assert_eq!(from(TODAY), [""; 0]);

@@ -162,13 +162,26 @@ fn a_way_is_told_step_by_step_in_both_languages() {
     let words: Vec<_> = told.steps.iter().map(Step::words).collect();
     assert_eq!(
         words.iter().map(|[en, _]| en.as_str()).collect::<Vec<_>>(),
-        ["the marking names org-1", "it succeeds org-1 (since 2026-03-01)", "it is a client of org-2"]
+        [
+            "the marking names org-1",
+            "it succeeds org-1 (since 2026-03-01)",
+            "it is a client of one whom the marking reaches"
+        ],
+        "of whom, is not the owner's to know"
     );
     assert_eq!(words[1][1], "kế thừa org-1 (từ 2026-03-01)");
     marking.tlp = Tlp::AmberStrict;
     let class = ClassDefinition { owner: slug(0), marking };
     let told = explain(&class, &roster, TODAY, &slug(3), None);
-    assert_eq!((told.visible, told.steps[0].why), (false, Why::NotForClients));
+    assert_eq!((told.visible, told.steps[0].why), (false, Why::NotNamed));
+    let recipients = Recipients { organisations: vec![slug(4)], ..Recipients::default() };
+    for (owner, why) in [(2, Why::NotForClients), (0, Why::NotNamed)] {
+        let mut organisations = recipients.clone();
+        organisations.organisations.push(slug(owner));
+        let marking = Marking { tlp: Tlp::AmberStrict, recipients: organisations, caveats: Caveats::NONE };
+        let class = ClassDefinition { owner: slug(owner), marking };
+        assert_eq!(explain(&class, &roster, TODAY, &slug(3), None).steps[0].why, why, "org-{owner}");
+    }
 }
 
 #[test]
@@ -180,6 +193,7 @@ fn what_is_in_the_way_is_named_with_its_day() {
         member(1, Some(date!(2026 - 04 - 01)), None),
         member(2, None, Some(date!(2026 - 03 - 01))),
         member(3, None, None),
+        member(5, None, None),
     ];
     roster
         .groups
@@ -188,13 +202,22 @@ fn what_is_in_the_way_is_named_with_its_day() {
     let recipients = Recipients { groups: vec![group], ..Recipients::default() };
     let marking = Marking { tlp: Tlp::AmberStrict, recipients, caveats: Caveats::NONE };
     let class = ClassDefinition { owner: slug(0), marking };
-    let told = |n| {
+    let by = |owner, n| {
+        let class = ClassDefinition { owner: slug(owner), ..class.clone() };
         let told = explain(&class, &roster, TODAY, &slug(n), None);
         (told.visible, told.steps.iter().map(|step| (step.why, step.date)).collect::<Vec<_>>())
     };
-    assert_eq!(told(0), (true, vec![(Why::Owner, None)]));
+    let told = |n| by(5, n);
+    assert_eq!(told(5), (true, vec![(Why::Owner, None)]));
     assert_eq!(told(1), (false, vec![(Why::NotYetInGroup, Some(date!(2026 - 04 - 01)))]));
     assert_eq!(told(2), (false, vec![(Why::NoLongerInGroup, Some(date!(2026 - 03 - 01)))]));
     assert_eq!(told(3), (false, vec![(Why::GroupMember, None), (Why::Suspended, None)]));
     assert_eq!(told(4), (false, vec![(Why::NotNamed, None)]));
+    // An owner that is not of the group is told the outcome alone.
+    for n in [1, 2, 4] {
+        assert_eq!(by(0, n), (false, vec![(Why::NotNamed, None)]), "{n}");
+    }
+    let veiled = explain(&class, &roster, TODAY, &slug(3), None);
+    assert_eq!(veiled.steps[0], Step::new(Why::GroupMember));
+    assert_eq!(veiled.steps[0].words()[0], "by membership of a group that the marking names");
 }

@@ -6,7 +6,7 @@ use luytre::hub::error::Reason;
 use luytre::hub::{Amended, Second};
 use luytre::model::org::{Happening, Step};
 use luytre::model::principal::{Role, Roles, SpiffeId};
-use luytre::model::roster::{Grant, Roster};
+use luytre::model::roster::{Duty, Grant, Roster};
 use uuid::Uuid;
 
 use super::support::{Engine, block_on, identity, slug};
@@ -109,6 +109,36 @@ fn a_grant_by_two_waits_for_the_second_through_a_restart() {
         assert_eq!(approve(&hub, BRAVO, id).await, Err(Reason::NotFound), "once");
         hub = hub.reopen(|_| ()).await;
         assert_eq!(roles(&hub, "lan"), Roles::NONE.with(Role::Coordinator));
+        end_clean(hub).await;
+    });
+}
+
+#[test]
+fn nobody_widens_his_own_rights_alone_and_anybody_others_do() {
+    block_on(async {
+        let hub = Engine::new();
+        let mut roster = Roster::clone(&hub.hub.roster().roster);
+        roster.duties.push(Duty {
+            duty: "lead-unit-infosec".into(),
+            scope: "city".into(),
+            holder: slug(ALPHA),
+            from: Some(hub.clock.now().day()),
+            to: None,
+            legal_basis: "a decision".into(),
+        });
+        let etag = hub.hub.roster().etag;
+        let [own, others] = [ALPHA, BRAVO].map(|org| {
+            let compared = hub.hub.compare_roster(&hub.caller(org), &roster, etag).unwrap();
+            compared.by_two
+        });
+        assert!(own[0].contains("gains the duty lead-unit-infosec of city"), "{own:?}");
+        assert!(others.is_empty(), "{others:?}");
+        let Ok(Amended::Pending(id)) = apply(&hub, ALPHA, roster.clone()).await else { panic!("it waits") };
+        assert_eq!(hub.hub.pending_changes()[0].comparison.by_two, own);
+        assert!(hub.hub.roster().roster.duties.is_empty());
+        assert_eq!(approve(&hub, ALPHA, id).await, Err(Reason::SecondPersonRequired));
+        approve(&hub, BRAVO, id).await.unwrap();
+        assert_eq!(hub.hub.roster().roster.duties, roster.duties);
         end_clean(hub).await;
     });
 }

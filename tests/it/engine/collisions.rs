@@ -24,7 +24,7 @@ const DELTA: usize = 3;
 const VALUE: &str = "198.51.100.23";
 const COLLISION: i32 = 7;
 
-/// A hub that writes what it owes at once, or only along with requests.
+/// A hub that writes what it owes at once, or after a while.
 fn hub(delay: Duration) -> Engine {
     Engine::with(|options| options.debt_delay = delay)
 }
@@ -139,6 +139,22 @@ fn an_owner_is_told_once_of_each_record_of_another_and_nobody_else_is() {
         // It may ask later, and only the owner gets an answer.
         assert_eq!(got(&hub, ALPHA, held.id).await, [second, first]);
         assert_eq!(got(&hub, DELTA, held.id).await, []);
+        verified(hub).await;
+    });
+}
+
+#[test]
+fn an_owner_who_lowers_a_marking_still_finds_what_he_was_told_before() {
+    block_on(async {
+        let hub = prompt();
+        let held = publish(&hub, ALPHA, VALUE, red(&hub, DELTA)).await;
+        publish(&hub, BRAVO, VALUE, to(Tlp::Green, &[])).await;
+        let mut live = follow(&hub, ALPHA).await;
+        live.until(COLLISION).await;
+        live.leave().await;
+        publish(&hub, ALPHA, VALUE, to(Tlp::Green, &[])).await;
+        assert_eq!(got(&hub, ALPHA, held.id).await.len(), 1);
+        assert_eq!(got(&hub, BRAVO, held.id).await, [], "who may read the record, and no more");
         verified(hub).await;
     });
 }

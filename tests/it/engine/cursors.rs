@@ -1,12 +1,13 @@
 //! Named subscriptions: where they stand is kept, by one stream at a time.
 
 use luytre::hub::error::Reason;
-use luytre::hub::{Command, Open, Start};
+use luytre::hub::{Caller, Command, Open, Start};
 use luytre::model::invalid;
+use luytre::model::principal::SpiffeId;
 use luytre::model::query::IndicatorFilter;
 
 use super::model::{self, Item, Model, Op};
-use super::support::{Engine, Stream};
+use super::support::{self, Engine, Stream};
 
 async fn five(engine: &Engine) {
     let items =
@@ -53,7 +54,7 @@ async fn an_acknowledged_cursor_outlives_a_restart() {
     let mut stream = engine.stream(1, named("soc", None)).await.unwrap();
     assert_eq!(count(&mut stream).await, 3, "from what was acknowledged, not from what was sent");
     stream.leave().await;
-    // The name is the organisation's own.
+    // A name of its own to each.
     let strange = engine.stream(2, named("soc", None)).await.err().unwrap();
     assert_eq!(strange.reason, Reason::Input(invalid::Reason::FieldInvalid));
     engine.close().await;
@@ -178,4 +179,78 @@ async fn only_what_was_received_on_a_named_stream_can_be_acknowledged() {
         let error = engine.stream(viewer, open).await.err().unwrap();
         assert_eq!(error.reason, Reason::ResumeTokenInvalid);
     }
+}
+
+/// A hub where bravo has a second system beside its first.
+fn colleagues() -> (Engine, [Caller; 2]) {
+    let mut roster = support::roster();
+    let colleague = SpiffeId::parse("spiffe://hub.example/org/bravo/user/binh").unwrap();
+    let grant = roster.principals[&support::identity(1)].clone();
+    roster.principals.insert(colleague.clone(), grant);
+    let engine = Engine::of(roster, support::START, |options| options.max_subscriptions_per_org = 2);
+    let callers = [engine.caller(1), engine.caller_named(colleague)];
+    (engine, callers)
+}
+
+#[tokio::test]
+async fn a_name_and_its_tokens_are_one_principals_and_not_his_colleagues() {
+    let (engine, [one, other]) = colleagues();
+    five(&engine).await;
+    let mut stream = engine.stream_of(&one, named("soc", Some(Start::Earliest))).await.unwrap();
+    take(&mut stream, 5).await;
+    ack(&stream).await;
+    while stream.acked == 0 {
+        stream.next().await.unwrap().unwrap();
+    }
+    let token = stream.token.clone();
+    // The colleague reads none of it, takes none of it, and passes over none of it.
+    assert_eq!(engine.hub.subscription(&other, "soc").await.unwrap_err().reason, Reason::NotFound);
+    assert!(engine.hub.subscriptions(&other).await.unwrap().is_empty());
+    assert_eq!(engine.hub.delete_subscription(&other, "soc").await.unwrap_err().reason, Reason::NotFound);
+    let replayed = engine.stream_of(&other, named("soc", Some(Start::Token(token.clone())))).await;
+    assert_eq!(replayed.err().unwrap().reason, Reason::ResumeTokenInvalid);
+    let mut theirs = engine.stream_of(&other, named("soc", Some(Start::Earliest))).await.unwrap();
+    assert_eq!(count(&mut theirs).await, 5);
+    theirs.commands.send(Ok(Command::Ack(token))).await.unwrap();
+    assert_eq!(theirs.error().await.reason, Reason::ResumeTokenInvalid);
+    theirs.leave().await;
+    // Neither stream displaced the other, and each is listed for its own.
+    stream.grant(1).await;
+    assert_eq!(count(&mut stream).await, 0);
+    for caller in [&one, &other] {
+        let names: Vec<_> =
+            engine.hub.subscriptions(caller).await.unwrap().into_iter().map(|kept| kept.name).collect();
+        assert_eq!(names, ["soc"]);
+    }
+    // The organisation's limit counts both.
+    let third = engine.stream_of(&other, named("third", Some(Start::Latest))).await;
+    assert_eq!(third.err().unwrap().reason, Reason::RateLimited);
+}
+
+#[tokio::test]
+async fn a_page_token_is_its_callers_own() {
+    let (engine, [one, other]) = colleagues();
+    five(&engine).await;
+    let page = engine.hub.list(&one, IndicatorFilter::default(), 1, "").await.unwrap();
+    let next = async |caller: &Caller| {
+        engine.hub.list(caller, IndicatorFilter::default(), 1, &page.next_page_token).await
+    };
+    assert_eq!(next(&other).await.unwrap_err().reason, Reason::PageTokenInvalid);
+    assert!(next(&one).await.is_ok());
+}
+
+#[tokio::test]
+async fn the_names_of_one_who_may_not_subscribe_any_more_take_no_place() {
+    let (engine, [one, other]) = colleagues();
+    for name in ["a", "b"] {
+        engine.stream_of(&other, named(name, Some(Start::Latest))).await.unwrap().leave().await;
+    }
+    let third = engine.stream_of(&one, named("c", Some(Start::Latest))).await;
+    assert_eq!(third.err().unwrap().reason, Reason::RateLimited);
+    let view = engine.hub.roster();
+    let mut roster = luytre::model::roster::Roster::clone(&view.roster);
+    roster.principals.remove(other.identity());
+    let request = uuid::Uuid::new_v4();
+    engine.hub.apply_roster(&engine.caller(0), request, roster, view.etag).await.unwrap();
+    assert!(engine.stream_of(&one, named("c", Some(Start::Latest))).await.is_ok());
 }

@@ -1,7 +1,7 @@
 //! What ends by itself: every indicator expires once, when its newest
 //! `valid_until` has passed, and whoever had it hears of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use luytre::base::clock::Timestamp;
 use luytre::hub::{self, Effect, Open, Start, verify};
@@ -9,21 +9,17 @@ use luytre::model::indicator::lifecycle::{Revocation, RevocationReason};
 use luytre::model::indicator::{Draft, State, normalise};
 use luytre::model::query::IndicatorFilter;
 use luytre::wire::proto::v1;
-use proptest::prelude::*;
 use prost::Message as _;
 use uuid::Uuid;
 
-use super::model::{Model, labels, marking};
-use super::support::{Engine, Event, ORGS, START, block_on};
+use super::model::marking;
+use super::support::{Engine, Event, START};
 
 const SECOND: u64 = 1_000_000;
 const HOUR: u64 = 3_600 * SECOND;
 const DAY: u64 = 24 * HOUR;
 
 const NEW: i32 = 1;
-const UPDATE: i32 = 2;
-const WITHDRAWN: i32 = 3;
-const REVOKED: i32 = 4;
 const EXPIRED: i32 = 5;
 
 fn draft(value: u16, until: Option<u64>, note: u8) -> Draft {
@@ -233,218 +229,4 @@ async fn what_was_published_while_the_clock_was_set_back_expires_too() {
     engine.clock.set(START + 9 * DAY);
     assert_eq!(expire(&engine).await, 1);
     verified(engine).await;
-}
-
-/// What a test does to the hub.
-#[derive(Debug, Clone)]
-enum Step {
-    Publish { org: usize, items: Vec<Item> },
-    Revoke { pick: usize },
-    Pass { micros: u64 },
-    Reopen,
-}
-
-/// One item: which value, seen by whom, labelled how, valid for how long.
-#[derive(Debug, Clone, PartialEq)]
-struct Item {
-    value: u16,
-    marking: u8,
-    labels: u8,
-    until: Option<u64>,
-    reinstate: bool,
-}
-
-/// A version of a record, and whether the one before it was held by those who
-/// could see it.
-#[derive(Debug, Clone)]
-struct Version {
-    record: usize,
-    item: Item,
-    state: State,
-    before: Option<Item>,
-}
-
-#[derive(Debug, Default)]
-struct Naive {
-    versions: Vec<Version>,
-    /// Name, owner, newest version.
-    records: Vec<(String, usize, usize)>,
-}
-
-impl Naive {
-    fn now(&self, record: usize) -> &Version {
-        &self.versions[self.records[record].2]
-    }
-
-    fn push(&mut self, record: usize, item: Item, state: State) {
-        let now = self.now(record);
-        let before = (now.state == State::Active).then(|| now.item.clone());
-        self.records[record].2 = self.versions.len();
-        self.versions.push(Version { record, item, state, before });
-    }
-
-    fn create(&mut self, name: String, org: usize, item: Item, state: State) {
-        self.records.push((name, org, self.versions.len()));
-        self.versions.push(Version { record: self.records.len() - 1, item, state, before: None });
-    }
-
-    async fn publish(&mut self, engine: &Engine, org: usize, items: &[Item]) {
-        let now = engine.hub.now().as_micros();
-        let drafts = items.iter().map(|item| {
-            Ok(Draft {
-                labels: labels(item.labels),
-                reinstate: item.reinstate.then(|| "it is back".into()),
-                marking: marking(item.marking),
-                ..draft(item.value, item.until.map(|until| now + until), 0)
-            })
-        });
-        let answers =
-            engine.hub.publish(&engine.caller(org), Uuid::new_v4(), drafts.collect()).await.unwrap();
-        for (item, answer) in items.iter().zip(answers) {
-            let item = Item { until: item.until.map(|until| now + until), reinstate: false, ..item.clone() };
-            let past = item.until.is_some_and(|until| until <= now);
-            let state = if past { State::Expired } else { State::Active };
-            let known = (0..self.records.len())
-                .find(|&r| self.records[r].1 == org && self.now(r).item.value == item.value);
-            let Ok(answer) = answer else {
-                assert_eq!(self.now(known.unwrap()).state, State::Revoked);
-                continue;
-            };
-            match known {
-                None => self.create(format!("indicators/{}", answer.id), org, item, state),
-                Some(record) if answer.effect == Effect::Unchanged => assert_eq!(self.now(record).item, item),
-                Some(record) => self.push(record, item, state),
-            }
-        }
-    }
-
-    async fn revoke(&mut self, engine: &Engine, pick: usize) {
-        if self.records.is_empty() {
-            return;
-        }
-        let record = pick % self.records.len();
-        let (name, org, _) = self.records[record].clone();
-        revoke(engine, org, name.strip_prefix("indicators/").unwrap().parse().unwrap()).await;
-        let now = self.now(record).clone();
-        if now.state != State::Revoked {
-            self.push(record, now.item, State::Revoked);
-        }
-    }
-
-    async fn pass(&mut self, engine: &Engine, micros: u64) {
-        engine.clock.advance(micros);
-        let now = engine.hub.now().as_micros();
-        let mut due: Vec<_> = (0..self.records.len())
-            .filter(|&record| self.now(record).state == State::Active)
-            .filter_map(|record| Some((self.now(record).item.until?, self.records[record].2, record)))
-            .filter(|(until, ..)| *until <= now)
-            .collect();
-        due.sort_unstable();
-        assert_eq!(expire(engine).await, due.len() as u64);
-        for (_, _, record) in due {
-            self.push(record, self.now(record).item.clone(), State::Expired);
-        }
-    }
-
-    fn expected(&self, viewer: usize, filter: &IndicatorFilter) -> Vec<(i32, String)> {
-        let mut out = Vec::new();
-        for version in &self.versions {
-            let (name, owner, newest) = &self.records[version.record];
-            let wants = |item: &Item| {
-                Model::sees(viewer, *owner, item.marking)
-                    && (filter.labels.is_empty()
-                        || labels(item.labels).iter().any(|label| filter.labels.contains(label)))
-            };
-            let today = Model::sees(viewer, *owner, self.versions[*newest].item.marking);
-            let before = version.before.as_ref().is_some_and(wants);
-            let kind = match (before, wants(&version.item) && today, version.state) {
-                (false, true, State::Active) => NEW,
-                (true, true, State::Active) => UPDATE,
-                (_, true, State::Revoked) => REVOKED,
-                (true, true, State::Expired) => EXPIRED,
-                (true, false, _) => WITHDRAWN,
-                (false, _, _) => continue,
-            };
-            out.push((kind, name.clone()));
-        }
-        out
-    }
-
-    /// Whether every viewer has what it should, by the log and by the list.
-    async fn check(&self, engine: &Engine) {
-        for viewer in 0..ORGS.len() {
-            for bits in [0, 1, 6] {
-                let filter = IndicatorFilter { labels: labels(bits), ..IndicatorFilter::default() };
-                let seen = told(&events(engine, viewer, filter.clone()).await);
-                assert_eq!(seen, self.expected(viewer, &filter), "viewer {viewer}, labels {bits}");
-                let mut set = BTreeMap::new();
-                for (kind, name) in seen {
-                    match kind {
-                        NEW => assert!(set.insert(name, ()).is_none(), "NEW is what one has not"),
-                        UPDATE => assert!(set.contains_key(&name)),
-                        EXPIRED => assert!(set.remove(&name).is_some() || bits == 0, "it was had"),
-                        _ => drop(set.remove(&name)),
-                    }
-                }
-                let set: BTreeSet<_> = set.into_keys().collect();
-                assert_eq!(listed(engine, viewer, filter).await, set, "viewer {viewer}, labels {bits}");
-            }
-        }
-        for (record, (name, owner, _)) in self.records.iter().enumerate() {
-            let value = draft(self.now(record).item.value, None, 0).observable;
-            let found = engine.hub.lookup(&engine.caller(*owner), vec![value]).await.unwrap();
-            let own = found[0].iter().find(|found| format!("indicators/{}", found.id) == *name).unwrap();
-            assert_eq!(own.state, self.now(record).state);
-        }
-    }
-}
-
-prop_compose! {
-    fn item()(
-        value in 0_u16..6,
-        marking in 0_u8..5,
-        labels in 0_u8..8,
-        until in prop_oneof![
-            1 => Just(None),
-            1 => Just(Some(0)),
-            3 => (1_u64..90).prop_map(|minutes| Some(minutes * 60 * SECOND)),
-            1 => (1_u64..9).prop_map(|days| Some(days * DAY)),
-        ],
-        reinstate in prop::bool::weighted(0.4),
-    ) -> Item {
-        Item { value, marking, labels, until, reinstate }
-    }
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        5 => (0_usize..2, prop::collection::vec(item(), 1..6)).prop_map(|(org, items)| Step::Publish { org, items }),
-        1 => any::<usize>().prop_map(|pick| Step::Revoke { pick }),
-        3 => (1_u64..60).prop_map(|minutes| Step::Pass { micros: minutes * 60 * SECOND }),
-        1 => (1_u64..5).prop_map(|days| Step::Pass { micros: days * DAY }),
-        1 => Just(Step::Reopen),
-    ]
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
-
-    #[test]
-    fn whatever_is_published_extended_shortened_and_revoked_expires_when_its_newest_validity_ends(
-        steps in prop::collection::vec(step(), 1..40)
-    ) {
-        block_on(async {
-            let (mut engine, mut naive) = (Engine::new(), Naive::default());
-            for step in steps {
-                match step {
-                    Step::Publish { org, items } => naive.publish(&engine, org, &items).await,
-                    Step::Revoke { pick } => naive.revoke(&engine, pick).await,
-                    Step::Pass { micros } => naive.pass(&engine, micros).await,
-                    Step::Reopen => engine = engine.reopen(|_| ()).await,
-                }
-            }
-            naive.check(&engine).await;
-            verified(engine).await;
-        });
-    }
 }

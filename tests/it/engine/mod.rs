@@ -20,7 +20,7 @@ mod queries;
 mod restore;
 mod sharing;
 mod sight;
-mod sight_rules;
+mod sources;
 mod space;
 mod state;
 mod streams;

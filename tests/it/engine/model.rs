@@ -309,6 +309,7 @@ impl Model {
             let record = &self.records[event.record];
             let name = format!("indicators/{}", record.id.hyphenated());
             if let Some((sighting, reporter)) = event.sighting {
+                // It goes no further than its indicator does today.
                 let told = viewer == reporter || viewer == event.owner;
                 if open.include_sightings && told && self.visible_now(viewer, event.record) {
                     out.push((6, format!("{name}/sightings/{}", sighting.hyphenated()), 0));

@@ -3,15 +3,19 @@
 
 use std::collections::BTreeMap;
 
+use luytre::hub::error::Reason;
 use luytre::hub::{Open, Start};
 use luytre::model::indicator::{Draft, normalise};
+use luytre::model::invalid;
 use luytre::model::marking::{Caveats, Marking, Recipients, Tlp};
-use luytre::model::org::OrgSlug;
+use luytre::model::org::{Happening, OrgSlug, Organisation, Step};
+use luytre::model::principal::SpiffeId;
+use luytre::model::query::IndicatorFilter;
 use luytre::model::roster::{Group, Member, Patch, Relation, RelationKind};
 use time::macros::date;
 use uuid::Uuid;
 
-use super::support::{Batch, Engine, Event, Stream, block_on, roster, slug};
+use super::support::{Batch, Engine, Event, Stream, block_on, identity, roster, slug};
 
 const ALPHA: usize = 0;
 const BRAVO: usize = 1;
@@ -214,5 +218,57 @@ fn what_a_change_brings_comes_whole_however_often_the_stream_is_cut() {
         let dir = hub.close().await;
         let report = luytre::hub::verify(&dir.path().join("hub"), |_| ()).unwrap();
         assert!(report.is_clean(), "{:?}", report.differences);
+    });
+}
+
+#[test]
+fn a_body_that_ended_is_addressed_only_if_somebody_reads_for_it() {
+    block_on(async {
+        let hub = Engine::new();
+        let today = luytre::base::clock::Clock::now(&*hub.clock).day();
+        let ends = |org: usize, successors: Vec<OrgSlug>| {
+            let mut ended = roster().organisations[&slug(org)].clone();
+            ended.valid_to = Some(today);
+            let on = Step { what: Happening::Ended, on: today, legal_basis: "QD 1".into() };
+            (ended.lifecycle, ended.successors) = (vec![on], successors);
+            ended
+        };
+        let organisations = vec![ends(BRAVO, vec![]), ends(CHARLIE, vec![slug(DELTA)])];
+        change(&hub, Patch { organisations, ..Patch::default() }).await;
+        let ask = async |to: usize| {
+            let value = normalise::detect("gone.example").unwrap().observable;
+            let draft = Draft::new(value, marking(Tlp::Amber, &[to]));
+            let answer = hub.hub.publish(&hub.caller(ALPHA), Uuid::new_v4(), vec![Ok(draft)]).await.unwrap();
+            answer.into_iter().next().unwrap()
+        };
+        let refused = ask(BRAVO).await.unwrap_err();
+        assert_eq!(refused.reason, Reason::Input(invalid::Reason::OrganisationUnknown));
+        assert!(refused.problem.contains("has ended"), "{refused:?}");
+        let heir = ask(CHARLIE).await.unwrap();
+        assert!(hub.hub.get(&hub.caller(DELTA), heir.id).await.is_ok(), "its successor reads for it");
+    });
+}
+
+#[test]
+fn a_filter_finds_an_owner_that_joins_after_the_stream_was_opened() {
+    block_on(async {
+        let hub = Engine::new();
+        let echo = OrgSlug::parse("echo").unwrap();
+        let filter = IndicatorFilter { owners: vec![echo.clone()], ..IndicatorFilter::default() };
+        let open = Open { start: Some(Start::Earliest), credit: 10, filter, ..Open::default() };
+        let mut live = hub.stream(ALPHA, open).await.unwrap();
+        publish(&hub, BRAVO, "other.example", marking(Tlp::Green, &[])).await;
+        assert_eq!(told(&live.drain(10).await), []);
+        let joined = Organisation { slug: echo.clone(), ..roster().organisations[&slug(ALPHA)].clone() };
+        let feed = SpiffeId::parse("spiffe://hub.example/org/echo/system/feed").unwrap();
+        let grant = roster().principals[&identity(BRAVO)].clone();
+        let principals = vec![(feed.clone(), Some(grant))];
+        change(&hub, Patch { organisations: vec![joined], principals, ..Patch::default() }).await;
+        let draft =
+            Draft::new(normalise::detect("new.example").unwrap().observable, marking(Tlp::Green, &[]));
+        let answer = hub.hub.publish(&hub.caller_named(feed), Uuid::new_v4(), vec![Ok(draft)]).await.unwrap();
+        let id = answer[0].as_ref().unwrap().id;
+        publish(&hub, BRAVO, "third.example", marking(Tlp::Green, &[])).await;
+        assert_eq!(told(&live.drain(10).await), [(NEW, named(id))]);
     });
 }

@@ -1,6 +1,7 @@
 //! A hub without transport: four organisations, a clock that is set by hand,
 //! and subscribers that keep count of their credit.
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -157,7 +158,8 @@ impl Engine {
                 }
             }
         });
-        Ok(Stream { commands, frames, task, credit, token: opened.token, acked: 0, recalls: Vec::new() })
+        let (token, frame, ahead) = (opened.token, Vec::new(), VecDeque::new());
+        Ok(Stream { commands, frames, task, credit, token, frame, acked: 0, recalls: Vec::new(), ahead })
     }
 }
 
@@ -181,10 +183,14 @@ pub(crate) struct Stream {
     credit: u64,
     /// The last token.
     pub(crate) token: Bytes,
+    /// The last frame, as it travels.
+    pub(crate) frame: Vec<u8>,
     /// Acknowledgements that came back.
     pub(crate) acked: usize,
     /// What was recalled.
     pub(crate) recalls: Vec<Event>,
+    /// What came in one batch with what was waited for.
+    ahead: VecDeque<Event>,
 }
 
 impl Stream {
@@ -193,15 +199,20 @@ impl Stream {
         self.commands.send(Ok(Command::Credit(events))).await.unwrap();
     }
 
+    /// Whether nothing more may come.
+    pub(crate) const fn spent(&self) -> bool {
+        self.credit == 0
+    }
+
     /// The next frame; `None` at the end of the stream.
     pub(crate) async fn next(&mut self) -> Option<Result<Message, Error>> {
         let frame = match patiently("a frame", self.frames.recv()).await? {
             Ok(frame) => frame,
             Err(error) => return Some(Err(error)),
         };
-        let mut bytes = Vec::new();
-        frame.encode(&mut bytes);
-        let message = v1::SubscribeResponse::decode(bytes.as_slice()).unwrap().message.unwrap();
+        self.frame.clear();
+        frame.encode(&mut self.frame);
+        let message = v1::SubscribeResponse::decode(self.frame.as_slice()).unwrap().message.unwrap();
         match &message {
             Message::Batch(batch) => {
                 assert!(!batch.events.is_empty(), "a batch has events");
@@ -261,15 +272,19 @@ impl Stream {
         taken
     }
 
-    /// The next event of this kind; what comes before it in its batch or
-    /// earlier is passed over, and what follows it there is lost.
+    /// The next event of this kind; what comes before it is passed over, and
+    /// what follows it in its batch is found by the next call.
     pub(crate) async fn until(&mut self, kind: i32) -> Event {
         let waiting = async {
             loop {
+                while let Some(event) = self.ahead.pop_front() {
+                    if event.kind == kind {
+                        return event;
+                    }
+                }
                 if let Message::Batch(batch) = self.next().await.expect("the stream lasts").expect("no error")
-                    && let Some(event) = events(batch).into_iter().find(|event| event.kind == kind)
                 {
-                    return event;
+                    self.ahead.extend(events(batch));
                 }
             }
         };
