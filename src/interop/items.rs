@@ -96,7 +96,7 @@ enum Reader<S> {
 }
 
 enum Parser {
-    Plain,
+    Plain(plain::Names),
     Adblock,
     Hosts,
     Maltrail,
@@ -131,7 +131,7 @@ impl<R: Read> Items<R> {
                 let reader = Reader::Json(Records::new(source));
                 return Ok(Self { reader, format, encoding, queue: VecDeque::new(), ended: false });
             }
-            Format::Plain => Parser::Plain,
+            Format::Plain => Parser::Plain(plain::Names::default()),
             Format::Adblock => Parser::Adblock,
             Format::Hosts => Parser::Hosts,
             Format::Maltrail => Parser::Maltrail,
@@ -210,7 +210,9 @@ impl Parser {
         }
         let mut found = |what| out.push(Found { line, what });
         match self {
-            Self::Plain => plain::read(&text).into_iter().for_each(found),
+            Self::Plain(names) => {
+                plain::read(&text).map(|what| names.judge(what)).into_iter().for_each(found)
+            }
             Self::Adblock => adblock::read(&text).into_iter().for_each(found),
             Self::Hosts => hosts::read(&text).into_iter().for_each(&mut found),
             Self::Maltrail => maltrail::read(&text).into_iter().for_each(found),

@@ -9,7 +9,7 @@ use std::io::BufRead;
 
 use super::Error;
 use super::encoding::Text;
-use super::found::What;
+use super::found::{Reason, What};
 use super::lines::ByteLines;
 use super::value as list_value;
 
@@ -68,6 +68,47 @@ impl<R: BufRead> Iterator for Lines<R> {
 pub(super) fn read(line: &Text) -> Option<What> {
     let text = value(line.text.as_bytes()).unwrap_or_default();
     (!text.is_empty()).then(|| list_value::of_list(&Text { text: text.to_owned(), sure: line.sure }))
+}
+
+/// What the names in a list have turned out to be so far.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    hosts: u64,
+    others: u64,
+}
+
+/// Names that are looked at before a list is judged by them.
+const ENOUGH: u64 = 20;
+
+impl Names {
+    /// Lets nothing pass as a host name for its ending alone, where most names
+    /// of the list are those of packages, files or processes.
+    pub(super) fn judge(&mut self, what: What) -> What {
+        match what {
+            What::Refused(reject) => {
+                let named = matches!(reject.reason, Reason::UnknownTld | Reason::Lookalike);
+                self.others += u64::from(named);
+                What::Refused(reject)
+            }
+            What::Record(record) => {
+                let text = record.value.as_deref().unwrap_or_default();
+                if text.contains(['/', ':'])
+                    || !text.ends_with(|c: char| c.is_alphabetic())
+                    || !text.contains('.')
+                {
+                    return What::Record(record);
+                }
+                if self.others >= ENOUGH && self.others > self.hosts && !list_value::is_defanged(text) {
+                    let problem =
+                        "stands in a list of which most names are no host names: defang it if it is one";
+                    return What::refused(Reason::Lookalike, problem, text);
+                }
+                self.hosts += 1;
+                What::Record(record)
+            }
+            other @ What::PassedOver(_) => other,
+        }
+    }
 }
 
 /// A line without its comment.
@@ -212,6 +253,21 @@ mod tests {
         assert!(lines.next().unwrap().is_ok());
         assert!(matches!(lines.next(), Some(Err(Error::Read { number: 1, .. }))));
         assert!(lines.next().is_none());
+    }
+
+    #[test]
+    fn among_names_of_packages_nothing_passes_for_its_ending_alone() {
+        let mut names = Names::default();
+        let mut told = |text: &str| {
+            let line = Text { text: text.to_owned(), sure: true };
+            matches!(names.judge(read(&line).unwrap()), What::Record(_))
+        };
+        assert!(told("tut.finance.bank"));
+        for n in 0..ENOUGH {
+            assert!(!told(&format!("by.tut.n{n}")));
+        }
+        assert!(!told("by.tut.bank"));
+        assert!(told("by.tut[.]bank") && told("198.51.100.7") && told("http://by.tut.bank/"));
     }
 
     proptest! {

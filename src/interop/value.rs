@@ -45,6 +45,11 @@ pub(super) fn read(value: &str) -> What {
                  nonetheless, write it as JSON lines with its kind",
                 value,
             ),
+            Observable::Domain(name) if may_be_a_package(name) && !is_defanged(value) => What::refused(
+                Reason::Lookalike,
+                "reads as the name of a package: defang it if it is a host name",
+                value,
+            ),
             _ => record(value),
         },
         Err(invalid) => match service(value) {
@@ -77,6 +82,18 @@ pub(super) fn may_be_a_file(name: &str) -> bool {
     let mut labels = name.rsplit('.');
     let end = labels.next().unwrap_or_default().to_ascii_lowercase();
     FILE_ENDS.contains(&end.as_str()) && end != "com" && end != "cc" && labels.count() < 2
+}
+
+/// Whether a name reads from right to left, as those of packages do: of the
+/// names in public feeds, none begins and ends so.
+fn may_be_a_package(name: &str) -> bool {
+    let ends = name.split_once('.').zip(name.rsplit_once('.')).map(|((first, _), (_, last))| (first, last));
+    ends.is_some_and(|(first, last)| {
+        matches!(first, "com" | "org" | "mobi")
+            && last.len() > 2
+            && !matches!(last, "com" | "net" | "org" | "info" | "biz" | "example" | "test")
+            && !last.starts_with("xn--")
+    })
 }
 
 /// Whether marks of defanging stand in the text: whoever set them meant a
@@ -146,6 +163,7 @@ mod tests {
             (".su", "SUFFIX"),
             ("/admin/gate.php", "PATH_ONLY"),
             ("com.apple.WebKit.Networking", "UNKNOWN_TLD"),
+            ("com.android.chrome", "LOOKALIKE"),
             ("roleaccountd.plist", "UNKNOWN_TLD"),
             ("koldiv.ru-F", "FIELD_INVALID"),
             ("support¬forum.org", "FIELD_INVALID"),
