@@ -43,7 +43,7 @@ const REFERENCES: [&str; 18] = [
 ];
 
 /// Words by which a line tells that a number in it is an address.
-const ADDRESS_WORDS: [&str; 11] = [
+const ADDRESS_WORDS: [&str; 12] = [
     " ip ",
     "ip:",
     "ip address",
@@ -55,6 +55,7 @@ const ADDRESS_WORDS: [&str; 11] = [
     "máy chủ",
     "traffic",
     "beacon",
+    "received:",
 ];
 
 /// Reads prose line by line.
@@ -80,6 +81,7 @@ impl Prose {
                 }
                 Some(What::Record(mut record)) => {
                     record.description = self.context(trimmed, &piece);
+                    record.role = self.sections.names_victims(trimmed).then(|| "victim".to_owned());
                     What::Record(record)
                 }
                 Some(other) => other,
@@ -148,7 +150,9 @@ impl Prose {
 
     fn url(&self, piece: &Piece<'_>, defanged: bool) -> What {
         let text = piece.text;
-        let meant = piece.is_alone && (piece.is_literal || self.sections.section() == Section::Network);
+        // A text without headings is a list with remarks.
+        let listed = self.sections.section() == Section::Network || self.sections.title().is_empty();
+        let meant = piece.is_alone && (piece.is_literal || listed);
         if !defanged && (!meant || is_reference(text)) {
             return What::passed_over(
                 Reason::Reference,
@@ -173,6 +177,10 @@ impl Prose {
         let lower = line.to_lowercase();
         let told = ADDRESS_WORDS.iter().any(|word| lower.contains(word));
         let version = ["version", "phiên bản", " v."].iter().any(|word| lower.contains(word));
+        if self.sections.section() == Section::Host {
+            let problem = "stands among names of files, keys and processes";
+            return Some(What::passed_over(Reason::Lookalike, problem, piece.text));
+        }
         let taken = value::read(piece.text);
         if matches!(taken, What::Record(_)) && !version && is_public(piece.text) && (piece.is_alone || told) {
             return Some(taken);
@@ -335,6 +343,27 @@ mod tests {
             "|===\n|Serial number|Thumbprint\n|`0x1` | `{SHA1}`\n|===\n|===\n|SHA-1\n|`{SHA1}`\n|===\n"
         );
         assert_eq!(read(&table), [format!("LOOKALIKE {SHA1}"), SHA1.to_owned()]);
+    }
+
+    #[test]
+    fn those_who_were_attacked_are_told_from_those_who_attacked() {
+        let text = "=== Targetted Networks\n|===\n|`45.113.1.0/24` |ISP\n|===\n=== Domains\n|===\n\
+                    |`news[.]example` |Compromised website.\n|`c2[.]example` |C&C server, decrypted on victim host\n|===\n";
+        let (mut prose, mut out) = (Prose::default(), Vec::new());
+        for (number, line) in (1..).zip(text.lines()) {
+            prose.take(number, &Text { text: line.to_owned(), sure: true }, &mut out);
+        }
+        let roles: Vec<_> = out
+            .into_iter()
+            .map(|found| match found.what {
+                What::Record(record) => (record.value.unwrap(), record.role),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        let victim = Some("victim".to_owned());
+        let expected =
+            [("45.113.1.0/24", victim.clone()), ("news[.]example", victim), ("c2[.]example", None)];
+        assert_eq!(roles, expected.map(|(value, role)| (value.to_owned(), role)));
     }
 
     #[test]

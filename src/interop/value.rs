@@ -74,7 +74,9 @@ pub(super) fn record(value: &str) -> What {
 /// Whether the name ends in a top-level domain that is delegated or used.
 pub(super) fn ends_in_the_dns(name: &str) -> bool {
     let top = name.rsplit('.').next().unwrap_or(name);
-    OTHER_ROOTS.contains(&top) || psl::suffix(top.as_bytes()).is_some_and(|suffix| suffix.is_known())
+    let known = |name: &str| psl::suffix(name.as_bytes()).is_some_and(|suffix| suffix.is_known());
+    // Some domains, such as .za, are delegated below their top level only.
+    OTHER_ROOTS.contains(&top) || known(top) || known(name)
 }
 
 /// Whether a name that is not defanged may as well be that of a file.
@@ -120,7 +122,7 @@ fn service(value: &str) -> Option<String> {
 
 /// Refuses what stands for many values, or for none without a host.
 fn no_single_thing(value: &str) -> Option<What> {
-    if value.starts_with('/') && !value.starts_with("//") {
+    if value.starts_with('/') && (!value.starts_with("//") || value.starts_with("///")) {
         let problem = "is a path without a host: the hub knows whole URLs";
         return Some(What::refused(Reason::PathOnly, problem, value));
     }
@@ -152,9 +154,17 @@ mod tests {
 
     #[test]
     fn a_value_is_taken_as_it_stands_or_refused_with_its_cause() {
-        for taken in
-            ["evil[.]com", "198.51.100.7", "a.example", "cash.bit", "hxxp://a[.]vn/x", "cốccốc.vn", "a.zip"]
-        {
+        for taken in [
+            "evil[.]com",
+            "198.51.100.7",
+            "a.example",
+            "cash.bit",
+            "hxxp://a[.]vn/x",
+            "cốccốc.vn",
+            "a.zip",
+            "x.co.za",
+            "x.gov.mm",
+        ] {
             assert_eq!(told(taken), taken);
         }
         for (value, reason) in [
@@ -162,6 +172,7 @@ mod tests {
             ("*.evil.com", "PATTERN"),
             (".su", "SUFFIX"),
             ("/admin/gate.php", "PATH_ONLY"),
+            ("////atom.xml", "PATH_ONLY"),
             ("com.apple.WebKit.Networking", "UNKNOWN_TLD"),
             ("com.android.chrome", "LOOKALIKE"),
             ("roleaccountd.plist", "UNKNOWN_TLD"),

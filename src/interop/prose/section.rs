@@ -94,8 +94,10 @@ impl Sections {
         }
         if self.table == Some(false) {
             self.table = Some(true);
-            let about = section_of(line);
-            self.of_table = (about == Section::Certificate).then_some(about);
+            // Tables of files tell of the certificates that signed them, too.
+            let lower = line.to_lowercase();
+            let named = ["thumbprint", "serial number"].iter().any(|word| lower.contains(word));
+            self.of_table = named.then_some(Section::Certificate);
         }
         // Advisories as text write headings as lines that end in a colon.
         if line.ends_with(':') && !line.contains("://") && line.len() < 200 {
@@ -110,6 +112,15 @@ impl Sections {
 
     pub(super) fn section(&self) -> Section {
         self.of_table.unwrap_or(self.section)
+    }
+
+    /// Whether the section, or the line itself, says that what stands there
+    /// belongs to those who were attacked.
+    pub(super) fn names_victims(&self, line: &str) -> bool {
+        let (title, line) = (self.title.to_lowercase(), line.to_lowercase());
+        let titles = ["targeted", "targetted", "victims", "compromised", "hacked", "nạn nhân"];
+        let lines = ["compromised web", "compromised site", "hacked web", "hacked site"];
+        titles.iter().any(|word| title.contains(word)) || lines.iter().any(|word| line.contains(word))
     }
 
     pub(super) const fn in_block(&self) -> bool {
