@@ -80,6 +80,10 @@ fn is_document(lines: &[Text]) -> bool {
 /// CSV or TSV: almost every line has the same number of cells, two or more.
 fn delimited(lines: &[&str]) -> Option<Format> {
     let steady = |delimiter: char| {
+        let header = table::cells(lines.first()?, delimiter);
+        if header.len() >= 2 && table::is_header(&header) {
+            return Some(header.len());
+        }
         let counts: Vec<usize> =
             lines.iter().take(100).map(|line| table::cells(line, delimiter).len()).collect();
         let usual = most_common(&counts)?;
@@ -124,6 +128,7 @@ mod tests {
             ("# IP\tcount\n198.51.100.7\t10\n198.51.100.8\t9\n", Format::Tsv),
             ("sha1,c2\n,a.example\n", Format::Csv),
             ("a;b\nc;d\n", Format::Semicolons),
+            ("domain;note\na.example;\"two\nlines\"\n", Format::Semicolons),
             ("= Report\n\n== C2\n\n- a.example, b.example\n", Format::Prose),
             ("APPENDIX B: SITES\n\na[.]example\nb[.]example\n", Format::Prose),
             ("a[.]example - 198.51.100[.]7\n", Format::Prose),

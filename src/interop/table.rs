@@ -16,6 +16,7 @@ use super::value;
 use crate::model::indicator::Kind;
 
 pub use column::Field;
+pub(super) use column::is_header;
 pub(super) use cut::{cells, is_open};
 
 use column::Column;

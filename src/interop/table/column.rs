@@ -238,7 +238,7 @@ impl Column {
 
 /// Whether the first row names columns: none of its cells is a value, and one
 /// has a name that is known.
-pub(super) fn is_header(cells: &[String]) -> bool {
+pub(in super::super) fn is_header(cells: &[String]) -> bool {
     let named = |cell: &&String| !cell.is_empty();
     !cells.iter().filter(named).any(|cell| value::kind(cell).is_some())
         && cells.iter().filter(named).any(|cell| {
