@@ -118,7 +118,8 @@ fn fill(options: &mut Publish, feed: Feed) -> Result<(), String> {
         return Err("confidence: 0 to 100".to_owned());
     }
     options.confidence = options.confidence.or(feed.confidence);
-    options.valid_days = options.valid_days.or(feed.valid_days.filter(|_| options.valid_until.is_none()));
+    options.valid_days =
+        options.valid_days.or_else(|| feed.valid_days.filter(|_| options.valid_until.is_none()));
     let word = |given: &mut Option<String>, said: Option<String>, field: &str, of: &[&str]| match said {
         Some(said) if !of.is_empty() && !of.contains(&said.as_str()) => {
             Err(format!("{field}: write one of {}", of.join(", ")))

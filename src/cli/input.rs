@@ -73,11 +73,10 @@ impl Input {
 }
 
 type Source = Counted<Box<dyn Read + Send>>;
+/// What stands in an input, how much of it was read, and its size if known.
+type Opened = (Items<Source>, Arc<AtomicU64>, Option<u64>);
 
-fn open(
-    path: &PathBuf,
-    mut how: interop::Options,
-) -> Result<(Items<Source>, Arc<AtomicU64>, Option<u64>), Failure> {
+fn open(path: &PathBuf, mut how: interop::Options) -> Result<Opened, Failure> {
     let missing = |error: io::Error| Failure::NoInput(format!("cannot read {}: {error}", path.display()));
     let (source, size): (Box<dyn Read + Send>, _) = if path == Path::new("-") {
         (Box::new(io::stdin()), None)

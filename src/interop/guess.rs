@@ -27,15 +27,13 @@ pub(super) fn format(start: &[u8], is_whole: bool) -> Format {
     }
     let is_text = |line: &&Text| {
         let line = line.text.trim();
-        !line.is_empty()
-            && !(line.starts_with('#') && !line.starts_with("##")
-                || line.starts_with(';')
-                || line.starts_with("//"))
+        let is_comment = line.starts_with('#') && !line.starts_with("##");
+        !(line.is_empty() || is_comment || line.starts_with(';') || line.starts_with("//"))
     };
     let said: Vec<&str> = lines.iter().filter(is_text).map(|line| line.text.as_str()).collect();
     if is_adblock(&said) {
         Format::Adblock
-    } else if most(&said, 60, |line| is_hosts(line)) {
+    } else if most(&said, 60, is_hosts) {
         Format::Hosts
     } else if is_document(&lines) {
         Format::Prose

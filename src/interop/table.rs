@@ -113,7 +113,7 @@ impl Table {
 
     /// Learns the columns from the first row; `true` if that is a header.
     fn begin(&mut self, cells: &[String]) -> bool {
-        let is_header = column::is_header(cells) || self.map.iter().any(|m| cells.iter().any(|c| m.names(c)));
+        let is_header = is_header(cells) || self.map.iter().any(|m| cells.iter().any(|c| m.names(c)));
         let said = self.comment.take().filter(|said| !is_header && said.len() == cells.len());
         let header: Option<&[String]> = if is_header { Some(cells) } else { said.as_deref() };
         let by_map = self.map.iter().any(|m| m.field.is_value());
