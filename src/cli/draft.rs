@@ -1,9 +1,9 @@
 //! Decides how a line of input becomes a draft: what the line says, and the
 //! options for what it leaves out.
 
-use crate::base::clock::Timestamp;
+use crate::base::clock::{Clock as _, SystemClock, Timestamp};
 use crate::interop::jsonl::Record;
-use crate::model::indicator::{Kind, RecommendedAction};
+use crate::model::indicator::{Kind, RecommendedAction, Role};
 use crate::model::marking::Tlp;
 use crate::wire;
 use crate::wire::proto::v1;
@@ -84,8 +84,14 @@ impl Template {
                 labels: options.label.clone(),
                 confidence: options.confidence,
                 description: options.description.clone().unwrap_or_default(),
-                valid_until: options.valid_until.map(wire_time),
+                valid_until: options
+                    .valid_until
+                    .or_else(|| options.valid_days.and_then(after))
+                    .map(wire_time),
                 recommended_action: action.unwrap_or_default(),
+                role: options.role.as_deref().and_then(role).unwrap_or_default(),
+                family: options.family.clone().unwrap_or_default(),
+                campaign: options.campaign.clone().unwrap_or_default(),
                 republication_of: options.republication_of.clone().unwrap_or_default(),
                 reinstate: options.reinstate.clone().map(|reason| v1::Reinstatement { reason }),
                 ..v1::IndicatorDraft::default()
@@ -96,6 +102,11 @@ impl Template {
     /// Checks what would refuse every line alike, however the input is written.
     pub(super) fn check(&self) -> Result<(), Failure> {
         let usage = |text: String| Err(Failure::Usage(format!("luytre: {text}")));
+        let said =
+            [self.common.role, self.common.recommended_action].map(|n| u8::try_from(n).unwrap_or_default());
+        if let Err(wrong) = Role::check(Role::from_number(said[0]), RecommendedAction::from_number(said[1])) {
+            return usage(format!("--role and --action: {}.", wrong.problem));
+        }
         let Some(tlp) = self.tlp else { return Ok(()) };
         let (label, readers) = (tlp.as_str(), &self.readers);
         if is_for_everyone(tlp) && !readers.is_empty() {
@@ -174,6 +185,25 @@ impl Template {
         if let Some(description) = &record.description {
             draft.description.clone_from(description);
         }
+        if let Some(name) = &record.role {
+            draft.role =
+                role(name).ok_or_else(|| invalid("role", "write victim, infrastructure, tool or sink"))?;
+            // What is recommended for the others is not meant for a victim.
+            if draft.role == i32::from(Role::Victim.number()) && record.action.is_none() {
+                let meant = RecommendedAction::from_number(
+                    u8::try_from(draft.recommended_action).unwrap_or_default(),
+                );
+                if Role::check(Some(Role::Victim), meant).is_err() {
+                    draft.recommended_action = 0;
+                }
+            }
+        }
+        if let Some(family) = &record.family {
+            draft.family.clone_from(family);
+        }
+        if let Some(campaign) = &record.campaign {
+            draft.campaign.clone_from(campaign);
+        }
         if let Some(name) = &record.action {
             draft.recommended_action =
                 action(name).ok_or_else(|| invalid("action", "write monitor, block, hunt or isolate"))?;
@@ -230,6 +260,19 @@ impl Template {
 /// Whether the label leaves no room for named readers.
 const fn is_for_everyone(tlp: Tlp) -> bool {
     matches!(tlp, Tlp::Clear | Tlp::Green)
+}
+
+/// The moment so many days from now; at midnight, so that what is published
+/// again within a day is the same.
+fn after(days: u32) -> Option<Timestamp> {
+    const DAY: u64 = 24 * 60 * 60;
+    let today = SystemClock.now().as_seconds() / DAY;
+    Timestamp::from_micros((today + u64::from(days) + 1) * DAY * 1_000_000)
+}
+
+/// Whether indicators may hold for so many days.
+pub(super) const fn valid_days(days: u32) -> bool {
+    matches!(days, 1..=3_650)
 }
 
 /// Caveats by their names.
@@ -307,6 +350,10 @@ fn action(name: &str) -> Option<i32> {
     RecommendedAction::from_name(name).map(|action| i32::from(action.number()))
 }
 
+fn role(name: &str) -> Option<i32> {
+    Role::from_name(name).map(|role| i32::from(role.number()))
+}
+
 /// A moment as the public contract spells it.
 pub(super) fn wire_time(at: Timestamp) -> prost_types::Timestamp {
     prost_types::Timestamp {
@@ -316,177 +363,4 @@ pub(super) fn wire_time(at: Timestamp) -> prost_types::Timestamp {
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::Parser as _;
-
-    use super::super::arguments::{Arguments, Command};
-    use super::*;
-
-    fn template(options: &[&str]) -> Template {
-        let arguments = [&["luytre", "publish", "-"], options].concat();
-        match Arguments::try_parse_from(arguments).unwrap().command {
-            Command::Publish(options) => Template::new(&options),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn record(line: &str) -> Record {
-        serde_json::from_str(line).unwrap()
-    }
-
-    #[test]
-    fn a_line_overrides_the_options_and_adds_to_the_labels() {
-        let template = template(&["--tlp", "amber", "--to", "sa-ict", "--label", "c2", "--confidence", "10"]);
-        let draft = template
-            .draft(&record(
-                r#"{"value":"example[.]net","labels":["phishing"],"confidence":90,"valid_until":"2027-01-01"}"#,
-            ))
-            .unwrap();
-        assert_eq!(draft.labels, ["c2", "phishing"]);
-        assert_eq!(draft.confidence, Some(90));
-        assert_eq!(draft.valid_until.unwrap().seconds, 1_798_761_600);
-        let marking = draft.marking.unwrap();
-        assert_eq!((marking.tlp, marking.organisations), (3, vec!["organisations/sa-ict".to_owned()]));
-    }
-
-    #[test]
-    fn readers_named_by_option_do_not_cling_to_a_line_for_everyone() {
-        let draft =
-            template(&["--to", "sa-ict"]).draft(&record(r#"{"value":"a.example","tlp":"GREEN"}"#)).unwrap();
-        assert_eq!(draft.marking.unwrap().organisations, Vec::<String>::new());
-    }
-
-    #[test]
-    fn readers_that_a_line_names_are_never_widened_to_everyone() {
-        for (options, line) in [
-            (&[][..], r#"{"value":"secret.example","tlp":"green","to":["sa-ict"]}"#),
-            (&[], r#"{"value":"secret.example","tlp":"clear","to":["sa-ict"]}"#),
-            (&["--tlp", "green"], r#"{"value":"secret.example","to":["sa-ict"]}"#),
-            (&["--to", "pa05"], r#"{"value":"secret.example","tlp":"green","to":["sa-ict"]}"#),
-        ] {
-            let refused = template(options).draft(&record(line)).unwrap_err();
-            assert!(refused.problem.starts_with("to: the line names readers"), "{refused:?}");
-        }
-    }
-
-    #[test]
-    fn readers_named_beside_a_marking_for_everyone_are_refused_before_any_line() {
-        for label in ["clear", "green"] {
-            let text = template(&["--tlp", label, "--to", "sa-ict"]).check().unwrap_err().text().unwrap();
-            assert!(text.contains("--tlp amber"), "{text}");
-            template(&["--tlp", label]).check().unwrap();
-        }
-        template(&["--tlp", "amber", "--to", "sa-ict"]).check().unwrap();
-        template(&["--to", "sa-ict"]).check().unwrap();
-    }
-
-    #[test]
-    fn options_that_contradict_their_label_are_refused_before_any_line() {
-        const AN: &str = "spiffe://hub.example/org/sa-ict/user/an";
-        for (options, says) in [
-            (&["--tlp", "red", "--to", "sa-ict"][..], "--to-person"),
-            (&["--tlp", "red", "--to-person", AN, "--to-group", "ung-cuu"], "--tlp amber+strict"),
-            (&["--tlp", "amber", "--to-person", AN], "--tlp red"),
-            (&["--tlp", "amber+strict", "--to", "sa-ict", "--to-person", AN], "--tlp red"),
-            (&["--tlp", "green", "--to-group", "ung-cuu"], "--tlp amber"),
-            (&["--tlp", "amber+strict", "--to", "sa-ict", "--caveat", "providers-may-read"], "--tlp amber"),
-        ] {
-            let failure = template(options).check().unwrap_err();
-            assert_eq!(failure.code(), 64);
-            assert!(failure.text().unwrap().contains(says), "{:?}", failure.text());
-        }
-        for options in [
-            &["--tlp", "red", "--to-person", AN, "--caveat", "watch-do-not-block"][..],
-            &["--tlp", "amber+strict", "--to-group", "ung-cuu"],
-            &["--tlp", "amber", "--to", "sa-ict", "--caveat", "providers-may-read,no-onward-feed"],
-        ] {
-            template(options).check().unwrap();
-            template(options).check_for_plain().unwrap();
-        }
-    }
-
-    fn marking(options: &[&str], line: &str) -> v1::Marking {
-        template(options).draft(&record(line)).unwrap().marking.unwrap()
-    }
-
-    #[test]
-    fn a_line_names_groups_persons_and_caveats_like_the_options() {
-        const AN: &str = "spiffe://hub.example/org/sa-ict/user/an";
-        let by_options = marking(&["--tlp", "red", "--to-person", AN], r#"{"value":"a.example"}"#);
-        let by_line = marking(&[], &format!(r#"{{"value":"a.example","tlp":"red","to_persons":["{AN}"]}}"#));
-        assert_eq!(by_options, by_line);
-        assert_eq!((by_line.tlp, by_line.principals), (5, vec![AN.to_owned()]));
-        let options = ["--tlp", "amber", "--to-group", "ung-cuu", "--caveat", "no-onward-feed"];
-        let by_options = marking(&options, r#"{"value":"a.example"}"#);
-        let line =
-            r#"{"value":"a.example","tlp":"amber","to_groups":["ung-cuu"],"caveats":["no-onward-feed"]}"#;
-        assert_eq!(by_options, marking(&[], line));
-        assert_eq!(by_options.groups, ["groups/ung-cuu"]);
-        assert!(by_options.caveats.unwrap().no_onward_feed);
-    }
-
-    #[test]
-    fn readers_of_a_line_stand_in_place_of_those_of_the_options_and_caveats_add() {
-        let options =
-            ["--to", "pa05", "--to-group", "ung-cuu", "--caveat", "no-onward-feed,providers-may-read"];
-        let narrowed = marking(
-            &options,
-            r#"{"value":"a.example","tlp":"amber+strict","to":["sa-ict"],"caveats":["watch-do-not-block"]}"#,
-        );
-        assert_eq!((narrowed.organisations, narrowed.groups), (vec!["organisations/sa-ict".into()], vec![]));
-        let caveats = narrowed.caveats.unwrap();
-        assert!(caveats.no_onward_feed && caveats.watch_do_not_block && !caveats.providers_may_read);
-        let open = marking(&options, r#"{"value":"a.example","tlp":"green"}"#);
-        assert!(open.organisations.is_empty() && open.groups.is_empty());
-    }
-
-    #[test]
-    fn a_line_without_marking_is_refused_never_open() {
-        let refused = template(&[]).draft(&record(r#"{"value":"a.example"}"#)).unwrap_err();
-        assert_eq!(refused.reason, "MARKING_REQUIRED");
-        assert!(template(&[]).check_for_plain().is_err());
-        for label in ["amber", "amber+strict", "red"] {
-            assert!(template(&["--tlp", label]).check_for_plain().is_err());
-        }
-    }
-
-    #[test]
-    fn a_mistake_is_named_without_repeating_the_value() {
-        let template = template(&["--tlp", "green"]);
-        for (line, says) in [
-            (r#"{"labels":[]}"#, "give the value"),
-            (r#"{"value":"secret.example","kind":"host"}"#, "the kinds are"),
-            (r#"{"value":"secret.example","tlp":"orange"}"#, "write clear"),
-            (r#"{"value":"secret.example","caveats":["hush"]}"#, "write watch-do-not-block"),
-            (r#"{"value":"secret.example","to_persons":["an"]}"#, "to_persons: an identity reads"),
-        ] {
-            let refused = template.draft(&record(line)).unwrap_err();
-            assert!(refused.problem.contains(says), "{refused:?}");
-            assert!(!refused.problem.contains("secret"), "{refused:?}");
-        }
-    }
-
-    #[test]
-    fn the_kind_of_the_options_is_that_of_values_that_name_none() {
-        let template = template(&["--tlp", "green", "--kind", "imphash"]);
-        let kind = |line| {
-            let draft = template.draft(&record(line)).unwrap();
-            wire::observable::flat(draft.observable).0
-        };
-        assert_eq!(kind(r#"{"value":"a"}"#), Some(Kind::Imphash));
-        assert_eq!(kind(r#"{"value":"a","kind":"ja3"}"#), Some(Kind::Ja3));
-        assert_eq!(kind(r#"{"md5":"a"}"#), Some(Kind::Md5));
-    }
-
-    #[test]
-    fn the_hashes_of_one_file_stay_together() {
-        use v1::observable::Value;
-        let template = template(&["--tlp", "green"]);
-        let both = |line| match template.draft(&record(line)).unwrap().observable.unwrap().value.unwrap() {
-            Value::File(hashes) => (hashes.md5, hashes.sha256),
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(both(r#"{"md5":"a","sha256":"b"}"#), ("a".into(), "b".into()));
-        assert_eq!(both(r#"{"kind":"sha256","value":"b","md5":"a"}"#), ("a".into(), "b".into()));
-    }
-}
+mod tests;

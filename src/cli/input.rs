@@ -2,7 +2,7 @@
 //! their own, a bounded number of records ahead.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,25 +10,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
 
 use crate::base::tasks;
-use crate::interop::jsonl::{Record, Records};
-use crate::interop::{self, plain};
+use crate::interop::jsonl::Record;
+use crate::interop::{self, Format, Found, Items, What, plain};
+use crate::model::indicator::Kind;
 use crate::model::indicator::draft::MAX_RULE_BYTES;
 
-use super::arguments::InputFormat;
+use super::arguments::Publish;
 use super::exit::Failure;
 
-/// Bytes read at once.
-const BUFFER: usize = 64 * 1024;
 /// Records read ahead.
 const AHEAD: usize = 64;
 
-/// A record and the number of its line, or why the line cannot be read.
-pub(super) type Item = Result<(u64, Record), interop::Error>;
+/// Something on a line, or that nothing more can be read.
+pub(super) type Item = Result<Found, interop::Error>;
 
-/// The records of a file or of stdin.
+/// What stands in a file or on stdin.
 pub(super) struct Input {
     items: mpsc::Receiver<Item>,
-    format: InputFormat,
+    format: Format,
     read: Arc<AtomicU64>,
     size: Option<u64>,
 }
@@ -36,22 +35,32 @@ pub(super) struct Input {
 impl Input {
     /// Opens a file, or stdin for `-`. Waits for the first bytes where these
     /// tell the format.
-    pub(super) async fn open(path: &Path, format: InputFormat) -> Result<Self, Failure> {
-        let path = path.to_owned();
-        let opened = tasks::spawn_blocking(move || open(&path, format)).await;
-        let (reader, format, read, size) =
+    pub(super) async fn open(options: &Publish) -> Result<Self, Failure> {
+        // A rule is one value as a whole.
+        let asked = options.input_format.format();
+        if options.kind.is_some_and(Kind::is_rule) && asked != Some(Format::Jsonl) {
+            return Self::whole(&options.input).await;
+        }
+        let path = options.input.clone();
+        let how = interop::Options {
+            format: asked,
+            typed: options.kind.is_some(),
+            encoding: options.encoding.into(),
+            map: options.map.clone(),
+            is_file: false,
+        };
+        let opened = tasks::spawn_blocking(move || open(&path, how)).await;
+        let (items, read, size) =
             opened.map_err(|error| Failure::Io(format!("cannot read the input: {error}")))??;
-        let (out, items) = mpsc::channel(AHEAD);
+        let format = items.format();
+        let (out, ahead) = mpsc::channel(AHEAD);
         // Ends with the input, or with the first record that nobody takes.
-        drop(tasks::spawn_blocking(move || match format {
-            InputFormat::Jsonl => hand_on(Records::new(reader), &out),
-            InputFormat::Auto | InputFormat::Plain => hand_on(plain::Lines::new(reader).map(value), &out),
-        }));
-        Ok(Self { items, format, read, size })
+        drop(tasks::spawn_blocking(move || hand_on(items, &out)));
+        Ok(Self { items: ahead, format, read, size })
     }
 
     /// Opens a file, or stdin for `-`, that is one value as a whole: a rule.
-    pub(super) async fn whole(path: &Path) -> Result<Self, Failure> {
+    async fn whole(path: &Path) -> Result<Self, Failure> {
         let path = path.to_owned();
         let opened = tasks::spawn_blocking(move || whole(&path)).await;
         let (item, read, size) =
@@ -59,21 +68,21 @@ impl Input {
         let (out, items) = mpsc::channel(1);
         // The channel has room for the one item.
         drop(out.try_send(item));
-        Ok(Self { items, format: InputFormat::Plain, read, size })
+        Ok(Self { items, format: Format::Plain, read, size })
     }
 
-    /// The next record; `None` at the end. Nothing is lost if the future is
+    /// What comes next; `None` at the end. Nothing is lost if the future is
     /// dropped.
     pub(super) async fn next(&mut self) -> Option<Item> {
         self.items.recv().await
     }
 
-    /// How it is written; never [`InputFormat::Auto`].
-    pub(super) const fn format(&self) -> InputFormat {
+    /// How it is written.
+    pub(super) const fn format(&self) -> Format {
         self.format
     }
 
-    /// Bytes read so far.
+    /// Bytes read so far, as they lie in the file.
     pub(super) fn read(&self) -> u64 {
         self.read.load(Ordering::Relaxed)
     }
@@ -84,18 +93,32 @@ impl Input {
     }
 }
 
-type Reader = BufReader<Counted<Box<dyn Read + Send>>>;
+type Source = Counted<Box<dyn Read + Send>>;
+/// What stands in an input, how much of it was read, and its size if known.
+type Opened = (Items<Source>, Arc<AtomicU64>, Option<u64>);
 
-fn open(
-    path: &PathBuf,
-    format: InputFormat,
-) -> Result<(Reader, InputFormat, Arc<AtomicU64>, Option<u64>), Failure> {
-    let missing = |error: io::Error| Failure::NoInput(format!("cannot read {}: {error}", path.display()));
+fn open(path: &PathBuf, mut how: interop::Options) -> Result<Opened, Failure> {
+    let (source, size) = source(path)?;
+    how.is_file = size.is_some();
+    let read = Arc::clone(&source.read);
+    let items = Items::new(source, how).map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidData => Failure::NoInput(format!("{} {error}", path.display())),
+        _ => missing(path, &error),
+    })?;
+    Ok((items, read, size))
+}
+
+fn missing(path: &Path, error: &io::Error) -> Failure {
+    Failure::NoInput(format!("cannot read {}: {error}", path.display()))
+}
+
+/// A file, or stdin for `-`, and its size if it has one.
+fn source(path: &Path) -> Result<(Source, Option<u64>), Failure> {
     let (source, size): (Box<dyn Read + Send>, _) = if path == Path::new("-") {
         (Box::new(io::stdin()), None)
     } else {
-        let file = File::open(path).map_err(missing)?;
-        let metadata = file.metadata().map_err(missing)?;
+        let file = File::open(path).map_err(|error| missing(path, &error))?;
+        let metadata = file.metadata().map_err(|error| missing(path, &error))?;
         if metadata.is_dir() {
             return Err(Failure::NoInput(format!(
                 "{} is a directory; name a file, or - for stdin",
@@ -104,43 +127,37 @@ fn open(
         }
         (Box::new(file), metadata.is_file().then_some(metadata.len()))
     };
-    let read = Arc::new(AtomicU64::new(0));
-    let mut reader = BufReader::with_capacity(BUFFER, Counted { source, read: Arc::clone(&read) });
-    let format = match format {
-        InputFormat::Auto => detect(reader.fill_buf().map_err(missing)?),
-        known => known,
-    };
-    Ok((reader, format, read, size))
+    Ok((Counted { source, read: Arc::new(AtomicU64::new(0)) }, size))
 }
 
 fn whole(path: &PathBuf) -> Result<(Item, Arc<AtomicU64>, Option<u64>), Failure> {
-    let (reader, _, read, size) = open(path, InputFormat::Plain)?;
+    let (source, size) = source(path)?;
     let mut bytes = Vec::new();
     // One byte more than a rule may have: the hub's own refusal says how many.
     let most = u64::try_from(MAX_RULE_BYTES + 1).unwrap_or(u64::MAX);
-    reader
+    let read = Arc::clone(&source.read);
+    source
         .take(most)
         .read_to_end(&mut bytes)
         .map_err(|error| Failure::Io(format!("cannot read {}: {error}", path.display())))?;
     let item = match String::from_utf8(bytes) {
-        Ok(text) => Ok((1, Record { value: Some(text), ..Record::default() })),
+        Ok(text) => {
+            let record = Record { value: Some(text), ..Record::default() };
+            Ok(Found { line: 1, what: What::Record(Box::new(record)) })
+        }
         Err(_) => Err(interop::Error::NotText { number: 1 }),
     };
     Ok((item, read, size))
 }
 
-/// JSON lines if the first line that holds anything begins an object.
-fn detect(start: &[u8]) -> InputFormat {
-    let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start);
-    if start.trim_ascii_start().starts_with(b"{") { InputFormat::Jsonl } else { InputFormat::Plain }
+/// The values on stdin, one on a line.
+pub(super) fn stdin_lines() -> mpsc::Receiver<Result<plain::Line, interop::Error>> {
+    let (out, ahead) = mpsc::channel(AHEAD);
+    drop(tasks::spawn_blocking(move || hand_on(plain::Lines::new(io::stdin().lock()), &out)));
+    ahead
 }
 
-/// A line of a plain list as a record that says nothing but its value.
-fn value(line: Result<plain::Line, interop::Error>) -> Item {
-    line.map(|line| (line.number, Record { value: Some(line.text), ..Record::default() }))
-}
-
-fn hand_on(items: impl Iterator<Item = Item>, out: &mpsc::Sender<Item>) {
+fn hand_on<T>(items: impl Iterator<Item = T>, out: &mpsc::Sender<T>) {
     for item in items {
         if out.blocking_send(item).is_err() {
             return;
@@ -164,17 +181,29 @@ impl<R: Read> Read for Counted<R> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use clap::Parser as _;
 
-    async fn read(content: &[u8]) -> (InputFormat, Vec<(u64, Option<String>)>) {
+    use super::super::arguments::{Arguments, Command};
+    use super::*;
+    use crate::interop::What;
+
+    async fn open(path: &Path) -> Result<Input, Failure> {
+        match Arguments::try_parse_from(["luytre", "publish", path.to_str().unwrap()]).unwrap().command {
+            Command::Publish(options) => Input::open(&options).await,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn read(content: &[u8]) -> (Format, Vec<(u64, Option<String>)>) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("input");
         std::fs::write(&path, content).unwrap();
-        let mut input = Input::open(&path, InputFormat::Auto).await.unwrap();
+        let mut input = open(&path).await.unwrap();
         let mut all = Vec::new();
         while let Some(item) = input.next().await {
-            let (number, record) = item.unwrap();
-            all.push((number, record.value));
+            let found = item.unwrap();
+            let What::Record(record) = found.what else { panic!("{found:?}") };
+            all.push((found.line, record.value));
         }
         assert_eq!((input.read(), input.size()), (content.len() as u64, Some(content.len() as u64)));
         (input.format(), all)
@@ -185,10 +214,10 @@ mod tests {
         let value = |number, text: &str| (number, Some(text.to_owned()));
         assert_eq!(
             read(b"\xef\xbb\xbf\n {\"value\":\"a.example\"}\n").await,
-            (InputFormat::Jsonl, vec![value(2, "a.example")])
+            (Format::Jsonl, vec![value(2, "a.example")])
         );
-        assert_eq!(read(b"# list\na.example\n").await, (InputFormat::Plain, vec![value(2, "a.example")]));
-        assert_eq!(read(b"").await, (InputFormat::Plain, vec![]));
+        assert_eq!(read(b"# list\na.example\n").await, (Format::Plain, vec![value(2, "a.example")]));
+        assert_eq!(read(b"").await, (Format::Plain, vec![]));
     }
 
     #[tokio::test]
@@ -197,21 +226,27 @@ mod tests {
         let path = dir.path().join("rule.yar");
         let rule = " rule a {\r\n\tcondition: true # x\n}\n\n";
         std::fs::write(&path, rule).unwrap();
+        let value = |found: Found| match found.what {
+            What::Record(record) => record.value.unwrap(),
+            other => panic!("{other:?}"),
+        };
         let mut input = Input::whole(&path).await.unwrap();
-        let (number, record) = input.next().await.unwrap().unwrap();
-        assert_eq!((number, record.value.as_deref()), (1, Some(rule)));
+        let found = input.next().await.unwrap().unwrap();
+        assert_eq!((found.line, value(found).as_str()), (1, rule));
         assert!(input.next().await.is_none());
         // Of a file without end no more is read than it takes to refuse it.
         std::fs::write(&path, vec![b'a'; 3 * MAX_RULE_BYTES]).unwrap();
-        let (_, record) = Input::whole(&path).await.unwrap().next().await.unwrap().unwrap();
-        assert_eq!(record.value.unwrap().len(), MAX_RULE_BYTES + 1);
+        let found = Input::whole(&path).await.unwrap().next().await.unwrap().unwrap();
+        assert_eq!(value(found).len(), MAX_RULE_BYTES + 1);
     }
 
     #[tokio::test]
-    async fn a_missing_file_and_a_directory_are_named() {
+    async fn a_missing_file_a_directory_and_what_is_no_text_are_named() {
         let dir = tempfile::tempdir().unwrap();
-        for path in [dir.path().join("none"), dir.path().to_owned()] {
-            let Err(failure) = Input::open(&path, InputFormat::Auto).await else { panic!("opened") };
+        let pdf = dir.path().join("report.pdf");
+        std::fs::write(&pdf, b"%PDF-1.7\n").unwrap();
+        for path in [dir.path().join("none"), dir.path().to_owned(), pdf] {
+            let Err(failure) = open(&path).await else { panic!("opened") };
             assert_eq!(failure.code(), 66);
             assert!(failure.text().unwrap().contains(path.to_str().unwrap()));
         }

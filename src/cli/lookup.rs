@@ -1,6 +1,5 @@
 //! Decides how `luytre lookup` asks and answers: in the order of the values.
 
-use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -10,9 +9,9 @@ use crate::interop;
 use crate::wire::observable::of_text;
 use crate::wire::proto::v1::IndicatorState;
 
-use super::arguments::{InputFormat, Lookup, PlainOrJson};
+use super::arguments::{Lookup, PlainOrJson};
 use super::exit::Failure;
-use super::input::Input;
+use super::input;
 use super::output::{self, Data};
 use super::record;
 
@@ -48,12 +47,10 @@ pub(super) async fn run(client: &Client, options: &Lookup, data: &mut Data) -> R
         if options.values.len() > 1 {
             return Err(Failure::Usage("luytre: give values, or - alone to read them from stdin".to_owned()));
         }
-        let mut input = Input::open(Path::new("-"), InputFormat::Plain).await?;
+        let mut lines = input::stdin_lines();
         loop {
-            let found = match tokio::time::timeout(LINGER, input.next()).await {
-                Ok(Some(Ok((_, record)))) => {
-                    lookup.push(of_text(options.kind, record.value.unwrap_or_default())).await?
-                }
+            let found = match tokio::time::timeout(LINGER, lines.recv()).await {
+                Ok(Some(Ok(line))) => lookup.push(of_text(options.kind, line.text)).await?,
                 Ok(Some(Err(error @ interop::Error::Read { .. }))) => {
                     return Err(Failure::Io(error.to_string()));
                 }

@@ -8,6 +8,8 @@ pub mod daemon;
 mod draft;
 mod exit;
 mod explain;
+mod feeds;
+mod import;
 mod input;
 mod leave;
 mod list;
@@ -108,6 +110,16 @@ fn execute(arguments: Arguments, environment: &Environment, data: &mut Data) -> 
 async fn converse(arguments: Arguments, environment: &Environment, data: &mut Data) -> Result<(), Failure> {
     let Arguments { hub, talk, command } = arguments;
     let Talk { quiet, .. } = talk;
+    let command = match command {
+        Command::Publish(options) => {
+            let options = feeds::applied(&options, environment)?;
+            if options.dry_run {
+                return publish::try_out(&options, quiet).await;
+            }
+            Command::Publish(Box::new(options))
+        }
+        command => command,
+    };
     let client = profile::connect(&hub, environment)?;
     match command {
         Command::Whoami(options) => single::whoami(&client, &options, data).await,

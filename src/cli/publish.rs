@@ -7,12 +7,13 @@ use std::time::Duration;
 use indicatif::ProgressBar;
 
 use crate::client::{Client, PublishOptions, PublishStream, Verdict};
-use crate::interop;
-use crate::model::indicator::Kind;
+use crate::interop::{Field, Format, Found, What};
+use crate::wire::convert;
 
-use super::arguments::{InputFormat, Publish};
+use super::arguments::Publish;
 use super::draft::{Refused, Template};
 use super::exit::Failure;
+use super::import::{Import, Part};
 use super::input::{Input, Item};
 use super::output::{self, count};
 use super::report::{Pending, Report};
@@ -23,30 +24,29 @@ const LINGER: Duration = Duration::from_millis(200);
 /// Longest wait for outstanding verdicts once the command is asked to end.
 const FAREWELL: Duration = Duration::from_secs(10);
 
-/// Runs the command.
+/// Runs the command, but for `--dry-run`.
 pub(super) async fn run(client: &Client, options: &Publish, quiet: bool) -> Result<(), Failure> {
-    let template = Template::new(options);
-    template.check()?;
-    let mut stop =
-        Stop::listen().map_err(|error| Failure::Io(format!("cannot listen for signals: {error}")))?;
+    let (template, mut stop) = begin(options)?;
     let input = tokio::select! {
-        input = open(options) => input?,
+        input = Input::open(options) => input?,
         () = stop.asked() => return Ok(()),
     };
-    if input.format() == InputFormat::Plain {
-        template.check_for_plain()?;
-    }
-    let report = match &options.rejects {
-        Some(path) => Report::with_rejects(path)?,
-        None => Report::default(),
+    let mut report = report(options, &template, &input)?;
+    let on_behalf_of = options.on_behalf_of.clone().unwrap_or_default();
+    let import = match &options.resume {
+        Some(path) => Some(Import::open(path, client.hub(), usize::from(options.batch), &on_behalf_of)?),
+        None => None,
     };
+    if let Some(import) = &import {
+        report.go_on(import.counts());
+    }
     let stream = client.publish_stream(PublishOptions {
         batch: usize::from(options.batch),
-        on_behalf_of: options.on_behalf_of.clone().unwrap_or_default(),
+        on_behalf_of,
         ..PublishOptions::default()
     });
     let progress = output::progress(input.size(), quiet);
-    let mut work = Work { input, template, stream, pending: VecDeque::new(), report, progress };
+    let mut work = Work { input, template, stream, import, pending: VecDeque::new(), report, progress };
     let ended = tokio::select! {
         ended = work.read_all() => ended.map(|()| true),
         () = stop.asked() => Ok(false),
@@ -63,10 +63,68 @@ pub(super) async fn run(client: &Client, options: &Publish, quiet: bool) -> Resu
     conclude(work, ended)
 }
 
-/// The input: line by line, or as a whole if it is a rule.
-async fn open(options: &Publish) -> Result<Input, Failure> {
-    let rule = options.kind.is_some_and(Kind::is_rule) && options.format != InputFormat::Jsonl;
-    if rule { Input::whole(&options.input).await } else { Input::open(&options.input, options.format).await }
+/// Runs `--dry-run`: reads everything as the hub would, and publishes nothing.
+pub(super) async fn try_out(options: &Publish, quiet: bool) -> Result<(), Failure> {
+    let (template, mut stop) = begin(options)?;
+    let mut input = tokio::select! {
+        input = Input::open(options) => input?,
+        () = stop.asked() => return Ok(()),
+    };
+    let mut report = report(options, &template, &input)?;
+    report.of_trial();
+    let progress = output::progress(input.size(), quiet);
+    let reading = async {
+        while let Some(item) = input.next().await {
+            let Some((pending, draft)) = drafted(item, &template, &mut report)? else { continue };
+            match convert::draft::read(draft) {
+                Ok(_) => report.fits(),
+                Err(wrong) if wrong.field.is_empty() => {
+                    report.refuse(&pending, wrong.reason.as_str(), &wrong.problem)?
+                }
+                Err(wrong) => {
+                    report.refuse(
+                        &pending,
+                        wrong.reason.as_str(),
+                        &format!("{}: {}", wrong.field, wrong.problem),
+                    )?;
+                }
+            }
+            progress.set_position(input.read());
+        }
+        Ok::<_, Failure>(true)
+    };
+    let ended = tokio::select! {
+        ended = reading => ended,
+        () = stop.asked() => Ok(false),
+    };
+    progress.finish_and_clear();
+    let refused = report.refused();
+    output::talk(&report.finish()?);
+    verdict(ended?, refused)
+}
+
+fn begin(options: &Publish) -> Result<(Template, Stop), Failure> {
+    let template = Template::new(options);
+    template.check()?;
+    let stop = Stop::listen().map_err(|error| Failure::Io(format!("cannot listen for signals: {error}")))?;
+    Ok((template, stop))
+}
+
+fn report(options: &Publish, template: &Template, input: &Input) -> Result<Report, Failure> {
+    let tells_marking = match input.format() {
+        Format::Jsonl => true,
+        Format::Csv | Format::Semicolons | Format::Tsv => options.map.iter().any(|m| m.field == Field::Tlp),
+        _ => false,
+    };
+    if !tells_marking {
+        template.check_for_plain()?;
+    }
+    let mut report = match &options.rejects {
+        Some(path) => Report::with_rejects(path, &options.input)?,
+        None => Report::default(),
+    };
+    report.of(input.format());
+    Ok(report)
 }
 
 /// Tells what became of the lines, however the work ended.
@@ -86,7 +144,15 @@ fn conclude(work: Work, ended: Result<bool, Failure>) -> Result<(), Failure> {
             count(u64::try_from(unanswered).unwrap_or(u64::MAX))
         ));
     }
-    match ended? {
+    let ended = ended?;
+    if let Some(import) = work.import.filter(|_| ended) {
+        import.done()?;
+    }
+    verdict(ended, refused)
+}
+
+fn verdict(ended: bool, refused: u64) -> Result<(), Failure> {
+    match ended {
         false => Err(Failure::Interrupted(
             "interrupted before the end of the input; run the command again to publish the rest".to_owned(),
         )),
@@ -95,10 +161,32 @@ fn conclude(work: Work, ended: Result<bool, Failure>) -> Result<(), Failure> {
     }
 }
 
+/// The draft of what was read, or nothing, where the report has it already.
+fn drafted(
+    item: Item,
+    template: &Template,
+    report: &mut Report,
+) -> Result<Option<(Pending, crate::wire::proto::v1::IndicatorDraft)>, Failure> {
+    let Found { line: number, what } = item.map_err(|error| Failure::Io(error.to_string()))?;
+    let record = match what {
+        What::Record(record) => *record,
+        What::Refused(unread) => return report.unread(number, &unread).map(|()| None),
+        What::PassedOver(unread) => return report.pass_over(number, &unread).map(|()| None),
+    };
+    let draft = template.draft(&record);
+    let pending = Pending { number, record: report.keeps_records().then_some(record) };
+    match draft {
+        Ok(draft) => Ok(Some((pending, draft))),
+        Err(Refused { reason, problem }) => report.refuse(&pending, reason, &problem).map(|()| None),
+    }
+}
+
 struct Work {
     input: Input,
     template: Template,
     stream: PublishStream,
+    /// The place of an import that is kept.
+    import: Option<Import>,
     /// Lines sent or gathered, oldest first. Bounded by the stream's window.
     pending: VecDeque<Pending>,
     report: Report,
@@ -111,9 +199,13 @@ impl Work {
             match tokio::time::timeout(LINGER, self.input.next()).await {
                 Ok(Some(item)) => self.take(item).await?,
                 Ok(None) => break,
+                // The part of an import that is not full is not sent: its parts
+                // are the same however fast it is read.
                 Err(_) => self.flush().await?,
             }
         }
+        let last = self.import.as_mut().map(Import::last).transpose()?.flatten();
+        self.send(last).await?;
         // Judged first: an interrupted farewell loses no verdict.
         self.flush().await?;
         let rest = self.stream.finish().await?;
@@ -121,25 +213,34 @@ impl Work {
     }
 
     async fn take(&mut self, item: Item) -> Result<(), Failure> {
-        let (number, record) = match item {
-            Ok(read) => read,
-            Err(error @ interop::Error::Read { .. }) => return Err(Failure::Io(error.to_string())),
-            Err(error) => {
-                let pending = Pending { number: error.number(), record: None };
-                let text = error.to_string();
-                let problem = text.strip_prefix(&format!("line {}: ", error.number())).unwrap_or(&text);
-                return self.report.refuse(&pending, "FIELD_INVALID", problem);
+        let Some((pending, draft)) = drafted(item, &self.template, &mut self.report)? else { return Ok(()) };
+        let verdicts = match &mut self.import {
+            Some(import) => {
+                let part = import.take(draft)?;
+                self.send(part).await?;
+                self.pending.push_back(pending);
+                return Ok(());
+            }
+            None => {
+                self.pending.push_back(pending);
+                self.stream.push(draft).await?
             }
         };
-        let draft = self.template.draft(&record);
-        let pending = Pending { number, record: self.report.keeps_records().then_some(record) };
-        match draft {
-            Ok(draft) => {
-                self.pending.push_back(pending);
-                let verdicts = self.stream.push(draft).await?;
+        self.judge(verdicts)
+    }
+
+    /// Sends a part of an import, unless an earlier run has its answer.
+    async fn send(&mut self, part: Option<Part>) -> Result<(), Failure> {
+        match part {
+            None => Ok(()),
+            Some(Part::Answered(count)) => {
+                self.pending.drain(..count.min(self.pending.len()));
+                Ok(())
+            }
+            Some(Part::New(id, drafts)) => {
+                let verdicts = self.stream.push_batch(id, drafts).await?;
                 self.judge(verdicts)
             }
-            Err(Refused { reason, problem }) => self.report.refuse(&pending, reason, &problem),
         }
     }
 
@@ -156,6 +257,9 @@ impl Work {
                 ));
             };
             self.report.verdict(&pending, verdict.result)?;
+            if let Some(import) = &mut self.import {
+                import.answered(self.report.counts())?;
+            }
         }
         self.progress.set_position(self.input.read());
         self.progress.set_message(format!(

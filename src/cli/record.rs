@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::base::clock::Timestamp;
 use crate::base::digest;
 use crate::interop::jsonl;
-use crate::model::indicator::{RecommendedAction, RevocationReason, State};
+use crate::model::indicator::{RecommendedAction, RevocationReason, Role, State};
 use crate::model::marking::Tlp;
 use crate::model::sighting::Outcome;
 use crate::wire::observable::flat;
@@ -150,6 +150,9 @@ impl Record {
             action: number(indicator.recommended_action)
                 .and_then(RecommendedAction::from_number)
                 .map(|action| action.as_str().to_owned()),
+            role: number(indicator.role).and_then(Role::from_number).map(|role| role.as_str().to_owned()),
+            family: some(indicator.family),
+            campaign: some(indicator.campaign),
         };
         Self {
             event_id: String::new(),
@@ -205,8 +208,12 @@ impl Record {
 
     /// The value, its labels, and what the marking says beyond its label.
     fn told(&self) -> String {
-        let jsonl::Record { to, to_groups, to_persons, labels, caveats, .. } = &self.said;
+        let jsonl::Record { to, to_groups, to_persons, labels, caveats, role, family, .. } = &self.said;
         let mut text = on_one_line(self.value()).into_owned();
+        let said: Vec<_> = [role, family].into_iter().flatten().map(String::as_str).collect();
+        if !said.is_empty() {
+            text.push_str(&format!("  {}", said.join(" ")));
+        }
         if !labels.is_empty() {
             text.push_str(&format!("  [{}]", labels.join(" ")));
         }
@@ -409,6 +416,9 @@ mod tests {
             published_by: "organisations/giam-sat".into(),
             republication_of: "indicators/y".into(),
             labels: vec!["c2".into()],
+            role: 1,
+            family: "Họ A".into(),
+            campaign: "hè".into(),
             ..indicator()
         };
         let record = Record::of(given);
@@ -423,8 +433,12 @@ mod tests {
             (&"giam-sat".into(), &"indicators/y".into())
         );
         assert_eq!(
+            (&json["role"], &json["family"], &json["campaign"]),
+            (&"victim".into(), &"Họ A".into(), &"hè".into())
+        );
+        assert_eq!(
             record.columns()[5],
-            "e3b0  [c2]  to pa05, groups/ung-cuu, spiffe://hub.example/org/a/user/an  (watch-do-not-block, no-onward-feed)"
+            "e3b0  victim Họ A  [c2]  to pa05, groups/ung-cuu, spiffe://hub.example/org/a/user/an  (watch-do-not-block, no-onward-feed)"
         );
     }
 

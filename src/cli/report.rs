@@ -7,10 +7,11 @@ use std::io::{BufWriter, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::client::Refusal;
 use crate::interop::jsonl::Record;
+use crate::interop::{Format, Reject as Unread};
 use crate::wire::proto::v1;
 
 use super::exit::Failure;
@@ -28,15 +29,29 @@ pub(super) struct Pending {
     pub(super) record: Option<Record>,
 }
 
+/// How far an earlier run came.
+#[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Counts {
+    pub(super) created: u64,
+    pub(super) updated: u64,
+    pub(super) unchanged: u64,
+    pub(super) reinstated: u64,
+}
+
 /// What was published and what was refused.
 #[derive(Debug, Default)]
 pub(super) struct Report {
-    created: u64,
-    updated: u64,
-    unchanged: u64,
-    reinstated: u64,
+    format: Option<Format>,
+    counts: Counts,
+    /// Nothing is published.
+    trial: bool,
+    /// Would be published, were this no trial.
+    fit: u64,
     refused: u64,
     by_reason: BTreeMap<String, u64>,
+    /// What only resembled an indicator, by cause.
+    passed_over: BTreeMap<&'static str, u64>,
     shown: Vec<String>,
     rejects: Option<Rejects>,
 }
@@ -44,6 +59,7 @@ pub(super) struct Report {
 #[derive(Debug)]
 struct Rejects {
     path: PathBuf,
+    input: String,
     file: BufWriter<std::fs::File>,
 }
 
@@ -51,9 +67,14 @@ struct Rejects {
 /// refused, in a form that `publish` reads once it is mended.
 #[derive(Serialize)]
 struct Reject<'a> {
+    file: &'a str,
     line: u64,
     reason: &'a str,
     problem: &'a str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    passed_over: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
     #[serde(flatten)]
     record: Option<&'a Record>,
 }
@@ -61,7 +82,7 @@ struct Reject<'a> {
 impl Report {
     /// A report that also writes refused lines to a file, which only its owner
     /// can read: it holds values.
-    pub(super) fn with_rejects(path: &Path) -> Result<Self, Failure> {
+    pub(super) fn with_rejects(path: &Path, input: &Path) -> Result<Self, Failure> {
         let file = OpenOptions::new()
             .write(true)
             .create(true)
@@ -69,7 +90,8 @@ impl Report {
             .mode(0o600)
             .open(path)
             .map_err(|error| Failure::Io(format!("cannot write {}: {error}", path.display())))?;
-        let rejects = Rejects { path: path.to_owned(), file: BufWriter::new(file) };
+        let input = input.display().to_string();
+        let rejects = Rejects { path: path.to_owned(), input, file: BufWriter::new(file) };
         Ok(Self { rejects: Some(rejects), ..Self::default() })
     }
 
@@ -84,7 +106,33 @@ impl Report {
     }
 
     const fn accepted(&self) -> u64 {
-        self.created + self.updated + self.unchanged + self.reinstated
+        let Counts { created, updated, unchanged, reinstated } = self.counts;
+        self.fit + created + updated + unchanged + reinstated
+    }
+
+    /// Tells the format beside the counts.
+    pub(super) const fn of(&mut self, format: Format) {
+        self.format = Some(format);
+    }
+
+    /// The counts of an earlier run, which this one goes on from.
+    pub(super) const fn go_on(&mut self, counts: Counts) {
+        self.counts = counts;
+    }
+
+    /// The counts so far.
+    pub(super) const fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Tells that nothing is published.
+    pub(super) const fn of_trial(&mut self) {
+        self.trial = true;
+    }
+
+    /// Notes a line that would be published.
+    pub(super) const fn fits(&mut self) {
+        self.fit += 1;
     }
 
     /// Lines that were refused.
@@ -98,10 +146,10 @@ impl Report {
         match result.outcome {
             Some(Outcome::Published(published)) => {
                 match published.effect() {
-                    v1::PublishEffect::Unchanged => self.unchanged += 1,
-                    v1::PublishEffect::Updated => self.updated += 1,
-                    v1::PublishEffect::Reinstated => self.reinstated += 1,
-                    v1::PublishEffect::Created | v1::PublishEffect::Unspecified => self.created += 1,
+                    v1::PublishEffect::Unchanged => self.counts.unchanged += 1,
+                    v1::PublishEffect::Updated => self.counts.updated += 1,
+                    v1::PublishEffect::Reinstated => self.counts.reinstated += 1,
+                    v1::PublishEffect::Created | v1::PublishEffect::Unspecified => self.counts.created += 1,
                 }
                 Ok(())
             }
@@ -122,13 +170,51 @@ impl Report {
 
     /// Notes a refused line.
     pub(super) fn refuse(&mut self, pending: &Pending, reason: &str, problem: &str) -> Result<(), Failure> {
+        self.note_refused(pending.number, reason, problem);
+        self.write(pending.number, reason, problem, None, pending.record.as_ref(), false)
+    }
+
+    /// Notes what the reader refused.
+    pub(super) fn unread(&mut self, line: u64, unread: &Unread) -> Result<(), Failure> {
+        let Unread { reason, problem, text } = unread;
+        self.note_refused(line, reason.as_str(), problem);
+        self.write(
+            line,
+            reason.as_str(),
+            problem,
+            Some(text.as_str()).filter(|text| !text.is_empty()),
+            None,
+            false,
+        )
+    }
+
+    /// Notes what the reader passed over: it only resembles an indicator.
+    pub(super) fn pass_over(&mut self, line: u64, unread: &Unread) -> Result<(), Failure> {
+        let Unread { reason, problem, text } = unread;
+        *self.passed_over.entry(reason.as_str()).or_default() += 1;
+        self.write(line, reason.as_str(), problem, Some(text), None, true)
+    }
+
+    fn note_refused(&mut self, line: u64, reason: &str, problem: &str) {
         self.refused += 1;
         *self.by_reason.entry(reason.to_owned()).or_default() += 1;
         if self.shown.len() < SHOWN {
-            self.shown.push(format!("  line {}: {reason}: {problem}", pending.number));
+            self.shown.push(format!("  line {line}: {reason}: {problem}"));
         }
+    }
+
+    fn write(
+        &mut self,
+        line: u64,
+        reason: &str,
+        problem: &str,
+        text: Option<&str>,
+        record: Option<&Record>,
+        passed_over: bool,
+    ) -> Result<(), Failure> {
         let Some(rejects) = &mut self.rejects else { return Ok(()) };
-        let reject = Reject { line: pending.number, reason, problem, record: pending.record.as_ref() };
+        let file = rejects.input.as_str();
+        let reject = Reject { file, line, reason, problem, passed_over, text, record };
         let written = serde_json::to_writer(&mut rejects.file, &reject)
             .map_err(std::io::Error::from)
             .and_then(|()| rejects.file.write_all(b"\n"));
@@ -137,15 +223,17 @@ impl Report {
 
     /// Ends the file of refused lines and returns the text of the report.
     pub(super) fn finish(mut self) -> Result<String, Failure> {
-        let mut text = format!(
-            "accepted {}: {} new, {} updated, {} unchanged",
-            count(self.accepted()),
-            count(self.created),
-            count(self.updated),
-            count(self.unchanged)
-        );
-        if self.reinstated > 0 {
-            text.push_str(&format!(", {} reinstated", count(self.reinstated)));
+        let Counts { created, updated, unchanged, reinstated } = self.counts;
+        let format = self.format.map(|format| format!("read as {}\n", format.as_str())).unwrap_or_default();
+        let mut text = format!("{format}accepted {}", count(self.accepted()));
+        if self.trial {
+            text.push_str(" (a trial: nothing is published)");
+        } else {
+            let [new, updated, same] = [created, updated, unchanged].map(count);
+            text.push_str(&format!(": {new} new, {updated} updated, {same} unchanged"));
+        }
+        if reinstated > 0 {
+            text.push_str(&format!(", {} reinstated", count(reinstated)));
         }
         if self.refused > 0 {
             let reasons: Vec<String> =
@@ -163,6 +251,12 @@ impl Report {
                 }
                 None => {}
             }
+        }
+        if !self.passed_over.is_empty() {
+            let reasons: Vec<String> =
+                self.passed_over.iter().map(|(reason, n)| format!("{reason} {}", count(*n))).collect();
+            let all = self.passed_over.values().sum();
+            text.push_str(&format!("\npassed over {}: {}", count(all), reasons.join(", ")));
         }
         if let Some(rejects) = &mut self.rejects {
             rejects
@@ -233,12 +327,12 @@ mod tests {
     fn refused_lines_are_kept_in_a_file_that_only_their_owner_reads() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("rejects.jsonl");
-        let mut report = Report::with_rejects(&path).unwrap();
+        let mut report = Report::with_rejects(&path, Path::new("in.txt")).unwrap();
         report.refuse(&line(7), "FIELD_INVALID", "not a value").unwrap();
         report.finish().unwrap();
         assert_eq!(
             std::fs::read_to_string(&path).unwrap(),
-            "{\"line\":7,\"reason\":\"FIELD_INVALID\",\"problem\":\"not a value\",\"value\":\"secret.example\"}\n"
+            "{\"file\":\"in.txt\",\"line\":7,\"reason\":\"FIELD_INVALID\",\"problem\":\"not a value\",\"value\":\"secret.example\"}\n"
         );
         assert!(!crate::base::files::is_open_to_others(&path).unwrap());
     }

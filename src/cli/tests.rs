@@ -119,7 +119,7 @@ async fn lines_that_the_hub_or_we_refuse_are_reported_by_number_and_the_rest_is_
         })
         .collect();
     told.sort();
-    let expected = [(2, "FIELD_INVALID"), (4, "MARKING_REQUIRED"), (5, "FIELD_INVALID")];
+    let expected = [(2, "FIELD_INVALID"), (4, "MARKING_REQUIRED"), (5, "NOT_RECORD")];
     assert_eq!(told, expected.map(|(line, reason)| (line, reason.to_owned())));
     assert_eq!(stub.published(), 3, "one, bad-two and six reached the hub");
 }
@@ -130,7 +130,7 @@ async fn a_list_without_refused_lines_ends_well() {
     let hub = stub.serve().await;
     let dir = tempfile::tempdir().unwrap();
     let input = path(&dir, "in.txt");
-    let list: String = (0..1_234).map(|n| format!("value-{n}\n")).collect();
+    let list: String = (0..1_234).map(|n| format!("value-{n}.example\n")).collect();
     std::fs::write(&input, format!("# head\n{list}")).unwrap();
     run(&hub.client(), &["publish", &input, "--tlp", "green", "--batch", "100"], io::sink()).await.unwrap();
     assert_eq!(stub.published(), 1_234);

@@ -131,6 +131,25 @@ impl PublishStream {
         Ok(std::mem::take(&mut self.ready))
     }
 
+    /// Sends drafts as one request of their own, under a request id of the
+    /// caller's: sent again under the same id, be it by another process and days
+    /// later, they have the answer that they had. Returns verdicts on earlier
+    /// drafts.
+    ///
+    /// # Errors
+    /// See [`Error`]. Drafts without a verdict may or may not be published.
+    pub async fn push_batch(
+        &mut self,
+        request_id: String,
+        drafts: Vec<v1::IndicatorDraft>,
+    ) -> Result<Vec<Verdict>, Error> {
+        self.send_gathered().await?;
+        if !drafts.is_empty() {
+            self.send(request_id, drafts).await?;
+        }
+        Ok(std::mem::take(&mut self.ready))
+    }
+
     /// Sends what is gathered and waits for every verdict that is due.
     ///
     /// # Errors
@@ -159,16 +178,17 @@ impl PublishStream {
         if self.gathered.is_empty() {
             return Ok(());
         }
+        self.gathered_bytes = 0;
+        let indicators = std::mem::take(&mut self.gathered);
+        self.send(request_id(), indicators).await
+    }
+
+    async fn send(&mut self, request_id: String, indicators: Vec<v1::IndicatorDraft>) -> Result<(), Error> {
         while self.pipeline.is_full() {
             self.receive().await?;
         }
-        self.gathered_bytes = 0;
-        let indicators = std::mem::take(&mut self.gathered);
-        self.pipeline.send(v1::PublishIndicatorsRequest {
-            request_id: request_id(),
-            indicators,
-            on_behalf_of: self.on_behalf_of.clone(),
-        });
+        let on_behalf_of = self.on_behalf_of.clone();
+        self.pipeline.send(v1::PublishIndicatorsRequest { request_id, indicators, on_behalf_of });
         Ok(())
     }
 

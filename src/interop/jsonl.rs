@@ -83,12 +83,21 @@ pub struct Record {
     /// What the producer recommends, such as `block`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
+    /// What the observable is in the attack, such as `victim`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// The family of malware.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub family: Option<String>,
+    /// The campaign.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub campaign: Option<String>,
 }
 
 /// How many of [`FIELDS`] are read into a [`Record`].
-const READ: usize = 21;
+const READ: usize = 24;
 /// Every field that a line may have: those that are read, then the hub's own.
-const FIELDS: [&str; 34] = [
+const FIELDS: [&str; 37] = [
     "value",
     "observable",
     "kind",
@@ -110,6 +119,9 @@ const FIELDS: [&str; 34] = [
     "first_seen",
     "last_seen",
     "action",
+    "role",
+    "family",
+    "campaign",
     "event_id",
     "event",
     "name",
@@ -308,7 +320,7 @@ mod tests {
             (value, kind, raw, tlp) in (text(), text(), text(), text()),
             (md5, sha1, sha256, sha512, action) in (text(), text(), text(), text(), text()),
             (valid_from, valid_until, first_seen, last_seen) in (text(), text(), text(), text()),
-            description in text(),
+            (description, role, family, campaign) in (text(), text(), text(), text()),
             to in proptest::collection::vec(".{0,5}", 0..3),
             to_groups in proptest::collection::vec(".{0,5}", 0..3),
             to_persons in proptest::collection::vec(".{0,5}", 0..3),
@@ -318,7 +330,7 @@ mod tests {
         ) {
             let record = Record {
                 value, kind, md5, sha1, sha256, sha512, raw, tlp, to, to_groups, to_persons, caveats, labels, confidence, description,
-                valid_from, valid_until, first_seen, last_seen, action,
+                valid_from, valid_until, first_seen, last_seen, action, role, family, campaign,
             };
             let line = serde_json::to_string(&record).unwrap();
             prop_assert!(!line.contains('\n'));

@@ -53,12 +53,15 @@ impl Error {
     }
 }
 
-/// Lines of bytes without their ends, each at most `limit` bytes.
+/// Lines of bytes without their ends (LF, CR LF or CR, mixed as they come), each
+/// at most `limit` bytes.
 pub(super) struct ByteLines<R> {
     input: R,
     limit: usize,
     number: u64,
     pub(super) line: Vec<u8>,
+    /// The line before ended in CR: an LF right after it is part of that end.
+    after_cr: bool,
     ended: bool,
 }
 
@@ -74,7 +77,7 @@ const BOM: &[u8] = b"\xef\xbb\xbf";
 
 impl<R: BufRead> ByteLines<R> {
     pub(super) const fn new(input: R, limit: usize) -> Self {
-        Self { input, limit, number: 0, line: Vec::new(), ended: false }
+        Self { input, limit, number: 0, line: Vec::new(), after_cr: false, ended: false }
     }
 
     /// The next line and its number; `None` at the end, and for good after a
@@ -102,11 +105,16 @@ impl<R: BufRead> ByteLines<R> {
                 }
                 break;
             }
+            if std::mem::take(&mut self.after_cr) && buffer.starts_with(b"\n") {
+                self.input.consume(1);
+                continue;
+            }
             any = true;
-            let end = buffer.iter().position(|&byte| byte == b'\n');
+            let end = buffer.iter().position(|&byte| matches!(byte, b'\n' | b'\r'));
+            self.after_cr = end.is_some_and(|end| buffer.get(end) == Some(&b'\r'));
             let part = buffer.get(..end.unwrap_or(buffer.len())).unwrap_or_default();
-            // The line's end and a mark before it do not count.
-            too_long = too_long || self.line.len() + part.len() > self.limit + BOM.len() + 1;
+            // A mark before the first line does not count.
+            too_long = too_long || self.line.len() + part.len() > self.limit + BOM.len();
             if !too_long {
                 self.line.extend_from_slice(part);
             }
@@ -118,7 +126,6 @@ impl<R: BufRead> ByteLines<R> {
         }
         self.number += 1;
         let mut line = self.line.as_slice();
-        line = line.strip_suffix(b"\r").unwrap_or(line);
         if self.number == 1 {
             line = line.strip_prefix(BOM).unwrap_or(line);
         }

@@ -2,13 +2,16 @@
 //! blank lines skipped.
 //!
 //! A comment is a line that starts with `#`, `;` or `//`, and whatever follows
-//! white space and a `#`. Lines end in LF or CR LF; a byte-order mark and white
+//! white space and a `#`. Lines end in LF, CR LF or CR; a byte-order mark and white
 //! space around a value, the no-break space of Latin-1 included, are dropped.
 
 use std::io::BufRead;
 
 use super::Error;
+use super::encoding::Text;
+use super::found::{Reason, What};
 use super::lines::ByteLines;
+use super::value as list_value;
 
 /// Longest line, in bytes.
 pub const MAX_LINE_BYTES: usize = 16 * 1024;
@@ -61,6 +64,65 @@ impl<R: BufRead> Iterator for Lines<R> {
     }
 }
 
+/// Reads one line for publishing; `None` for a comment or a blank line.
+pub(super) fn read(line: &Text) -> Option<What> {
+    let text = value(line.text.as_bytes()).unwrap_or_default();
+    (!text.is_empty()).then(|| list_value::of_list(&Text { text: text.to_owned(), sure: line.sure }))
+}
+
+/// Reads one line whose kind is named beside the list, as it is written.
+pub(super) fn as_it_is(line: &Text) -> Option<What> {
+    let text = value(line.text.as_bytes()).unwrap_or_default();
+    (!text.is_empty()).then(|| list_value::record(text))
+}
+
+/// What the names in a list have turned out to be so far.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    hosts: u64,
+    others: u64,
+}
+
+/// Names that are looked at before a list is judged by them.
+const ENOUGH: u64 = 20;
+
+impl Names {
+    /// Lets nothing pass as a host name for its ending alone, where most names
+    /// of the list are those of packages, files or processes.
+    pub(super) fn judge(&mut self, what: What) -> What {
+        match what {
+            What::Refused(reject) => {
+                let named = matches!(reject.reason, Reason::UnknownTld | Reason::Lookalike);
+                self.others += u64::from(named);
+                What::Refused(reject)
+            }
+            What::Record(record) => {
+                let text = record.value.as_deref().unwrap_or_default();
+                if text.contains(['/', ':'])
+                    || !text.ends_with(|c: char| c.is_alphabetic())
+                    || !text.contains('.')
+                {
+                    return What::Record(record);
+                }
+                if self.others >= ENOUGH && self.others > self.hosts && !list_value::is_defanged(text) {
+                    let problem =
+                        "stands in a list of which most names are no host names: defang it if it is one";
+                    return What::refused(Reason::Lookalike, problem, text);
+                }
+                self.hosts += 1;
+                What::Record(record)
+            }
+            other @ What::PassedOver(_) => other,
+        }
+    }
+}
+
+/// A line without its comment.
+pub(super) fn uncommented(line: &str) -> &str {
+    value(line.as_bytes()).unwrap_or_default()
+}
+
+#[derive(Debug)]
 struct NotText;
 
 /// The value on a line; empty for a comment. Comments are cut before the
@@ -199,12 +261,27 @@ mod tests {
         assert!(lines.next().is_none());
     }
 
+    #[test]
+    fn among_names_of_packages_nothing_passes_for_its_ending_alone() {
+        let mut names = Names::default();
+        let mut told = |text: &str| {
+            let line = Text { text: text.to_owned(), sure: true };
+            matches!(names.judge(read(&line).unwrap()), What::Record(_))
+        };
+        assert!(told("tut.finance.bank"));
+        for n in 0..ENOUGH {
+            assert!(!told(&format!("by.tut{n}.nosuch")));
+        }
+        assert!(!told("by.tut.bank"));
+        assert!(told("by.tut[.]bank") && told("198.51.100.7") && told("http://by.tut.bank/"));
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
         fn any_bytes_are_read_to_the_end_with_rising_numbers(input in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let ends = input.iter().filter(|&&b| b == b'\n').count() as u64;
+            let ends = input.iter().filter(|&&b| b == b'\n' || b == b'\r').count() as u64;
             let numbers: Vec<u64> = values(&input).into_iter().map(|(n, _)| n).collect();
             prop_assert!(numbers.is_sorted_by(|a, b| a < b));
             prop_assert!(numbers.last().is_none_or(|&last| last <= ends + 1));

@@ -5,6 +5,7 @@ mod canonical;
 mod directory;
 mod filter;
 mod indicators;
+mod input;
 mod leave;
 mod publish;
 mod roster;
@@ -21,15 +22,16 @@ use super::output::Data;
 pub(super) use canonical::Canonical;
 pub(super) use directory::{Organisations, Whoami};
 pub(super) use indicators::{Explain, Get, List, ListFormat, Lookup, Revoke, Sight};
+pub(super) use input::{InputEncoding, InputFormat};
 pub(super) use leave::{Leave, LeaveAction, ListLeave, Reach};
-pub(super) use publish::{InputFormat, Publish};
+pub(super) use publish::Publish;
 pub(super) use roster::{
     Effect, EndOrganisation, GrantRoles, RenameOrganisation, RosterAction, RosterArguments, WithdrawRoles,
 };
 pub(super) use subscriptions::{
     DeleteSubscription, From, ListSubscriptions, Subscribe, Subscriptions, SubscriptionsAction,
 };
-pub(super) use values::{PlainOrJson, TableOrJson, group, organisation, person, time};
+pub(super) use values::{PlainOrJson, TableOrJson, group, organisation, person, time, tlp};
 
 /// Share and receive cyber-threat indicators through a Lũy Tre hub.
 ///
@@ -113,7 +115,7 @@ pub(super) enum Command {
     /// Show what the hub makes of your certificate · Trung tâm nhận ra bạn là ai
     Whoami(Whoami),
     /// Publish indicators from a list or JSON lines · Công bố dấu hiệu
-    Publish(Publish),
+    Publish(Box<Publish>),
     /// Receive indicators as they are published · Nhận dấu hiệu liên tục
     Subscribe(Subscribe),
     /// List or delete the named subscriptions of your organisation · Các đăng ký có tên

@@ -26,7 +26,7 @@ pub(crate) enum TableOrJson {
     Jsonl,
 }
 
-pub(super) fn tlp(text: &str) -> Result<Tlp, String> {
+pub(crate) fn tlp(text: &str) -> Result<Tlp, String> {
     Tlp::parse(text).ok_or_else(|| "write clear, green, amber, amber+strict or red".to_owned())
 }
 

@@ -15,6 +15,8 @@ pub const MAX_LABELS: usize = 64;
 pub const MAX_LABEL_BYTES: usize = 64;
 /// Longest description, in bytes.
 pub const MAX_DESCRIPTION_BYTES: usize = 16 * 1024;
+/// Longest name of a family or a campaign, in bytes.
+pub const MAX_NAME_BYTES: usize = 128;
 /// Longest text of an observable that is no rule, in bytes.
 pub const MAX_VALUE_BYTES: usize = 8 * 1024;
 /// Longest rule, in bytes.
@@ -31,6 +33,39 @@ numbered! {
         Hunt = 3 is "hunt",
         /// Isolate the machine that shows it.
         Isolate = 4 is "isolate",
+    }
+}
+
+numbered! {
+    /// What an observable is in an attack. Numbers are stored and sent.
+    pub enum Role {
+        /// It belongs to those who were attacked.
+        Victim = 1 is "victim",
+        /// It serves the attacker.
+        Infrastructure = 2 is "infrastructure",
+        /// It is what the attacker uses.
+        Tool = 3 is "tool",
+        /// It was the attacker's and is held by defenders now.
+        Sink = 4 is "sink",
+    }
+}
+
+impl Role {
+    /// Checks that what is recommended does not strike those who were attacked.
+    ///
+    /// # Errors
+    /// A victim is to be blocked or isolated.
+    pub fn check(role: Option<Self>, action: Option<RecommendedAction>) -> Result<(), Invalid> {
+        match (role, action) {
+            (Some(Self::Victim), Some(RecommendedAction::Block | RecommendedAction::Isolate)) => {
+                Err(Invalid::new(
+                    "recommended_action",
+                    "a victim is warned and helped, never blocked or isolated: recommend monitor or hunt, or nothing, or give \
+                 the role that the observable has",
+                ))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -61,6 +96,12 @@ pub struct Draft {
     pub last_seen: Option<Timestamp>,
     /// What the producer recommends.
     pub action: Option<RecommendedAction>,
+    /// What the observable is in the attack.
+    pub role: Option<Role>,
+    /// The family of malware; may be empty.
+    pub family: String,
+    /// The campaign; may be empty.
+    pub campaign: String,
     /// Public id of another's indicator of which it is a republication.
     pub republication_of: Option<Uuid>,
     /// Why a revoked indicator is to be brought back.
@@ -84,6 +125,9 @@ impl Draft {
             first_seen: None,
             last_seen: None,
             action: None,
+            role: None,
+            family: String::new(),
+            campaign: String::new(),
             republication_of: None,
             reinstate: None,
         }

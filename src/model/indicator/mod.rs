@@ -5,6 +5,6 @@ pub mod lifecycle;
 pub mod normalise;
 pub mod value;
 
-pub use draft::{Draft, RecommendedAction};
+pub use draft::{Draft, RecommendedAction, Role};
 pub use lifecycle::{RevocationReason, State};
 pub use value::{Kind, Observable, Written};

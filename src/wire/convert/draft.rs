@@ -1,9 +1,9 @@
 //! Decides when a draft of an indicator is complete and within its bounds.
 
 use crate::model::Invalid;
-use crate::model::indicator::draft::{self, MAX_DESCRIPTION_BYTES, MAX_LABELS};
+use crate::model::indicator::draft::{self, MAX_DESCRIPTION_BYTES, MAX_LABELS, MAX_NAME_BYTES};
 use crate::model::indicator::lifecycle::MAX_NOTE_BYTES;
-use crate::model::indicator::{Draft, RecommendedAction};
+use crate::model::indicator::{Draft, RecommendedAction, Role};
 use crate::wire::proto::v1;
 
 use super::{marking, name, observable, text, time};
@@ -25,6 +25,9 @@ pub fn read(pb: v1::IndicatorDraft) -> Result<Draft, Invalid> {
         first_seen,
         last_seen,
         recommended_action,
+        role,
+        family,
+        campaign,
         republication_of,
         reinstate,
     } = pb;
@@ -34,6 +37,8 @@ pub fn read(pb: v1::IndicatorDraft) -> Result<Draft, Invalid> {
     let (valid_from, valid_until) =
         time::open_span(("valid_from", valid_from), ("valid_until", valid_until))?;
     let (first_seen, last_seen) = time::span(("first_seen", first_seen), ("last_seen", last_seen))?;
+    let (action, role) = (read_action(recommended_action)?, read_role(role)?);
+    Role::check(role, action)?;
     Ok(Draft {
         observable,
         aliases,
@@ -46,7 +51,10 @@ pub fn read(pb: v1::IndicatorDraft) -> Result<Draft, Invalid> {
         valid_until,
         first_seen,
         last_seen,
-        action: read_action(recommended_action)?,
+        action,
+        role,
+        family: text::bounded("family", family, MAX_NAME_BYTES)?,
+        campaign: text::bounded("campaign", campaign, MAX_NAME_BYTES)?,
         republication_of: (!republication_of.is_empty())
             .then(|| name::read_indicator("republication_of", &republication_of))
             .transpose()?,
@@ -87,6 +95,13 @@ fn read_action(number: i32) -> Result<Option<RecommendedAction>, Invalid> {
     super::known("recommended_action", number, RecommendedAction::from_number).map(Some)
 }
 
+fn read_role(number: i32) -> Result<Option<Role>, Invalid> {
+    if number == 0 {
+        return Ok(None);
+    }
+    super::known("role", number, Role::from_number).map(Some)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,6 +136,9 @@ mod tests {
             first_seen: at(3),
             last_seen: at(3),
             recommended_action: 2,
+            role: 2,
+            family: "Họ A".into(),
+            campaign: "Hè 2026".into(),
             republication_of: "indicators/0f9c5a3e-5c1f-4a7b-9d53-2f6f0f3f8a11".into(),
             reinstate: Some(v1::Reinstatement { reason: "seen again".into() }),
             ..pb()
@@ -132,6 +150,8 @@ mod tests {
         assert_eq!([draft.valid_from, draft.valid_until].map(|t| t.unwrap().as_seconds()), [1, 2]);
         assert_eq!([draft.first_seen, draft.last_seen].map(|t| t.unwrap().as_seconds()), [3, 3]);
         assert_eq!(draft.action, Some(RecommendedAction::Block));
+        assert_eq!(draft.role, Some(Role::Infrastructure));
+        assert_eq!((draft.family.as_str(), draft.campaign.as_str()), ("Họ A", "Hè 2026"));
         assert_eq!(draft.republication_of.unwrap().to_string(), "0f9c5a3e-5c1f-4a7b-9d53-2f6f0f3f8a11");
         assert_eq!(draft.reinstate.as_deref(), Some("seen again"));
     }
@@ -162,6 +182,22 @@ mod tests {
             field(v1::IndicatorDraft { reinstate: Some(v1::Reinstatement::default()), ..pb() }),
             "reinstate.reason"
         );
+    }
+
+    #[test]
+    fn a_victim_is_never_recommended_to_be_blocked() {
+        let draft = |role, recommended_action| v1::IndicatorDraft { role, recommended_action, ..pb() };
+        for action in [2, 4] {
+            let invalid = read(draft(1, action)).unwrap_err();
+            assert_eq!(invalid.field, "recommended_action");
+            assert!(invalid.problem.contains("a victim is warned and helped"), "{invalid:?}");
+            assert!(read(draft(2, action)).is_ok() && read(draft(0, action)).is_ok());
+        }
+        for action in [0, 1, 3] {
+            assert_eq!(read(draft(1, action)).unwrap().role, Some(Role::Victim));
+        }
+        assert_eq!(field(draft(5, 0)), "role");
+        assert_eq!(field(v1::IndicatorDraft { family: "a".repeat(129), ..pb() }), "family");
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub(crate) use self::{
     listener::{Heard, Listener},
     patience::eventually,
     peer::{Peer, amber, batch, draft, text_value, value_of},
-    prompt::{Ended, luytre},
+    prompt::{Ended, luytre, luytre_fed, luytre_killed},
     publisher::Publisher,
     raw::Raw,
     seed::Seed,

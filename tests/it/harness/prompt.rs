@@ -1,10 +1,11 @@
 //! Decides how a test types commands: the real `luytre`, as one principal, at
 //! the hub where it is now.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use super::patience::eventually;
+use super::patience::{eventually, patiently};
 use super::{Credentials, TestHub};
 
 /// What a command printed, and how it ended.
@@ -45,12 +46,11 @@ impl Drop for Running {
     }
 }
 
-/// Runs `luytre <words>` as `name` of `organisation`. What it prints has to fit
-/// into a pipe.
-pub(crate) async fn luytre(hub: &TestHub, organisation: &str, name: &str, words: &[&str]) -> Ended {
+/// `luytre <words>` as `name` of `organisation`, begun.
+fn begun(hub: &TestHub, organisation: &str, name: &str, words: &[&str], input: Stdio) -> Running {
     let Credentials { certificate, key } = hub.credentials(organisation, name);
     let nowhere = Path::new("/nonexistent");
-    let mut child = Running(
+    Running(
         Command::new(env!("CARGO_BIN_EXE_luytre"))
             .args(words)
             .arg("--hub")
@@ -65,12 +65,15 @@ pub(crate) async fn luytre(hub: &TestHub, organisation: &str, name: &str, words:
             .env_remove("LUYTRE_PROFILE")
             .env("HOME", nowhere)
             .env("XDG_CONFIG_HOME", nowhere)
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap(),
-    );
+    )
+}
+
+async fn ended(mut child: Running) -> Ended {
     let status = eventually("the command ends", async || child.0.try_wait().unwrap()).await;
     let read = |pipe: &mut dyn std::io::Read| {
         let mut text = String::new();
@@ -82,4 +85,56 @@ pub(crate) async fn luytre(hub: &TestHub, organisation: &str, name: &str, words:
         stdout: read(child.0.stdout.as_mut().unwrap()),
         stderr: read(child.0.stderr.as_mut().unwrap()),
     }
+}
+
+/// Runs `luytre <words>` as `name` of `organisation`. What it prints has to fit
+/// into a pipe.
+pub(crate) async fn luytre(hub: &TestHub, organisation: &str, name: &str, words: &[&str]) -> Ended {
+    ended(begun(hub, organisation, name, words, Stdio::null())).await
+}
+
+/// The same with `content` on stdin, and the most memory that it had, in KiB,
+/// when it had taken all of that but what a pipe holds.
+pub(crate) async fn luytre_fed(
+    hub: &TestHub,
+    organisation: &str,
+    name: &str,
+    words: &[&str],
+    content: Vec<u8>,
+) -> (Ended, u64) {
+    let mut child = begun(hub, organisation, name, words, Stdio::piped());
+    let mut input = child.0.stdin.take().unwrap();
+    let status = format!("/proc/{}/status", child.0.id());
+    let feeding = tokio::task::spawn_blocking(move || {
+        // It may end without reading all.
+        let _ = input.write_all(&content);
+        peak(&status)
+    });
+    let peak = patiently("the command takes its input", feeding).await.unwrap();
+    (ended(child).await, peak)
+}
+
+/// Runs it likewise, and kills it once it has written `mark`, with its input
+/// still open; whether it was killed.
+pub(crate) async fn luytre_killed(
+    hub: &TestHub,
+    organisation: &str,
+    name: &str,
+    words: &[&str],
+    content: Vec<u8>,
+    mark: &Path,
+) -> bool {
+    let mut child = begun(hub, organisation, name, words, Stdio::piped());
+    let mut input = child.0.stdin.take().unwrap();
+    input.write_all(&content).unwrap();
+    eventually("it keeps its place", async || mark.exists().then_some(())).await;
+    child.0.kill().unwrap();
+    child.0.wait().unwrap().code().is_none()
+}
+
+/// The most memory of a process that still runs, in KiB; 0 if it does not.
+fn peak(status: &str) -> u64 {
+    let text = std::fs::read_to_string(status).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse().ok()).unwrap_or(0)
 }
