@@ -1,5 +1,5 @@
-//! Decides what of a change gives more to whoever proposes it: to himself,
-//! or to his organisation by whichever way
+//! Decides what of a change gives more to whoever proposes it: to himself, to
+//! the others of his organisation, or to the organisation by whichever way
 //! [`crate::policy::visibility::Audience::resolve`] goes. A third body that he
 //! adds to a group or lets succeed another may be the one whose heir, client or
 //! provider his organisation is.
@@ -11,6 +11,9 @@ use time::Date;
 use crate::model::org::{OrgSlug, Standing};
 use crate::model::principal::{Role, SpiffeId};
 use crate::model::roster::{RelationKind, Roster};
+
+/// Roles that let a colleague read: what he reads, the organisation has.
+const READING: [Role; 2] = [Role::Subscriber, Role::Analyst];
 
 /// What `author`, or his organisation, would have by the change on whichever
 /// day from `today` on, and has not on that day without it: in words. Nobody
@@ -50,13 +53,21 @@ fn bounds<'a>(roster: &'a Roster, org: &'a OrgSlug) -> impl Iterator<Item = Date
         .flatten()
 }
 
-/// What `id` and its organisation may do on a day, in words.
+/// What `id`, its colleagues and its organisation may do on a day, in words.
 fn rights(roster: &Roster, id: &SpiffeId, day: Date) -> BTreeSet<String> {
     let org = id.org();
     let mut rights = BTreeSet::new();
-    let roles = roster.roles(id, day);
-    let held = Role::ALL.into_iter().filter(|role| roles.contains(*role));
-    rights.extend(held.map(|role| format!("the role {}", role.as_str())));
+    for colleague in roster.principals.keys().filter(|other| other.org() == org) {
+        let roles = roster.roles(colleague, day);
+        for role in Role::ALL.into_iter().filter(|role| roles.contains(*role)) {
+            if colleague == id {
+                rights.insert(format!("the role {}", role.as_str()));
+            } else if READING.contains(&role) {
+                rights
+                    .insert(format!("the role {} for {colleague}, of the same organisation", role.as_str()));
+            }
+        }
+    }
     rights.extend(roster.duties_of(org, day).map(|duty| format!("the duty {} of {}", duty.duty, duty.scope)));
     let units = served(roster, RelationKind::ActsFor, org, day).filter(|unit| roster.is_active(unit, day));
     rights.extend(units.map(|unit| relation(RelationKind::ActsFor, unit)));

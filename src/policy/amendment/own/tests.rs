@@ -147,6 +147,23 @@ fn what_he_has_by_one_way_he_does_not_gain_by_another() {
     assert_eq!(gained(&roster(), |r| join(r, 1, 2)), [""; 0]);
 }
 
+#[test]
+fn a_colleague_who_may_read_is_a_right_of_his_own() {
+    let roles = |n: u32, role: Role| {
+        gained(&roster(), |r| {
+            let grant = Grant { roles: [role].into_iter().collect(), from: None, to: None };
+            r.principals.insert(person(n, "lan"), grant);
+        })
+    };
+    for (role, name) in [(Role::Subscriber, "subscriber"), (Role::Analyst, "analyst")] {
+        let told =
+            format!("the role {name} for spiffe://t.example/org/org-1/user/lan, of the same organisation");
+        assert_eq!(roles(1, role), [told]);
+        assert_eq!(roles(2, role), [""; 0]);
+    }
+    assert_eq!(roles(1, Role::Publisher), [""; 0]);
+}
+
 /// One thing of a roster, with its days.
 #[derive(Debug, Clone)]
 enum Piece {
