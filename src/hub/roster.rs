@@ -24,6 +24,7 @@ use super::directory::Directory;
 use super::engine::Hub;
 use super::error::{Error, Reason};
 use super::proposal::{Change, Decision, Proposal, Refusal, RejectedChange};
+use super::shared::Shared;
 
 impl Hub {
     /// Changes who takes part. Who may ask for it is the method table's to
@@ -137,15 +138,7 @@ impl Hub {
     /// The whole roster.
     #[must_use]
     pub fn roster(&self) -> RosterView {
-        let directory = self.shared.directory.load_full();
-        let roster = directory.shared_roster();
-        let etag = roster_digest(&roster);
-        RosterView { roster, etag, date: self.date_of(&directory) }
-    }
-
-    /// The day for which a change is judged now.
-    fn date_of(&self, directory: &Directory) -> Date {
-        self.now().day().max(directory.date())
+        standing(&self.shared)
     }
 
     /// What `after` in the place of the roster would change, if the caller put
@@ -164,25 +157,7 @@ impl Hub {
         if etag != standing.etag {
             return Err(outdated());
         }
-        self.judge(&standing.roster, after, standing.date, Some(caller.identity()))
-    }
-
-    fn judge(
-        &self,
-        before: &Roster,
-        after: &Roster,
-        date: Date,
-        author: Option<&SpiffeId>,
-    ) -> Result<Comparison, Error> {
-        let strangers = after.principals.keys().filter(|id| id.trust_domain() != self.shared.trust_domain);
-        let problem = format!("every principal is of the hub's trust domain, {}", self.shared.trust_domain);
-        let mut found: Vec<_> =
-            strangers.map(|id| Invalid::new(format!("principals[{id}].id"), problem.clone())).collect();
-        found.extend(amendment::check(before, after, date).err().unwrap_or_default());
-        if let Some(first) = found.first() {
-            return Err(Error { fields: found.clone(), ..Error::from(first.clone()) });
-        }
-        Ok(compare(before, after, date, author))
+        judge(&self.shared, &standing.roster, after, standing.date, Some(caller.identity()))
     }
 
     /// Puts `after` in the place of the roster that `etag` names, at once or,
@@ -199,61 +174,23 @@ impl Hub {
         after: Roster,
         etag: RosterDigest,
     ) -> Result<(Amended, Comparison), Error> {
-        let standing = self.roster();
-        let mut content = digest::Sha256::default();
-        content.update(&etag);
-        content.update(&roster_digest(&after));
-        let mut change = RosterChange::new(Patch::default(), standing.date);
-        change.base = Some(etag);
-        let mut change = Change::Roster(Box::new(change));
-        if etag == standing.etag {
-            let comparison = self.judge(&standing.roster, &after, standing.date, Some(caller.identity()))?;
-            if comparison.differences.is_empty() {
-                return Ok((Amended::Unchanged, comparison));
-            }
-            let by_two = !comparison.by_two.is_empty();
-            if let Change::Roster(change) = &mut change {
-                change.patch = Patch::between(&standing.roster, &after);
-            }
-            if let (true, Change::Roster(waiting)) = (by_two, change.clone()) {
-                change = Change::Propose(waiting);
-            }
-        }
-        // With another etag it is refused in its turn, unless it is asked for
-        // once more: then its first answer is remembered there.
-        let content = requests::first_16(&content.finish());
+        let author = caller.identity().clone();
+        // Comparing two large rosters takes longer than a connection's thread has.
+        let asked = self.blocking(move |shared| asked(shared, &author, &after, etag)).await?;
+        let (content, change) = match asked {
+            Asked::Nothing(comparison) => return Ok((Amended::Unchanged, comparison)),
+            Asked::Change { content, change } => (content, change),
+        };
         let at = self.amend(Second::Operator(caller, request_id), content, change).await?;
-        let (before, after) = self.around(at);
-        if let Some(after) = after {
-            return Ok((Amended::Applied, compare(&before.0, &after, before.1, Some(caller.identity()))));
-        }
-        let pending = self.shared.directory.load().pending().get(&at).cloned();
-        // It was decided over already, if this is a late repeat.
-        let proposed = pending.map(|pending| {
-            let after = patched(&before.0, &pending.change);
-            compare(&before.0, &after, before.1, Some(caller.identity()))
-        });
-        let nothing = || Comparison { differences: Vec::new(), by_two: Vec::new() };
-        Ok((Amended::Pending(self.shared.sealer.id(at)), proposed.unwrap_or_else(nothing)))
-    }
-
-    /// The roster before the entry at `at` with its day, and the one that
-    /// begins there.
-    fn around(&self, at: Position) -> ((Arc<Roster>, Date), Option<Arc<Roster>>) {
-        let now = self.shared.directory.load_full();
-        let here = self.shared.rosters.at(at, &now);
-        if here.generation() != at {
-            return ((here.shared_roster(), here.date()), None);
-        }
-        let before = self.shared.rosters.at(Position::from_raw(at.raw().saturating_sub(1)), &now);
-        ((before.shared_roster(), here.date()), Some(here.shared_roster()))
+        let author = caller.identity().clone();
+        self.blocking(move |shared| Ok(became(shared, &author, at))).await
     }
 
     /// The changes that wait for a second person, oldest first.
     #[must_use]
     pub fn pending_changes(&self) -> Vec<Waiting> {
         let directory = self.shared.directory.load_full();
-        let (roster, now, date) = (directory.roster(), self.now(), self.date_of(&directory));
+        let (roster, now, date) = (directory.roster(), self.now(), date_of(&self.shared, &directory));
         let stands = directory.pending().iter().filter(|(_, pending)| pending.stands(now));
         if directory.pending().is_empty() {
             return Vec::new();
@@ -284,24 +221,18 @@ impl Hub {
     /// that by now speaks against it; as [`Hub::change_roster`].
     pub async fn approve_change(&self, second: Second<'_>, id: Uuid) -> Result<Comparison, Error> {
         let proposal = self.shared.sealer.handle(id).ok_or_else(Error::absent)?;
-        let directory = self.shared.directory.load_full();
-        let date = self.date_of(&directory);
-        let mut change = RosterChange::new(Patch::default(), date);
-        change.proposal = Some(proposal);
-        // Where none waits it is refused in its turn, or answered once more.
-        if let Some(pending) = directory.pending().get(&proposal).filter(|p| p.stands(self.now())) {
-            check_second(second, pending, &directory, date)?;
-            let after = patched(directory.roster(), &pending.change);
-            if pending.change.base.is_some_and(|base| base != roster_digest(directory.roster())) {
-                return Err(outdated());
-            }
-            self.judge(directory.roster(), &after, date, None)?;
-            change = RosterChange { date, proposal: Some(proposal), ..pending.change.clone() };
-        }
+        let identity = match second {
+            Second::Operator(caller, _) => Some(caller.identity().clone()),
+            Second::Machine => None,
+        };
+        let change = self.blocking(move |shared| approved(shared, identity.as_ref(), proposal)).await?;
         let content = requests::first_16(&digest::sha256(&[b"approve ", id.as_bytes().as_slice()].concat()));
         let at = self.amend(second, content, Change::Roster(Box::new(change))).await?;
-        let ((before, date), after) = self.around(at);
-        Ok(compare(&before, &after.unwrap_or_default(), date, None))
+        self.blocking(move |shared| {
+            let ((before, date), after) = around(shared, at);
+            Ok(compare(&before, &after.unwrap_or_default(), date, None))
+        })
+        .await
     }
 
     /// Drops a change that waits; its author may as well.
@@ -338,6 +269,116 @@ impl Hub {
     }
 }
 
+fn standing(shared: &Shared) -> RosterView {
+    let directory = shared.directory.load_full();
+    let roster = directory.shared_roster();
+    let etag = roster_digest(&roster);
+    RosterView { roster, etag, date: date_of(shared, &directory) }
+}
+
+/// The day for which a change is judged now.
+fn date_of(shared: &Shared, directory: &Directory) -> Date {
+    shared.clock.now().day().max(directory.date())
+}
+
+fn judge(
+    shared: &Shared,
+    before: &Roster,
+    after: &Roster,
+    date: Date,
+    author: Option<&SpiffeId>,
+) -> Result<Comparison, Error> {
+    let strangers = after.principals.keys().filter(|id| id.trust_domain() != shared.trust_domain);
+    let problem = format!("every principal is of the hub's trust domain, {}", shared.trust_domain);
+    let mut found: Vec<_> =
+        strangers.map(|id| Invalid::new(format!("principals[{id}].id"), problem.clone())).collect();
+    found.extend(amendment::check(before, after, date).err().unwrap_or_default());
+    if let Some(first) = found.first() {
+        return Err(Error { fields: found.clone(), ..Error::from(first.clone()) });
+    }
+    Ok(compare(before, after, date, author))
+}
+
+/// What a roster in the place of another asks for.
+enum Asked {
+    Nothing(Comparison),
+    Change {
+        /// Names what is asked for, for a repeat.
+        content: [u8; 16],
+        change: Change,
+    },
+}
+
+fn asked(shared: &Shared, author: &SpiffeId, after: &Roster, etag: RosterDigest) -> Result<Asked, Error> {
+    let standing = standing(shared);
+    let mut content = digest::Sha256::default();
+    content.update(&etag);
+    content.update(&roster_digest(after));
+    let content = requests::first_16(&content.finish());
+    let mut change = RosterChange::new(Patch::default(), standing.date);
+    change.base = Some(etag);
+    // With another etag it is refused in its turn, unless it is asked for
+    // once more: then its first answer is remembered there.
+    if etag != standing.etag {
+        return Ok(Asked::Change { content, change: Change::Roster(Box::new(change)) });
+    }
+    let comparison = judge(shared, &standing.roster, after, standing.date, Some(author))?;
+    if comparison.differences.is_empty() {
+        return Ok(Asked::Nothing(comparison));
+    }
+    change.patch = Patch::between(&standing.roster, after);
+    let change = Box::new(change);
+    let waits = !comparison.by_two.is_empty();
+    let change = if waits { Change::Propose(change) } else { Change::Roster(change) };
+    Ok(Asked::Change { content, change })
+}
+
+/// What became of what `author` asked for, by its entry at `at`.
+fn became(shared: &Shared, author: &SpiffeId, at: Position) -> (Amended, Comparison) {
+    let ((before, date), after) = around(shared, at);
+    if let Some(after) = after {
+        return (Amended::Applied, compare(&before, &after, date, Some(author)));
+    }
+    let pending = shared.directory.load().pending().get(&at).cloned();
+    // It was decided over already, if this is a late repeat.
+    let proposed =
+        pending.map(|pending| compare(&before, &patched(&before, &pending.change), date, Some(author)));
+    let nothing = || Comparison { differences: Vec::new(), by_two: Vec::new() };
+    (Amended::Pending(shared.sealer.id(at)), proposed.unwrap_or_else(nothing))
+}
+
+/// The roster before the entry at `at` with its day, and the one that begins
+/// there.
+fn around(shared: &Shared, at: Position) -> ((Arc<Roster>, Date), Option<Arc<Roster>>) {
+    let now = shared.directory.load_full();
+    let here = shared.rosters.at(at, &now);
+    if here.generation() != at {
+        return ((here.shared_roster(), here.date()), None);
+    }
+    let before = shared.rosters.at(Position::from_raw(at.raw().saturating_sub(1)), &now);
+    ((before.shared_roster(), here.date()), Some(here.shared_roster()))
+}
+
+/// The change that waits at `proposal`, to be carried out by `second`; `None`
+/// is the machine's operator.
+fn approved(shared: &Shared, second: Option<&SpiffeId>, proposal: Position) -> Result<RosterChange, Error> {
+    let directory = shared.directory.load_full();
+    let date = date_of(shared, &directory);
+    let stands = directory.pending().get(&proposal).filter(|p| p.stands(shared.clock.now()));
+    // Where none waits it is refused in its turn, or answered once more.
+    let Some(pending) = stands else {
+        let mut change = RosterChange::new(Patch::default(), date);
+        change.proposal = Some(proposal);
+        return Ok(change);
+    };
+    check_second(second, pending, &directory, date)?;
+    if pending.change.base.is_some_and(|base| base != roster_digest(directory.roster())) {
+        return Err(outdated());
+    }
+    judge(shared, directory.roster(), &patched(directory.roster(), &pending.change), date, None)?;
+    Ok(RosterChange { date, proposal: Some(proposal), ..pending.change.clone() })
+}
+
 fn patched(roster: &Roster, change: &RosterChange) -> Roster {
     let mut after = roster.clone();
     after.apply(change.patch.clone());
@@ -360,7 +401,7 @@ fn compare(before: &Roster, after: &Roster, date: Date, author: Option<&SpiffeId
 /// Two persons: who proposed a change is another than who agrees, and still
 /// an operator.
 fn check_second(
-    second: Second<'_>,
+    second: Option<&SpiffeId>,
     pending: &PendingChange,
     directory: &Directory,
     date: Date,
@@ -373,9 +414,7 @@ fn check_second(
             "whoever proposed this is no operator any more; another operator must propose it",
         ));
     }
-    if let Second::Operator(caller, _) = second
-        && author.as_ref() == Some(caller.identity())
-    {
+    if second.is_some() && author.as_ref() == second {
         return Err(Error::new(
             Reason::SecondPersonRequired,
             "you proposed this change; another operator approves it, or the hub's machine with `luytred roster approve`",

@@ -108,6 +108,14 @@ pub struct Relation {
     pub legal_basis: String,
 }
 
+impl Relation {
+    /// Whether it holds on `date`.
+    #[must_use]
+    pub fn holds(&self, date: Date) -> bool {
+        holds(self.from, self.to, date)
+    }
+}
+
 /// What a change of the roster puts in place of what stands. Organisations
 /// are never removed: they end.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -276,7 +284,7 @@ impl Roster {
     ) -> impl Iterator<Item = &'a OrgSlug> {
         self.relations
             .iter()
-            .filter(move |r| r.kind == kind && r.object == *object && holds(r.from, r.to, date))
+            .filter(move |r| r.kind == kind && r.object == *object && r.holds(date))
             .map(|r| &r.subject)
     }
 

@@ -9,9 +9,13 @@ use std::collections::BTreeSet;
 use time::Date;
 
 use crate::model::Invalid;
-use crate::model::org::{DatedName, Organisation, Standing, Step};
+use crate::model::org::{DatedName, Organisation, Step};
 use crate::model::principal::{Role, SpiffeId};
-use crate::model::roster::{Grant, Group, Relation, RelationKind, Roster};
+use crate::model::roster::{Grant, Group, Relation, Roster};
+
+mod own;
+
+pub use own::widens;
 
 /// Roles that one person alone gives to nobody.
 const BY_TWO: [Role; 2] = [Role::Operator, Role::Coordinator];
@@ -81,58 +85,6 @@ pub fn gains(before: &Roster, after: &Roster, today: Date) -> Vec<(SpiffeId, Rol
         }
     }
     gained
-}
-
-/// What `author`, or his organisation, would have by the change on whichever
-/// day from `today` on, and has not on that day without it: in words. Nobody
-/// gives himself any of it alone.
-#[must_use]
-pub fn widens(before: &Roster, after: &Roster, today: Date, author: &SpiffeId) -> BTreeSet<String> {
-    let days: BTreeSet<Date> = bounds(before).chain(bounds(after)).flatten().chain([today]).collect();
-    // What an organisation inherits takes a walk for each of them.
-    let heirs = before.organisations != after.organisations;
-    let mut gained = BTreeSet::new();
-    for day in days.into_iter().filter(|day| *day >= today) {
-        let had = rights(before, author, day, heirs);
-        gained.extend(rights(after, author, day, heirs).difference(&had).cloned());
-    }
-    gained
-}
-
-/// Every day on which anything of a roster begins or ends.
-fn bounds(roster: &Roster) -> impl Iterator<Item = Option<Date>> + '_ {
-    let organisations = roster.organisations.values().flat_map(|o| {
-        [o.valid_from, o.valid_to].into_iter().chain(o.lifecycle.iter().map(|step| Some(step.on)))
-    });
-    let members = roster.groups.values().flat_map(|group| &group.members).flat_map(|m| [m.from, m.to]);
-    organisations
-        .chain(members)
-        .chain(roster.duties.iter().flat_map(|d| [d.from, d.to]))
-        .chain(roster.relations.iter().flat_map(|r| [r.from, r.to]))
-        .chain(roster.principals.values().flat_map(|grant| [grant.from, grant.to]))
-}
-
-/// What `id` and its organisation may do or read on a day, in words. That
-/// others work for an organisation gives it no right, so only the subjects of
-/// relations are looked at.
-fn rights(roster: &Roster, id: &SpiffeId, day: Date, heirs: bool) -> BTreeSet<String> {
-    let org = id.org();
-    let roles = roster.roles(id, day);
-    let held = Role::ALL.into_iter().filter(|role| roles.contains(*role));
-    let mut rights: BTreeSet<_> = held.map(|role| format!("the role {}", role.as_str())).collect();
-    rights.extend(roster.duties_of(org, day).map(|duty| format!("the duty {} of {}", duty.duty, duty.scope)));
-    for (slug, other) in &roster.organisations {
-        for kind in RelationKind::ALL.into_iter().filter(|kind| roster.relates(*kind, org, slug, day)) {
-            rights.insert(format!("the relation {} {slug}", kind.as_str()));
-        }
-        let ended = heirs && slug != org && other.standing(day) == Standing::Ended;
-        if ended && roster.heirs(slug, day).contains(&org) {
-            rights.insert(format!("the rights of {slug}"));
-        }
-    }
-    let groups = roster.groups.keys().filter(|group| roster.members(group, day).any(|member| member == org));
-    rights.extend(groups.map(|group| format!("membership of {group}")));
-    rights
 }
 
 /// The days from `today` on, on which what `id` may do can change.

@@ -126,7 +126,8 @@ pub(crate) struct OneOrganisation {
   luytre roster grant spiffe://hub.example.vn/org/ca-hanoi/user/an --role analyst --only
 
 What the principal has already it keeps, unless --only is given. Who becomes operator or coordinator
-needs a second operator: luytre roster approve.")]
+needs a second operator: luytre roster approve. So does any role of your own, and the role subscriber
+or analyst for another identity of your own organisation.")]
 pub(crate) struct GrantRoles {
     /// Its SPIFFE identity
     #[arg(value_parser = principal)]

@@ -5,7 +5,7 @@ use time::macros::date;
 use super::*;
 use crate::model::org::{Happening, OrgSlug};
 use crate::model::principal::Roles;
-use crate::model::roster::{Duty, Member};
+use crate::model::roster::{Duty, Member, RelationKind};
 
 const TODAY: Date = date!(2025 - 03 - 01);
 const LAN: &str = "spiffe://hub.example/org/a/user/lan";
