@@ -186,7 +186,7 @@ impl Hub {
         request_id: Uuid,
         asked: ProposedLeave,
     ) -> Result<Bytes, Error> {
-        let answers = !matches!(asked.act, LeaveAct::Ask { .. }) && asked.by != asked.organisation;
+        let answers = asked.by != asked.organisation;
         let content = requests::first_16(&digest::sha256(&leave::encode(&asked).encode_to_vec()));
         let author = caller.clone();
         let decision = self
@@ -211,8 +211,13 @@ impl Hub {
                 event::subject(&body).map(|told| body.slice_ref(told)).ok_or_else(|| fetch::damaged(position))
             })
             .await?;
-        // What was told to the other side leaves out who answered.
-        Ok(if answers { republication::tell_answerer(&body, caller.identity()) } else { body })
+        // What is told to the other side names who answered where that side is
+        // the owner's, which is what the caller's own side is told otherwise.
+        if answers {
+            Ok(republication::tell_answerer(&body, caller.identity()))
+        } else {
+            republication::leave_out_answerer(&body).map_err(|_| fetch::damaged(position))
+        }
     }
 }
 

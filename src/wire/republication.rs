@@ -54,3 +54,13 @@ pub fn tell_answerer(encoded: &[u8], answerer: &SpiffeId) -> Bytes {
     event::bytes(ANSWERER, answerer.as_str().as_bytes(), &mut out);
     out.into()
 }
+
+/// The same as it was told to the other side, for readers of this one: without
+/// who answered.
+///
+/// # Errors
+/// Where it is damaged.
+pub fn leave_out_answerer(encoded: &[u8]) -> Result<Bytes, prost::DecodeError> {
+    let told = v1::Republication { answerer: String::new(), ..v1::Republication::decode(encoded)? };
+    Ok(told.encode_to_vec().into())
+}
