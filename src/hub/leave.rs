@@ -149,12 +149,14 @@ impl Group<'_> {
                     Some(Refusal::Absent)
                 } else if record.owner == asked.organisation {
                     Some(Refusal::NotAnothers)
-                } else if !self.reached(asked.organisation, record.class) {
-                    Some(Refusal::NotReached)
                 } else if record.state == State::Revoked {
                     Some(Refusal::Ended)
+                } else if terms.until.is_some_and(|until| until <= writing.time) {
+                    Some(Refusal::Past)
                 } else {
-                    terms.until.is_some_and(|until| until <= writing.time).then_some(Refusal::Past)
+                    // Last: who acts for the owner and may not see the record
+                    // is not told of it, and must not find it out by another.
+                    (!self.reached(asked.organisation, record.class)).then_some(Refusal::NotReached)
                 }
             }
             LeaveAct::Withdraw { .. } => {

@@ -179,6 +179,29 @@ impl Hub {
         })
     }
 
+    /// What is answered to a caller who answers for another organisation, and
+    /// may not see the indicator: the same whether anybody asked, and whether
+    /// anybody but the owner may see it. `None`: he may be told all.
+    async fn unseen(&self, caller: &Caller, asked: &ProposedLeave) -> Result<Option<Bytes>, Error> {
+        let (terms, note) = match &asked.act {
+            LeaveAct::Grant { terms, note } => (Some(terms), note),
+            LeaveAct::Withdraw { note } => (None, note),
+            LeaveAct::Ask { .. } => return Ok(None),
+        };
+        if asked.by == caller.org() {
+            return Ok(None);
+        }
+        let (viewer, handle) = (caller.clone(), asked.indicator);
+        match self.blocking(move |shared| fetch::visible_header(shared, &viewer, handle)).await {
+            Ok(_) => Ok(None),
+            Err(error) if error.kind() == Kind::Absent => {
+                let id = self.shared.sealer.id(handle);
+                Ok(Some(republication::unseen(id, &asked.slug, terms, note)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Brings what is said of leave to the writer: the leave as that made it.
     async fn propose_leave(
         &self,
@@ -187,6 +210,7 @@ impl Hub {
         asked: ProposedLeave,
     ) -> Result<Bytes, Error> {
         let answers = asked.by != asked.organisation;
+        let unseen = self.unseen(caller, &asked).await?;
         let content = requests::first_16(&digest::sha256(&leave::encode(&asked).encode_to_vec()));
         let author = caller.clone();
         let decision = self
@@ -200,10 +224,18 @@ impl Hub {
             })
             .await?
             .pop();
-        let position = match decision {
-            Some(Decision::Written { position, .. } | Decision::Unchanged { position, .. }) => position,
-            Some(Decision::Refused(Refusal::Absent)) | None => return Err(Error::absent()),
-            Some(Decision::Refused(refusal)) => return Err(refused(refusal, &Recipients::default())),
+        let position = match (decision, unseen) {
+            (
+                Some(
+                    Decision::Written { .. }
+                    | Decision::Unchanged { .. }
+                    | Decision::Refused(Refusal::Absent | Refusal::NotReached),
+                ),
+                Some(told),
+            ) => return Ok(told),
+            (Some(Decision::Written { position, .. } | Decision::Unchanged { position, .. }), None) => position,
+            (Some(Decision::Refused(Refusal::Absent)) | None, _) => return Err(Error::absent()),
+            (Some(Decision::Refused(refusal)), _) => return Err(refused(refusal, &Recipients::default())),
         };
         let body = self
             .blocking(move |shared| {
