@@ -127,6 +127,7 @@ impl Group<'_> {
         writing: &Writing,
     ) -> Result<Option<Refusal>, db::Error> {
         let viewer = Viewer { org: asked.by, principal: author };
+        let decides = self.directory.decides(asked.by, record.owner, record.class);
         Ok(match &asked.act {
             LeaveAct::Ask { .. } => {
                 let waits = before.is_some_and(|leave| leave.open);
@@ -138,6 +139,8 @@ impl Group<'_> {
                     Some(Refusal::NotAnothers)
                 } else if record.state == State::Revoked {
                     Some(Refusal::Ended)
+                } else if self.directory.deciders(record.owner, record.class).is_empty() {
+                    Some(Refusal::NobodyDecides)
                 } else if !waits && self.open_of(asked.organisation)? >= MAX_OPEN {
                     Some(Refusal::TooManyAsked)
                 } else {
@@ -145,7 +148,7 @@ impl Group<'_> {
                 }
             }
             LeaveAct::Grant { terms, .. } => {
-                if asked.by != record.owner {
+                if !decides {
                     Some(Refusal::Absent)
                 } else if record.owner == asked.organisation {
                     Some(Refusal::NotAnothers)
@@ -160,7 +163,7 @@ impl Group<'_> {
                 }
             }
             LeaveAct::Withdraw { .. } => {
-                let concerned = asked.by == record.owner || asked.by == asked.organisation;
+                let concerned = decides || asked.by == asked.organisation;
                 (!concerned || !before.is_some_and(Leave::stands)).then_some(Refusal::Absent)
             }
         })
@@ -289,7 +292,9 @@ impl Group<'_> {
             return Ok(Some(Refusal::NotAnothers));
         }
         let key = LeaveKey { owner: header.owner, indicator: header.handle, organisation: item.owner };
-        let leave = self.leave_of(key)?;
+        // With nobody who could take it back it holds no longer.
+        let decided = !self.directory.deciders(header.owner, header.class).is_empty();
+        let leave = self.leave_of(key)?.filter(|_| decided);
         let widest = leave.as_ref().and_then(|leave| leave.holds(writing.time));
         let (Some(widest), State::Active | State::Expired) = (widest, header.state) else {
             return Ok(Some(Refusal::NoLeave));

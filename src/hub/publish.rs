@@ -116,6 +116,10 @@ impl Rejection {
                 Reason::IndicatorRevoked,
                 "its owner has revoked the indicator, so there is nothing to republish",
             ),
+            Refusal::NobodyDecides => (
+                Reason::RepublicationWithoutLeave,
+                "its owner has ended, and nobody follows it who could give leave",
+            ),
             Refusal::TooManyAsked => (
                 Reason::RateLimited,
                 "too many requests of your organisation wait for answers; give up some with `luytre leave withdraw`",

@@ -126,3 +126,64 @@ fn a_provider_that_may_not_see_a_record_is_told_of_it_only_what_it_sent() {
         verified(hub).await;
     });
 }
+
+#[test]
+fn a_successor_gives_and_takes_back_leave_in_its_predecessor_s_place() {
+    block_on(async {
+        let hub = Engine::new();
+        let (asker, heir) = (hub.caller(ASKER), hub.caller(NAMED));
+        let (id, secret) = (original(&hub).await, publish(&hub, OWNER, "red.example", red()).await);
+        let own = publish(&hub, NAMED, "own.example", green()).await;
+        for id in [id, secret] {
+            grant(&hub, OWNER, granted(id, ASKER, green())).await.unwrap();
+        }
+        ask(&hub, &asker, own).await.unwrap();
+        let denied = withdraw(&hub, NAMED, id, ASKER).await.unwrap_err();
+        assert_eq!(denied.reason, Reason::RoleInsufficient, "while its owner stands");
+        assert_eq!(listed(&hub, &heir, false, 9).await.len(), 1);
+        end_owner(&hub, &[NAMED]).await;
+        for size in [1, 2, 9] {
+            let mut names: Vec<_> =
+                listed(&hub, &heir, false, size).await.into_iter().map(|one| one.indicator).collect();
+            names.sort_unstable();
+            let mut expected = [id, own].map(|id| format!("indicators/{id}"));
+            expected.sort_unstable();
+            assert_eq!(names, expected, "not of TLP:RED");
+        }
+        assert!(republish(&hub, ASKER, id, green()).await.is_ok(), "the leave holds");
+        let taken = withdraw(&hub, NAMED, id, ASKER).await.unwrap();
+        assert_eq!((taken.state, taken.answerer), (WITHDRAWN, identity(NAMED).to_string()));
+        let further = republish(&hub, ASKER, id, Marking::open(Tlp::Clear)).await;
+        assert_eq!(reason(&further), WITHOUT);
+        let again = ask(&hub, &asker, id).await.unwrap();
+        assert_eq!(heard(&hub, NAMED).await.last().unwrap().request_time, again.request_time);
+        let clear = granted(id, ASKER, Marking::open(Tlp::Clear));
+        assert_eq!(grant(&hub, NAMED, clear).await.unwrap().state, GRANTED);
+        assert!(republish(&hub, ASKER, id, Marking::open(Tlp::Clear)).await.is_ok());
+        // TLP:RED passes to nobody.
+        assert_eq!(withdraw(&hub, NAMED, secret, ASKER).await.unwrap_err().reason, Reason::NotFound);
+        let refused = ask(&hub, &asker, secret).await.unwrap_err();
+        assert_eq!(refused.reason, Reason::RepublicationWithoutLeave);
+        let other = drafted("red.example", green(), Some(secret));
+        assert_eq!(reason(&super::leave::put(&hub, &asker, other).await), WITHOUT);
+        let outsider = withdraw(&hub, OUTSIDER, id, ASKER).await.unwrap_err();
+        assert_eq!(outsider.reason, Reason::NotFound);
+        verified(hub).await;
+    });
+}
+
+#[test]
+fn leave_ends_with_an_owner_whom_nobody_follows() {
+    block_on(async {
+        let hub = Engine::new();
+        let id = original(&hub).await;
+        grant(&hub, OWNER, granted(id, ASKER, green())).await.unwrap();
+        end_owner(&hub, &[]).await;
+        assert_eq!(reason(&republish(&hub, ASKER, id, green()).await), WITHOUT);
+        let refused = ask(&hub, &hub.caller(ASKER), id).await.unwrap_err();
+        assert_eq!(refused.reason, Reason::RepublicationWithoutLeave);
+        assert!(refused.public.contains("ended"), "{refused:?}");
+        withdraw(&hub, ASKER, id, ASKER).await.unwrap();
+        verified(hub).await;
+    });
+}
