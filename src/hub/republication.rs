@@ -257,7 +257,9 @@ impl Hub {
                 ),
                 Some(told),
             ) => return Ok(told),
-            (Some(Decision::Written { position, .. } | Decision::Unchanged { position, .. }), None) => position,
+            (Some(Decision::Written { position, .. } | Decision::Unchanged { position, .. }), None) => {
+                position
+            }
             (Some(Decision::Refused(Refusal::Absent)) | None, _) => return Err(Error::absent()),
             (Some(Decision::Refused(refusal)), _) => return Err(refused(refusal, &Recipients::default())),
         };
@@ -308,7 +310,11 @@ fn shows(shared: &Shared, caller: &Caller, key: LeaveKey, leave: &Leave) -> Resu
 
 /// Whether the caller's organisation decides about an indicator of `owner`.
 fn follows(shared: &Shared, caller: &Caller, key: LeaveKey) -> Result<bool, Error> {
-    let (header, _) = fetch::newest_of_any(shared, key.indicator)?;
+    let header = match fetch::newest_of_any(shared, key.indicator) {
+        Ok((header, _)) => header,
+        Err(error) if error.kind() == Kind::Absent => return Ok(false),
+        Err(error) => return Err(error),
+    };
     Ok(shared.directory.load().decides(caller.org(), key.owner, header.class))
 }
 

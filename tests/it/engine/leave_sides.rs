@@ -101,7 +101,10 @@ fn a_provider_that_may_not_see_a_record_is_told_of_it_only_what_it_sent() {
         };
         let other = grant_for(&hub, &provider, granted(id, NAMED, green())).await.unwrap();
         assert_eq!(other, as_if(NAMED, &given));
-        assert_eq!((listed(&hub, &hub.caller(NAMED), false, 9).await, heard(&hub, NAMED).await), (vec![], vec![]));
+        assert_eq!(
+            (listed(&hub, &hub.caller(NAMED), false, 9).await, heard(&hub, NAMED).await),
+            (vec![], vec![])
+        );
         assert_eq!(listed(&hub, &hub.caller(OWNER), false, 9).await.len(), 1, "given to whom it reaches");
         assert!(republish(&hub, ASKER, id, green()).await.is_ok());
         let taken = withdraw_for(&hub, &provider, id, ASKER).await.unwrap();
@@ -122,7 +125,10 @@ fn a_provider_that_may_not_see_a_record_is_told_of_it_only_what_it_sent() {
         let seen = publish(&hub, OWNER, "seen.example", green()).await;
         ask(&hub, &hub.caller(ASKER), seen).await.unwrap();
         let full = grant_for(&hub, &provider, granted(seen, ASKER, green())).await.unwrap();
-        assert_eq!((full.reason.as_str(), full.answerer), ("to warn every unit", provider.identity().to_string()));
+        assert_eq!(
+            (full.reason.as_str(), full.answerer),
+            ("to warn every unit", provider.identity().to_string())
+        );
         verified(hub).await;
     });
 }
@@ -184,6 +190,50 @@ fn leave_ends_with_an_owner_whom_nobody_follows() {
         assert_eq!(refused.reason, Reason::RepublicationWithoutLeave);
         assert!(refused.public.contains("ended"), "{refused:?}");
         withdraw(&hub, ASKER, id, ASKER).await.unwrap();
+        verified(hub).await;
+    });
+}
+
+#[test]
+fn nobody_takes_more_than_half_of_the_requests_that_wait_and_who_left_takes_none() {
+    block_on(async {
+        let mut roster = roster();
+        let people = ["an", "binh"]
+            .map(|name| SpiffeId::parse(&format!("spiffe://hub.example/org/bravo/user/{name}")).unwrap());
+        let every = Roled { roles: Roles::from_bits(0xff), from: None, to: None };
+        roster.principals.extend(people.iter().map(|person| (person.clone(), every.clone())));
+        let hub = Engine::of(roster, START, |_| ());
+        let (owner, asker) = (hub.caller(OWNER), hub.caller(ASKER));
+        let [an, binh] = people.clone().map(|person| hub.caller_named(person));
+        let drafts = (0..=2 * EACH).map(|n| Ok(drafted(&format!("h{n}.example"), green(), None))).collect();
+        let published = hub.hub.publish(&owner, Uuid::new_v4(), drafts).await.unwrap();
+        let ids: Vec<_> = published.into_iter().map(|one| one.unwrap().id).collect();
+        let (last, first) = ids.split_last().unwrap();
+        let (first, second) = first.split_at(EACH);
+        let limited = async |caller: &Caller, id: Uuid| {
+            ask(&hub, caller, id).await.is_err_and(|error| error.reason == Reason::RateLimited)
+        };
+        for id in first {
+            ask(&hub, &asker, *id).await.unwrap();
+        }
+        assert!(limited(&asker, *last).await, "half is for others");
+        assert!(!limited(&asker, first[0]).await, "it waits already");
+        for id in second {
+            ask(&hub, &an, *id).await.unwrap();
+        }
+        assert!(limited(&binh, *last).await, "all are taken");
+        assert!(!limited(&hub.caller(NAMED), *last).await, "by one organisation");
+        assert!(!limited(&binh, second[0]).await, "it waits already, for another now");
+        withdraw(&hub, OWNER, first[0], ASKER).await.unwrap();
+        assert!(!limited(&an, *last).await, "that of the one another asks for, and the one answered");
+        assert!(limited(&binh, first[0]).await);
+        // Who may no longer publish holds no place.
+        let mut analyst = every;
+        analyst.roles = Roles::NONE.with(Role::Analyst);
+        let patch = Patch { principals: vec![(people[0].clone(), Some(analyst))], ..Patch::default() };
+        hub.hub.change_roster(&owner, Uuid::new_v4(), patch).await.unwrap();
+        assert!(!limited(&binh, first[0]).await);
+        assert!(!limited(&binh, second[1]).await);
         verified(hub).await;
     });
 }
