@@ -13,11 +13,11 @@ export CARGO_TARGET_DIR
 RUST_NEEDED := 1.95
 BENCH ?=
 
-.PHONY: help deps build release demo run test lint doc bench clean-demo
+.PHONY: help deps build release demo run test test-python lint doc bench clean-demo
 
 help: ## this list
 	@echo "Lũy Tre. Start with: make demo, make test"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "Built in $(CARGO_TARGET_DIR)"
 
 deps: ## install what the build needs and is missing (Debian, Ubuntu)
@@ -33,10 +33,11 @@ deps: ## install what the build needs and is missing (Debian, Ubuntu)
 	command -v c++ >/dev/null || missing+=(g++); \
 	if [ -z "$${LIBCLANG_PATH:-}" ] && ! compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null \
 	    && ! ldconfig -p 2>/dev/null | grep -q 'libclang[-.0-9]*\.so'; then missing+=(libclang-dev); fi; \
-	if [ $${#missing[@]} -eq 0 ]; then echo "rustc $$have, a C++ compiler and libclang are here: nothing to install."; exit 0; fi; \
+	python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv); \
+	if [ $${#missing[@]} -eq 0 ]; then echo "rustc $$have, a C++ compiler, libclang and Python are here: nothing to install."; exit 0; fi; \
 	as_root=(); \
 	if ! command -v apt-get >/dev/null; then \
-	    echo "Missing: $${missing[*]} (Debian's names; on Fedora gcc gcc-c++ clang-devel). Install them, then: make deps" >&2; exit 1; \
+	    echo "Missing: $${missing[*]} (Debian's names; on Fedora gcc gcc-c++ clang-devel python3). Install them, then: make deps" >&2; exit 1; \
 	elif [ "$$(id -u)" -ne 0 ]; then \
 	    if sudo -n true 2>/dev/null || { [ -t 0 ] && command -v sudo >/dev/null; }; then as_root=(sudo); \
 	    else echo "Missing: $${missing[*]}. Have root run: apt-get install $${missing[*]}" >&2; exit 1; fi; \
@@ -70,6 +71,17 @@ run: deps ## a hub with the demo's organisations, until Ctrl-C
 
 test: deps ## every test
 	cargo test --locked
+
+# The environment lies beside what cargo builds, and is made once; the package
+# is built anew each time, as `pip install ./clients/python` does.
+PYTHON = $(CARGO_TARGET_DIR)/python/bin
+
+test-python: build ## the Python client: lint, types, and its tests against the hub
+	@[ -x $(PYTHON)/pip ] || python3 -m venv --clear $(CARGO_TARGET_DIR)/python
+	$(PYTHON)/pip install --quiet --disable-pip-version-check './clients/python[test]'
+	cd clients/python && $(PYTHON)/ruff format --check . && $(PYTHON)/ruff check .
+	cd clients/python && $(PYTHON)/mypy -p luytre
+	cd clients/python && $(PYTHON)/pytest
 
 lint: ## formatting, clippy, licences and bans of dependencies
 	cargo fmt --check

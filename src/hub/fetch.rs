@@ -27,9 +27,9 @@ const MAX_TOLD: usize = 100;
 /// Most collisions that are read to find those the caller may see: there is one
 /// for each organisation that holds the value, and all are the owner's.
 const MAX_COLLISIONS_READ: usize = 1_000;
-/// Most sightings that are looked at, all reporters together, to find those the
-/// caller may see; at least [`MAX_TOLD`] of each reporter.
-const MAX_SIGHTINGS_READ: usize = 10_000;
+/// Most sightings by one reporter that are looked at for those that the caller
+/// may see: the same however many reporters there are, some of them hidden.
+const SIGHTINGS_OF_EACH: usize = 1_000;
 /// Most reporters whose sightings are looked at.
 const MAX_REPORTERS: usize = 1_000;
 
@@ -79,7 +79,7 @@ pub(super) fn shown(
     let source = Source::of(&today, viewer(caller), class, class, Purpose::Get);
     let shown = source.show_indicator(inner(body, at)?).ok_or_else(|| damaged(at))?;
     let reclassed = shared.reclassed.read();
-    let original = source::original(&today, &reclassed, viewer(caller), header.original, Purpose::Get);
+    let original = source::original(&today, &reclassed, viewer(caller), header, Purpose::Get);
     Ok(match original {
         Some(original) => disclosure::tell_original(&shown, shared.sealer.id(original)),
         None => shown,
@@ -191,10 +191,9 @@ fn sightings(shared: &Shared, caller: &Caller, record: &ItemHeader) -> Result<Ve
     let (directory, viewer) = (shared.directory.load(), viewer(caller));
     let sees = |class| directory.visible(viewer, class, Purpose::Get);
     let reporters = reporters(shared, record.handle)?;
-    let share = (MAX_SIGHTINGS_READ / reporters.len().max(1)).max(MAX_TOLD);
     let mut ranked = Vec::new();
     for reporter in reporters {
-        let seen = sightings_by(shared, record.handle, reporter, share, sees)?;
+        let seen = sightings_by(shared, record.handle, reporter, sees)?;
         ranked.extend(seen.into_iter().enumerate());
     }
     ranked.sort_unstable_by_key(|&(rank, at)| (rank, Reverse(at)));
@@ -229,12 +228,11 @@ fn reporters(shared: &Shared, handle: Position) -> Result<Vec<OrgNo>, Error> {
 }
 
 /// Where the newest sightings by one reporter that the caller sees stand,
-/// newest first; no more than `share` are looked at.
+/// newest first; no more than [`SIGHTINGS_OF_EACH`] are looked at.
 fn sightings_by(
     shared: &Shared,
     indicator: Position,
     reporter: OrgNo,
-    share: usize,
     sees: impl Fn(ClassNo) -> bool,
 ) -> Result<Vec<Position>, Error> {
     let (term, end) = (keys::sighting_term(indicator, reporter), Position::from_raw(u64::MAX));
@@ -243,7 +241,7 @@ fn sightings_by(
     while let Some(block) = back.next_block().map_err(store_error)? {
         for posting in block.into_iter().rev() {
             read += 1;
-            if out.len() >= MAX_TOLD || read > share {
+            if out.len() >= MAX_TOLD || read > SIGHTINGS_OF_EACH {
                 return Ok(out);
             }
             if posting.number().is_some_and(|class| sees(ClassNo(class))) {

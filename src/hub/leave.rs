@@ -301,7 +301,8 @@ impl Group<'_> {
         if let (Some(kept), Some(standing)) = (kept, standing)
             && standing.header.state == State::Active
             && let Some(class) = self.directory.class(standing.header.class)
-            && width::at_most_as_wide(&item.class, &class.definition)
+            && within(&item.class, &class.definition)
+            && names_only(item, &standing.body)?
         {
             return Ok(Ok(Some(kept)));
         }
@@ -327,9 +328,7 @@ impl Group<'_> {
         writing: &Writing,
     ) -> Result<Option<Refusal>, db::Error> {
         let header = &original.header;
-        let values = value_keys(&original.body)?;
-        let same = std::iter::once(&item.value_key).chain(&item.alias_keys).all(|key| values.contains(key));
-        if !same || header.owner == item.owner {
+        if !names_only(item, &original.body)? || header.owner == item.owner {
             return Ok(Some(Refusal::NotAnothers));
         }
         let key = LeaveKey { owner: header.owner, indicator: header.handle, organisation: item.owner };
@@ -343,7 +342,7 @@ impl Group<'_> {
         // Whose it is matters to no width but that of TLP:RED, which the
         // republishing organisation reads as a whole.
         let widest = ClassDefinition { owner: item.class.owner.clone(), marking: widest.clone() };
-        Ok((!width::at_most_as_wide(&item.class, &widest)).then_some(Refusal::WiderThanLeave))
+        Ok((!within(&item.class, &widest)).then_some(Refusal::WiderThanLeave))
     }
 
     fn author_sees(&self, class: ClassNo, writing: &Writing) -> bool {
@@ -351,6 +350,20 @@ impl Group<'_> {
         let Some(org) = self.directory.number(author.org()) else { return false };
         self.directory.visible(Viewer { org, principal: &author }, class, Purpose::Get)
     }
+}
+
+/// Whether a republication keeps within what was allowed: its readers, and the
+/// advice to watch and not to block, which concerns no reader but the owner.
+fn within(asked: &ClassDefinition, allowed: &ClassDefinition) -> bool {
+    let advice = Caveats::WATCH_DO_NOT_BLOCK;
+    let advised = asked.marking.caveats.contains(advice) || !allowed.marking.caveats.contains(advice);
+    advised && width::at_most_as_wide(asked, allowed)
+}
+
+/// Whether a version names nothing but what `body` does.
+fn names_only(item: &ProposedIndicator, body: &[u8]) -> Result<bool, db::Error> {
+    let values = value_keys(body)?;
+    Ok(std::iter::once(&item.value_key).chain(&item.alias_keys).all(|key| values.contains(key)))
 }
 
 /// For these persons, and the owner.

@@ -221,8 +221,7 @@ impl<'a> Walk<'a> {
         let indicator = event::subject(item.body).ok_or_else(|| damaged(at))?;
         let shown = source.show_indicator(chunk.bytes.slice_ref(indicator)).ok_or_else(|| damaged(at))?;
         let reclassed = self.shared.reclassed.read();
-        let original =
-            source::original(&self.directory, &reclassed, viewer, item.header.original, Purpose::Search);
+        let original = source::original(&self.directory, &reclassed, viewer, &item.header, Purpose::Search);
         Ok(Verdict::Yes(match original {
             Some(original) => disclosure::tell_original(&shown, self.shared.sealer.id(original)),
             None => shown,

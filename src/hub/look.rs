@@ -308,7 +308,7 @@ impl<'a> Look<'a> {
             _ => self.selection.source(now, header.class, class_now).put(&mut self.batch, kind, body()),
         };
         put.ok_or_else(|| super::fetch::damaged(position))?;
-        if let Some(original) = self.selection.original(&self.rosters.now, reclassed, header.original) {
+        if let Some(original) = self.selection.original(&self.rosters.now, reclassed, header) {
             let original = self.shared.sealer.id(original);
             self.batch.disclose(1, &disclosure::encode_original(original));
         }

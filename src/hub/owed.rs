@@ -38,8 +38,10 @@ use super::proposal::{Change, Collision};
 /// Most collisions that wait in memory; what is past them is looked for in
 /// the log again.
 const MAX_WAITING: usize = 65_536;
-/// Most notices in one commit: whoever publishes next waits for it.
-const MAX_AT_ONCE: usize = 64;
+/// Most notices in one commit: whoever publishes next waits for it. As many as
+/// a request has items, so that guesses in one request cost one commit, however
+/// many of them hit.
+const MAX_AT_ONCE: usize = 1_000;
 /// Most items of the log that are looked at before the writer goes on.
 const MAX_LOOKED: usize = 1_000;
 /// Name of the meta record that says from which entry on notices are owed.

@@ -12,7 +12,7 @@ use crate::model::position::Position;
 use crate::model::principal::SpiffeId;
 use crate::model::query::IndicatorFilter;
 use crate::policy::visibility::{Purpose, Viewer};
-use crate::store::chunk::{ItemHeader, ItemView, Op, Original, View};
+use crate::store::chunk::{ItemHeader, ItemView, Op, View};
 use crate::store::keys;
 
 use super::directory::Directory;
@@ -235,9 +235,9 @@ impl Selection {
         &self,
         today: &Directory,
         reclassed: &Reclassed,
-        original: Option<Original>,
+        version: &ItemHeader,
     ) -> Option<Position> {
-        source::original(today, reclassed, self.viewer(), original, Purpose::Deliver)
+        source::original(today, reclassed, self.viewer(), version, Purpose::Deliver)
     }
 
     /// Whether the version is one that the viewer asked for.

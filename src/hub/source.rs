@@ -17,18 +17,26 @@ use super::directory::Directory;
 use super::shared::Reclassed;
 
 /// What a viewer is told that a version is a republication of: an indicator
-/// that he may read himself today.
+/// that he may read himself today. Where it is masked who republishes, that
+/// would give him away, for few have leave: then it is told to whom he is, and
+/// to the original's owner, who gave it.
 #[must_use]
 pub fn original(
     today: &Directory,
     reclassed: &Reclassed,
     viewer: Viewer<'_>,
-    original: Option<Original>,
+    version: &ItemHeader,
     purpose: Purpose,
 ) -> Option<Position> {
-    let Original { handle, class } = original?;
+    let Original { handle, class } = version.original?;
     let class = reclassed.get(&handle).copied().unwrap_or(class);
-    today.visible(viewer, class, purpose).then_some(handle)
+    let class_now = reclassed.get(&version.handle).copied().unwrap_or(version.class);
+    let masked = |class| today.class(class).is_none_or(|class| class.definition.marking.is_masked());
+    let known = |class| !masked(class) || today.discloses(viewer, class, purpose);
+    let gave =
+        today.class(class).is_some_and(|class| today.slug(viewer.org) == Some(&class.definition.owner));
+    let told = gave || (known(version.class) && known(class_now));
+    (told && today.visible(viewer, class, purpose)).then_some(handle)
 }
 
 /// What a viewer who sees a version is shown of its source.

@@ -313,7 +313,7 @@ impl Stride<'_> {
             let body = item.body.to_vec().into();
             source.put(&mut self.batch, EventKind::New, body).ok_or_else(|| damaged(position))?;
             let reclassed = self.shared.reclassed.read();
-            if let Some(original) = self.selection.original(&self.now, &reclassed, item.header.original) {
+            if let Some(original) = self.selection.original(&self.now, &reclassed, &item.header) {
                 let original = self.shared.sealer.id(original);
                 self.batch.disclose(1, &disclosure::encode_original(original));
             }

@@ -298,7 +298,9 @@ impl Writer {
                 Some(_) => Ok(Vec::new()),
                 None => match self.decide(&proposal, &mut group, &answered, &in_group) {
                     Ok((result, record)) => {
-                        authors.extend(publisher(&proposal).map(|author| (entry, author)));
+                        // What wrote nothing shares its number with the next.
+                        let wrote = publisher(&proposal).filter(|_| self.next != entry);
+                        authors.extend(wrote.map(|author| (entry, author)));
                         if let Some(record) = record {
                             in_group.insert(proposal.request, answered.requests.len());
                             answered.requests.push(record);

@@ -18,6 +18,7 @@ mod merging;
 mod model;
 mod pressure;
 mod queries;
+mod republishing;
 mod restore;
 mod sharing;
 mod sight;
