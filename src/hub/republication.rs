@@ -126,9 +126,8 @@ impl Hub {
         self.propose_leave(caller, asked.request_id, proposed).await
     }
 
-    /// A page of what others ask of the caller's organisation, and of those that
-    /// ended and that it follows, or have from it,
-    /// then of what it asks of others or has from them. `waiting`: only what
+    /// A page of what others ask of the caller's organisation or have from it,
+    /// as of those that ended and that it follows, then of what it asks of others or has from them. `waiting`: only what
     /// waits for an answer.
     ///
     /// # Errors
@@ -269,8 +268,8 @@ impl Hub {
                 event::subject(&body).map(|told| body.slice_ref(told)).ok_or_else(|| fetch::damaged(position))
             })
             .await?;
-        // What is told to the other side names who answered where that side is
-        // the owner's, which is what the caller's own side is told otherwise.
+        // The item was made for the other side. Who answered is for the owner's
+        // side alone: here added for its caller, there taken out for the asker's.
         if answers {
             Ok(republication::tell_answerer(&body, caller.identity()))
         } else {
