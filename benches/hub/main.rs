@@ -36,6 +36,7 @@ mod report;
 mod rows;
 mod sharing;
 mod state;
+mod values;
 mod wire;
 
 /// How much of everything.
@@ -78,7 +79,7 @@ const QUICK: Sizes = Sizes {
 
 const HELP: &str =
     "make bench BENCH=\"[ROW ...] [--only P1,P4] [--runs N] [--quick] [--no-limits] [--seed N]\"
-Rows: P1 P2 P3 P4 P5 P6 P7 P8 P9 P19; all of them without a name. DATA=DIR: lists that shape the hosts.";
+Rows: P1 P2 P3 P4 P5 P6 P7 P8 P9 P19 P21; all of them without a name. DATA=DIR: lists that shape the hosts.";
 
 #[derive(Debug)]
 struct Options {
@@ -113,11 +114,9 @@ fn options(words: &[String]) -> Result<Options, String> {
         }
     }
     options.rows.iter_mut().for_each(|row| row.make_ascii_uppercase());
-    if let Some(row) = options
-        .rows
-        .iter()
-        .find(|row| !["P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P19"].contains(&row.as_str()))
-    {
+    if let Some(row) = options.rows.iter().find(|row| {
+        !["P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P19", "P21"].contains(&row.as_str())
+    }) {
         return Err(format!("{row} is no row of this benchmark\n{HELP}"));
     }
     options.sizes.limits = limits;
@@ -191,6 +190,9 @@ async fn measure(options: &Options) -> ExitCode {
         }
         if wanted(&["P19"]) {
             rows::crash(&mut items, &options.sizes, &mut out).await;
+        }
+        if wanted(&["P21"]) {
+            values::canonical(&mut items, &mut out);
         }
         runs.push(out);
     }

@@ -146,6 +146,7 @@ const LINES: &[Line] = &[
     line("", "  of one kind, per million looked at", "p8.filter", "s", Seen, &[]),
     line("P9", "idle subscriber", "p9.kib", "KiB", AtMost(45.0), &[]),
     line("P19", "acknowledged and lost at kill -9", "p19.lost", "", AtMost(0.0), &[]),
+    line("P21", "a value made canonical, on one core", "p21.value", "µs", AtMost(1.5), &[]),
 ];
 
 /// The median of each reading.

@@ -5,6 +5,7 @@ use crate::base::clock::Timestamp;
 use crate::interop::jsonl::Record;
 use crate::model::indicator::{Kind, RecommendedAction};
 use crate::model::marking::Tlp;
+use crate::wire;
 use crate::wire::proto::v1;
 
 use super::arguments::{Publish, group, organisation, person, time};
@@ -13,6 +14,7 @@ use super::exit::Failure;
 /// What the options say of every draft.
 #[derive(Debug)]
 pub(super) struct Template {
+    kind: Option<Kind>,
     tlp: Option<Tlp>,
     readers: Readers,
     caveats: v1::Caveats,
@@ -69,6 +71,7 @@ impl Template {
     pub(super) fn new(options: &Publish) -> Self {
         let action = options.action.as_deref().and_then(action);
         Self {
+            kind: options.kind,
             tlp: options.tlp,
             readers: Readers {
                 organisations: options.to.clone(),
@@ -163,7 +166,7 @@ impl Template {
             ));
         }
         let added = caveats(&record.caveats).map_err(|problem| invalid("caveats", &problem))?;
-        let mut draft = self.fill(observable(record)?, label, readers, added)?;
+        let mut draft = self.fill(observable(record, self.kind)?, label, readers, added)?;
         draft.labels.extend_from_slice(&record.labels);
         if record.confidence.is_some() {
             draft.confidence = record.confidence.map(u32::from);
@@ -252,35 +255,38 @@ fn invalid(field: &str, problem: &str) -> Refused {
     Refused { reason: "FIELD_INVALID", problem: format!("{field}: {problem}") }
 }
 
-fn observable(record: &Record) -> Result<v1::Observable, Refused> {
+/// The observable of a line; a value that does not say its kind has the one of
+/// the options.
+fn observable(record: &Record, common: Option<Kind>) -> Result<v1::Observable, Refused> {
     use v1::observable::Value;
     let mut hashes = v1::FileHashes {
         md5: record.md5.clone().unwrap_or_default(),
         sha1: record.sha1.clone().unwrap_or_default(),
         sha256: record.sha256.clone().unwrap_or_default(),
+        sha512: record.sha512.clone().unwrap_or_default(),
     };
     let hashed = hashes != v1::FileHashes::default();
     let kind = match &record.kind {
         Some(name) => Some(Kind::from_name(name).ok_or_else(|| {
-            invalid(
-                "kind",
-                &format!(
-                    "the kinds are {}; leave it out to have it detected",
-                    Kind::ALL.map(Kind::as_str).join(", ")
-                ),
-            )
+            invalid("kind", &format!("the kinds are {}; leave it out to have it detected", Kind::names()))
         })?),
-        None => None,
+        None => common.filter(|_| record.value.is_some() && !hashed),
     };
     let value = match (&record.value, kind) {
         (None, None) if hashed => Value::File(hashes),
-        (None, _) if hashed => return Err(invalid("kind", "leave it out beside md5, sha1 and sha256")),
-        (None, _) => return Err(invalid("value", "give the value, or md5, sha1 or sha256 of a file")),
+        (None, _) if hashed => {
+            return Err(invalid("kind", "leave it out beside md5, sha1, sha256 and sha512"));
+        }
+        (None, _) => {
+            return Err(invalid("value", "give the value, or md5, sha1, sha256 or sha512 of a file"));
+        }
         (Some(value), Some(kind)) if kind.is_hash() => {
-            // As `subscribe` writes it: the strongest as value, others beside.
+            // As `subscribe` writes it: the one that names it as value, others
+            // beside.
             let field = match kind {
                 Kind::Md5 => &mut hashes.md5,
                 Kind::Sha1 => &mut hashes.sha1,
+                Kind::Sha512 => &mut hashes.sha512,
                 _ => &mut hashes.sha256,
             };
             if !field.is_empty() {
@@ -292,16 +298,7 @@ fn observable(record: &Record) -> Result<v1::Observable, Refused> {
         (Some(_), _) if hashed => {
             return Err(invalid("value", "give either a value or the hashes of a file"));
         }
-        (Some(value), None) => Value::Text(value.clone()),
-        (Some(value), Some(kind)) => match kind {
-            Kind::Ipv4 => Value::Ipv4(value.clone()),
-            Kind::Ipv6 => Value::Ipv6(value.clone()),
-            Kind::Cidr => Value::Cidr(value.clone()),
-            Kind::Endpoint => Value::Endpoint(value.clone()),
-            Kind::Domain => Value::Domain(value.clone()),
-            Kind::Url => Value::Url(value.clone()),
-            Kind::Md5 | Kind::Sha1 | Kind::Sha256 => Value::Text(value.clone()),
-        },
+        (Some(value), kind) => return Ok(wire::observable::of_text(kind, value.clone())),
     };
     Ok(v1::Observable { value: Some(value) })
 }
@@ -467,6 +464,18 @@ mod tests {
             assert!(refused.problem.contains(says), "{refused:?}");
             assert!(!refused.problem.contains("secret"), "{refused:?}");
         }
+    }
+
+    #[test]
+    fn the_kind_of_the_options_is_that_of_values_that_name_none() {
+        let template = template(&["--tlp", "green", "--kind", "imphash"]);
+        let kind = |line| {
+            let draft = template.draft(&record(line)).unwrap();
+            wire::observable::flat(draft.observable).0
+        };
+        assert_eq!(kind(r#"{"value":"a"}"#), Some(Kind::Imphash));
+        assert_eq!(kind(r#"{"value":"a","kind":"ja3"}"#), Some(Kind::Ja3));
+        assert_eq!(kind(r#"{"md5":"a"}"#), Some(Kind::Md5));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use crate::base::tasks;
 use crate::interop::jsonl::{Record, Records};
 use crate::interop::{self, plain};
+use crate::model::indicator::draft::MAX_RULE_BYTES;
 
 use super::arguments::InputFormat;
 use super::exit::Failure;
@@ -47,6 +48,18 @@ impl Input {
             InputFormat::Auto | InputFormat::Plain => hand_on(plain::Lines::new(reader).map(value), &out),
         }));
         Ok(Self { items, format, read, size })
+    }
+
+    /// Opens a file, or stdin for `-`, that is one value as a whole: a rule.
+    pub(super) async fn whole(path: &Path) -> Result<Self, Failure> {
+        let path = path.to_owned();
+        let opened = tasks::spawn_blocking(move || whole(&path)).await;
+        let (item, read, size) =
+            opened.map_err(|error| Failure::Io(format!("cannot read the input: {error}")))??;
+        let (out, items) = mpsc::channel(1);
+        // The channel has room for the one item.
+        drop(out.try_send(item));
+        Ok(Self { items, format: InputFormat::Plain, read, size })
     }
 
     /// The next record; `None` at the end. Nothing is lost if the future is
@@ -98,6 +111,22 @@ fn open(
         known => known,
     };
     Ok((reader, format, read, size))
+}
+
+fn whole(path: &PathBuf) -> Result<(Item, Arc<AtomicU64>, Option<u64>), Failure> {
+    let (reader, _, read, size) = open(path, InputFormat::Plain)?;
+    let mut bytes = Vec::new();
+    // One byte more than a rule may have: the hub's own refusal says how many.
+    let most = u64::try_from(MAX_RULE_BYTES + 1).unwrap_or(u64::MAX);
+    reader
+        .take(most)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Failure::Io(format!("cannot read {}: {error}", path.display())))?;
+    let item = match String::from_utf8(bytes) {
+        Ok(text) => Ok((1, Record { value: Some(text), ..Record::default() })),
+        Err(_) => Err(interop::Error::NotText { number: 1 }),
+    };
+    Ok((item, read, size))
 }
 
 /// JSON lines if the first line that holds anything begins an object.
@@ -160,6 +189,22 @@ mod tests {
         );
         assert_eq!(read(b"# list\na.example\n").await, (InputFormat::Plain, vec![value(2, "a.example")]));
         assert_eq!(read(b"").await, (InputFormat::Plain, vec![]));
+    }
+
+    #[tokio::test]
+    async fn a_rule_is_one_record_to_the_last_byte() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("rule.yar");
+        let rule = " rule a {\r\n\tcondition: true # x\n}\n\n";
+        std::fs::write(&path, rule).unwrap();
+        let mut input = Input::whole(&path).await.unwrap();
+        let (number, record) = input.next().await.unwrap().unwrap();
+        assert_eq!((number, record.value.as_deref()), (1, Some(rule)));
+        assert!(input.next().await.is_none());
+        // Of a file without end no more is read than it takes to refuse it.
+        std::fs::write(&path, vec![b'a'; 3 * MAX_RULE_BYTES]).unwrap();
+        let (_, record) = Input::whole(&path).await.unwrap().next().await.unwrap().unwrap();
+        assert_eq!(record.value.unwrap().len(), MAX_RULE_BYTES + 1);
     }
 
     #[tokio::test]

@@ -53,7 +53,7 @@ pub(super) async fn run(client: &Client, options: &List, data: &mut Data) -> Res
 fn write(record: Record, format: ListFormat, data: &mut Data) -> Result<(), Failure> {
     match format {
         ListFormat::Jsonl => data.json(&record)?,
-        ListFormat::Plain => data.line(record.value())?,
+        ListFormat::Plain => data.line(&output::on_one_line(record.value()))?,
         ListFormat::Table => data.line(&row(&record.columns()))?,
     }
     Ok(())

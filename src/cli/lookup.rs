@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::client::{Client, Found, Refusal};
 use crate::interop;
+use crate::wire::observable::of_text;
 use crate::wire::proto::v1::IndicatorState;
 
 use super::arguments::{InputFormat, Lookup, PlainOrJson};
@@ -51,7 +52,7 @@ pub(super) async fn run(client: &Client, options: &Lookup, data: &mut Data) -> R
         loop {
             let found = match tokio::time::timeout(LINGER, input.next()).await {
                 Ok(Some(Ok((_, record)))) => {
-                    lookup.push_text(record.value.as_deref().unwrap_or_default()).await?
+                    lookup.push(of_text(options.kind, record.value.unwrap_or_default())).await?
                 }
                 Ok(Some(Err(error @ interop::Error::Read { .. }))) => {
                     return Err(Failure::Io(error.to_string()));
@@ -74,7 +75,8 @@ pub(super) async fn run(client: &Client, options: &Lookup, data: &mut Data) -> R
         }
     } else {
         for value in &options.values {
-            refused += write(lookup.push_text(value).await?, options.format, data)?;
+            let found = lookup.push(of_text(options.kind, value.clone())).await?;
+            refused += write(found, options.format, data)?;
         }
     }
     refused += write(lookup.flush().await?, options.format, data)?;
@@ -110,7 +112,7 @@ fn write(found: Vec<Found>, format: PlainOrJson, data: &mut Data) -> Result<u64,
             })?,
             PlainOrJson::Plain => {
                 if result.matches.iter().any(|found| found.state() == IndicatorState::Active) {
-                    data.line(&value)?;
+                    data.line(&output::on_one_line(&value))?;
                 }
                 if let Some(problem) = problem {
                     output::talk(&format!("luytre: one value cannot be read: {problem}"));

@@ -2,6 +2,7 @@
 //! they end. stdout is data, stderr is talk.
 
 mod arguments;
+mod canonical;
 mod changes;
 pub mod daemon;
 mod draft;
@@ -86,6 +87,7 @@ fn execute(arguments: Arguments, environment: &Environment, data: &mut Data) -> 
         Arguments { command: Command::Completions(shell), .. } => {
             return arguments::completions(&shell, data);
         }
+        Arguments { command: Command::Canonical(options), .. } => return canonical::run(&options, data),
         Arguments { command: Command::Pki(pki), .. } => {
             return pki::run(pki, data.writer()).map_err(Failure::Pki);
         }
@@ -121,6 +123,6 @@ async fn converse(arguments: Arguments, environment: &Environment, data: &mut Da
         Command::Revoke(options) => single::revoke(&client, &options, data).await,
         Command::Leave(options) => leave::run(&client, &options, data).await,
         Command::Sight(options) => single::sight(&client, &options, data).await,
-        Command::Pki(_) | Command::Completions(_) => Ok(()),
+        Command::Pki(_) | Command::Canonical(_) | Command::Completions(_) => Ok(()),
     }
 }

@@ -1,6 +1,7 @@
 //! Decides where output goes: data to stdout, whole and flushed on demand;
 //! everything else to stderr. The only printer of the commands.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 
@@ -59,6 +60,19 @@ impl Data {
     }
 }
 
+/// A value on one line: of those of many lines, rules, the line breaks are
+/// written `\n`.
+pub(super) fn on_one_line(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    Cow::Owned(out)
+}
+
 /// Tells the person at the prompt.
 pub(super) fn talk(text: &str) {
     // Where stderr is gone there is nobody to tell.
@@ -107,6 +121,12 @@ pub(super) fn count(n: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rule_is_shown_on_one_line() {
+        assert_eq!(on_one_line("rule a\r\n\tb"), "rule a\\r\\n\\tb");
+        assert_eq!(on_one_line("tiếng Việt"), "tiếng Việt");
+    }
 
     #[test]
     fn counts_are_grouped_by_thousands() {

@@ -8,6 +8,7 @@ use indicatif::ProgressBar;
 
 use crate::client::{Client, PublishOptions, PublishStream, Verdict};
 use crate::interop;
+use crate::model::indicator::Kind;
 
 use super::arguments::{InputFormat, Publish};
 use super::draft::{Refused, Template};
@@ -29,7 +30,7 @@ pub(super) async fn run(client: &Client, options: &Publish, quiet: bool) -> Resu
     let mut stop =
         Stop::listen().map_err(|error| Failure::Io(format!("cannot listen for signals: {error}")))?;
     let input = tokio::select! {
-        input = Input::open(&options.input, options.format) => input?,
+        input = open(options) => input?,
         () = stop.asked() => return Ok(()),
     };
     if input.format() == InputFormat::Plain {
@@ -60,6 +61,12 @@ pub(super) async fn run(client: &Client, options: &Publish, quiet: bool) -> Resu
     };
     work.progress.finish_and_clear();
     conclude(work, ended)
+}
+
+/// The input: line by line, or as a whole if it is a rule.
+async fn open(options: &Publish) -> Result<Input, Failure> {
+    let rule = options.kind.is_some_and(Kind::is_rule) && options.format != InputFormat::Jsonl;
+    if rule { Input::whole(&options.input).await } else { Input::open(&options.input, options.format).await }
 }
 
 /// Tells what became of the lines, however the work ended.

@@ -6,12 +6,14 @@ use serde::Serialize;
 use crate::base::clock::Timestamp;
 use crate::base::digest;
 use crate::interop::jsonl;
-use crate::model::indicator::{Kind, RecommendedAction, RevocationReason, State};
+use crate::model::indicator::{RecommendedAction, RevocationReason, State};
 use crate::model::marking::Tlp;
 use crate::model::sighting::Outcome;
+use crate::wire::observable::flat;
 use crate::wire::proto::v1;
 
 use super::notices::{CollisionRecord, RepublicationRecord};
+use super::output::on_one_line;
 
 /// What people read in place of an owner whom they are not told.
 const NOT_TOLD: &str = "source masked";
@@ -116,18 +118,19 @@ const fn is_zero(n: &u64) -> bool {
 impl Record {
     /// An indicator as it stands.
     pub(super) fn of(indicator: v1::Indicator) -> Self {
-        let (kind, value, md5, sha1) = spelt(indicator.observable);
+        let (kind, value, others) = flat(indicator.observable);
         let label = indicator.marking.as_ref().map(|marking| tlp(marking.tlp));
         let v1::Marking { tlp: _, organisations, groups, principals, caveats } =
             indicator.marking.unwrap_or_default();
         // Without a value there is nothing to protect; with one, silence is RED.
         let unmarked = if value.is_empty() { "" } else { tlp(0) };
         let said = jsonl::Record {
-            kind: some(kind.to_owned()),
+            kind: kind.map(|kind| kind.as_str().to_owned()),
             value: some(value),
-            md5: some(md5),
-            sha1: some(sha1),
-            sha256: None,
+            md5: some(others.md5),
+            sha1: some(others.sha1),
+            sha256: some(others.sha256),
+            sha512: some(others.sha512),
             raw: some(indicator.raw_value),
             tlp: some(label.unwrap_or(unmarked).to_owned()),
             to: organisations.iter().map(|name| slug(name).to_owned()).collect(),
@@ -203,7 +206,7 @@ impl Record {
     /// The value, its labels, and what the marking says beyond its label.
     fn told(&self) -> String {
         let jsonl::Record { to, to_groups, to_persons, labels, caveats, .. } = &self.said;
-        let mut text = self.value().to_owned();
+        let mut text = on_one_line(self.value()).into_owned();
         if !labels.is_empty() {
             text.push_str(&format!("  [{}]", labels.join(" ")));
         }
@@ -270,7 +273,7 @@ pub(super) fn event(kind: v1::EventKind, event: v1::Event, recall: bool) -> Opti
 pub(super) fn event_value(event: v1::Event) -> Option<String> {
     match event.subject? {
         v1::event::Subject::Indicator(indicator) => {
-            Some(spelt(indicator.observable).1).filter(|value| !value.is_empty())
+            Some(flat(indicator.observable).1).filter(|value| !value.is_empty())
         }
         v1::event::Subject::Sighting(_)
         | v1::event::Subject::Collision(_)
@@ -280,10 +283,7 @@ pub(super) fn event_value(event: v1::Event) -> Option<String> {
 
 /// The text of an observable as it was given or as the hub spells it.
 pub(super) fn text(observable: v1::Observable) -> String {
-    match observable.value {
-        Some(v1::observable::Value::Text(text)) => text,
-        _ => spelt(Some(observable)).1,
-    }
+    flat(Some(observable)).1
 }
 
 /// The name of a state; empty for none.
@@ -302,31 +302,6 @@ const fn event_name(kind: v1::EventKind) -> &'static str {
         v1::EventKind::Sighted => "sighted",
         v1::EventKind::Collision => "collision",
         v1::EventKind::Republication => "republication",
-    }
-}
-
-/// Kind and value, and the weaker hashes of the same file.
-fn spelt(observable: Option<v1::Observable>) -> (&'static str, String, String, String) {
-    use v1::observable::Value;
-    let plain = |kind: Kind, value: String| (kind.as_str(), value, String::new(), String::new());
-    match observable.and_then(|observable| observable.value) {
-        None => ("", String::new(), String::new(), String::new()),
-        Some(Value::Text(text)) => ("", text, String::new(), String::new()),
-        Some(Value::Ipv4(value)) => plain(Kind::Ipv4, value),
-        Some(Value::Ipv6(value)) => plain(Kind::Ipv6, value),
-        Some(Value::Cidr(value)) => plain(Kind::Cidr, value),
-        Some(Value::Endpoint(value)) => plain(Kind::Endpoint, value),
-        Some(Value::Domain(value)) => plain(Kind::Domain, value),
-        Some(Value::Url(value)) => plain(Kind::Url, value),
-        Some(Value::File(v1::FileHashes { md5, sha1, sha256 })) => {
-            if !sha256.is_empty() {
-                (Kind::Sha256.as_str(), sha256, md5, sha1)
-            } else if !sha1.is_empty() {
-                (Kind::Sha1.as_str(), sha1, md5, String::new())
-            } else {
-                plain(Kind::Md5, md5)
-            }
-        }
     }
 }
 
@@ -382,6 +357,7 @@ mod tests {
                     md5: "d41d8cd98f00b204e9800998ecf8427e".into(),
                     sha1: String::new(),
                     sha256: "e3b0".into(),
+                    sha512: String::new(),
                 })),
             }),
             marking: Some(v1::Marking {

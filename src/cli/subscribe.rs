@@ -146,7 +146,7 @@ fn write_event(
             if matches!(received.kind, EventKind::New | EventKind::Update)
                 && let Some(value) = record::event_value(received.event)
             {
-                data.line(&value)?;
+                data.line(&output::on_one_line(&value))?;
             }
         }
     }

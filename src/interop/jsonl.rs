@@ -16,7 +16,7 @@ use super::Error;
 use super::lines::ByteLines;
 
 /// Longest line, in bytes: the longest description and value, escaped.
-pub const MAX_LINE_BYTES: usize = 256 * 1024;
+pub const MAX_LINE_BYTES: usize = 512 * 1024;
 
 /// One indicator as text, before anything is checked. Every field is optional;
 /// an absent one is not written.
@@ -38,6 +38,9 @@ pub struct Record {
     /// A file's SHA-256.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
+    /// A file's SHA-512.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha512: Option<String>,
     /// The text first supplied, where it differs from the canonical `value`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw: Option<String>,
@@ -83,15 +86,16 @@ pub struct Record {
 }
 
 /// How many of [`FIELDS`] are read into a [`Record`].
-const READ: usize = 20;
+const READ: usize = 21;
 /// Every field that a line may have: those that are read, then the hub's own.
-const FIELDS: [&str; 33] = [
+const FIELDS: [&str; 34] = [
     "value",
     "observable",
     "kind",
     "md5",
     "sha1",
     "sha256",
+    "sha512",
     "raw",
     "tlp",
     "to",
@@ -302,7 +306,7 @@ mod tests {
         #[test]
         fn what_is_written_is_read_back(
             (value, kind, raw, tlp) in (text(), text(), text(), text()),
-            (md5, sha1, sha256, action) in (text(), text(), text(), text()),
+            (md5, sha1, sha256, sha512, action) in (text(), text(), text(), text(), text()),
             (valid_from, valid_until, first_seen, last_seen) in (text(), text(), text(), text()),
             description in text(),
             to in proptest::collection::vec(".{0,5}", 0..3),
@@ -313,7 +317,7 @@ mod tests {
             confidence in proptest::option::of(any::<u8>()),
         ) {
             let record = Record {
-                value, kind, md5, sha1, sha256, raw, tlp, to, to_groups, to_persons, caveats, labels, confidence, description,
+                value, kind, md5, sha1, sha256, sha512, raw, tlp, to, to_groups, to_persons, caveats, labels, confidence, description,
                 valid_from, valid_until, first_seen, last_seen, action,
             };
             let line = serde_json::to_string(&record).unwrap();

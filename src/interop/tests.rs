@@ -79,29 +79,6 @@ fn real_feeds_are_read_without_panic_and_stay_canonical() {
 }
 
 #[test]
-fn real_defanged_values_are_read_as_expected_or_refused() {
-    let Some(folder) = real_data() else { return };
-    let Ok(table) = std::fs::read_to_string(folder.join("defang/defang_cases.tsv")) else { return };
-    let (mut right, mut refused, mut wrong) = (0, 0, Vec::new());
-    for line in table.lines().skip(1) {
-        let columns: Vec<&str> = line.split('\t').collect();
-        let (defanged, expected, of) = (columns[0], columns[1], columns[2]);
-        match (normalise::detect(defanged), normalise::detect(expected)) {
-            (Ok(got), Ok(expected)) if got.observable == expected.observable && of != "negative" => {
-                right += 1
-            }
-            (Err(why), _) => {
-                report(&format!("refused: {of} {defanged}: {why}"));
-                refused += 1;
-            }
-            (Ok(got), _) => wrong.push(format!("{of} {defanged}: {} instead of {expected}", got.observable)),
-        }
-    }
-    report(&format!("{right} right, {refused} refused, {} otherwise: {wrong:#?}", wrong.len()));
-    assert!(right >= 35, "only {right} right");
-}
-
-#[test]
 fn a_real_list_with_one_latin_1_byte_loses_no_row() {
     let Some(folder) = real_data() else { return };
     let Ok(file) = File::open(folder.join("csv/unit42/prince_of_persia__hashes.csv")) else { return };

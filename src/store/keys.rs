@@ -315,6 +315,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::indicator::Kind;
 
     proptest! {
         #[test]
@@ -367,6 +368,24 @@ mod tests {
             bytes,
             [0x01, 0x10, 0x20, 0x21, 0x30, 0x31, 0x40, 0x50, 0x51, 0x52, 0x60, 0x70, 0x71, 0x80, 0x81]
         );
+    }
+
+    #[test]
+    fn kinds_and_spellings_of_an_endpoint_never_share_a_key() {
+        let of = |kind, text: &str| value(&Observable::from_canonical(kind, text).unwrap());
+        let text = "e7d705a3286e19ea42f587b344ee6865";
+        let keys = [
+            of(Kind::Md5, text),
+            of(Kind::Imphash, text),
+            of(Kind::Ja3, text),
+            of(Kind::Mutex, text),
+            of(Kind::Endpoint, "192.0.2.1:80"),
+            of(Kind::Endpoint, "[2001:db8::1]:80"),
+            of(Kind::Endpoint, "a.example:80"),
+            of(Kind::Domain, "a.example"),
+        ];
+        let distinct: std::collections::BTreeSet<_> = keys.iter().collect();
+        assert_eq!(distinct.len(), keys.len());
     }
 
     #[test]

@@ -9,13 +9,14 @@ use uuid::Uuid;
 
 use crate::base::clock::Timestamp;
 use crate::model::indicator::lifecycle::Revocation;
-use crate::model::indicator::{Draft, Kind, Observable, State, normalise};
+use crate::model::indicator::{Draft, Observable, State, normalise};
 use crate::model::marking::{Caveats, Marking, Recipients, Tlp};
 use crate::model::org::OrgSlug;
 use crate::model::position::Position;
 use crate::model::principal::SpiffeId;
 use crate::model::sighting::SightingDraft;
 
+use super::observable::{FILE_FIELD, Spelt, field, hash_field, spelt};
 use super::proto::v1;
 use super::seal::Sealer;
 
@@ -76,32 +77,20 @@ fn message(field: u32, out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {
 }
 
 fn observable(value: &Observable, aliases: &[Observable], out: &mut Vec<u8>) {
-    let hash = |value: &Observable, out: &mut Vec<u8>| {
-        let field = match value.kind() {
-            Kind::Md5 => 1,
-            Kind::Sha1 => 2,
-            _ => 3,
-        };
-        text(field, &value.to_string(), out);
-    };
-    let field = match value {
-        Observable::Domain(name) => return text(10, name, out),
-        Observable::Url(url) => return text(11, url, out),
-        Observable::Ipv4(_) => 2,
-        Observable::Ipv6(_) => 3,
-        Observable::Cidr(_) => 4,
-        Observable::Endpoint(_) => 5,
-        Observable::Md5(_) | Observable::Sha1(_) | Observable::Sha256(_) => {
-            return message(20, out, |out| {
-                let mut all: Vec<_> = aliases.iter().chain([value]).collect();
-                all.sort_unstable_by_key(|hash| hash.kind());
-                for one in all {
-                    hash(one, out);
-                }
-            });
-        }
-    };
-    text(field, &value.to_string(), out);
+    let kind = value.kind();
+    if kind.is_hash() {
+        return message(FILE_FIELD, out, |out| {
+            let mut all: Vec<_> = aliases.iter().chain([value]).collect();
+            all.sort_unstable_by_key(|hash| hash.kind());
+            for hash in all {
+                text(hash_field(hash.kind()), &hash.to_string(), out);
+            }
+        });
+    }
+    match value.as_text() {
+        Some(canonical) => text(field(kind), canonical, out),
+        None => text(field(kind), &value.to_string(), out),
+    }
 }
 
 fn marking(marking: &Marking, out: &mut Vec<u8>) {
@@ -399,23 +388,15 @@ pub fn stored_marking(marking: &v1::Marking) -> Option<Marking> {
 /// The value of a stored indicator and its aliases.
 #[must_use]
 pub fn observables(indicator: &v1::Indicator) -> Option<(Observable, Vec<Observable>)> {
-    use v1::observable::Value;
     // What is stored is canonical already, by the rules of its day.
-    let value = match indicator.observable.as_ref()?.value.as_ref()? {
-        Value::Text(_) => return None,
-        Value::Ipv4(text) => Observable::Ipv4(text.parse().ok()?),
-        Value::Ipv6(text) => Observable::Ipv6(text.parse().ok()?),
-        Value::Cidr(text) => Observable::Cidr(text.parse().ok()?),
-        Value::Endpoint(text) => Observable::Endpoint(text.parse().ok()?),
-        Value::Domain(text) => Observable::Domain(text.as_str().into()),
-        Value::Url(text) => Observable::Url(text.as_str().into()),
-        Value::File(hashes) => {
-            let given = |text: &'_ str| (!text.is_empty()).then(|| text.to_owned());
-            let (md5, sha1, sha256) = (given(&hashes.md5), given(&hashes.sha1), given(&hashes.sha256));
-            return normalise::file(md5.as_deref(), sha1.as_deref(), sha256.as_deref()).ok();
+    match spelt(indicator.observable.as_ref()?.value.clone()?) {
+        Spelt::Text(kind, text) => Some((Observable::from_canonical(kind?, &text)?, Vec::new())),
+        Spelt::File(v1::FileHashes { md5, sha1, sha256, sha512 }) => {
+            let [md5, sha1, sha256, sha512] = [&md5, &sha1, &sha256, &sha512]
+                .map(|text| Some(text.as_str()).filter(|text| !text.is_empty()));
+            normalise::file(normalise::Hashes { md5, sha1, sha256, sha512 }).ok()
         }
-    };
-    Some((value, Vec::new()))
+    }
 }
 
 /// The one field of `luytre.v1.Indicator` that says when it ceases to hold;

@@ -6,6 +6,7 @@ pub mod convert;
 pub mod disclosure;
 pub mod event;
 pub mod frame;
+pub mod observable;
 pub mod proto;
 pub mod republication;
 pub mod seal;

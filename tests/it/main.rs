@@ -30,6 +30,7 @@ mod floors;
 mod harness;
 mod hidden;
 mod hidden_wire;
+mod kinds;
 mod leave;
 mod lifecycle;
 mod masked;

@@ -94,6 +94,7 @@ async fn a_file_is_looked_up_by_each_of_its_hashes_and_found_once() {
         md5: format!("{n:032x}"),
         sha1: format!("{n:040x}"),
         sha256: format!("{n:064x}"),
+        sha512: format!("{n:0128x}"),
     };
     let observable = |file| v1::Observable { value: Some(v1::observable::Value::File(file)) };
     let known = v1::IndicatorDraft { observable: Some(observable(file(7))), ..draft("a.example") };

@@ -11,7 +11,7 @@ use crate::wire::proto::v1;
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Filters (each repeatable; any value of a filter, all filters together)")]
 pub(crate) struct Filter {
-    /// Kind: ipv4, ipv6, cidr, endpoint, domain, url, md5, sha1, sha256
+    /// Kind, such as domain or sha256; any other word lists them all
     #[arg(long, value_delimiter = ',', value_parser = kind)]
     pub(crate) kind: Vec<Kind>,
     /// Organisation that published them

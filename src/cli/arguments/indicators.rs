@@ -4,15 +4,16 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 
 use super::filter::Filter;
-use super::values::{PlainOrJson, indicator, organisation, state, time};
+use super::values::{PlainOrJson, indicator, kind, organisation, state, time};
 use crate::base::clock::Timestamp;
-use crate::model::indicator::State;
+use crate::model::indicator::{Kind, State};
 
 /// `lookup`.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   luytre lookup 198.51.100.7 hxxp://example[.]net/
   cut -f3 proxy.log | sort -u | luytre lookup - --format plain
+  luytre lookup --kind phone '0912 345 678'
 
 jsonl gives a line for each value, in order, with \"masked\": true in the place of an owner whom
 you are not told; plain gives only the values that are known and active.")]
@@ -20,6 +21,9 @@ pub(crate) struct Lookup {
     /// Values, or - for one value a line on stdin
     #[arg(required = true, value_name = "VALUE")]
     pub(crate) values: Vec<String>,
+    /// Kind of the values, such as imphash or phone; detected if absent
+    #[arg(long, value_parser = kind)]
+    pub(crate) kind: Option<Kind>,
     /// How to write what is found
     #[arg(long, value_enum, default_value_t = PlainOrJson::Jsonl)]
     pub(crate) format: PlainOrJson,

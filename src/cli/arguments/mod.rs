@@ -1,6 +1,7 @@
 //! Decides the words of `luytre` at the prompt: the commands here, the options
 //! of each group of commands in a file of their own.
 
+mod canonical;
 mod directory;
 mod filter;
 mod indicators;
@@ -17,6 +18,7 @@ use clap::{Args, Parser, Subcommand};
 use super::exit::Failure;
 use super::output::Data;
 
+pub(super) use canonical::Canonical;
 pub(super) use directory::{Organisations, Whoami};
 pub(super) use indicators::{Explain, Get, List, ListFormat, Lookup, Revoke, Sight};
 pub(super) use leave::{Leave, LeaveAction, ListLeave, Reach};
@@ -43,6 +45,7 @@ pub(super) use values::{PlainOrJson, TableOrJson, group, organisation, person, t
   luytre subscribe --state fw.state --format plain  follow everything, go on after any break
   luytre lookup 198.51.100.7 example.net            is this known?
   luytre list --kind domain --since 2026-11-01      what is there?
+  luytre canonical 'hxxp://EVIL[.]example'          what does the hub make of it?
   luytre subscriptions list                         where does the hub keep our place?
 
 The hub and your certificate are named in a profile, ~/.config/luytre/profile.toml:
@@ -135,6 +138,8 @@ pub(super) enum Command {
     Roster(RosterArguments),
     /// Make authorities, issue and revoke certificates · Chứng thư số
     Pki(super::pki::Args),
+    /// Show what the hub makes of a value, and why, without a hub · Dạng chuẩn của giá trị
+    Canonical(Canonical),
     /// Print completions for a shell
     Completions(Completions),
 }

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 
-use super::values::{group, indicator, organisation, person, time, tlp};
+use super::values::{group, indicator, kind, organisation, person, time, tlp};
 use crate::base::clock::Timestamp;
+use crate::model::indicator::Kind;
 use crate::model::marking::Tlp;
 
 /// `publish`.
@@ -16,6 +17,8 @@ use crate::model::marking::Tlp;
   luytre publish - --tlp amber --to sa-ict --to pa05 --action block < list.txt
   luytre publish list.txt --tlp red --to-person spiffe://hub.example/org/sa-ict/user/an
   luytre publish report.jsonl --rejects refused.jsonl
+  luytre publish hotlines.txt --tlp green --kind phone --label scam
+  luytre publish loader.yar --tlp green --kind yara
 
 How far they may travel (TLP 2.0):
   clear         anyone
@@ -27,7 +30,7 @@ How far they may travel (TLP 2.0):
 A plain list has one value a line; blank lines and comments (# ; //) are skipped. Values may be
 defanged (hxxp, [.]); the hub detects their kinds. In JSON lines each line is an object:
   {\"value\": \"example[.]net\", \"tlp\": \"green\", \"labels\": [\"phishing\"], \"confidence\": 80}
-with value (or md5, sha1, sha256), kind, tlp, to, to_groups, to_persons, caveats, labels, confidence,
+with value (or md5, sha1, sha256, sha512), kind, tlp, to, to_groups, to_persons, caveats, labels, confidence,
 description, valid_from, valid_until, first_seen, last_seen, action. Options fill in what a line leaves
 out: readers that a line names stand in place of all those that options name. --label and --caveat add.
 
@@ -40,6 +43,10 @@ pub(crate) struct Publish {
     /// How the input is written; auto: JSON lines if the first line begins with {
     #[arg(long, value_enum, default_value_t = InputFormat::Auto)]
     pub(crate) format: InputFormat,
+    /// Kind of every value that does not say its own, such as imphash or phone; detected if absent. A
+    /// file of a kind of rule (yara, sigma, suricata, stix-pattern) is one value
+    #[arg(long, value_parser = kind)]
+    pub(crate) kind: Option<Kind>,
     /// How far they may travel: clear, green, amber, amber+strict or red
     #[arg(long, value_name = "LABEL", value_parser = tlp)]
     pub(crate) tlp: Option<Tlp>,

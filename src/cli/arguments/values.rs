@@ -31,7 +31,7 @@ pub(super) fn tlp(text: &str) -> Result<Tlp, String> {
 }
 
 pub(super) fn kind(text: &str) -> Result<Kind, String> {
-    Kind::from_name(text).ok_or_else(|| format!("the kinds are {}", Kind::ALL.map(Kind::as_str).join(", ")))
+    Kind::from_name(text).ok_or_else(|| format!("the kinds are {}", Kind::names()))
 }
 
 pub(super) fn state(text: &str) -> Result<State, String> {

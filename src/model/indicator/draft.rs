@@ -15,8 +15,10 @@ pub const MAX_LABELS: usize = 64;
 pub const MAX_LABEL_BYTES: usize = 64;
 /// Longest description, in bytes.
 pub const MAX_DESCRIPTION_BYTES: usize = 16 * 1024;
-/// Longest text of an observable, in bytes.
+/// Longest text of an observable that is no rule, in bytes.
 pub const MAX_VALUE_BYTES: usize = 8 * 1024;
+/// Longest rule, in bytes.
+pub const MAX_RULE_BYTES: usize = 64 * 1024;
 
 numbered! {
     /// What to do on meeting the observable. Numbers are stored and sent.

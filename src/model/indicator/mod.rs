@@ -7,4 +7,4 @@ pub mod value;
 
 pub use draft::{Draft, RecommendedAction};
 pub use lifecycle::{RevocationReason, State};
-pub use value::{Kind, Observable};
+pub use value::{Kind, Observable, Written};

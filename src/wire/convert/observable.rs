@@ -2,12 +2,13 @@
 
 use crate::model::Invalid;
 use crate::model::indicator::{Kind, Observable, normalise};
+use crate::wire::observable::{Spelt, field_name, spelt};
 use crate::wire::proto::v1;
 
 /// An observable that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Read {
-    /// The canonical value; of a file, the strongest of its hashes.
+    /// The canonical value; of a file, the hash that names it.
     pub observable: Observable,
     /// The other hashes of the same file.
     pub aliases: Vec<Observable>,
@@ -20,35 +21,28 @@ pub struct Read {
 /// # Errors
 /// Absent, too long, or not a value of its kind.
 pub fn read(pb: Option<v1::Observable>) -> Result<Read, Invalid> {
-    use v1::observable::Value;
     let value = pb
         .and_then(|v1::Observable { value }| value)
         .ok_or_else(|| Invalid::new("", "required: exactly one kind of value"))?;
-    match value {
-        Value::Text(text) => one("text", &text, normalise::detect),
-        Value::Ipv4(text) => one("ipv4", &text, |text| normalise::observable(Kind::Ipv4, text)),
-        Value::Ipv6(text) => one("ipv6", &text, |text| normalise::observable(Kind::Ipv6, text)),
-        Value::Cidr(text) => one("cidr", &text, |text| normalise::observable(Kind::Cidr, text)),
-        Value::Endpoint(text) => one("endpoint", &text, |text| normalise::observable(Kind::Endpoint, text)),
-        Value::Domain(text) => one("domain", &text, |text| normalise::observable(Kind::Domain, text)),
-        Value::Url(text) => one("url", &text, |text| normalise::observable(Kind::Url, text)),
-        Value::File(v1::FileHashes { md5, sha1, sha256 }) => file(&md5, &sha1, &sha256),
+    match spelt(value) {
+        Spelt::File(hashes) => file(&hashes),
+        Spelt::Text(kind, text) => {
+            let read = match kind {
+                Some(kind) => normalise::observable(kind, &text),
+                None => normalise::detect(&text),
+            };
+            let normalise::Canonical { observable, raw } =
+                read.map_err(|invalid| invalid.under(field_name(kind)))?;
+            Ok(Read { observable, aliases: Vec::new(), raw })
+        }
     }
 }
 
-fn one(
-    field: &str,
-    text: &str,
-    parse: impl FnOnce(&str) -> Result<normalise::Canonical, Invalid>,
-) -> Result<Read, Invalid> {
-    let normalise::Canonical { observable, raw } = parse(text).map_err(|invalid| invalid.under(field))?;
-    Ok(Read { observable, aliases: Vec::new(), raw })
-}
-
-fn file(md5: &str, sha1: &str, sha256: &str) -> Result<Read, Invalid> {
-    let [md5, sha1, sha256] = [md5, sha1, sha256].map(|text| Some(text).filter(|text| !text.is_empty()));
-    let (observable, aliases) =
-        normalise::file(md5, sha1, sha256).map_err(|invalid| invalid.under("file"))?;
+fn file(v1::FileHashes { md5, sha1, sha256, sha512 }: &v1::FileHashes) -> Result<Read, Invalid> {
+    let [md5, sha1, sha256, sha512] =
+        [md5, sha1, sha256, sha512].map(|text| Some(text.as_str()).filter(|text| !text.is_empty()));
+    let hashes = normalise::Hashes { md5, sha1, sha256, sha512 };
+    let (observable, aliases) = normalise::file(hashes).map_err(|invalid| invalid.under("file"))?;
     Ok(Read { observable, aliases, raw: None })
 }
 
@@ -80,6 +74,8 @@ mod tests {
             (Value::Endpoint("198.51.100.7:4444".into()), Kind::Endpoint),
             (Value::Domain("example.net".into()), Kind::Domain),
             (Value::Url("http://example.net/a".into()), Kind::Url),
+            (Value::Imphash("a".repeat(32)), Kind::Imphash),
+            (Value::Phone("0912 345 678".into()), Kind::Phone),
         ] {
             assert_eq!(read(pb(value)).unwrap().observable.kind(), kind);
         }
@@ -87,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_file_is_read_under_its_strongest_hash() {
-        let hashes = v1::FileHashes { md5: "a".repeat(32), sha1: String::new(), sha256: "b".repeat(64) };
+        let hashes = v1::FileHashes { md5: "a".repeat(32), sha256: "b".repeat(64), ..Default::default() };
         let file = read(pb(Value::File(hashes))).unwrap();
         assert_eq!(file.observable.kind(), Kind::Sha256);
         assert_eq!(file.aliases.iter().map(Observable::kind).collect::<Vec<_>>(), [Kind::Md5]);
@@ -106,11 +102,11 @@ mod tests {
 
     #[test]
     fn the_kinds_of_the_contract_and_the_model_are_numbered_alike() {
-        for kind in Kind::ALL {
+        for &kind in Kind::ALL {
             assert!(v1::ObservableKind::try_from(i32::from(kind.number())).is_ok());
             assert_eq!(read_kind("kinds", i32::from(kind.number())).unwrap(), kind);
         }
-        for number in [0, 10, -1, 266] {
+        for number in [0, 32, -1, 266] {
             assert!(read_kind("kinds", number).is_err(), "{number}");
         }
         assert!(read_kind("kinds", 0).unwrap_err().problem.contains("required"));

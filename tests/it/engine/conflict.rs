@@ -14,7 +14,13 @@ use super::support::Engine;
 async fn publish(engine: &Engine, hashes: &str, note: &str) -> Result<(Uuid, Effect), (Reason, String)> {
     let named = |name: char, digits: usize| hashes.contains(name).then(|| "0d".repeat(digits / 2));
     let (md5, sha1, sha256) = (named('m', 32), named('1', 40), named('2', 64));
-    let (observable, aliases) = normalise::file(md5.as_deref(), sha1.as_deref(), sha256.as_deref()).unwrap();
+    let (observable, aliases) = normalise::file(normalise::Hashes {
+        md5: md5.as_deref(),
+        sha1: sha1.as_deref(),
+        sha256: sha256.as_deref(),
+        sha512: None,
+    })
+    .unwrap();
     let draft =
         Draft { aliases, description: note.into(), ..Draft::new(observable, Marking::open(Tlp::Green)) };
     let answer =

@@ -65,7 +65,7 @@ pub(crate) fn value(value: u8) -> (Observable, Vec<Observable>) {
         (["0a", "0b"].map(|b| b.repeat(16)), "0c".repeat(20), ["0d", "0e"].map(|b| b.repeat(32)));
     let (md5, sha1, sha256) = ([&*md5[0], &*md5[1]], &*sha1, [&*sha256[0], &*sha256[1]]);
     let file = |md5: Option<&str>, sha1: Option<&str>, sha256: Option<&str>| {
-        normalise::file(md5, sha1, sha256).unwrap()
+        normalise::file(normalise::Hashes { md5, sha1, sha256, sha512: None }).unwrap()
     };
     match value {
         0 => (normalise::detect("evil.example").unwrap().observable, vec![]),
@@ -382,7 +382,7 @@ pub(crate) fn matches(filter: &IndicatorFilter, owner: usize, item: &Item) -> bo
 pub(crate) fn filter() -> impl Strategy<Value = IndicatorFilter> {
     let some = |all: usize| prop_oneof![2 => Just(0_u32), 1 => 0..1_u32 << all];
     (some(9), some(4), some(3), some(4)).prop_map(|(kinds, owners, label_bits, tlps)| IndicatorFilter {
-        kinds: Kind::ALL.into_iter().filter(|kind| kinds & (1 << (kind.number() - 1)) != 0).collect(),
+        kinds: Kind::ALL.iter().copied().filter(|kind| kinds & (1 << (kind.number() - 1)) != 0).collect(),
         owners: (0..4).filter(|org| owners & (1 << org) != 0).map(slug).collect(),
         labels: labels(u8::try_from(label_bits).unwrap()),
         tlps: Tlp::ALL.into_iter().filter(|tlp| tlps & (1 << (tlp.number() - 1)) != 0).collect(),

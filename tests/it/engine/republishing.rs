@@ -113,7 +113,8 @@ fn a_later_version_names_no_other_file() {
         let hub = Engine::with(|_| ());
         let of = original(&hub, MD5, with(Caveats::NONE)).await;
         put(&hub, LEAD, again(MD5, with(Caveats::NONE), of)).await.unwrap();
-        let (observable, aliases) = normalise::file(Some(MD5), Some(SHA1), None).unwrap();
+        let hashes = normalise::Hashes { md5: Some(MD5), sha1: Some(SHA1), ..Default::default() };
+        let (observable, aliases) = normalise::file(hashes).unwrap();
         let more = Draft { aliases, ..Draft::new(observable, with(Caveats::NONE)) };
         assert!(put(&hub, LEAD, more).await.is_err(), "it says more than the original");
         hub.close().await;

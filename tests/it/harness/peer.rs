@@ -123,21 +123,5 @@ pub(crate) fn batch(request_id: Uuid, indicators: Vec<v1::IndicatorDraft>) -> v1
 
 /// The value of an indicator as text.
 pub(crate) fn value_of(indicator: &v1::Indicator) -> String {
-    use v1::observable::Value;
-    let observable = indicator.observable.clone().unwrap_or_default();
-    match observable.value {
-        Some(
-            Value::Text(text)
-            | Value::Ipv4(text)
-            | Value::Ipv6(text)
-            | Value::Cidr(text)
-            | Value::Endpoint(text)
-            | Value::Domain(text)
-            | Value::Url(text),
-        ) => text,
-        Some(Value::File(file)) => {
-            [file.sha256, file.sha1, file.md5].into_iter().find(|hash| !hash.is_empty()).unwrap_or_default()
-        }
-        None => String::new(),
-    }
+    luytre::wire::observable::flat(indicator.observable.clone()).1
 }

@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use crate::model::Invalid;
 
 use super::super::Observable;
+use super::domain;
 
 /// Bits before the IPv4 part of an IPv4-mapped address.
 const MAPPED_BITS: u8 = 96;
@@ -79,22 +80,35 @@ pub(super) fn network(text: &str) -> Result<Observable, Invalid> {
     Ok(Observable::Cidr(net.trunc()))
 }
 
-/// Reads an address and a port.
+/// Reads an address or a host name, and a port.
 pub(super) fn endpoint(text: &str) -> Result<Observable, Invalid> {
     let (host, port) = split_port(text).ok_or_else(|| {
         Invalid::new(
             "",
-            "is not an address and a port: write 198.51.100.7:443, or [2001:db8::7]:443 for IPv6",
+            "is not an address and a port: write 198.51.100.7:443, example.org:443, or [2001:db8::7]:443 for IPv6",
         )
     })?;
-    let address = parse(host).ok_or_else(|| not_an_address(host))?;
+    let Some(address) = parse(host) else {
+        if host.is_empty() || is_numeric(host) || host.starts_with('[') {
+            return Err(not_an_address(host));
+        }
+        let name = domain::domain(host)?;
+        return Ok(Observable::NamedEndpoint(format!("{name}:{}", port_number(port)?).into()));
+    };
     let port = port_number(port)?;
     Ok(Observable::Endpoint(SocketAddr::new(address.to_canonical(), port)))
 }
 
-/// Whether `text` is an address, a colon and something more.
+/// Whether `text` is an address, a colon and something more; or what may be a
+/// host name, a colon and digits.
 pub(super) fn looks_like_endpoint(text: &str) -> bool {
-    split_port(text).is_some_and(|(host, _)| is_address(host))
+    split_port(text).is_some_and(|(host, port)| {
+        is_address(host)
+            || (host.contains('.')
+                && !is_numeric(host)
+                && !port.is_empty()
+                && port.bytes().all(|b| b.is_ascii_digit()))
+    })
 }
 
 /// Whether a path is what stands after an address in a network: a number, or

@@ -95,9 +95,10 @@ fn check_top_level(top: &str) -> Result<(), Invalid> {
 
 fn single_label(name: &str) -> &'static str {
     if hash::is_hex(name) && name.len() >= 16 {
-        "looks like a hash of unknown length: MD5 has 32 hexadecimal digits, SHA-1 40, SHA-256 64"
+        "looks like a hash of unknown length: MD5 has 32 hexadecimal digits, SHA-1 40, SHA-256 64, SHA-512 128"
     } else {
-        "is not an address, host name, URL or hash: a host name has at least two labels, such as example.org"
+        "is not an address, host name, URL, hash or other value that tells its kind: a host name has at least two \
+         labels, such as example.org; for what cannot be told by its look, name the kind"
     }
 }
 
@@ -108,13 +109,13 @@ fn check_shape(text: &str) -> Result<(), Invalid> {
     } else if text.contains("://") {
         "is a URL, not a host name: give it as url"
     } else if text.contains('@') {
-        "looks like an e-mail address, which is not a kind of observable here: give the host name after the @"
+        "looks like an e-mail address: give it as email, or the host name after the @ alone"
     } else if text.starts_with("*.") || text.starts_with("||") {
         "is a filter rule, not a host name: give the name without * or |"
     } else if text.contains(['/', '?', '#']) {
         "has a path, so it is a URL, not a host name: give it as url"
     } else if text.contains(':') {
-        "has a port: give the host name alone, or a URL with its scheme"
+        "has a port: give the host name alone, or both as endpoint"
     } else if text.chars().any(char::is_whitespace) {
         "holds white space: give one value at a time"
     } else {

@@ -11,6 +11,7 @@ pub(super) fn detect(text: &str) -> Option<Observable> {
         32 => decode(text).map(Observable::Md5),
         40 => decode(text).map(Observable::Sha1),
         64 => decode(text).map(Observable::Sha256),
+        128 => decode(text).map(|hash| Observable::Sha512(Box::new(hash))),
         _ => None,
     }
 }
@@ -25,7 +26,8 @@ fn problem(kind: Kind, text: &str) -> String {
     let (name, digits) = match kind {
         Kind::Md5 => ("an MD5", 32),
         Kind::Sha1 => ("a SHA-1", 40),
-        _ => ("a SHA-256", 64),
+        Kind::Sha256 => ("a SHA-256", 64),
+        _ => ("a SHA-512", 128),
     };
     if let Some(other) = detect(text) {
         let other = other.kind();
@@ -40,6 +42,11 @@ fn problem(kind: Kind, text: &str) -> String {
 /// Whether `text` is hexadecimal digits only.
 pub(super) fn is_hex(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Hexadecimal digits of one of these numbers, in lower case.
+pub(super) fn digits(text: &str, lengths: &[usize]) -> Option<String> {
+    (lengths.contains(&text.len()) && is_hex(text)).then(|| text.to_ascii_lowercase())
 }
 
 fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {

@@ -6,10 +6,21 @@
 //! refusal says what is wrong without repeating the value.
 
 mod address;
+mod asn;
+mod bank;
+mod crypto;
+mod cve;
 mod domain;
+mod email;
+pub mod explain;
 mod fast;
+mod file;
 mod hash;
+mod host;
+mod phone;
 mod refang;
+mod rule;
+mod tls;
 mod url;
 
 #[cfg(test)]
@@ -50,15 +61,34 @@ pub fn observable(kind: Kind, text: &str) -> Result<Canonical, Invalid> {
     {
         return Ok(canonical);
     }
+    if kind.is_rule() {
+        return rule::rule(kind, text).map(|observable| Canonical { observable, raw: None });
+    }
     let value = clean(text)?;
     let observable = match kind {
-        Kind::Ipv4 => address::ipv4(&refang::host(value)),
+        Kind::Ipv4 => address::ipv4(&refang::commas(value)),
         Kind::Ipv6 => address::ipv6(&refang::host(value)),
         Kind::Cidr => address::network(&refang::host(value)),
-        Kind::Endpoint => address::endpoint(&refang::host(value)),
-        Kind::Domain => domain::domain(&refang::host(value)),
+        Kind::Endpoint => address::endpoint(&refang::host_named(value)),
+        Kind::Domain => domain::domain(&refang::host_named(value)),
         Kind::Url => url::url(value),
-        Kind::Md5 | Kind::Sha1 | Kind::Sha256 => hash::of_kind(kind, value),
+        Kind::Md5 | Kind::Sha1 | Kind::Sha256 | Kind::Sha512 => hash::of_kind(kind, value),
+        Kind::Email => email::named(value),
+        Kind::Cve => cve::named(value),
+        Kind::Asn => asn::named(value),
+        Kind::FileSize => file::size(value),
+        Kind::Ssdeep => file::ssdeep(value),
+        Kind::Tlsh => file::tlsh(value),
+        Kind::Imphash => file::imphash(value),
+        Kind::Certificate => tls::certificate(value),
+        Kind::Ja3 => tls::ja3(value),
+        Kind::Ja4 => tls::ja4(value),
+        Kind::RegistryKey => host::registry_key(value),
+        Kind::Phone => phone::phone(value),
+        Kind::BankAccount => bank::account(value),
+        Kind::CryptoAddress => crypto::named(value),
+        Kind::FileName | Kind::UserAgent | Kind::Mutex => host::verbatim(kind, text),
+        Kind::Yara | Kind::Sigma | Kind::Suricata | Kind::StixPattern => rule::rule(kind, text),
     }?;
     Ok(with_raw(observable, text))
 }
@@ -71,17 +101,34 @@ pub fn detect(text: &str) -> Result<Canonical, Invalid> {
     fast::detect(text).map_or_else(|| detect_slowly(text), Ok)
 }
 
-/// Reads the hashes of one file: the strongest, then the others from strong
-/// to weak.
+/// The hash that `text` is by its length, if it is one.
+pub(super) fn hash(text: &str) -> Option<Observable> {
+    hash::detect(text)
+}
+
+/// The hashes of one file, as text.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Hashes<'a> {
+    /// MD5.
+    pub md5: Option<&'a str>,
+    /// SHA-1.
+    pub sha1: Option<&'a str>,
+    /// SHA-256.
+    pub sha256: Option<&'a str>,
+    /// SHA-512.
+    pub sha512: Option<&'a str>,
+}
+
+/// Reads the hashes of one file: the one that names it, then the others. A
+/// file is named by SHA-256 where that is given, since that is what most
+/// sources have; then by SHA-512, SHA-1, MD5.
 ///
 /// # Errors
-/// The field (`md5`, `sha1`, `sha256`) that is wrong, or that none is given.
-pub fn file(
-    md5: Option<&str>,
-    sha1: Option<&str>,
-    sha256: Option<&str>,
-) -> Result<(Observable, Vec<Observable>), Invalid> {
-    let given = [(Kind::Sha256, sha256), (Kind::Sha1, sha1), (Kind::Md5, md5)];
+/// The field (`md5`, `sha1`, `sha256`, `sha512`) that is wrong, or that none
+/// is given.
+pub fn file(hashes: Hashes<'_>) -> Result<(Observable, Vec<Observable>), Invalid> {
+    let Hashes { md5, sha1, sha256, sha512 } = hashes;
+    let given = [(Kind::Sha256, sha256), (Kind::Sha512, sha512), (Kind::Sha1, sha1), (Kind::Md5, md5)];
     let mut read = Vec::with_capacity(given.len());
     for (kind, text) in given {
         if let Some(text) = text {
@@ -89,9 +136,9 @@ pub fn file(
         }
     }
     let mut read = read.into_iter();
-    let primary = read
-        .next()
-        .ok_or_else(|| Invalid::new("", "a file needs at least one hash: give md5, sha1 or sha256"))?;
+    let primary = read.next().ok_or_else(|| {
+        Invalid::new("", "a file needs at least one hash: give md5, sha1, sha256 or sha512")
+    })?;
     Ok((primary, read.collect()))
 }
 
@@ -100,16 +147,33 @@ fn detect_slowly(text: &str) -> Result<Canonical, Invalid> {
     let value = clean(text)?;
     let observable = if let Some(hash) = hash::detect(value) {
         hash
-    } else if refang::has_scheme(value) {
+    } else if refang::has_scheme(value) || url::is_magnet(value) {
         url::url(value)?
+    } else if let Some(found) = by_look(value) {
+        found
     } else {
         detect_without_scheme(value)?
     };
     Ok(with_raw(observable, text))
 }
 
+/// What cannot be anything else by its look: none of these has a dot.
+fn by_look(value: &str) -> Option<Observable> {
+    if value.contains('.') {
+        return None;
+    }
+    cve::detect(value)
+        .or_else(|| asn::detect(value))
+        .or_else(|| file::detect(value))
+        .or_else(|| tls::detect_ja4(value))
+        .or_else(|| crypto::detect(value))
+}
+
 fn detect_without_scheme(value: &str) -> Result<Observable, Invalid> {
     let (head, tail) = refang::split_authority(value);
+    if (tail.is_empty() && email::looks_like(head)) || email::is_link(head) {
+        return email::detect(value);
+    }
     let head = refang::host(head);
     if tail.is_empty() {
         host_or_endpoint(&head)
@@ -138,6 +202,12 @@ fn clean(text: &str) -> Result<&str, Invalid> {
         return Err(too_long());
     }
     let value = text.trim_matches(is_invisible_edge);
+    check_text(value)?;
+    Ok(value)
+}
+
+/// Refuses what is no value of one line.
+fn check_text(value: &str) -> Result<(), Invalid> {
     if value.is_empty() {
         return Err(Invalid::new("", "is empty: give a value"));
     }
@@ -147,24 +217,26 @@ fn clean(text: &str) -> Result<&str, Invalid> {
             "holds a control character, such as a tab or a line break: give one value without any",
         ));
     }
-    Ok(value)
+    Ok(())
 }
 
 fn too_long() -> Invalid {
     Invalid::new("", format!("is too long: a value has at most {MAX_VALUE_BYTES} bytes"))
 }
 
-/// White space of any script, byte-order marks and zero-width characters:
-/// copying glues them to the ends of values.
+/// White space of any script, byte-order marks, zero-width characters and
+/// marks of direction: copying glues them to the ends of values.
 fn is_invisible_edge(c: char) -> bool {
     c.is_whitespace()
-        || matches!(c, '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{180e}' | '\u{00ad}')
+        || matches!(c,
+            '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}' | '\u{2066}'..='\u{2069}'
+            | '\u{061c}' | '\u{180e}' | '\u{00ad}')
 }
 
 fn with_raw(observable: Observable, text: &str) -> Canonical {
-    let same = match &observable {
-        Observable::Domain(canonical) | Observable::Url(canonical) => **canonical == *text,
-        other => other.to_string() == text,
+    let same = match observable.as_text() {
+        Some(canonical) => canonical == text,
+        None => observable.to_string() == text,
     };
     Canonical { observable, raw: (!same).then(|| text.to_owned()) }
 }

@@ -6,6 +6,9 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod fuzz;
+mod real;
+
 /// The forms of escape in the vector files: `\u{00a0}` and `\\`.
 fn unescape(text: &str) -> String {
     let mut out = String::new();
@@ -20,45 +23,58 @@ fn unescape(text: &str) -> String {
     out
 }
 
-#[test]
-fn every_vector_has_the_canonical_form_or_refusal_it_states() {
+/// The columns of every vector, with the line as it stands.
+fn vectors() -> Vec<(String, [String; 4])> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/vectors");
-    let mut wrong = Vec::new();
-    let mut seen = 0;
+    let mut all = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        for line in std::fs::read_to_string(&path).unwrap().lines() {
-            if line.is_empty() || line.starts_with('#') {
-                continue;
-            }
+        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
             let mut columns = line.split('\t');
-            let input = unescape(columns.next().unwrap());
-            let asked = columns.next().unwrap();
-            let (verdict, expected) = (columns.next().unwrap(), columns.next().unwrap_or_default());
-            let result = match Kind::from_name(asked) {
-                Some(kind) => observable(kind, &input),
-                None => detect(&input),
-            };
-            let agrees = match &result {
-                Ok(got) => {
-                    verdict == got.observable.kind().as_str()
-                        && got.observable.to_string() == expected
-                        && got.raw == (input != expected).then(|| input.clone())
-                }
-                Err(invalid) => verdict == "refused" && invalid.problem.contains(expected),
-            };
-            seen += 1;
-            if !agrees {
-                let got = result.map_or_else(
-                    |e| e.problem,
-                    |c| format!("{} {} raw {:?}", c.observable.kind(), c.observable, c.raw),
-                );
-                wrong.push(format!("{line}\n   got {got}"));
-            }
+            let columns = [(); 4].map(|()| unescape(columns.next().unwrap_or_default()));
+            all.push((line.to_owned(), columns));
         }
     }
-    assert!(seen > 150, "only {seen} vectors found");
-    assert!(wrong.is_empty(), "{} of {seen} vectors:\n{}", wrong.len(), wrong.join("\n"));
+    all
+}
+
+#[test]
+fn every_vector_has_the_canonical_form_or_refusal_it_states() {
+    let mut wrong = Vec::new();
+    let all = vectors();
+    for (line, [input, asked, verdict, expected]) in &all {
+        let explained = explain::explain(Kind::from_name(asked), input);
+        let agrees = match &explained.read {
+            Ok(got) => {
+                verdict == got.observable.kind().as_str()
+                    && got.observable.to_string() == *expected
+                    && got.raw == (input != expected).then(|| input.clone())
+                    && explained.steps.len() > 1
+            }
+            Err(invalid) => verdict == "refused" && invalid.problem.contains(expected),
+        };
+        if !agrees {
+            let got = explained.read.map_or_else(
+                |e| e.problem,
+                |c| format!("{} {} raw {:?}", c.observable.kind(), c.observable, c.raw),
+            );
+            wrong.push(format!("{line}\n   got {got} by {:?}", explained.steps));
+        }
+    }
+    assert!(all.len() > 500, "only {} vectors found", all.len());
+    assert!(wrong.is_empty(), "{} of {} vectors:\n{}", wrong.len(), all.len(), wrong.join("\n"));
+}
+
+#[test]
+fn every_kind_has_vectors_that_are_taken_and_refused() {
+    let all = vectors();
+    for kind in Kind::ALL {
+        let taken = all.iter().any(|(_, [_, _, verdict, _])| verdict == kind.as_str());
+        let refused =
+            all.iter().any(|(_, [_, asked, verdict, _])| asked == kind.as_str() && verdict == "refused");
+        // A mutex or a file name is any text.
+        assert!(taken && (refused || *kind == Kind::Mutex), "{kind}: taken {taken}, refused {refused}");
+    }
 }
 
 #[test]
@@ -106,15 +122,28 @@ fn deeply_nested_marks_are_undone_to_a_form_that_stays() {
 }
 
 #[test]
-fn a_file_is_named_by_its_strongest_hash() {
+fn a_file_is_named_by_its_sha_256_or_else_its_strongest_hash() {
+    fn hashes<'a>(md5: Option<&'a str>, sha1: Option<&'a str>, sha256: Option<&'a str>) -> Hashes<'a> {
+        Hashes { md5, sha1, sha256, sha512: None }
+    }
     let (md5, sha1, sha256) = ("d".repeat(32), "E".repeat(40), "0".repeat(64));
-    let (primary, aliases) = file(Some(&md5), Some(&sha1), Some(&sha256)).unwrap();
+    let (primary, aliases) = file(hashes(Some(&md5), Some(&sha1), Some(&sha256))).unwrap();
     assert_eq!(primary.kind(), Kind::Sha256);
     assert_eq!(aliases.iter().map(Observable::kind).collect::<Vec<_>>(), [Kind::Sha1, Kind::Md5]);
-    let (primary, aliases) = file(Some(&md5), None, None).unwrap();
+    let (primary, aliases) = file(hashes(Some(&md5), None, None)).unwrap();
     assert_eq!((primary.kind(), aliases.len()), (Kind::Md5, 0));
-    assert_eq!(file(None, Some(&md5), None).unwrap_err().field, "sha1");
-    assert!(file(None, None, None).is_err());
+    let sha512 = "F".repeat(128);
+    let all = Hashes { sha512: Some(&sha512), ..hashes(Some(&md5), Some(&sha1), Some(&sha256)) };
+    let (primary, aliases) = file(all).unwrap();
+    assert_eq!(primary.kind(), Kind::Sha256);
+    assert_eq!(
+        aliases.iter().map(Observable::kind).collect::<Vec<_>>(),
+        [Kind::Sha512, Kind::Sha1, Kind::Md5]
+    );
+    let (primary, _) = file(Hashes { sha256: None, ..all }).unwrap();
+    assert_eq!(primary.to_string(), sha512.to_lowercase());
+    assert_eq!(file(hashes(None, Some(&md5), None)).unwrap_err().field, "sha1");
+    assert!(file(Hashes::default()).is_err());
 }
 
 #[test]
@@ -174,7 +203,7 @@ proptest! {
     }
 
     #[test]
-    fn any_kind_that_takes_a_text_gives_a_canonical_one(text in texts(), kind in 0_usize..9) {
+    fn any_kind_that_takes_a_text_gives_a_canonical_one(text in texts(), kind in 0..Kind::ALL.len()) {
         if let Ok(first) = observable(Kind::ALL[kind], &text) {
             let canonical = first.observable.to_string();
             let again = observable(first.observable.kind(), &canonical);

@@ -15,20 +15,49 @@ use super::super::draft::MAX_VALUE_BYTES;
 use super::refang::{self, Parts};
 use super::{address, domain};
 
+/// How often a URL is read until it stays the same.
+const READINGS: usize = 3;
+
 /// Reads `text` as a URL; without a scheme it must be a host and a path, and
 /// is taken as `http`.
 pub(super) fn url(text: &str) -> Result<Observable, Invalid> {
-    let read = parse(text)?;
+    if is_magnet(text) {
+        return magnet(text);
+    }
+    let mut read = parse(text)?;
     // Escaping and `..` may bring up a mark of defanging that was not seen as
     // one before: what is canonical must be so to whoever reads it again.
-    let again = if read.contains("[.]") { parse(&read)? } else { return Ok(Observable::Url(read.into())) };
-    if again.contains("[.]") && parse(&again)? != again {
-        return Err(Invalid::new(
-            "",
-            "is not a URL that reads the same twice: write its path without [.] marks",
-        ));
+    for _ in 0..READINGS {
+        if !refang::has_tail_mark(&read) {
+            return Ok(Observable::Url(read.into()));
+        }
+        let again = parse(&read)?;
+        if again == read {
+            return Ok(Observable::Url(read.into()));
+        }
+        read = again;
     }
-    Ok(Observable::Url(again.into()))
+    Err(Invalid::new("", "is not a URL that reads the same twice: write its path without marks of defanging"))
+}
+
+/// Whether `text` starts as a magnet link does.
+pub(super) fn is_magnet(text: &str) -> bool {
+    text.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("magnet"))
+        && text.get(6..).is_some_and(|rest| rest.starts_with([':', '[', '(']))
+}
+
+/// Reads a magnet link: the one URL without a host that names something by
+/// itself.
+fn magnet(text: &str) -> Result<Observable, Invalid> {
+    let text = text.replace("[:]", ":").replace("(:)", ":").replace("[.]", ".");
+    let url = Url::parse(&text).map_err(refused)?;
+    let names = url.query().is_some_and(|query| query.split('&').any(|pair| pair.starts_with("xt=urn:")));
+    let text = String::from(url);
+    let marked = ["[:]", "(:)", "[.]"].iter().any(|mark| text.contains(mark));
+    if !names || marked || text.len() > MAX_VALUE_BYTES {
+        return Err(Invalid::new("", "is not a magnet link: it starts with magnet:? and has an xt=urn:…"));
+    }
+    Ok(Observable::Url(text.into()))
 }
 
 fn parse(text: &str) -> Result<String, Invalid> {
@@ -38,6 +67,7 @@ fn parse(text: &str) -> Result<String, Invalid> {
     };
     domain::check_typography(&parts.host)?;
     let Parts { scheme, userinfo, host, tail } = &parts;
+    check_scheme(scheme)?;
     check_file_host(scheme, userinfo)?;
     let mut url = Url::parse(&format!("{scheme}://{userinfo}{host}{tail}")).map_err(refused)?;
     canonicalise_host(&mut url)?;
@@ -80,6 +110,17 @@ fn without_scheme(text: &str) -> Result<Parts<'_>, Invalid> {
         address::port_number(port)?;
     }
     Ok(Parts { scheme: "http".into(), userinfo: "", host, tail: refang::tail(tail) })
+}
+
+/// `httpA://` is a slip or a trick: either way nobody knows what was meant.
+fn check_scheme(scheme: &str) -> Result<(), Invalid> {
+    if (scheme.starts_with("http") || scheme.starts_with("hxxp")) && !matches!(scheme, "http" | "https") {
+        return Err(Invalid::new(
+            "",
+            "is not a URL: its scheme is spelt like http, but is not http or https",
+        ));
+    }
+    Ok(())
 }
 
 /// `file://host@SSL/` is how Windows names a WebDAV share; to the URL Standard
