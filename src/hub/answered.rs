@@ -80,6 +80,7 @@ fn outcome(decision: &Decision) -> ItemOutcome {
                     Refusal::TooManyAsked => 13,
                     Refusal::NotReached => 14,
                     Refusal::Past => 15,
+                    Refusal::NobodyDecides => 16,
                     Refusal::UnknownRecipient(place) => place.saturating_add(UNKNOWN_RECIPIENTS_FROM),
                 },
         ),
@@ -103,6 +104,7 @@ const fn refusal(number: u32) -> Refusal {
         13 => Refusal::TooManyAsked,
         14 => Refusal::NotReached,
         15 => Refusal::Past,
+        16 => Refusal::NobodyDecides,
         number if number >= UNKNOWN_RECIPIENTS_FROM => {
             Refusal::UnknownRecipient(number - UNKNOWN_RECIPIENTS_FROM)
         }
@@ -133,6 +135,7 @@ mod tests {
             Refusal::TooManyAsked,
             Refusal::NotReached,
             Refusal::Past,
+            Refusal::NobodyDecides,
             Refusal::UnknownRecipient(0),
             Refusal::UnknownRecipient(255),
         ] {

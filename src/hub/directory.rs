@@ -160,6 +160,36 @@ impl Directory {
         self.roster.acts_for(provider, unit, self.date)
     }
 
+    /// Who decides about records of `owner` of this class: itself, or those who
+    /// follow it once it has ended; about TLP:RED, which passes to nobody, they
+    /// never do.
+    #[must_use]
+    pub fn deciders(&self, owner: OrgNo, class: ClassNo) -> Vec<&OrgSlug> {
+        let Some(owner) = self.slug(owner) else { return Vec::new() };
+        let mut heirs = self.roster.heirs(owner, self.date);
+        if self.tlp(class) == Tlp::Red {
+            heirs.retain(|heir| *heir == owner);
+        }
+        heirs
+    }
+
+    /// Whether `org` is one of those.
+    #[must_use]
+    pub fn decides(&self, org: OrgNo, owner: OrgNo, class: ClassNo) -> bool {
+        self.slug(org).is_some_and(|org| self.deciders(owner, class).contains(&org))
+    }
+
+    /// Those that have ended and whom `org` follows, in order of their numbers.
+    #[must_use]
+    pub fn followed_by(&self, org: OrgNo) -> Vec<OrgNo> {
+        let Some(heir) = self.slug(org) else { return Vec::new() };
+        let follows = |slug: &&OrgSlug| *slug != heir && self.roster.heirs(slug, self.date).contains(&heir);
+        let mut followed: Vec<_> =
+            self.roster.organisations.keys().filter(follows).filter_map(|slug| self.number(slug)).collect();
+        followed.sort_unstable();
+        followed
+    }
+
     /// Number of an audience class, if it is interned.
     #[must_use]
     pub fn class_number(&self, definition: &ClassDefinition) -> Option<ClassNo> {

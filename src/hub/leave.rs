@@ -10,7 +10,8 @@ use crate::model::marking::{Caveats, Marking, Recipients, Tlp};
 use crate::model::org::{OrgNo, OrgSlug};
 use crate::model::position::Position;
 use crate::model::principal::SpiffeId;
-use crate::model::republication::{Answer, Leave, MAX_OPEN, Terms, Wish};
+use crate::model::republication::{Answer, Leave, MAX_OPEN, MAX_OPEN_EACH, Terms, Wish};
+use crate::policy::access::{self, Method};
 use crate::policy::visibility::{Purpose, Viewer};
 use crate::policy::width;
 use crate::store::chunk::{Item, ItemHeader, Op, Original};
@@ -34,8 +35,8 @@ const WITHDRAW: u32 = 3;
 #[derive(Debug, Default)]
 pub(super) struct Leaves {
     records: BTreeMap<LeaveKey, Leave>,
-    /// How many requests of an organisation wait.
-    open: BTreeMap<OrgNo, u32>,
+    /// How many requests of a person wait.
+    open: BTreeMap<(OrgNo, SpiffeId), u32>,
 }
 
 impl Leaves {
@@ -45,7 +46,9 @@ impl Leaves {
                 batch.leave(*key, organisation, leave)?;
             }
         }
-        self.open.iter().try_for_each(|(organisation, count)| batch.open_leaves(*organisation, *count))
+        self.open
+            .iter()
+            .try_for_each(|((organisation, person), count)| batch.open_leaves(*organisation, person, *count))
     }
 }
 
@@ -75,7 +78,7 @@ impl Group<'_> {
         if let Some(refusal) = self.refuses(asked, &record, &author, before.as_ref(), writing)? {
             return Ok(Decision::Refused(refusal));
         }
-        let was_open = before.as_ref().is_some_and(|leave| leave.open);
+        let waited = before.as_ref().and_then(Leave::waiting).cloned();
         let time = writing.time;
         let answer = |note: &String| Answer { note: note.clone(), answerer: author.clone(), time };
         let after = match &asked.act {
@@ -89,7 +92,7 @@ impl Group<'_> {
                 None => return Ok(Decision::Refused(Refusal::Absent)),
             },
         };
-        self.count(asked.organisation, was_open, after.open)?;
+        self.count(asked.organisation, waited.as_ref(), after.waiting())?;
         let decision = self.tell(asked, &record, &after, writing)?;
         self.leaves.records.insert(key, after);
         Ok(decision)
@@ -102,20 +105,59 @@ impl Group<'_> {
         }
     }
 
-    fn open_of(&self, organisation: OrgNo) -> Result<u32, db::Error> {
-        match self.leaves.open.get(&organisation) {
-            Some(open) => Ok(*open),
-            None => self.store.open_leaves(organisation),
-        }
+    /// How many requests of each person of an organisation wait.
+    fn open_of(&self, organisation: OrgNo) -> Result<BTreeMap<SpiffeId, u32>, db::Error> {
+        let mut open: BTreeMap<_, _> = self.store.open_leaves(organisation)?.into_iter().collect();
+        let changed = self.leaves.open.iter().filter(|((org, _), _)| *org == organisation);
+        open.extend(changed.map(|((_, person), count)| (person.clone(), *count)));
+        Ok(open)
     }
 
-    fn count(&mut self, organisation: OrgNo, was: bool, is: bool) -> Result<(), db::Error> {
-        if was != is {
-            let open = self.open_of(organisation)?;
-            let open = if is { open.saturating_add(1) } else { open.saturating_sub(1) };
-            self.leaves.open.insert(organisation, open);
+    /// Notes for whom of the organisation a request waited, and for whom it
+    /// does now.
+    fn count(
+        &mut self,
+        organisation: OrgNo,
+        was: Option<&SpiffeId>,
+        is: Option<&SpiffeId>,
+    ) -> Result<(), db::Error> {
+        if was == is {
+            return Ok(());
+        }
+        let open = self.open_of(organisation)?;
+        let of = |person: &SpiffeId| open.get(person).copied().unwrap_or_default();
+        let fewer = was.map(|person| (person, of(person).saturating_sub(1)));
+        let more = is.map(|person| (person, of(person).saturating_add(1)));
+        for (person, count) in fewer.into_iter().chain(more) {
+            self.leaves.open.insert((organisation, person.clone()), count);
         }
         Ok(())
+    }
+
+    /// Whether one more request of the author's would be too many, of his or of
+    /// his organisation's. One of who may not ask any more takes no place:
+    /// whoever may not see its indicator could not give it back.
+    fn is_full(
+        &self,
+        organisation: OrgNo,
+        author: &SpiffeId,
+        before: Option<&Leave>,
+    ) -> Result<bool, db::Error> {
+        let waited = before.and_then(Leave::waiting);
+        if waited == Some(author) {
+            return Ok(false);
+        }
+        let mut open = self.open_of(organisation)?;
+        // What a colleague asked is asked no longer.
+        if let Some(count) = waited.and_then(|colleague| open.get_mut(colleague)) {
+            *count = count.saturating_sub(1);
+        }
+        let (roster, date) = (self.directory.roster(), self.directory.date());
+        let asks =
+            |person: &SpiffeId| access::allowed(Method::RequestRepublication, roster.roles(person, date));
+        let all = open.iter().filter(|(person, _)| asks(person)).map(|(_, count)| count);
+        let own = open.get(author).copied().unwrap_or_default();
+        Ok(own >= MAX_OPEN_EACH || all.sum::<u32>() >= MAX_OPEN)
     }
 
     fn refuses(
@@ -127,9 +169,9 @@ impl Group<'_> {
         writing: &Writing,
     ) -> Result<Option<Refusal>, db::Error> {
         let viewer = Viewer { org: asked.by, principal: author };
+        let decides = self.directory.decides(asked.by, record.owner, record.class);
         Ok(match &asked.act {
             LeaveAct::Ask { .. } => {
-                let waits = before.is_some_and(|leave| leave.open);
                 if asked.by != asked.organisation
                     || !self.directory.visible(viewer, record.class, Purpose::Get)
                 {
@@ -138,27 +180,31 @@ impl Group<'_> {
                     Some(Refusal::NotAnothers)
                 } else if record.state == State::Revoked {
                     Some(Refusal::Ended)
-                } else if !waits && self.open_of(asked.organisation)? >= MAX_OPEN {
+                } else if self.directory.deciders(record.owner, record.class).is_empty() {
+                    Some(Refusal::NobodyDecides)
+                } else if self.is_full(asked.organisation, author, before)? {
                     Some(Refusal::TooManyAsked)
                 } else {
                     None
                 }
             }
             LeaveAct::Grant { terms, .. } => {
-                if asked.by != record.owner {
+                if !decides {
                     Some(Refusal::Absent)
                 } else if record.owner == asked.organisation {
                     Some(Refusal::NotAnothers)
-                } else if !self.reached(asked.organisation, record.class) {
-                    Some(Refusal::NotReached)
                 } else if record.state == State::Revoked {
                     Some(Refusal::Ended)
+                } else if terms.until.is_some_and(|until| until <= writing.time) {
+                    Some(Refusal::Past)
                 } else {
-                    terms.until.is_some_and(|until| until <= writing.time).then_some(Refusal::Past)
+                    // Last: who acts for the owner and may not see the record
+                    // is not told of it, and must not find it out by another.
+                    (!self.reached(asked.organisation, record.class)).then_some(Refusal::NotReached)
                 }
             }
             LeaveAct::Withdraw { .. } => {
-                let concerned = asked.by == record.owner || asked.by == asked.organisation;
+                let concerned = decides || asked.by == asked.organisation;
                 (!concerned || !before.is_some_and(Leave::stands)).then_some(Refusal::Absent)
             }
         })
@@ -286,7 +332,9 @@ impl Group<'_> {
             return Ok(Some(Refusal::NotAnothers));
         }
         let key = LeaveKey { owner: header.owner, indicator: header.handle, organisation: item.owner };
-        let leave = self.leave_of(key)?;
+        // With nobody who could take it back it holds no longer.
+        let decided = !self.directory.deciders(header.owner, header.class).is_empty();
+        let leave = self.leave_of(key)?.filter(|_| decided);
         let widest = leave.as_ref().and_then(|leave| leave.holds(writing.time));
         let (Some(widest), State::Active | State::Expired) = (widest, header.state) else {
             return Ok(Some(Refusal::NoLeave));

@@ -308,6 +308,8 @@ pub enum Refusal {
     WiderThanLeave,
     /// The indicator was revoked.
     Ended,
+    /// The owner has ended, and nobody follows who could give leave.
+    NobodyDecides,
     /// Too many requests for leave wait.
     TooManyAsked,
     /// Nobody in the organisation may see the indicator.

@@ -116,9 +116,13 @@ impl Rejection {
                 Reason::IndicatorRevoked,
                 "its owner has revoked the indicator, so there is nothing to republish",
             ),
+            Refusal::NobodyDecides => (
+                Reason::RepublicationWithoutLeave,
+                "its owner has ended, and nobody follows it who could give leave",
+            ),
             Refusal::TooManyAsked => (
                 Reason::RateLimited,
-                "too many requests of your organisation wait for answers; give up some with `luytre leave withdraw`",
+                "too many requests wait for answers, of yours (at most 128) or of your organisation (at most 256); give up some with `luytre leave withdraw`",
             ),
             Refusal::NoOriginal => {
                 let problem = "there is no such indicator, or you may not see it".to_owned();

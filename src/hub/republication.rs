@@ -19,6 +19,7 @@ use crate::wire::{event, republication};
 
 use super::asked::Asked;
 use super::caller::Caller;
+use super::directory::Directory;
 use super::engine::Hub;
 use super::error::{Error, Kind, Reason};
 use super::fetch;
@@ -89,7 +90,7 @@ impl Hub {
         grant: Grant,
     ) -> Result<Bytes, Error> {
         let (Grant { indicator, organisation: slug, terms, note }, asked) = (grant, asked.into());
-        let (handle, by, _) = self.owned(caller, &asked, indicator, NOT_YOURS).await?;
+        let (handle, by) = self.decided(caller, &asked, indicator).await?;
         self.check_addressed("widest", &terms.widest)?;
         let organisation = self.number(&slug)?;
         let act = LeaveAct::Grant { terms, note };
@@ -117,8 +118,7 @@ impl Hub {
             self.blocking(move |shared| concerns(shared, &viewer, handle)).await?;
             (handle, caller.org())
         } else {
-            let (handle, by, _) = self.owned(caller, &asked, indicator, NOT_YOURS).await?;
-            (handle, by)
+            self.decided(caller, &asked, indicator).await?
         };
         let organisation = self.number(&slug)?;
         let act = LeaveAct::Withdraw { note };
@@ -127,7 +127,7 @@ impl Hub {
     }
 
     /// A page of what others ask of the caller's organisation or have from it,
-    /// then of what it asks of others or has from them. `waiting`: only what
+    /// as of those that ended and that it follows, then of what it asks of others or has from them. `waiting`: only what
     /// waits for an answer.
     ///
     /// # Errors
@@ -161,6 +161,29 @@ impl Hub {
         Ok(LeavePage { republications, next_page_token })
     }
 
+    /// The indicator about which the caller decides, as its owner or one who
+    /// follows it, and for whom he does.
+    async fn decided(&self, caller: &Caller, asked: &Asked, id: Uuid) -> Result<(Position, OrgNo), Error> {
+        // First, as where an indicator is taken back.
+        let (by, provider) = self.spoken_for(caller, asked)?;
+        let handle = self.shared.sealer.handle(id).ok_or_else(Error::absent)?;
+        let viewer = caller.clone();
+        self.blocking(move |shared| {
+            let header = match provider {
+                Some(_) => fetch::newest_of_any(shared, handle)?.0,
+                None => fetch::visible_header(shared, &viewer, handle)?,
+            };
+            if shared.directory.load().decides(by, header.owner, header.class) {
+                Ok((handle, by))
+            } else if provider.is_some() {
+                Err(Error::absent())
+            } else {
+                Err(Error::new(Reason::RoleInsufficient, NOT_YOURS))
+            }
+        })
+        .await
+    }
+
     fn check_addressed(&self, field: &str, marking: &Marking) -> Result<(), Error> {
         let Some(refusal) = publish::unaddressed(marking, &self.shared.directory.load()) else {
             return Ok(());
@@ -179,6 +202,29 @@ impl Hub {
         })
     }
 
+    /// What is answered to a caller who answers for another organisation, and
+    /// may not see the indicator: the same whether anybody asked, and whether
+    /// anybody but the owner may see it. `None`: he may be told all.
+    async fn unseen(&self, caller: &Caller, asked: &ProposedLeave) -> Result<Option<Bytes>, Error> {
+        let (terms, note) = match &asked.act {
+            LeaveAct::Grant { terms, note } => (Some(terms), note),
+            LeaveAct::Withdraw { note } => (None, note),
+            LeaveAct::Ask { .. } => return Ok(None),
+        };
+        if asked.by == caller.org() {
+            return Ok(None);
+        }
+        let (viewer, handle) = (caller.clone(), asked.indicator);
+        match self.blocking(move |shared| fetch::visible_header(shared, &viewer, handle)).await {
+            Ok(_) => Ok(None),
+            Err(error) if error.kind() == Kind::Absent => {
+                let id = self.shared.sealer.id(handle);
+                Ok(Some(republication::unseen(id, &asked.slug, terms, note)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Brings what is said of leave to the writer: the leave as that made it.
     async fn propose_leave(
         &self,
@@ -186,7 +232,8 @@ impl Hub {
         request_id: Uuid,
         asked: ProposedLeave,
     ) -> Result<Bytes, Error> {
-        let answers = !matches!(asked.act, LeaveAct::Ask { .. }) && asked.by != asked.organisation;
+        let answers = asked.by != asked.organisation;
+        let unseen = self.unseen(caller, &asked).await?;
         let content = requests::first_16(&digest::sha256(&leave::encode(&asked).encode_to_vec()));
         let author = caller.clone();
         let decision = self
@@ -200,10 +247,20 @@ impl Hub {
             })
             .await?
             .pop();
-        let position = match decision {
-            Some(Decision::Written { position, .. } | Decision::Unchanged { position, .. }) => position,
-            Some(Decision::Refused(Refusal::Absent)) | None => return Err(Error::absent()),
-            Some(Decision::Refused(refusal)) => return Err(refused(refusal, &Recipients::default())),
+        let position = match (decision, unseen) {
+            (
+                Some(
+                    Decision::Written { .. }
+                    | Decision::Unchanged { .. }
+                    | Decision::Refused(Refusal::Absent | Refusal::NotReached),
+                ),
+                Some(told),
+            ) => return Ok(told),
+            (Some(Decision::Written { position, .. } | Decision::Unchanged { position, .. }), None) => {
+                position
+            }
+            (Some(Decision::Refused(Refusal::Absent)) | None, _) => return Err(Error::absent()),
+            (Some(Decision::Refused(refusal)), _) => return Err(refused(refusal, &Recipients::default())),
         };
         let body = self
             .blocking(move |shared| {
@@ -211,8 +268,13 @@ impl Hub {
                 event::subject(&body).map(|told| body.slice_ref(told)).ok_or_else(|| fetch::damaged(position))
             })
             .await?;
-        // What was told to the other side leaves out who answered.
-        Ok(if answers { republication::tell_answerer(&body, caller.identity()) } else { body })
+        // The item was made for the other side. Who answered is for the owner's
+        // side alone: here added for its caller, there taken out for the asker's.
+        if answers {
+            Ok(republication::tell_answerer(&body, caller.identity()))
+        } else {
+            republication::leave_out_answerer(&body).map_err(|_| fetch::damaged(position))
+        }
     }
 }
 
@@ -245,6 +307,65 @@ fn shows(shared: &Shared, caller: &Caller, key: LeaveKey, leave: &Leave) -> Resu
     }
 }
 
+/// Whether the caller's organisation decides about an indicator of `owner`.
+fn follows(shared: &Shared, caller: &Caller, key: LeaveKey) -> Result<bool, Error> {
+    let header = match fetch::newest_of_any(shared, key.indicator) {
+        Ok((header, _)) => header,
+        Err(error) if error.kind() == Kind::Absent => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    Ok(shared.directory.load().decides(caller.org(), key.owner, header.class))
+}
+
+/// Leaves of one organisation, of one side.
+#[derive(Debug, Clone, Copy)]
+struct Walk {
+    side: Side,
+    org: OrgNo,
+    /// Which of the walks of a list it is, whatever becomes of the roster.
+    rank: (u8, u64),
+}
+
+impl Walk {
+    /// All of a list: what the caller's organisation is asked, then what those
+    /// were that it follows, then what it asks.
+    fn all(directory: &Directory, own: OrgNo) -> Vec<Self> {
+        let followed = directory.followed_by(own).into_iter();
+        let followed = followed.map(|org| Self { side: Side::Owner, org, rank: (0, u64::from(org.0)) });
+        let first = Self { side: Side::Owner, org: own, rank: (0, 0) };
+        let last = Self { side: Side::Asker, org: own, rank: (1, 0) };
+        std::iter::once(first).chain(followed).chain([last]).collect()
+    }
+
+    /// The key at which a page was cut.
+    const fn key(self, place: Place) -> LeaveKey {
+        let (indicator, other) = (place.position, OrgNo(place.class));
+        match self.side {
+            Side::Owner => LeaveKey { owner: self.org, indicator, organisation: other },
+            Side::Asker => LeaveKey { owner: other, indicator, organisation: self.org },
+        }
+    }
+
+    /// Where a page is cut that got as far as `last`.
+    const fn place(self, last: Option<LeaveKey>) -> Place {
+        let (stage, origin) = (self.rank.0, Position::from_raw(self.rank.1));
+        let (position, class) = match (last, self.side) {
+            (None, _) => (Position::ZERO, 0),
+            (Some(key), Side::Owner) => (key.indicator, key.organisation.0),
+            (Some(key), Side::Asker) => (key.indicator, key.owner.0),
+        };
+        Place { position, origin, class, stage }
+    }
+
+    fn shows(self, shared: &Shared, caller: &Caller, key: LeaveKey, leave: &Leave) -> Result<bool, Error> {
+        match self.side {
+            Side::Owner if self.org == caller.org() => Ok(true),
+            Side::Owner => follows(shared, caller, key),
+            Side::Asker => shows(shared, caller, key, leave),
+        }
+    }
+}
+
 /// The leaves after `place`, first those of the caller's side as owner, and
 /// where the next page begins. A token tells nothing of what it was cut at.
 fn page(
@@ -256,46 +377,34 @@ fn page(
 ) -> Result<(Vec<Bytes>, Option<Place>), Error> {
     let directory = shared.directory.load_full();
     let (mut page, mut bytes, mut read) = (Vec::new(), 0, 0);
-    let mut after = place.filter(|place| place.class != 0);
-    let first = usize::from(place.is_some_and(|place| place.stage != 0));
-    for (stage, side) in [Side::Owner, Side::Asker].into_iter().enumerate().skip(first) {
+    let begun = place.map_or((0, 0), |place| (place.stage, place.origin.raw()));
+    let walks = Walk::all(&directory, caller.org()).into_iter().filter(|walk| walk.rank >= begun);
+    for walk in walks {
+        let cut = place.filter(|place| place.class != 0 && walk.rank == begun);
+        let mut after = cut.map(|place| walk.key(place));
         loop {
-            let from = after.map(|place| key_of(side, caller.org(), place));
-            let leaves = shared.store.leaves(side, caller.org(), from, TOGETHER).map_err(store_error)?;
+            let leaves = shared.store.leaves(walk.side, walk.org, after, TOGETHER).map_err(store_error)?;
             if leaves.is_empty() {
                 break;
             }
             for (key, leave) in leaves {
-                let wanted =
-                    (!waiting || leave.open) && (side == Side::Owner || shows(shared, caller, key, &leave)?);
+                let wanted = (!waiting || leave.open) && walk.shows(shared, caller, key, &leave)?;
                 let full = wanted && (page.len() == size || bytes >= PAGE_BYTES);
                 if full || read >= MAX_READ {
-                    let stage = u8::try_from(stage).unwrap_or_default();
-                    return Ok((page, Some(Place { stage, ..after.unwrap_or_default() })));
+                    return Ok((page, Some(walk.place(after))));
                 }
                 read += 1;
-                let other = if side == Side::Owner { key.organisation } else { key.owner };
-                after = Some(Place { position: key.indicator, class: other.0, ..Place::default() });
+                after = Some(key);
                 if !wanted {
                     continue;
                 }
                 let Some(slug) = directory.slug(key.organisation) else { continue };
                 let id = shared.sealer.id(key.indicator);
-                let encoded = republication::encode(id, slug, &leave, side == Side::Owner);
+                let encoded = republication::encode(id, slug, &leave, walk.side == Side::Owner);
                 bytes += encoded.len();
                 page.push(encoded.into());
             }
         }
-        after = None;
     }
     Ok((page, None))
-}
-
-/// The key at which a page was cut.
-const fn key_of(side: Side, own: OrgNo, place: Place) -> LeaveKey {
-    let (indicator, other) = (place.position, OrgNo(place.class));
-    match side {
-        Side::Owner => LeaveKey { owner: own, indicator, organisation: other },
-        Side::Asker => LeaveKey { owner: other, indicator, organisation: own },
-    }
 }

@@ -40,7 +40,7 @@ impl Hub {
         etag: Option<u64>,
     ) -> Result<Bytes, Error> {
         let asked = asked.into();
-        let (handle, owner, provider) = self.owned(caller, &asked, id, NOT_YOURS).await?;
+        let (handle, owner, provider) = self.owned(caller, &asked, id).await?;
         let mut content = digest::Sha256::default();
         content.update(id.as_bytes());
         content.update(&[revocation.reason.number()]);
@@ -89,26 +89,17 @@ impl Hub {
         .await
     }
 
-    /// The indicator about which the caller decides, whose it is, and who does
-    /// so on its behalf. `problem` says what another's owner alone may do.
-    pub(super) async fn owned(
+    /// The caller's own indicator, or that of the organisation he acts for;
+    /// whose it is, and who takes it back on its behalf.
+    async fn owned(
         &self,
         caller: &Caller,
         asked: &Asked,
         id: Uuid,
-        problem: &str,
     ) -> Result<(Position, OrgNo, Option<OrgNo>), Error> {
         // First: for whom he may ask does not depend on the id, so the answer
         // must not either. Of a hidden one it would tell that it is.
-        let (number, provider) = {
-            let owner = Owner::of(caller, asked, &self.shared.directory.load());
-            if !owner.allowed {
-                let Rejection { reason, problem, .. } =
-                    Rejection::refused(Refusal::NotDelegated, &Recipients::default());
-                return Err(Error::new(reason, problem));
-            }
-            (owner.number, owner.provider.map(|(number, _)| number))
-        };
+        let (number, provider) = self.spoken_for(caller, asked)?;
         let handle = self.shared.sealer.handle(id).ok_or_else(Error::absent)?;
         let viewer = caller.clone();
         let header = self
@@ -118,8 +109,23 @@ impl Hub {
             })
             .await?;
         if header.owner != number {
-            return Err(Error::new(Reason::RoleInsufficient, problem));
+            return Err(Error::new(Reason::RoleInsufficient, NOT_YOURS));
         }
         Ok((handle, number, provider))
+    }
+
+    /// For whom the caller speaks, and who he is if that is another.
+    ///
+    /// # Errors
+    /// `DELEGATION_MISSING`.
+    pub(super) fn spoken_for(&self, caller: &Caller, asked: &Asked) -> Result<(OrgNo, Option<OrgNo>), Error> {
+        let directory = self.shared.directory.load();
+        let owner = Owner::of(caller, asked, &directory);
+        if !owner.allowed {
+            let Rejection { reason, problem, .. } =
+                Rejection::refused(Refusal::NotDelegated, &Recipients::default());
+            return Err(Error::new(reason, problem));
+        }
+        Ok((owner.number, owner.provider.map(|(number, _)| number)))
     }
 }

@@ -263,13 +263,24 @@ fn all(shared: &Shared, org: OrgNo) -> Result<BTreeMap<SubscriptionKey, Vec<u8>>
     Ok(merged)
 }
 
-/// How many of the organisation's places are taken. A name of one who may not
-/// subscribe any more takes none: nobody else could give it back.
-fn taken(shared: &Shared, org: OrgNo) -> Result<usize, Error> {
+/// Why the caller may name no further subscription, if so. A name of one who may
+/// not subscribe any more takes no place: nobody else could give it back. Half
+/// of the places are left to the caller's colleagues, who see none of his.
+fn full(shared: &Shared, caller: &Caller, max: usize) -> Result<Option<String>, Error> {
     let directory = shared.directory.load();
     let today = shared.clock.now().day();
     let subscribes = |id: &SpiffeId| access::allowed(Method::Subscribe, directory.roster().roles(id, today));
-    Ok(all(shared, org)?.keys().filter(|key| subscribes(&key.principal)).count())
+    let all = all(shared, caller.org())?;
+    let (own, each) = (all.keys().filter(|key| key.principal == *caller.identity()).count(), max.div_ceil(2));
+    if own >= each {
+        return Ok(Some(format!("you have {own} named subscriptions, and may have {each}; delete one")));
+    }
+    let taken = all.keys().filter(|key| subscribes(&key.principal)).count();
+    Ok((taken >= max).then(|| {
+        format!(
+            "your organisation has {max} named subscriptions; whoever has one that is not used deletes it"
+        )
+    }))
 }
 
 fn load(shared: &Shared, key: &SubscriptionKey) -> Result<Option<Subscription>, Error> {
@@ -312,13 +323,11 @@ fn plan(shared: &Shared, caller: &Caller, open: Open, max: usize) -> Result<Plan
         Some(known) => (known.filter.clone(), kept(known)),
         None => (open.filter, asked),
     };
-    if open.subscription.is_some() && known.is_none() && taken(shared, caller.org())? >= max {
-        return Err(Error::new(
-            Reason::RateLimited,
-            format!(
-                "your organisation has {max} named subscriptions; whoever has one that is not used deletes it"
-            ),
-        ));
+    if open.subscription.is_some()
+        && known.is_none()
+        && let Some(problem) = full(shared, caller, max)?
+    {
+        return Err(Error::new(Reason::RateLimited, problem));
     }
     let digest = subscription::filter_digest(&filter, wants.sightings, wants.notices);
     let name = open.subscription.as_deref().unwrap_or_default();

@@ -8,6 +8,8 @@ use crate::base::clock::Timestamp;
 
 /// Most requests of one organisation that wait for answers.
 pub const MAX_OPEN: u32 = 256;
+/// Most of them that one person asks, so that a colleague finds places left.
+pub const MAX_OPEN_EACH: u32 = MAX_OPEN / 2;
 /// Longest reason of a request, or note of an answer, in bytes.
 pub const MAX_TEXT_BYTES: usize = 1_024;
 
@@ -92,6 +94,12 @@ impl Leave {
     #[must_use]
     pub fn withdrawn(self, answer: Answer) -> Self {
         Self { state: LeaveState::Withdrawn, open: false, answer: Some(answer), ..self }
+    }
+
+    /// Who waits for an answer.
+    #[must_use]
+    pub fn waiting(&self) -> Option<&SpiffeId> {
+        self.wish.as_ref().filter(|_| self.open).map(|wish| &wish.requester)
     }
 
     /// Whether there is anything to refuse, to take back or to give up.

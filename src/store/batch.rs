@@ -49,6 +49,12 @@ impl<'a> Batch<'a> {
         self.put(Family::Meta, key, value)
     }
 
+    /// No such record of the small family any more.
+    pub(super) fn no_small(&mut self, key: &[u8]) -> Result<(), Error> {
+        self.inner.delete_cf(self.store.family(Family::Meta)?, key);
+        Ok(())
+    }
+
     fn put(&mut self, family: Family, key: &[u8], value: &[u8]) -> Result<(), Error> {
         self.inner.put_cf(self.store.family(family)?, key, value);
         Ok(())

@@ -4,7 +4,7 @@
 //! ```text
 //! 52 'o' owner u32 | indicator u64 | organisation u32   Leave
 //! 52 'a' organisation u32 | indicator u64 | owner u32   empty: the same found from the other side
-//! 52 'n' organisation u32                               how many of its requests wait, u32
+//! 52 'n' organisation u32 | person, to the end          how many of his requests wait, u32
 //! ```
 
 use prost::Message as _;
@@ -72,8 +72,9 @@ impl LeaveKey {
     }
 }
 
-fn count_key(organisation: OrgNo) -> Vec<u8> {
-    [[KeyKind::Leave.byte(), COUNT].as_slice(), &organisation.0.to_be_bytes()].concat()
+fn count_key(organisation: OrgNo, person: &str) -> Vec<u8> {
+    let organisation = organisation.0.to_be_bytes();
+    [[KeyKind::Leave.byte(), COUNT].as_slice(), &organisation, person.as_bytes()].concat()
 }
 
 /// How far, as it is stored.
@@ -157,12 +158,13 @@ impl Batch<'_> {
         self.small(&key.bytes(Side::Asker), &[])
     }
 
-    /// How many requests of an organisation wait.
+    /// How many requests of a person wait.
     ///
     /// # Errors
     /// If the store has lost its families.
-    pub fn open_leaves(&mut self, organisation: OrgNo, count: u32) -> Result<(), Error> {
-        self.small(&count_key(organisation), &count.to_be_bytes())
+    pub fn open_leaves(&mut self, organisation: OrgNo, person: &SpiffeId, count: u32) -> Result<(), Error> {
+        let key = count_key(organisation, person.as_str());
+        if count == 0 { self.no_small(&key) } else { self.small(&key, &count.to_be_bytes()) }
     }
 }
 
@@ -176,14 +178,23 @@ impl Store {
         read(key, &record).map(Some)
     }
 
-    /// How many requests of an organisation wait.
+    /// How many requests of each person of an organisation wait; nobody is
+    /// listed of whom none does.
     ///
     /// # Errors
     /// [`Error::Corrupt`], or whatever the engine answers.
-    pub fn open_leaves(&self, organisation: OrgNo) -> Result<u32, Error> {
-        let Some(record) = self.small(&count_key(organisation))? else { return Ok(0) };
-        let count = record.as_slice().try_into().map_err(|_| Error::corrupt("leaves", organisation))?;
-        Ok(u32::from_be_bytes(count))
+    pub fn open_leaves(&self, organisation: OrgNo) -> Result<Vec<(SpiffeId, u32)>, Error> {
+        let prefix = count_key(organisation, "");
+        let mut records = self.records_from(Family::Meta, &prefix, &prefix)?;
+        let mut out = Vec::new();
+        while let Some((key, record)) = records.next_record()? {
+            let damaged = || Error::corrupt("leaves", organisation);
+            let person = key.get(prefix.len()..).and_then(|person| std::str::from_utf8(person).ok());
+            let person = person.and_then(|person| SpiffeId::parse(person).ok()).ok_or_else(damaged)?;
+            let count = record.as_slice().try_into().map_err(|_| damaged())?;
+            out.push((person, u32::from_be_bytes(count)));
+        }
+        Ok(out)
     }
 
     /// Up to `most` leaves of one side after `after`, in the order of keys.
@@ -269,12 +280,18 @@ mod tests {
         for (key, leave) in &all {
             batch.leave(*key, &slug(), leave).unwrap();
         }
-        batch.open_leaves(OrgNo(2), 3).unwrap();
+        let person = SpiffeId::parse("spiffe://t.example/org/a/user/an").unwrap();
+        batch.open_leaves(OrgNo(2), &person, 3).unwrap();
         store.commit(batch).unwrap();
         let [one, other, bare, foreign] = all;
         assert_eq!(store.leave(other.0).unwrap(), Some(other.1.clone()));
         assert_eq!(store.leave(key(1, 1_024, 4)).unwrap(), None);
-        assert_eq!((store.open_leaves(OrgNo(2)).unwrap(), store.open_leaves(OrgNo(1)).unwrap()), (3, 0));
+        assert_eq!(store.open_leaves(OrgNo(2)).unwrap(), [(person.clone(), 3)]);
+        assert_eq!(store.open_leaves(OrgNo(1)).unwrap(), []);
+        let mut batch = Batch::new(&store);
+        batch.open_leaves(OrgNo(2), &person, 0).unwrap();
+        store.commit(batch).unwrap();
+        assert_eq!(store.open_leaves(OrgNo(2)).unwrap(), []);
         let listed = |side, org, after, most| store.leaves(side, OrgNo(org), after, most).unwrap();
         assert_eq!(listed(Side::Owner, 1, None, 2), [one.clone(), other.clone()]);
         assert_eq!(listed(Side::Owner, 1, Some(other.0), 9), std::slice::from_ref(&bare));

@@ -7,12 +7,13 @@ use uuid::Uuid;
 
 use crate::model::org::OrgSlug;
 use crate::model::principal::SpiffeId;
-use crate::model::republication::{Answer, Leave, Terms, Wish};
+use crate::model::republication::{Answer, Leave, LeaveState, Terms, Wish};
 
 use super::convert::{marking, name, time};
 use super::event;
 use super::proto::v1;
 
+const NOTE: u32 = 12;
 const ANSWERER: u32 = 13;
 
 /// Leave for `organisation` to republish the indicator of this public id, an
@@ -52,5 +53,28 @@ pub fn encode(indicator: Uuid, organisation: &OrgSlug, leave: &Leave, for_owner:
 pub fn tell_answerer(encoded: &[u8], answerer: &SpiffeId) -> Bytes {
     let mut out = encoded.to_vec();
     event::bytes(ANSWERER, answerer.as_str().as_bytes(), &mut out);
+    out.into()
+}
+
+/// The same as it was told to the other side, for readers of this one: without
+/// who answered.
+///
+/// # Errors
+/// Where it is damaged.
+pub fn leave_out_answerer(encoded: &[u8]) -> Result<Bytes, prost::DecodeError> {
+    let told = v1::Republication { answerer: String::new(), ..v1::Republication::decode(encoded)? };
+    Ok(told.encode_to_vec().into())
+}
+
+/// Leave, for who gave (`terms`) or withdrew it and may not see the indicator:
+/// what he sent, and nothing of what there was.
+#[must_use]
+pub fn unseen(indicator: Uuid, organisation: &OrgSlug, terms: Option<&Terms>, note: &str) -> Bytes {
+    let state = if terms.is_some() { LeaveState::Granted } else { LeaveState::Withdrawn };
+    let leave = Leave { state, open: false, wish: None, terms: terms.cloned(), answer: None };
+    let mut out = encode(indicator, organisation, &leave, false);
+    if !note.is_empty() {
+        event::bytes(NOTE, note.as_bytes(), &mut out);
+    }
     out.into()
 }

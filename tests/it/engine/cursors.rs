@@ -118,20 +118,29 @@ async fn a_deleted_subscription_is_gone_and_its_stream_ends() {
 }
 
 #[tokio::test]
-async fn an_organisation_has_as_many_named_subscriptions_as_the_limit_says() {
-    let engine = Engine::with(|options| options.max_subscriptions_per_org = 2);
+async fn an_organisation_has_as_many_named_subscriptions_as_the_limit_says_and_each_half_of_them() {
+    let (engine, [one, other]) = colleagues(4);
+    let open = async |caller: &Caller, name: &str| {
+        let opened = engine.stream_of(caller, named(name, Some(Start::Latest))).await;
+        let stream = opened.map_err(|error| error.reason)?;
+        stream.leave().await;
+        Ok::<_, Reason>(())
+    };
     for name in ["a", "b", "a"] {
-        engine.stream(1, named(name, Some(Start::Latest))).await.unwrap().leave().await;
+        open(&one, name).await.unwrap();
     }
-    let error = engine.stream(1, named("c", Some(Start::Latest))).await.err().unwrap();
-    assert_eq!(error.reason, Reason::RateLimited);
+    assert_eq!(open(&one, "c").await, Err(Reason::RateLimited), "half is for colleagues");
+    for name in ["a", "b"] {
+        open(&other, name).await.unwrap();
+    }
+    assert_eq!(open(&other, "c").await, Err(Reason::RateLimited));
     assert!(engine.stream(2, named("c", Some(Start::Latest))).await.is_ok(), "another organisation's own");
     assert!(
         engine.stream(1, Open { start: Some(Start::Latest), ..Open::default() }).await.is_ok(),
         "unnamed"
     );
-    engine.hub.delete_subscription(&engine.caller(1), "a").await.unwrap();
-    assert!(engine.stream(1, named("c", Some(Start::Latest))).await.is_ok());
+    engine.hub.delete_subscription(&one, "a").await.unwrap();
+    open(&one, "c").await.unwrap();
 }
 
 #[tokio::test]
@@ -182,19 +191,19 @@ async fn only_what_was_received_on_a_named_stream_can_be_acknowledged() {
 }
 
 /// A hub where bravo has a second system beside its first.
-fn colleagues() -> (Engine, [Caller; 2]) {
+fn colleagues(places: usize) -> (Engine, [Caller; 2]) {
     let mut roster = support::roster();
     let colleague = SpiffeId::parse("spiffe://hub.example/org/bravo/user/binh").unwrap();
     let grant = roster.principals[&support::identity(1)].clone();
     roster.principals.insert(colleague.clone(), grant);
-    let engine = Engine::of(roster, support::START, |options| options.max_subscriptions_per_org = 2);
+    let engine = Engine::of(roster, support::START, |options| options.max_subscriptions_per_org = places);
     let callers = [engine.caller(1), engine.caller_named(colleague)];
     (engine, callers)
 }
 
 #[tokio::test]
 async fn a_name_and_its_tokens_are_one_principals_and_not_his_colleagues() {
-    let (engine, [one, other]) = colleagues();
+    let (engine, [one, other]) = colleagues(2);
     five(&engine).await;
     let mut stream = engine.stream_of(&one, named("soc", Some(Start::Earliest))).await.unwrap();
     take(&mut stream, 5).await;
@@ -229,7 +238,7 @@ async fn a_name_and_its_tokens_are_one_principals_and_not_his_colleagues() {
 
 #[tokio::test]
 async fn a_page_token_is_its_callers_own() {
-    let (engine, [one, other]) = colleagues();
+    let (engine, [one, other]) = colleagues(2);
     five(&engine).await;
     let page = engine.hub.list(&one, IndicatorFilter::default(), 1, "").await.unwrap();
     let next = async |caller: &Caller| {
@@ -241,16 +250,17 @@ async fn a_page_token_is_its_callers_own() {
 
 #[tokio::test]
 async fn the_names_of_one_who_may_not_subscribe_any_more_take_no_place() {
-    let (engine, [one, other]) = colleagues();
+    let (engine, [one, other]) = colleagues(3);
     for name in ["a", "b"] {
         engine.stream_of(&other, named(name, Some(Start::Latest))).await.unwrap().leave().await;
     }
-    let third = engine.stream_of(&one, named("c", Some(Start::Latest))).await;
-    assert_eq!(third.err().unwrap().reason, Reason::RateLimited);
+    engine.stream_of(&one, named("c", Some(Start::Latest))).await.unwrap().leave().await;
+    let fourth = engine.stream_of(&one, named("d", Some(Start::Latest))).await;
+    assert_eq!(fourth.err().unwrap().reason, Reason::RateLimited);
     let view = engine.hub.roster();
     let mut roster = luytre::model::roster::Roster::clone(&view.roster);
     roster.principals.remove(other.identity());
     let request = uuid::Uuid::new_v4();
     engine.hub.apply_roster(&engine.caller(0), request, roster, view.etag).await.unwrap();
-    assert!(engine.stream_of(&one, named("c", Some(Start::Latest))).await.is_ok());
+    assert!(engine.stream_of(&one, named("d", Some(Start::Latest))).await.is_ok());
 }

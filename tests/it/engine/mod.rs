@@ -11,6 +11,7 @@ mod death;
 mod expiry;
 mod idempotency;
 mod leave;
+mod leave_sides;
 mod markings;
 mod masked;
 mod merging;
