@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -97,7 +97,7 @@ type Source = Counted<Box<dyn Read + Send>>;
 /// What stands in an input, how much of it was read, and its size if known.
 type Opened = (Items<Source>, Arc<AtomicU64>, Option<u64>);
 
-fn open(path: &PathBuf, mut how: interop::Options) -> Result<Opened, Failure> {
+fn open(path: &Path, mut how: interop::Options) -> Result<Opened, Failure> {
     let (source, size) = source(path)?;
     how.is_file = size.is_some();
     let read = Arc::clone(&source.read);
@@ -130,7 +130,7 @@ fn source(path: &Path) -> Result<(Source, Option<u64>), Failure> {
     Ok((Counted { source, read: Arc::new(AtomicU64::new(0)) }, size))
 }
 
-fn whole(path: &PathBuf) -> Result<(Item, Arc<AtomicU64>, Option<u64>), Failure> {
+fn whole(path: &Path) -> Result<(Item, Arc<AtomicU64>, Option<u64>), Failure> {
     let (source, size) = source(path)?;
     let mut bytes = Vec::new();
     // One byte more than a rule may have: the hub's own refusal says how many.
