@@ -39,12 +39,14 @@ pub(super) fn read(value: &str) -> What {
     }
     match normalise::detect(value) {
         Ok(canonical) => match &canonical.observable {
-            Observable::Domain(name) if !ends_in_the_dns(name) => What::refused(
-                Reason::UnknownTld,
-                "ends in no top-level domain that exists, as file and package names do; if it is a host name \
+            Observable::Domain(name) | Observable::NamedEndpoint(name) if !ends_in_the_dns(host(name)) => {
+                What::refused(
+                    Reason::UnknownTld,
+                    "ends in no top-level domain that exists, as file and package names do; if it is a host name \
                  nonetheless, write it as JSON lines with its kind",
-                value,
-            ),
+                    value,
+                )
+            }
             Observable::Domain(name) if may_be_a_package(name) && !is_defanged(value) => What::refused(
                 Reason::Lookalike,
                 "reads as the name of a package: defang it if it is a host name",
@@ -52,10 +54,7 @@ pub(super) fn read(value: &str) -> What {
             ),
             _ => record(value),
         },
-        Err(invalid) => match service(value) {
-            Some(url) => record(&url),
-            None => What::refused(Reason::FieldInvalid, invalid.problem, value),
-        },
+        Err(invalid) => What::refused(Reason::FieldInvalid, invalid.problem, value),
     }
 }
 
@@ -69,6 +68,11 @@ pub(super) fn kind(value: &str) -> Option<Kind> {
 
 pub(super) fn record(value: &str) -> What {
     What::Record(Box::new(Record { value: Some(value.to_owned()), ..Record::default() }))
+}
+
+/// The name before a port.
+fn host(name: &str) -> &str {
+    name.rsplit_once(':').map_or(name, |(host, _)| host)
 }
 
 /// Whether the name ends in a top-level domain that is delegated or used.
@@ -105,19 +109,6 @@ pub(super) fn is_defanged(text: &str) -> bool {
         ["[.", ".]", "(.", ".)", "{.", ".}", "[:", "[dot", "(dot", "hxxp", "hxtp", "meow:"];
     let lower = text.to_ascii_lowercase();
     MARKS.iter().any(|mark| lower.contains(mark))
-}
-
-/// A host name and a port, as a URL: the name alone would say too much, as
-/// `5.tcp.eu.ngrok.io` is many people's.
-fn service(value: &str) -> Option<String> {
-    let (host, port) = value.rsplit_once(':')?;
-    let port: u16 = port.parse().ok()?;
-    let name = match normalise::observable(Kind::Domain, host).ok()?.observable {
-        Observable::Domain(name) if port > 0 && ends_in_the_dns(&name) => name,
-        _ => return None,
-    };
-    let url = format!("tcp://{name}:{port}");
-    normalise::detect(&url).is_ok().then_some(url)
 }
 
 /// Refuses what stands for many values, or for none without a host.
@@ -185,10 +176,10 @@ mod tests {
 
     #[test]
     fn a_name_with_a_port_keeps_its_port() {
-        assert_eq!(told("5.tcp.eu.ngrok.io:17844"), "tcp://5.tcp.eu.ngrok.io:17844");
-        assert_eq!(told("evil[.]com:443"), "tcp://evil.com:443");
+        assert_eq!(told("5.tcp.eu.ngrok.io:17844"), "5.tcp.eu.ngrok.io:17844");
+        assert_eq!(told("evil[.]com:443"), "evil[.]com:443");
         assert_eq!(told("evil.com:0"), "FIELD_INVALID");
-        assert_eq!(told("readme.txt:80"), "FIELD_INVALID");
+        assert_eq!(told("readme.txt:80"), "UNKNOWN_TLD");
     }
 
     #[test]
