@@ -1,5 +1,6 @@
 """Promises of each call, against the real hub."""
 
+import asyncio
 import uuid
 from pathlib import Path
 
