@@ -163,6 +163,19 @@ impl Template {
             ),
             None => self.tlp,
         };
+        if let (Some(label), Some(most)) = (label, self.tlp)
+            && label.number() < most.number()
+        {
+            // Whoever names a label here has not read every line of the file.
+            return Err(invalid(
+                "tlp",
+                &format!(
+                    "the line says {}, which reaches further than --tlp {}: a line may narrow it and never widen it",
+                    label.as_str(),
+                    most.as_str()
+                ),
+            ));
+        }
         let readers = Readers::of(record)?;
         if let Some(label) = label
             && is_for_everyone(label)

@@ -194,3 +194,18 @@ fn options_never_recommend_to_block_victims() {
     assert!(failure.text().unwrap().contains("never blocked"), "{:?}", failure.text());
     template(&["--tlp", "green", "--role", "victim", "--action", "hunt"]).check().unwrap();
 }
+
+#[test]
+fn a_line_never_reaches_further_than_the_label_of_the_options() {
+    for (options, line) in [
+        (&["--tlp", "amber", "--to", "sa-ict"][..], r#"{"value":"secret.example","tlp":"WHITE"}"#),
+        (&["--tlp", "amber", "--to", "sa-ict"], r#"{"value":"secret.example","tlp":"green"}"#),
+        (&["--tlp", "amber+strict", "--to", "sa-ict"], r#"{"value":"secret.example","tlp":"amber"}"#),
+        (&["--tlp", "green"], r#"{"value":"secret.example","tlp":"clear"}"#),
+    ] {
+        let refused = template(options).draft(&record(line)).unwrap_err();
+        assert!(refused.problem.contains("reaches further than --tlp"), "{refused:?}");
+    }
+    let narrower = marking(&["--tlp", "green"], r#"{"value":"a.example","tlp":"amber","to":["sa-ict"]}"#);
+    assert_eq!(narrower.tlp, 3);
+}
