@@ -21,7 +21,7 @@ const CONTEXT_CHARS: usize = 300;
 
 /// Hosts that reports link to. What stands there is read by people, unless it
 /// is defanged.
-const REFERENCES: [&str; 18] = [
+const REFERENCES: [&str; 23] = [
     "welivesecurity.com",
     "github.com",
     "githubusercontent.com",
@@ -40,6 +40,11 @@ const REFERENCES: [&str; 18] = [
     "eset.com",
     "mandiant.com",
     "malware-traffic-analysis.net",
+    "gov.vn",
+    "khonggianmang.vn",
+    "tinnhiemmang.vn",
+    "chongluadao.vn",
+    "abuse.ch",
 ];
 
 /// Words by which a line tells that a number in it is an address.
@@ -79,6 +84,11 @@ impl Prose {
                     let text = Text { text: record.value.unwrap_or_default(), sure: false };
                     value::of_list(&text)
                 }
+                Some(What::Record(_)) if self.sections.spares() => What::refused(
+                    Reason::Exception,
+                    "stands under a heading of what is not to be blocked",
+                    piece.text,
+                ),
                 Some(What::Record(mut record)) => {
                     record.description = self.context(trimmed, &piece);
                     record.role = self.sections.names_victims(trimmed).then(|| "victim".to_owned());
@@ -125,6 +135,14 @@ impl Prose {
         }
         if text.contains("\\") || text.contains('%') && !text.contains('/') {
             return None;
+        }
+        if self.sections.is_for_contact()
+            && !defanged
+            && !piece.is_literal
+            && piece.is_alone
+            && text.contains('.')
+        {
+            return Some(What::passed_over(Reason::Reference, "stands under a heading of whom to ask", text));
         }
         if text.contains(['<', '>', '{']) && text.contains('.') && defanged {
             return Some(What::refused(Reason::Pattern, "holds a placeholder: give the values", text));
@@ -193,10 +211,13 @@ impl Prose {
     fn name(&self, piece: &Piece<'_>, host: &str) -> Option<What> {
         let text = piece.text;
         let lower = host.to_ascii_lowercase();
-        if !piece.is_alone || !value::ends_in_the_dns(lower.trim_end_matches('.')) {
+        if !value::ends_in_the_dns(lower.trim_end_matches('.')) {
             return None;
         }
         let lookalike = |problem| Some(What::passed_over(Reason::Lookalike, problem, text));
+        if !piece.is_alone {
+            return lookalike("stands among other words: defang it, or give it a line of its own");
+        }
         if piece.ends_in_dot {
             return lookalike("ends in a dot: in text that is the end of something else");
         }
@@ -311,6 +332,7 @@ mod tests {
             "- https://www.welivesecurity.com/x.pdf",
             "sentence.Next one is here, e.g. this",
             "0x494374D8553CA906F57674E24A13E933",
+            "evil.com phishing",
         ] {
             let told = read(line);
             assert!(
@@ -364,6 +386,67 @@ mod tests {
         let expected =
             [("45.113.1.0/24", victim.clone()), ("news[.]example", victim), ("c2[.]example", None)];
         assert_eq!(roles, expected.map(|(value, role)| (value.to_owned(), role)));
+    }
+
+    fn roles(text: &str) -> Vec<(String, Option<String>)> {
+        let (mut prose, mut out) = (Prose::default(), Vec::new());
+        for (number, line) in (1..).zip(text.lines()) {
+            prose.take(number, &Text { text: line.to_owned(), sure: true }, &mut out);
+        }
+        let told = out.into_iter().map(|found| match found.what {
+            What::Record(record) => (record.value.unwrap(), record.role),
+            What::Refused(reject) | What::PassedOver(reject) => (reject.reason.as_str().to_owned(), None),
+        });
+        told.collect()
+    }
+
+    #[test]
+    fn victims_are_known_by_any_heading_that_speaks_of_them() {
+        for title in [
+            "Victim IP addresses:",
+            "Targets:",
+            "Affected organisations:",
+            "Đơn vị bị tấn công:",
+            "IP nạn nhân:",
+            "== Victimology",
+        ] {
+            let told = roles(&format!("{title}\n- 45.113.1[.]7\n"));
+            assert_eq!(told, [("45.113.1[.]7".to_owned(), Some("victim".to_owned()))], "{title}");
+        }
+        for title in [
+            "Indicators of the targeted campaign:",
+            "C2 servers of the targeted attacks:",
+            "Indicators of compromise:",
+        ] {
+            let told = roles(&format!("{title}\n- 45.113.1[.]7\n"));
+            assert_eq!(told, [("45.113.1[.]7".to_owned(), None)], "{title}");
+        }
+    }
+
+    #[test]
+    fn what_a_report_says_is_harmless_is_not_taken_and_says_why() {
+        for title in ["Whitelist (do not block):", "False positives:", "Legitimate domains:", "== Không chặn"]
+        {
+            let told = roles(&format!("{title}\n- good[.]example\n"));
+            assert_eq!(told, [("EXCEPTION".to_owned(), None)], "{title}");
+        }
+    }
+
+    #[test]
+    fn a_host_name_among_words_is_counted_where_it_is_not_taken() {
+        assert_eq!(read("evil.com phishing\nbad.org c2"), ["LOOKALIKE evil.com", "LOOKALIKE bad.org"]);
+        assert_eq!(read("a word.with dots"), [""; 0]);
+    }
+
+    #[test]
+    fn whom_to_ask_is_no_indicator() {
+        let told = roles(
+            "Contact:\nsoc@vncert.vn\n\nLiên hệ:\nir@example.com\nwww.ncsc.gov.vn\nhttps://khonggianmang.vn\nso-tttt.hanoi.gov.vn\n",
+        );
+        assert!(told.iter().all(|(said, _)| said == "REFERENCE" || said == "LOOKALIKE"), "{told:?}");
+        assert_eq!(told.len(), 5, "{told:?}");
+        // Whoever defangs it means it.
+        assert_eq!(read("phish[@]hanoi.gov[.]vn"), ["phish[@]hanoi.gov[.]vn"]);
     }
 
     #[test]
