@@ -58,11 +58,12 @@ proptest! {
 
 /// With a rule of the model turned wrong the property fails.
 #[test]
-#[ignore = "takes minutes, and prints each failure"]
+#[ignore = "takes half an hour, and prints each failure"]
 fn the_property_fails_for_every_mutant() {
     use proptest::test_runner::{Config, TestRunner};
 
-    let config = Config { cases: 300, max_shrink_iters: 0, failure_persistence: None, ..Config::default() };
+    let config =
+        Config { cases: cases(2_000), max_shrink_iters: 0, failure_persistence: None, ..Config::default() };
     let mut alive = Vec::new();
     for mutant in Mutant::ALL {
         let run = TestRunner::new(config.clone()).run(&steps::case(20..50), |case| {
