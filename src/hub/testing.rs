@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use crate::base::clock::{SystemClock, Timestamp};
-use crate::model::org::{DatedName, OrgSlug, Organisation};
+use crate::model::org::{OrgSlug, Organisation};
 use crate::model::principal::{Roles, SpiffeId};
 use crate::model::roster::{Grant, Roster};
 
@@ -19,22 +19,10 @@ const IDENTITY: &str = "spiffe://test.example/org/a/system/feed";
 
 /// A roster of these organisations.
 pub(super) fn roster(slugs: &[&str]) -> Roster {
-    let name = DatedName { vi: "A".into(), en: String::new(), short: String::new(), from: None, to: None };
-    let organisation = |slug: OrgSlug| Organisation {
-        slug,
-        names: vec![name.clone()],
-        kind: "department".into(),
-        parent: None,
-        valid_from: None,
-        valid_to: None,
-        lifecycle: Vec::new(),
-        predecessors: vec![],
-        successors: vec![],
-    };
     let slugs = slugs.iter().map(|slug| OrgSlug::parse(slug).unwrap());
     let grant = Grant { roles: Roles::from_bits(0xff), from: None, to: None };
     Roster {
-        organisations: slugs.map(|slug| (slug.clone(), organisation(slug))).collect(),
+        organisations: slugs.map(|slug| (slug.clone(), Organisation::plain(slug))).collect(),
         principals: [(SpiffeId::parse(IDENTITY).unwrap(), grant)].into(),
         ..Roster::default()
     }
