@@ -136,14 +136,14 @@ impl Sections {
         self.of_table.unwrap_or(self.section)
     }
 
-    /// Whether the section, or the line itself, says that what stands there
-    /// belongs to those who were attacked.
+    /// Whether the section, or the line itself, in lower case, says that what
+    /// stands there belongs to those who were attacked.
     pub(super) fn names_victims(&self, line: &str) -> bool {
-        let (title, line) = (self.title.to_lowercase(), line.to_lowercase());
+        let title = self.title.to_lowercase();
         let lines = ["compromised web", "compromised site", "hacked web", "hacked site"];
         contains(&title, &VICTIMS)
             || (contains(&title, &AIMED_AT) && !contains(&title, &OF_ATTACKERS))
-            || contains(&line, &lines)
+            || contains(line, &lines)
     }
 
     /// Whether the section lists what must not be taken for bad.
