@@ -163,19 +163,6 @@ impl Template {
             ),
             None => self.tlp,
         };
-        if let (Some(label), Some(most)) = (label, self.tlp)
-            && label.number() < most.number()
-        {
-            // Whoever names a label here has not read every line of the file.
-            return Err(invalid(
-                "tlp",
-                &format!(
-                    "the line says {}, which reaches further than --tlp {}: a line may narrow it and never widen it",
-                    label.as_str(),
-                    most.as_str()
-                ),
-            ));
-        }
         let readers = Readers::of(record)?;
         if let Some(label) = label
             && is_for_everyone(label)
@@ -189,6 +176,9 @@ impl Template {
                 ),
             ));
         }
+        // Whoever names a label has not read every line of the file: a line may
+        // narrow it, and never widen it.
+        let label = label.max(self.tlp);
         let added = caveats(&record.caveats).map_err(|problem| invalid("caveats", &problem))?;
         let mut draft = self.fill(observable(record, self.kind)?, label, readers, added)?;
         draft.labels.extend_from_slice(&record.labels);

@@ -52,6 +52,8 @@ impl std::str::FromStr for Mapping {
 pub(super) struct Table {
     delimiter: char,
     map: Vec<Mapping>,
+    /// The kind of the values, where it is named beside them.
+    kind: Option<Kind>,
     columns: Option<Vec<Column>>,
     has_header: bool,
     /// Cells of the last comment, which may turn out to be the header.
@@ -61,8 +63,8 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) const fn new(delimiter: char, map: Vec<Mapping>) -> Self {
-        Self { delimiter, map, columns: None, has_header: false, comment: None, open: None }
+    pub(super) const fn new(delimiter: char, map: Vec<Mapping>, kind: Option<Kind>) -> Self {
+        Self { delimiter, map, kind, columns: None, has_header: false, comment: None, open: None }
     }
 
     /// Takes one line.
@@ -158,6 +160,16 @@ impl Table {
             let text = |text: &str| Text { text: text.to_owned(), sure: line.sure };
             match columns.get(at).copied().unwrap_or(Column::Unknown) {
                 Column::Ignored => {}
+                // Of a kind that is named nothing is made by its looks.
+                Column::Known(field) if field.is_value() && self.kind.is_some() => {
+                    match value::unsure(line.sure, cell) {
+                        Some(refused) => row.refused.push(refused),
+                        None => {
+                            row.values.push(Record { value: Some(cell.to_owned()), ..Record::default() });
+                        }
+                    }
+                }
+                Column::Unknown | Column::Victim if self.kind.is_some() => {}
                 Column::Known(field) if field.is_value() => row.expected(cell, text),
                 Column::Known(field) => field.set(&mut about, cell),
                 Column::Unknown => row.possible(&text(cell), self.has_header),
@@ -282,7 +294,7 @@ mod tests {
 
     fn read(delimiter: char, map: &[&str], input: &str) -> Vec<String> {
         let map = map.iter().map(|m| m.parse().unwrap()).collect();
-        let mut table = Table::new(delimiter, map);
+        let mut table = Table::new(delimiter, map, None);
         let mut out = Vec::new();
         for (number, line) in (1..).zip(input.lines()) {
             table.take(number, Text { text: line.to_owned(), sure: true }, &mut out);
@@ -370,12 +382,15 @@ mod tests {
 
     #[test]
     fn columns_that_say_what_is_to_be_done_are_heard_by_their_names() {
-        let input = "value,role,action,valid_until\nnews.example,victim,,\nc2.example,,monitor,2027-01-02\n";
+        let input = "value,role,action,valid_until\nnews.example,victim,,\nc2.example,,monitor,2027-01-02\n\
+                     odd.example,,,31/12/2026\n";
         assert_eq!(
             read(',', &[], input),
             [
                 "2 {\"value\":\"news.example\",\"role\":\"victim\"}",
-                "3 {\"value\":\"c2.example\",\"valid_until\":\"2027-01-02T00:00:00Z\",\"action\":\"monitor\"}"
+                "3 {\"value\":\"c2.example\",\"valid_until\":\"2027-01-02T00:00:00Z\",\"action\":\"monitor\"}",
+                // Left for the hub's own rules to refuse: it would hold for ever.
+                "4 {\"value\":\"odd.example\",\"valid_until\":\"31/12/2026\"}"
             ]
         );
     }
@@ -417,5 +432,24 @@ mod tests {
         let told = read(',', &[], input);
         assert_eq!(told.len(), 5, "{told:?}");
         assert!(told[1].starts_with("3 {\"value\":\"b.example\""), "{told:?}");
+    }
+
+    #[test]
+    fn a_column_of_values_whose_kind_is_named_is_taken_as_it_is_written() {
+        let map = vec!["Số điện thoại=value".parse().unwrap()];
+        let mut table = Table::new(',', map, Some(Kind::Phone));
+        let mut out = Vec::new();
+        let text = |text: &str| Text { text: text.to_owned(), sure: true };
+        for (number, line) in (1..).zip(["STT,Số điện thoại,IP", "1,0912 345 678,198.51.100.7"]) {
+            table.take(number, text(line), &mut out);
+        }
+        let values: Vec<_> = out
+            .into_iter()
+            .map(|found| match found.what {
+                What::Record(record) => record.value.unwrap(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(values, ["0912 345 678"]);
     }
 }

@@ -20,22 +20,26 @@ const OTHER_ROOTS: [&str; 11] =
 
 /// Ends of file names that are top-level domains as well. A name of two labels
 /// that ends so, and is not defanged, is not taken from among other text.
-const FILE_ENDS: [&str; 21] = [
-    "app", "bat", "bin", "cab", "com", "db", "doc", "dot", "gz", "md", "mov", "pl", "pm", "ps", "py", "rs",
-    "sh", "so", "sql", "zip", "cc",
+const FILE_ENDS: [&str; 19] = [
+    "app", "bat", "bin", "cab", "db", "doc", "dot", "gz", "md", "mov", "pl", "pm", "ps", "py", "rs", "sh",
+    "so", "sql", "zip",
 ];
 
 /// Reads one value of a list.
 pub(super) fn of_list(text: &Text) -> What {
     let value = text.text.trim();
-    if !text.sure && !value.is_ascii() {
-        return What::refused(
+    unsure(text.sure, value).unwrap_or_else(|| read(value))
+}
+
+/// Refuses a value that would be another in another encoding.
+pub(super) fn unsure(sure: bool, value: &str) -> Option<What> {
+    (!sure && !value.is_ascii()).then(|| {
+        What::refused(
             Reason::NotText,
             "is not UTF-8: convert the file, or say how it is written with --encoding latin-1",
             value,
-        );
-    }
-    read(value)
+        )
+    })
 }
 
 /// Reads one value.
@@ -150,7 +154,7 @@ fn is_local_address(ip: IpAddr) -> bool {
 pub(super) fn may_be_a_file(name: &str) -> bool {
     let mut labels = name.rsplit('.');
     let end = labels.next().unwrap_or_default().to_ascii_lowercase();
-    FILE_ENDS.contains(&end.as_str()) && end != "com" && end != "cc" && labels.count() < 2
+    FILE_ENDS.contains(&end.as_str()) && labels.count() < 2
 }
 
 /// Whether a name reads from right to left, as those of packages do: of the

@@ -281,9 +281,10 @@ impl Field {
             }
             Self::FirstSeen => record.first_seen = moment(cell),
             Self::LastSeen => record.last_seen = moment(cell),
-            Self::ValidFrom => record.valid_from = moment(cell),
-            Self::ValidUntil => record.valid_until = moment(cell),
-            // These decide who reads and what is done: a wrong one is refused.
+            // These decide who reads, what is done and how long: a wrong one is
+            // refused.
+            Self::ValidFrom => record.valid_from = moment(cell).or(text),
+            Self::ValidUntil => record.valid_until = moment(cell).or(text),
             Self::Tlp => record.tlp = text,
             Self::Role => record.role = text,
             Self::Action => record.action = text,
