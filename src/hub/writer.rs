@@ -480,7 +480,7 @@ impl Writer {
         }
         if !group.generations.is_empty()
             || group.directory.class_count() != before.class_count()
-            || !group.directory.waits_as(before)
+            || !group.directory.knows_as(before)
         {
             shared.directory.store(Arc::clone(&group.directory));
         }

@@ -1,9 +1,13 @@
 //! Decides how keys are spelt: one registry of kinds. Bytes are never reused,
 //! numbers are big-endian, so key order is value order.
 
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
 use crate::base::clock::Timestamp;
 use crate::base::digest;
-use crate::model::indicator::Observable;
+use crate::model::indicator::{Kind, Observable};
 use crate::model::org::OrgNo;
 use crate::model::position::Position;
 use crate::model::principal::SpiffeId;
@@ -173,6 +177,21 @@ pub fn value(observable: &Observable) -> Vec<u8> {
     key
 }
 
+/// The network that stands in the key of a value, if it is one.
+#[must_use]
+pub fn network_of(key: &[u8]) -> Option<IpNet> {
+    let rest = key.strip_prefix(&[KeyKind::Value.byte(), Kind::Cidr.number(), 0])?;
+    match *rest {
+        [4, ref octets @ .., length] => {
+            IpNet::new(IpAddr::from(<[u8; 4]>::try_from(octets).ok()?), length).ok()
+        }
+        [6, ref octets @ .., length] => {
+            IpNet::new(IpAddr::from(<[u8; 16]>::try_from(octets).ok()?), length).ok()
+        }
+        _ => None,
+    }
+}
+
 /// What postings are kept for. Numbers are stored: never reuse one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -315,7 +334,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::indicator::Kind;
 
     proptest! {
         #[test]
@@ -334,6 +352,15 @@ mod tests {
         fn address_keys_sort_as_addresses(a: u32, b: u32) {
             let key = |n: u32| value(&Observable::Ipv4(Ipv4Addr::from(n)));
             prop_assert_eq!(key(a).cmp(&key(b)), a.cmp(&b));
+        }
+
+        #[test]
+        fn the_key_of_a_network_tells_it(v4: u32, v6: u128, short in 0..32_u8, long in 0..128_u8) {
+            for (ip, length) in [(IpAddr::from(v4.to_be_bytes()), short), (IpAddr::from(v6.to_be_bytes()), long)] {
+                let net = IpNet::new(ip, length).unwrap().trunc();
+                prop_assert_eq!(network_of(&value(&Observable::Cidr(net))), Some(net));
+            }
+            prop_assert_eq!(network_of(&value(&Observable::Ipv4(Ipv4Addr::from(v4)))), None);
         }
 
         #[test]

@@ -29,3 +29,4 @@ mod streams;
 pub(crate) mod support;
 mod tampering;
 mod verifying;
+mod wider;

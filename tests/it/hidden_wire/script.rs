@@ -87,6 +87,7 @@ async fn searches(asker: &mut Asker<'_>) {
     asker.ask("a bad token", Cost::Nothing, list, mask::list, vec![said(&request)]).await;
     let values = |values: &[&str]| v1::LookupObservablesRequest {
         observables: values.iter().map(|value| text_value(value)).collect(),
+        ..Default::default()
     };
     let requests = [
         ("the value", values(&[SECRET])),
