@@ -34,6 +34,7 @@ mod intake;
 mod kinds;
 mod leave;
 mod lifecycle;
+mod lookup;
 mod masked;
 mod proto_contract;
 mod resume;

@@ -100,6 +100,27 @@ async fn searches(asker: &mut Asker<'_>) {
     }
     let all = requests[..2].iter().map(|(_, request)| said(request)).collect();
     asker.ask("several", Cost::Nothing, lookup, read, all).await;
+    // What the hidden values contain, and what an open one does.
+    let contained = [
+        "a.b.secret.example",
+        "http://a.secret.example/x",
+        "bob@secret.example",
+        "198.51.100.7",
+        "https://198.51.100.7:8443/",
+        "198.51.100.0/24",
+        "http://a.open-0.example/",
+    ];
+    let wide = |asked: &[&str]| {
+        let scope = v1::LookupScope::Wide.into();
+        said(&v1::LookupObservablesRequest { scope, ..values(asked) })
+    };
+    for value in contained {
+        asker.ask(&format!("wide {value}"), Cost::Nothing, lookup, read, vec![wide(&[value])]).await;
+    }
+    let all = vec![wide(&contained), wide(&[SECRET, LATER])];
+    asker.ask("wide, several", Cost::Nothing, lookup, read, all).await;
+    let unknown = v1::LookupObservablesRequest { scope: 99, ..values(&[SECRET]) };
+    asker.ask("of an unknown scope", Cost::Nothing, lookup, read, vec![said(&unknown)]).await;
 }
 
 /// What opens a stream.
