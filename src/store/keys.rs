@@ -200,7 +200,8 @@ pub enum Dimension {
     Owner = 1,
     /// Kind of observable, by number.
     Kind = 2,
-    /// Label, by the first eight bytes of its SHA-256.
+    /// Label, by the first eight bytes of its SHA-256; role, family and
+    /// campaign too, see [`terms`].
     Label = 3,
     /// Audience class, by number.
     Class = 4,
@@ -286,6 +287,36 @@ pub fn posting_term(key: &[u8]) -> Option<u64> {
 #[must_use]
 pub fn label_term(label: &str) -> u64 {
     digest::sha256_u64(label.as_bytes())
+}
+
+/// The term of a role, by its number.
+#[must_use]
+pub fn role_term(number: u8) -> u64 {
+    // No label holds a control character, so none has the term of these.
+    digest::sha256_u64(&[b"role\0".as_slice(), &[number]].concat())
+}
+
+/// The term of a family of malware, in whatever case.
+#[must_use]
+pub fn family_term(family: &str) -> u64 {
+    digest::sha256_u64(format!("family\0{}", family.to_lowercase()).as_bytes())
+}
+
+/// The term of a campaign, in whatever case.
+#[must_use]
+pub fn campaign_term(campaign: &str) -> u64 {
+    digest::sha256_u64(format!("campaign\0{}", campaign.to_lowercase()).as_bytes())
+}
+
+/// All terms by which filters find an indicator: of its labels, and of its
+/// role, its family and its campaign where it says them.
+#[must_use]
+pub fn terms(labels: &[String], role: u8, family: &str, campaign: &str) -> Vec<u64> {
+    let mut terms: Vec<_> = labels.iter().map(|label| label_term(label)).collect();
+    terms.extend((role != 0).then(|| role_term(role)));
+    terms.extend((!family.is_empty()).then(|| family_term(family)));
+    terms.extend((!campaign.is_empty()).then(|| campaign_term(campaign)));
+    terms
 }
 
 /// Key of a meta record.
@@ -413,6 +444,18 @@ mod tests {
         ];
         let distinct: std::collections::BTreeSet<_> = keys.iter().collect();
         assert_eq!(distinct.len(), keys.len());
+    }
+
+    #[test]
+    fn what_is_said_of_the_attack_has_terms_of_its_own() {
+        let labels = ["victim", "a"].map(str::to_owned);
+        let all = terms(&labels, 1, "a", "A");
+        assert_eq!(
+            all,
+            [label_term("victim"), label_term("a"), role_term(1), family_term("A"), campaign_term("a")]
+        );
+        assert_eq!(all.iter().collect::<std::collections::BTreeSet<_>>().len(), 5);
+        assert!(terms(&[], 0, "", "").is_empty());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use luytre::hub::{Caller, Open, Start};
 use luytre::model::indicator::lifecycle::{Revocation, RevocationReason};
-use luytre::model::indicator::{Draft, normalise};
+use luytre::model::indicator::{Draft, Role, normalise};
 use luytre::model::marking::{Caveats, Marking, Recipients, Tlp};
 use luytre::model::query::IndicatorFilter;
 use luytre::model::republication::Terms;
@@ -54,6 +54,9 @@ fn hidden(hub: &Engine) -> Vec<Marking> {
 async fn publish(hub: &Engine, org: usize, value: &str, marking: Marking) -> Uuid {
     let draft = Draft {
         labels: vec!["c2".to_owned()],
+        role: Some(Role::Sink),
+        family: "Họ A".to_owned(),
+        campaign: "Hè".to_owned(),
         ..Draft::new(normalise::detect(value).unwrap().observable, marking)
     };
     let results = hub.hub.publish(&hub.caller(org), Uuid::new_v4(), vec![Ok(draft)]).await.unwrap();
@@ -66,6 +69,9 @@ fn filters() -> Vec<IndicatorFilter> {
         none.clone(),
         IndicatorFilter { owners: vec![slug(OWNER)], ..none.clone() },
         IndicatorFilter { labels: vec!["c2".to_owned()], ..none.clone() },
+        IndicatorFilter { families: vec!["họ a".to_owned()], ..none.clone() },
+        IndicatorFilter { campaigns: vec!["Hè".to_owned()], ..none.clone() },
+        IndicatorFilter { roles: vec![Role::Sink], ..none.clone() },
         IndicatorFilter { tlps: vec![Tlp::Red, Tlp::Amber, Tlp::AmberStrict], ..none },
     ]
 }

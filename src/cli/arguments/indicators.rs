@@ -65,7 +65,7 @@ pub(crate) struct List {
 pub(crate) enum ListFormat {
     /// Columns for people.
     Table,
-    /// One value a line.
+    /// One value a line, without those of victims.
     Plain,
     /// One JSON object a line.
     Jsonl,

@@ -211,7 +211,7 @@ fn expected(records: &Records, viewer: usize, asked: &Observable) -> Vec<Seen> {
             Some((distance(relation, known), *id, seen))
         })
         .collect();
-    all.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
+    all.sort_by_key(|one| (one.0, one.1));
     all.into_iter().map(|(.., seen)| seen).collect()
 }
 

@@ -79,7 +79,8 @@ fn builder() -> Builder {
 
 /// What `text` asserts, so marked.
 fn marked(text: &str, marking: v1::Marking) -> v1::IndicatorDraft {
-    v1::IndicatorDraft { marking: Some(marking), labels: vec!["c2".to_owned()], ..draft(text) }
+    let (labels, family) = (vec!["c2".to_owned()], "Họ A".to_owned());
+    v1::IndicatorDraft { marking: Some(marking), labels, family, ..draft(text) }
 }
 
 fn masked(marking: v1::Marking) -> v1::Marking {

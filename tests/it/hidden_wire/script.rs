@@ -57,6 +57,7 @@ fn filters() -> Vec<(&'static str, v1::IndicatorFilter)> {
         ("all", none()),
         ("of the owner", v1::IndicatorFilter { owners: vec!["organisations/owner".into()], ..none() }),
         ("by label", v1::IndicatorFilter { labels: vec!["c2".into()], ..none() }),
+        ("by family", v1::IndicatorFilter { families: vec!["họ a".into()], ..none() }),
         ("by marking", v1::IndicatorFilter { tlps: restricted, ..none() }),
         ("by state", v1::IndicatorFilter { states, ..none() }),
         ("by kind", v1::IndicatorFilter { kinds: vec![v1::ObservableKind::Domain.into()], ..none() }),
