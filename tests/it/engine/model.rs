@@ -408,23 +408,36 @@ pub(crate) fn matches(filter: &IndicatorFilter, owner: usize, item: &Item) -> bo
 
 /// A filter that asks for a little of everything, or for nothing.
 pub(crate) fn filter() -> impl Strategy<Value = IndicatorFilter> {
-    let some = |all: usize| prop_oneof![2 => Just(0_u32), 1 => 0..1_u32 << all];
-    let names = |all: &'static [&'static str]| {
-        some(all.len()).prop_map(|bits| {
-            let named = all.iter().enumerate().filter(move |(bit, _)| bits & (1 << bit) != 0);
-            named.map(|(_, name)| (*name).to_owned()).collect()
-        })
+    let with = |(filter, attack): (IndicatorFilter, IndicatorFilter)| IndicatorFilter {
+        roles: attack.roles,
+        families: attack.families,
+        campaigns: attack.campaigns,
+        ..filter
     };
-    let attack = (some(4), names(&["họ a", "Họ B", "none"]), names(&["HÈ 2026", "none"]));
-    let asked = (some(9), some(4), some(3), some(4), attack);
-    asked.prop_map(|(kinds, owners, label_bits, tlps, (roles, families, campaigns))| IndicatorFilter {
-        roles: Role::ALL.iter().copied().filter(|role| roles & (1 << (role.number() - 1)) != 0).collect(),
-        families,
-        campaigns,
+    prop_oneof![3 => of_records(), 2 => of_the_attack(), 1 => (of_records(), of_the_attack()).prop_map(with)]
+}
+
+fn of_records() -> impl Strategy<Value = IndicatorFilter> {
+    let some = |all: usize| prop_oneof![2 => Just(0_u32), 1 => 0..1_u32 << all];
+    (some(9), some(4), some(3), some(4)).prop_map(|(kinds, owners, label_bits, tlps)| IndicatorFilter {
         kinds: Kind::ALL.iter().copied().filter(|kind| kinds & (1 << (kind.number() - 1)) != 0).collect(),
         owners: (0..4).filter(|org| owners & (1 << org) != 0).map(slug).collect(),
         labels: labels(u8::try_from(label_bits).unwrap()),
         tlps: Tlp::ALL.into_iter().filter(|tlp| tlps & (1 << (tlp.number() - 1)) != 0).collect(),
         ..IndicatorFilter::default()
     })
+}
+
+fn of_the_attack() -> impl Strategy<Value = IndicatorFilter> {
+    let nothing = IndicatorFilter::default;
+    let some = |names: &'static [&'static str]| {
+        prop::sample::subsequence(names, 1..=names.len())
+            .prop_map(|names| names.into_iter().map(str::to_owned).collect())
+    };
+    let roles = prop::sample::subsequence(Role::ALL, 1..=3);
+    prop_oneof![
+        roles.prop_map(move |roles| IndicatorFilter { roles, ..nothing() }),
+        some(&["họ a", "Họ B", "none"]).prop_map(move |families| IndicatorFilter { families, ..nothing() }),
+        some(&["HÈ 2026", "none"]).prop_map(move |campaigns| IndicatorFilter { campaigns, ..nothing() }),
+    ]
 }
