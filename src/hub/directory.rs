@@ -283,12 +283,6 @@ impl Directory {
         Arc::make_mut(&mut self.lengths).insert(class, lengths);
     }
 
-    /// Whether changes wait and lengths are known as in `other`.
-    #[must_use]
-    pub fn knows_as(&self, other: &Self) -> bool {
-        self.waits_as(other) && Arc::ptr_eq(&self.lengths, &other.lengths)
-    }
-
     /// Changes of the roster that wait for a second person, or did until they
     /// expired, by the position of their proposals.
     #[must_use]

@@ -5,6 +5,8 @@
 //! see, never from what is hidden: the lengths of prefix under which networks
 //! are sought are those of networks that he may see.
 
+use std::sync::Arc;
+
 use rustc_hash::FxHashMap;
 use uuid::Uuid;
 
@@ -73,10 +75,9 @@ impl Hub {
         check_count(&values)?;
         let caller = caller.clone();
         self.blocking(move |shared| {
-            let directory = shared.directory.load();
-            let sight = Sight::of(shared, &caller, &directory);
             let keys: Vec<_> = values.iter().map(keys::value).collect();
             let found = shared.store.assertions(&keys).map_err(store_error)?;
+            let sight = Sight::of(shared, &caller);
             Ok(found.iter().map(|assertions| sight.matches(assertions)).collect())
         })
         .await
@@ -95,18 +96,16 @@ impl Hub {
         check_count(&values)?;
         let caller = caller.clone();
         self.blocking(move |shared| {
-            let directory = shared.directory.load();
-            let sight = Sight::of(shared, &caller, &directory);
-            let lengths = directory.prefix_lengths(sight.viewer, Purpose::Search);
+            let lengths = shared.directory.load().prefix_lengths(viewer(&caller), Purpose::Search);
             let most = (MAX_WIDER / values.len().max(1)).min(MAX_WIDER_OF_ONE);
             let (mut out, mut step) = (Vec::with_capacity(values.len()), Step::default());
             for value in values {
                 step.add(value, lengths);
                 if step.keys.len() >= STEP_KEYS {
-                    std::mem::take(&mut step).answer(&sight, most, &mut out)?;
+                    std::mem::take(&mut step).answer(shared, &caller, most, &mut out)?;
                 }
             }
-            step.answer(&sight, most, &mut out)?;
+            step.answer(shared, &caller, most, &mut out)?;
             Ok(out)
         })
         .await
@@ -121,20 +120,26 @@ fn check_count(values: &[Observable]) -> Result<(), Error> {
     Err(Error::new(Reason::RequestTooLarge, problem))
 }
 
+const fn viewer(caller: &Caller) -> Viewer<'_> {
+    Viewer { org: caller.org(), principal: caller.identity() }
+}
+
 /// What one caller sees of assertions.
 struct Sight<'a> {
     shared: &'a Shared,
-    directory: &'a Directory,
+    directory: Arc<Directory>,
     viewer: Viewer<'a>,
 }
 
 impl<'a> Sight<'a> {
-    fn of(shared: &'a Shared, caller: &'a Caller, directory: &'a Directory) -> Self {
-        Self { shared, directory, viewer: Viewer { org: caller.org(), principal: caller.identity() } }
+    /// To be made after the assertions were read, so that it knows their
+    /// classes.
+    fn of(shared: &'a Shared, caller: &'a Caller) -> Self {
+        Self { shared, directory: shared.directory.load_full(), viewer: viewer(caller) }
     }
 
     fn matches(&self, assertions: &[Assertion]) -> Vec<Match> {
-        let Self { shared, directory, viewer } = *self;
+        let Self { shared, ref directory, viewer } = *self;
         let mut matches: Vec<_> = assertions
             .iter()
             .filter(|a| directory.visible(viewer, a.class, Purpose::Search))
@@ -188,8 +193,15 @@ impl Step {
         place
     }
 
-    fn answer(self, sight: &Sight<'_>, most: usize, out: &mut Vec<WideMatches>) -> Result<(), Error> {
-        let found = sight.shared.store.assertions(&self.keys).map_err(store_error)?;
+    fn answer(
+        self,
+        shared: &Shared,
+        caller: &Caller,
+        most: usize,
+        out: &mut Vec<WideMatches>,
+    ) -> Result<(), Error> {
+        let found = shared.store.assertions(&self.keys).map_err(store_error)?;
+        let sight = Sight::of(shared, caller);
         let matches = |place: usize| found.get(place).map(|found| sight.matches(found)).unwrap_or_default();
         for Asked { exact, wider } in self.asked {
             let mut told = WideMatches { exact: matches(exact), ..WideMatches::default() };
