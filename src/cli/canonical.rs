@@ -12,7 +12,7 @@ use crate::model::indicator::normalise::explain::{Explained, explain};
 
 use super::arguments::{Canonical, TableOrJson};
 use super::exit::Failure;
-use super::output::{self, Data, on_one_line};
+use super::output::{self, Data, for_eyes};
 
 /// Width of the column of kinds: the longest of them.
 const KIND: usize = 14;
@@ -78,7 +78,7 @@ fn tell(value: &str, options: &Canonical, data: &mut Data) -> Result<bool, Failu
         TableOrJson::Jsonl => data.json(&Told { value, kind, canonical, refused, why: steps })?,
         TableOrJson::Table => {
             let shown = canonical.as_deref().unwrap_or(value);
-            data.line(&format!("{:<KIND$}  {}", kind.unwrap_or("refused"), on_one_line(shown)))?;
+            data.line(&format!("{:<KIND$}  {}", kind.unwrap_or("refused"), for_eyes(shown)))?;
             for why in steps.into_iter().chain(refused.as_deref()) {
                 data.line(&format!("{:<KIND$}    {why}", ""))?;
             }

@@ -176,6 +176,9 @@ impl Template {
                 ),
             ));
         }
+        // Whoever names a label has not read every line of the file: a line may
+        // narrow it, and never widen it.
+        let label = label.max(self.tlp);
         let added = caveats(&record.caveats).map_err(|problem| invalid("caveats", &problem))?;
         let mut draft = self.fill(observable(record, self.kind)?, label, readers, added)?;
         draft.labels.extend_from_slice(&record.labels);

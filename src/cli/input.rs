@@ -44,7 +44,7 @@ impl Input {
         let path = options.input.clone();
         let how = interop::Options {
             format: asked,
-            typed: options.kind.is_some(),
+            kind: options.kind,
             encoding: options.encoding.into(),
             map: options.map.clone(),
             is_file: false,

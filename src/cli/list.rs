@@ -14,7 +14,7 @@ use super::record::Record;
 const PAGE: u64 = 500;
 /// The head of the table; the last column is of any width.
 const HEAD: [&str; 6] = ["INDICATOR", "KIND", "TLP", "OWNER", "STATE", "VALUE"];
-const WIDTHS: [usize; 5] = [36, 8, 16, 20, 7];
+const WIDTHS: [usize; 5] = [36, 14, 16, 20, 7];
 
 /// Runs the command.
 pub(super) async fn run(client: &Client, options: &List, data: &mut Data) -> Result<(), Failure> {

@@ -21,6 +21,7 @@ pub mod pki;
 mod profile;
 mod publish;
 mod record;
+mod refusals;
 mod report;
 mod roster;
 mod roster_edit;

@@ -73,6 +73,22 @@ pub(super) fn on_one_line(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// A text as a table shows it: on one line, and with what is not seen or turns
+/// the direction of writing, the trick of some file names, written out.
+pub(super) fn for_eyes(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' => {
+                out.extend(c.escape_unicode());
+            }
+            c if c.is_control() => out.extend(c.escape_default()),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
 /// Tells the person at the prompt.
 pub(super) fn talk(text: &str) {
     // Where stderr is gone there is nobody to tell.
@@ -126,6 +142,7 @@ mod tests {
     fn a_rule_is_shown_on_one_line() {
         assert_eq!(on_one_line("rule a\r\n\tb"), "rule a\\r\\n\\tb");
         assert_eq!(on_one_line("tiếng Việt"), "tiếng Việt");
+        assert_eq!(for_eyes("invoice\u{202e}fdp.exe\n tiếng Việt"), "invoice\\u{202e}fdp.exe\\n tiếng Việt");
     }
 
     #[test]

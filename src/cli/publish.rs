@@ -13,9 +13,10 @@ use crate::wire::convert;
 use super::arguments::Publish;
 use super::draft::{Refused, Template};
 use super::exit::Failure;
-use super::import::{Import, Part};
+use super::import::{Begun, Import, Part};
 use super::input::{Input, Item};
 use super::output::{self, count};
+use super::refusals::Refusal;
 use super::report::{Pending, Report};
 use super::stop::Stop;
 
@@ -34,7 +35,16 @@ pub(super) async fn run(client: &Client, options: &Publish, quiet: bool) -> Resu
     let mut report = report(options, &template, &input)?;
     let on_behalf_of = options.on_behalf_of.clone().unwrap_or_default();
     let import = match &options.resume {
-        Some(path) => Some(Import::open(path, client.hub(), usize::from(options.batch), &on_behalf_of)?),
+        Some(path) => {
+            let identity = client.whoami().await?.spiffe_id;
+            let begun = Begun {
+                hub: client.hub(),
+                identity: &identity,
+                on_behalf_of: &on_behalf_of,
+                batch: usize::from(options.batch),
+            };
+            Some(Import::open(path, begun)?)
+        }
         None => None,
     };
     if let Some(import) = &import {
@@ -118,6 +128,9 @@ fn report(options: &Publish, template: &Template, input: &Input) -> Result<Repor
     };
     if !tells_marking {
         template.check_for_plain()?;
+    }
+    if options.rejects.is_some() && options.rejects == options.resume {
+        return Err(Failure::Usage("luytre: --rejects and --resume name the same file.".to_owned()));
     }
     let mut report = match &options.rejects {
         Some(path) => Report::with_rejects(path, &options.input)?,
@@ -233,8 +246,12 @@ impl Work {
     async fn send(&mut self, part: Option<Part>) -> Result<(), Failure> {
         match part {
             None => Ok(()),
-            Some(Part::Answered(count)) => {
-                self.pending.drain(..count.min(self.pending.len()));
+            Some(Part::Answered(told)) => {
+                for (pending, refusal) in self.pending.drain(..told.len().min(self.pending.len())).zip(told) {
+                    if let Some(Refusal { reason, problem, .. }) = refusal {
+                        self.report.refuse(&pending, &reason, &problem)?;
+                    }
+                }
                 Ok(())
             }
             Some(Part::New(id, drafts)) => {
@@ -256,9 +273,9 @@ impl Work {
                     "a verdict came for a line that was not sent; please report this".to_owned(),
                 ));
             };
-            self.report.verdict(&pending, verdict.result)?;
+            let refused = self.report.verdict(&pending, verdict.result)?;
             if let Some(import) = &mut self.import {
-                import.answered(self.report.counts())?;
+                import.answered(self.report.counts(), refused)?;
             }
         }
         self.progress.set_position(self.input.read());

@@ -13,7 +13,7 @@ use crate::wire::observable::flat;
 use crate::wire::proto::v1;
 
 use super::notices::{CollisionRecord, RepublicationRecord};
-use super::output::on_one_line;
+use super::output::for_eyes;
 
 /// What people read in place of an owner whom they are not told.
 const NOT_TOLD: &str = "source masked";
@@ -214,8 +214,8 @@ impl Record {
     /// The value, its labels, and what the marking says beyond its label.
     fn told(&self) -> String {
         let jsonl::Record { to, to_groups, to_persons, labels, caveats, role, family, .. } = &self.said;
-        let mut text = on_one_line(self.value()).into_owned();
-        let said: Vec<_> = [role, family].into_iter().flatten().map(String::as_str).collect();
+        let mut text = for_eyes(self.value());
+        let said: Vec<_> = [role, family].into_iter().flatten().map(|said| for_eyes(said)).collect();
         if !said.is_empty() {
             text.push_str(&format!("  {}", said.join(" ")));
         }

@@ -2,9 +2,9 @@
 //! which lines were not, with the reason.
 
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
-use std::io::{BufWriter, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::{Metadata, OpenOptions, Permissions};
+use std::io::{self, BufWriter, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -83,13 +83,28 @@ impl Report {
     /// A report that also writes refused lines to a file, which only its owner
     /// can read: it holds values.
     pub(super) fn with_rejects(path: &Path, input: &Path) -> Result<Self, Failure> {
+        let failed = |error: io::Error| Failure::Io(format!("cannot write {}: {error}", path.display()));
+        // Emptied only once it is known not to be what is read.
         let file = OpenOptions::new()
             .write(true)
             .create(true)
-            .truncate(true)
+            .truncate(false)
             .mode(0o600)
             .open(path)
-            .map_err(|error| Failure::Io(format!("cannot write {}: {error}", path.display())))?;
+            .map_err(failed)?;
+        let metadata = file.metadata().map_err(failed)?;
+        if metadata.is_file() {
+            let read = if input == Path::new("-") { Path::new("/dev/stdin") } else { input };
+            let same = |other: Metadata| (other.dev(), other.ino()) == (metadata.dev(), metadata.ino());
+            if std::fs::metadata(read).is_ok_and(same) {
+                return Err(Failure::Usage(format!(
+                    "luytre: --rejects {} is the input itself, which would be lost; name another file.",
+                    path.display()
+                )));
+            }
+            file.set_permissions(Permissions::from_mode(0o600)).map_err(failed)?;
+            file.set_len(0).map_err(failed)?;
+        }
         let input = input.display().to_string();
         let rejects = Rejects { path: path.to_owned(), input, file: BufWriter::new(file) };
         Ok(Self { rejects: Some(rejects), ..Self::default() })
@@ -140,10 +155,15 @@ impl Report {
         self.refused
     }
 
-    /// Notes the hub's verdict on a line.
-    pub(super) fn verdict(&mut self, pending: &Pending, result: v1::PublishResult) -> Result<(), Failure> {
+    /// Notes the hub's verdict on a line; returns the reason and the problem if
+    /// it is refused.
+    pub(super) fn verdict(
+        &mut self,
+        pending: &Pending,
+        result: v1::PublishResult,
+    ) -> Result<Option<(String, String)>, Failure> {
         use v1::publish_result::Outcome;
-        match result.outcome {
+        let (reason, problem) = match result.outcome {
             Some(Outcome::Published(published)) => {
                 match published.effect() {
                     v1::PublishEffect::Unchanged => self.counts.unchanged += 1,
@@ -151,21 +171,20 @@ impl Report {
                     v1::PublishEffect::Reinstated => self.counts.reinstated += 1,
                     v1::PublishEffect::Created | v1::PublishEffect::Unspecified => self.counts.created += 1,
                 }
-                Ok(())
+                return Ok(None);
             }
             Some(Outcome::Rejected(status)) => {
                 let refusal = Refusal::from_item(&status);
                 let fields: Vec<String> =
                     refusal.fields.iter().map(|v| format!("{}: {}", of_line(&v.field), v.problem)).collect();
                 let problem = if fields.is_empty() { refusal.message } else { fields.join("; ") };
-                self.refuse(
-                    pending,
-                    if refusal.reason.is_empty() { "REFUSED" } else { &refusal.reason },
-                    &problem,
-                )
+                let reason = if refusal.reason.is_empty() { "REFUSED".to_owned() } else { refusal.reason };
+                (reason, problem)
             }
-            None => self.refuse(pending, "REFUSED", "the hub gave no verdict"),
-        }
+            None => ("REFUSED".to_owned(), "the hub gave no verdict".to_owned()),
+        };
+        self.refuse(pending, &reason, &problem)?;
+        Ok(Some((reason, problem)))
     }
 
     /// Notes a refused line.
@@ -216,7 +235,7 @@ impl Report {
         let file = rejects.input.as_str();
         let reject = Reject { file, line, reason, problem, passed_over, text, record };
         let written = serde_json::to_writer(&mut rejects.file, &reject)
-            .map_err(std::io::Error::from)
+            .map_err(io::Error::from)
             .and_then(|()| rejects.file.write_all(b"\n"));
         written.map_err(|error| Failure::Io(format!("cannot write {}: {error}", rejects.path.display())))
     }
@@ -335,5 +354,43 @@ mod tests {
             "{\"file\":\"in.txt\",\"line\":7,\"reason\":\"FIELD_INVALID\",\"problem\":\"not a value\",\"value\":\"secret.example\"}\n"
         );
         assert!(!crate::base::files::is_open_to_others(&path).unwrap());
+    }
+
+    #[test]
+    fn refused_lines_are_never_written_over_the_input() {
+        let dir = tempfile::tempdir().unwrap();
+        let input = dir.path().join("list.txt");
+        std::fs::write(&input, "a.example\n").unwrap();
+        let (hard, soft) = (dir.path().join("hard"), dir.path().join("soft"));
+        std::fs::hard_link(&input, &hard).unwrap();
+        std::os::unix::fs::symlink(&input, &soft).unwrap();
+        for path in [&input, &hard, &soft] {
+            assert_eq!(Report::with_rejects(path, &input).unwrap_err().code(), 64);
+        }
+        assert_eq!(std::fs::read_to_string(&input).unwrap(), "a.example\n");
+    }
+
+    #[test]
+    fn a_file_that_others_may_read_is_closed_to_them_before_values_are_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("rejects.jsonl");
+        std::fs::write(&path, "old").unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        Report::with_rejects(&path, Path::new("in.txt")).unwrap().finish().unwrap();
+        assert!(!crate::base::files::is_open_to_others(&path).unwrap());
+    }
+
+    #[test]
+    fn a_refused_line_is_read_again_once_it_is_mended() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("rejects.jsonl");
+        let mut report = Report::with_rejects(&path, Path::new("in.txt")).unwrap();
+        report.refuse(&line(7), "FIELD_INVALID", "not a value").unwrap();
+        report.pass_over(8, &Unread::new(crate::interop::Reason::Reference, "is a link", "x")).unwrap();
+        report.finish().unwrap();
+        let written = std::fs::read(&path).unwrap();
+        let mut read = crate::interop::jsonl::Records::new(written.as_slice());
+        assert_eq!(read.next().unwrap().unwrap().1.value.as_deref(), Some("secret.example"));
+        assert!(read.next().unwrap().is_ok_and(|(_, record)| record == Record::default()));
     }
 }

@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use prost::Message as _;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
@@ -13,8 +14,11 @@ use super::calls::{Client, MAX_ITEMS};
 use super::error::Error;
 use super::pipeline::{Call, Pipeline};
 
-/// Values in a batch: at most 8 KiB each, so that a batch stays below 4 MiB.
+/// Values in a batch.
 const BATCH: usize = 400;
+/// Most bytes of values in a batch, for rules are long: below the 4 MiB of the
+/// contract, with room for framing.
+const BATCH_BYTES: usize = 3 * 1024 * 1024;
 /// Batches on their way at once.
 const WINDOW: usize = 4;
 
@@ -45,6 +49,7 @@ pub struct Lookup {
     pipeline: Pipeline<Ask>,
     scope: v1::LookupScope,
     gathered: Vec<v1::Observable>,
+    gathered_bytes: usize,
     ready: Vec<Found>,
 }
 
@@ -63,6 +68,7 @@ impl Client {
             pipeline: Pipeline::new(Ask(self.clone()), hub, WINDOW, Backoff::STREAM, self.deadline()),
             scope: v1::LookupScope::Exact,
             gathered: Vec::new(),
+            gathered_bytes: 0,
             ready: Vec::new(),
         }
     }
@@ -91,6 +97,11 @@ impl Lookup {
     /// # Errors
     /// See [`Error`].
     pub async fn push(&mut self, observable: v1::Observable) -> Result<Vec<Found>, Error> {
+        let bytes = observable.encoded_len() + 8;
+        if self.gathered_bytes + bytes > BATCH_BYTES {
+            self.send_gathered().await?;
+        }
+        self.gathered_bytes += bytes;
         self.gathered.push(observable);
         if self.gathered.len() >= BATCH.min(MAX_ITEMS) {
             self.send_gathered().await?;
@@ -128,6 +139,7 @@ impl Lookup {
             self.receive().await?;
         }
         let observables = std::mem::take(&mut self.gathered);
+        self.gathered_bytes = 0;
         let scope = self.scope.into();
         self.pipeline.send(v1::LookupObservablesRequest { observables, scope });
         Ok(())

@@ -7,7 +7,7 @@ use super::found::{Reason, What};
 use super::value;
 
 /// Options that leave a rule for a host as wide as it is.
-const WIDE: [&str; 6] = ["all", "doc", "document", "important", "third-party", "3p"];
+const WIDE: [&str; 4] = ["all", "doc", "document", "important"];
 
 /// Reads one line; `None` for a comment or a blank line.
 pub(super) fn read(line: &Text) -> Option<What> {
@@ -85,6 +85,9 @@ mod tests {
             ("", "-"),
             ("@@||good.com^", "EXCEPTION"),
             ("||evil.com^$popup", "CONDITIONAL"),
+            // On its own pages it is not blocked: such rules name what half the web loads.
+            ("||social.com^$third-party", "CONDITIONAL"),
+            ("||social.com^$3p,all", "CONDITIONAL"),
             ("||evil.com^$domain=a.com", "CONDITIONAL"),
             ("evil.com##.banner", "CONDITIONAL"),
             ("/banner[0-9]+/", "PATTERN"),

@@ -65,6 +65,8 @@ pub enum Reason {
     PathOnly,
     /// A whole suffix of the name space.
     Suffix,
+    /// An address that everyone has for himself, or a network of almost all.
+    Local,
     /// A name whose top-level domain does not exist.
     UnknownTld,
     /// A row in which nothing is an observable.
@@ -89,6 +91,7 @@ impl Reason {
             Self::Conditional => "CONDITIONAL",
             Self::PathOnly => "PATH_ONLY",
             Self::Suffix => "SUFFIX",
+            Self::Local => "LOCAL",
             Self::UnknownTld => "UNKNOWN_TLD",
             Self::NoValue => "NO_VALUE",
             Self::Reference => "REFERENCE",
@@ -101,7 +104,7 @@ impl Reject {
     /// A reject of `text`.
     #[must_use]
     pub fn new(reason: Reason, problem: impl Into<String>, text: &str) -> Self {
-        Self { reason, problem: problem.into(), text: sanitised(text) }
+        Self { reason, problem: problem.into(), text: sanitised(text, SHOWN_CHARS) }
     }
 }
 
@@ -115,9 +118,9 @@ impl What {
     }
 }
 
-/// The text in bounds, and without what could steer a terminal or turn the
+/// The text in bounds of so many characters, and without what could steer a terminal or turn the
 /// direction of writing.
-fn sanitised(text: &str) -> String {
+pub(super) fn sanitised(text: &str, most: usize) -> String {
     let harmless = |c: char| match c {
         c if c.is_control() => ' ',
         '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' => {
@@ -125,9 +128,9 @@ fn sanitised(text: &str) -> String {
         }
         c => c,
     };
-    let harmless: String = text.chars().take(2 * SHOWN_CHARS).map(harmless).collect();
-    let mut shown: String = harmless.trim().chars().take(SHOWN_CHARS).collect();
-    if harmless.trim().chars().count() > SHOWN_CHARS {
+    let harmless: String = text.chars().take(2 * most).map(harmless).collect();
+    let mut shown: String = harmless.trim().chars().take(most).collect();
+    if harmless.trim().chars().count() > most {
         shown.push('…');
     }
     shown

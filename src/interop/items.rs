@@ -4,6 +4,9 @@
 use std::collections::VecDeque;
 use std::io::{self, BufRead as _, BufReader, Read};
 
+use crate::model::indicator::Kind;
+use crate::model::marking::Tlp;
+
 use super::encoding::{Encoding, Text, Utf8};
 use super::found::{Found, Reason, What};
 use super::jsonl::Records;
@@ -11,7 +14,7 @@ use super::lines::{ByteLines, Error};
 use super::prose::Prose;
 use super::table::{Mapping, Table};
 use super::unpack::Unpacked;
-use super::{adblock, guess, hosts, jsonl, maltrail, plain};
+use super::{adblock, guess, hosts, jsonl, maltrail, plain, stamp};
 
 /// Longest line of a list, a table or a text, in bytes.
 const MAX_LINE_BYTES: usize = 64 * 1024;
@@ -66,9 +69,9 @@ pub struct Options {
     pub format: Option<Format>,
     /// The encoding.
     pub encoding: Encoding,
-    /// Whether the kind of the values is named beside them: then a list holds
+    /// The kind of the values, where it is named beside them: then a list holds
     /// them as they are, and nothing is made of their looks.
-    pub typed: bool,
+    pub kind: Option<Kind>,
     /// What columns of tables are.
     pub map: Vec<Mapping>,
     /// Whether the input ends, as files do: then as much as is needed is read
@@ -84,6 +87,8 @@ pub struct Items<R: Read> {
     format: Format,
     encoding: Encoding,
     queue: VecDeque<Found>,
+    /// The narrowest label that the document puts on itself so far.
+    stamp: Option<Tlp>,
     ended: bool,
 }
 
@@ -100,7 +105,7 @@ enum Reader<S> {
 
 enum Parser {
     Plain(plain::Names),
-    Typed,
+    Typed(Kind),
     Adblock,
     Hosts,
     Maltrail,
@@ -128,25 +133,28 @@ impl<R: Read> Items<R> {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, what));
             }
         }
-        let format = options.format.unwrap_or_else(|| match options.typed {
-            true if start.trim_ascii_start().starts_with(b"{") => Format::Jsonl,
-            true => Format::Plain,
-            false => guess::format(&start, is_whole),
-        });
+        let format =
+            options.format.unwrap_or_else(|| match options.kind.is_some() && options.map.is_empty() {
+                true if start.trim_ascii_start().starts_with(b"{") => Format::Jsonl,
+                true => Format::Plain,
+                false => guess::format(&start, is_whole),
+            });
         let source = BufReader::with_capacity(BUFFER, Prefixed { start, at: 0, source });
         let parser = match format {
             Format::Jsonl => {
                 let reader = Reader::Json(Records::new(source));
-                return Ok(Self { reader, format, encoding, queue: VecDeque::new(), ended: false });
+                let queue = VecDeque::new();
+                return Ok(Self { reader, format, encoding, queue, stamp: None, ended: false });
             }
-            Format::Plain if options.typed => Parser::Typed,
-            Format::Plain => Parser::Plain(plain::Names::default()),
+            Format::Plain => {
+                options.kind.map_or_else(|| Parser::Plain(plain::Names::default()), Parser::Typed)
+            }
             Format::Adblock => Parser::Adblock,
             Format::Hosts => Parser::Hosts,
             Format::Maltrail => Parser::Maltrail,
-            Format::Csv => Parser::Table(Table::new(',', options.map)),
-            Format::Semicolons => Parser::Table(Table::new(';', options.map)),
-            Format::Tsv => Parser::Table(Table::new('\t', options.map)),
+            Format::Csv => Parser::Table(Table::new(',', options.map, options.kind)),
+            Format::Semicolons => Parser::Table(Table::new(';', options.map, options.kind)),
+            Format::Tsv => Parser::Table(Table::new('\t', options.map, options.kind)),
             Format::Prose => Parser::Prose(Prose::default()),
         };
         let lines = Box::new(ByteLines::new(source, MAX_LINE_BYTES));
@@ -155,6 +163,7 @@ impl<R: Read> Items<R> {
             format,
             encoding,
             queue: VecDeque::new(),
+            stamp: None,
             ended: false,
         })
     }
@@ -181,11 +190,23 @@ impl<R: Read> Items<R> {
                     }
                 }
                 Some(Ok((number, line))) => match self.encoding.text(line) {
-                    Some(text) => parser.take(number, text, &mut found),
+                    Some(text) => {
+                        if matches!(parser, Parser::Prose(_)) || stamp::is_comment(&text.text) {
+                            self.stamp = self.stamp.max(stamp::label(&text.text));
+                        }
+                        parser.take(number, text, &mut found);
+                    }
                     None => found.push(of_error(Error::NotText { number })?),
                 },
                 Some(Err(error)) => found.push(of_error(error)?),
             },
+        }
+        if let Some(stamp) = self.stamp {
+            for found in &mut found {
+                if let What::Record(record) = &mut found.what {
+                    record.tlp.get_or_insert_with(|| stamp.as_str().to_owned());
+                }
+            }
         }
         self.queue.extend(found);
         Ok(())
@@ -222,7 +243,7 @@ impl Parser {
             Self::Plain(names) => {
                 plain::read(&text).map(|what| names.judge(what)).into_iter().for_each(found)
             }
-            Self::Typed => plain::as_it_is(&text).into_iter().for_each(found),
+            Self::Typed(kind) => plain::as_it_is(&text, *kind).into_iter().for_each(found),
             Self::Adblock => adblock::read(&text).into_iter().for_each(found),
             Self::Hosts => hosts::read(&text).into_iter().for_each(&mut found),
             Self::Maltrail => maltrail::read(&text).into_iter().for_each(found),

@@ -1,8 +1,8 @@
 //! Decides the fields of an indicator in JSON lines: one object on a line,
 //! read by `publish` and written by `subscribe`.
 //!
-//! What `subscribe` and `list` add of the hub's own is read past, so that
-//! their output can be published again. Any other field is refused: a
+//! What `subscribe` and `list` add of the hub's own, and `--rejects` of the
+//! refusal, is read past, so that their output can be published again. Any other field is refused: a
 //! misspelt `tlp` must not widen an audience without a word.
 
 use std::borrow::Cow;
@@ -13,6 +13,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
+use super::found::sanitised;
 use super::lines::ByteLines;
 
 /// Longest line, in bytes: the longest description and value, escaped.
@@ -96,8 +97,9 @@ pub struct Record {
 
 /// How many of [`FIELDS`] are read into a [`Record`].
 const READ: usize = 24;
-/// Every field that a line may have: those that are read, then the hub's own.
-const FIELDS: [&str; 37] = [
+/// Every field that a line may have: those that are read, then the hub's own
+/// and those of a reject.
+const FIELDS: [&str; 43] = [
     "value",
     "observable",
     "kind",
@@ -135,6 +137,12 @@ const FIELDS: [&str; 37] = [
     "sightings",
     "collisions",
     "reinstatement",
+    "file",
+    "line",
+    "reason",
+    "problem",
+    "passed_over",
+    "text",
 ];
 
 /// What a line tells that decides whether it may be published.
@@ -199,7 +207,7 @@ fn parse(number: u64, line: &[u8]) -> Result<Record, Error> {
     let record = serde_json::from_slice(line).map_err(invalid)?;
     let names: BTreeMap<Cow<'_, str>, IgnoredAny> = serde_json::from_slice(line).map_err(invalid)?;
     if let Some(name) = names.keys().find(|name| !FIELDS.contains(&name.as_ref())) {
-        let name: String = name.chars().filter(|c| !c.is_control()).take(40).collect();
+        let name = sanitised(name, 40);
         let problem = format!(
             "has a field `{name}` that is not known here; known are {}",
             FIELDS.iter().take(READ).copied().collect::<Vec<_>>().join(", ")
@@ -261,6 +269,13 @@ mod tests {
     fn a_misspelt_field_is_refused_and_named() {
         let got = read("{\"value\":\"example.org\",\"tpl\":\"amber\"}");
         assert!(got[0].as_ref().is_err_and(|why| why.contains("`tpl`") && why.contains("tlp")), "{got:?}");
+    }
+
+    #[test]
+    fn the_name_of_a_field_cannot_steer_a_terminal() {
+        let got = read("{\"\\u001b[31m\\u202egpj\\u009b\":1}");
+        let why = got[0].as_ref().unwrap_err();
+        assert!(!why.contains(['\u{1b}', '\u{202e}', '\u{9b}']), "{why:?}");
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod maltrail;
 pub mod plain;
 mod prose;
 pub mod roster;
+mod stamp;
 mod table;
 mod unpack;
 mod value;

@@ -7,6 +7,8 @@
 
 use std::io::BufRead;
 
+use crate::model::indicator::Kind;
+
 use super::Error;
 use super::encoding::Text;
 use super::found::{Reason, What};
@@ -70,10 +72,16 @@ pub(super) fn read(line: &Text) -> Option<What> {
     (!text.is_empty()).then(|| list_value::of_list(&Text { text: text.to_owned(), sure: line.sure }))
 }
 
-/// Reads one line whose kind is named beside the list, as it is written.
-pub(super) fn as_it_is(line: &Text) -> Option<What> {
-    let text = value(line.text.as_bytes()).unwrap_or_default();
-    (!text.is_empty()).then(|| list_value::record(text))
+/// Reads one line whose kind is named beside the list, as it is written. Where
+/// values may hold blanks, a remark cannot be told from a part of one.
+pub(super) fn as_it_is(line: &Text, kind: Kind) -> Option<What> {
+    let text = if kind.may_hold_blanks() {
+        Some(line.text.trim()).filter(|text| !text.starts_with('#')).unwrap_or_default()
+    } else {
+        value(line.text.as_bytes()).unwrap_or_default()
+    };
+    let sure = || list_value::unsure(line.sure, text).unwrap_or_else(|| list_value::record(text));
+    (!text.is_empty()).then(sure)
 }
 
 /// What the names in a list have turned out to be so far.
@@ -274,6 +282,20 @@ mod tests {
         }
         assert!(!told("by.tut.bank"));
         assert!(told("by.tut[.]bank") && told("198.51.100.7") && told("http://by.tut.bank/"));
+    }
+
+    #[test]
+    fn a_value_that_may_hold_blanks_is_never_cut_at_a_sign() {
+        let told = |line: &str, kind, sure| match as_it_is(&Text { text: line.to_owned(), sure }, kind) {
+            Some(What::Record(record)) => record.value.unwrap(),
+            Some(What::Refused(reject) | What::PassedOver(reject)) => reject.reason.as_str().to_owned(),
+            None => "-".to_owned(),
+        };
+        assert_eq!(told(" Global\\run #1 ", Kind::Mutex, true), "Global\\run #1");
+        assert_eq!(told("; x", Kind::FileName, true), "; x");
+        assert_eq!(told("# remark", Kind::FileName, true), "-");
+        assert_eq!(told("0912345678 # hotline", Kind::Phone, true), "0912345678");
+        assert_eq!(told("b\u{e1}o c\u{e1}o.doc", Kind::FileName, false), "NOT_TEXT");
     }
 
     proptest! {

@@ -18,10 +18,12 @@ use token::{Piece, pieces};
 
 /// Longest context kept beside a value, in characters.
 const CONTEXT_CHARS: usize = 300;
+/// Longest line that is context, in bytes.
+const LONGEST_CONTEXT: usize = 4 * 1024;
 
 /// Hosts that reports link to. What stands there is read by people, unless it
 /// is defanged.
-const REFERENCES: [&str; 18] = [
+const REFERENCES: [&str; 23] = [
     "welivesecurity.com",
     "github.com",
     "githubusercontent.com",
@@ -40,6 +42,11 @@ const REFERENCES: [&str; 18] = [
     "eset.com",
     "mandiant.com",
     "malware-traffic-analysis.net",
+    "gov.vn",
+    "khonggianmang.vn",
+    "tinnhiemmang.vn",
+    "chongluadao.vn",
+    "abuse.ch",
 ];
 
 /// Words by which a line tells that a number in it is an address.
@@ -58,6 +65,27 @@ const ADDRESS_WORDS: [&str; 12] = [
     "received:",
 ];
 
+/// What a line says of all that stands in it.
+struct Said {
+    /// A number in it is an address.
+    of_addresses: bool,
+    /// A number in it is a version.
+    of_versions: bool,
+    /// What stands in it belongs to those who were attacked.
+    of_victims: bool,
+}
+
+impl Said {
+    fn of(line: &str, sections: &Sections) -> Self {
+        let lower = line.to_lowercase();
+        Self {
+            of_addresses: ADDRESS_WORDS.iter().any(|word| lower.contains(word)),
+            of_versions: ["version", "phiên bản", " v."].iter().any(|word| lower.contains(word)),
+            of_victims: sections.names_victims(&lower),
+        }
+    }
+}
+
 /// Reads prose line by line.
 #[derive(Debug, Default)]
 pub(super) struct Prose {
@@ -70,8 +98,9 @@ impl Prose {
         if self.sections.take(trimmed) {
             return;
         }
+        let said = Said::of(trimmed, &self.sections);
         for piece in pieces(trimmed, self.sections.in_block()) {
-            let what = self.judge(&piece, trimmed);
+            let what = self.judge(&piece, &said);
             let what = match what {
                 Some(What::Record(record))
                     if !line.sure && record.value.as_ref().is_some_and(|v| !v.is_ascii()) =>
@@ -79,9 +108,14 @@ impl Prose {
                     let text = Text { text: record.value.unwrap_or_default(), sure: false };
                     value::of_list(&text)
                 }
+                Some(What::Record(_)) if self.sections.spares() => What::refused(
+                    Reason::Exception,
+                    "stands under a heading of what is not to be blocked",
+                    piece.text,
+                ),
                 Some(What::Record(mut record)) => {
                     record.description = self.context(trimmed, &piece);
-                    record.role = self.sections.names_victims(trimmed).then(|| "victim".to_owned());
+                    record.role = said.of_victims.then(|| "victim".to_owned());
                     What::Record(record)
                 }
                 Some(other) => other,
@@ -93,6 +127,8 @@ impl Prose {
 
     /// The section and the rest of the line, for who reads the indicator.
     fn context(&self, line: &str, piece: &Piece<'_>) -> Option<String> {
+        // A longer line is a list, not a sentence about one value.
+        let line = if line.len() > LONGEST_CONTEXT { "" } else { line };
         let blank = |c: char| c == '|' || c == '`' || c.is_whitespace();
         let rest: Vec<&str> =
             line.split(blank).filter(|w| !w.is_empty() && !w.contains(piece.text)).collect();
@@ -107,7 +143,7 @@ impl Prose {
         Some(context.chars().take(CONTEXT_CHARS).collect())
     }
 
-    fn judge(&self, piece: &Piece<'_>, line: &str) -> Option<What> {
+    fn judge(&self, piece: &Piece<'_>, said: &Said) -> Option<What> {
         let text = piece.text;
         let defanged = value::is_defanged(text);
         if is_hash(text) {
@@ -126,6 +162,14 @@ impl Prose {
         if text.contains("\\") || text.contains('%') && !text.contains('/') {
             return None;
         }
+        if self.sections.is_for_contact()
+            && !defanged
+            && !piece.is_literal
+            && piece.is_alone
+            && text.contains('.')
+        {
+            return Some(What::passed_over(Reason::Reference, "stands under a heading of whom to ask", text));
+        }
         if text.contains(['<', '>', '{']) && text.contains('.') && defanged {
             return Some(What::refused(Reason::Pattern, "holds a placeholder: give the values", text));
         }
@@ -143,7 +187,7 @@ impl Prose {
             return Some(value::read(text));
         }
         if is_quad(host) {
-            return self.quad(piece, line);
+            return self.quad(piece, said);
         }
         self.name(piece, host)
     }
@@ -173,16 +217,14 @@ impl Prose {
     }
 
     /// Four numbers: an address, or a version.
-    fn quad(&self, piece: &Piece<'_>, line: &str) -> Option<What> {
-        let lower = line.to_lowercase();
-        let told = ADDRESS_WORDS.iter().any(|word| lower.contains(word));
-        let version = ["version", "phiên bản", " v."].iter().any(|word| lower.contains(word));
+    fn quad(&self, piece: &Piece<'_>, said: &Said) -> Option<What> {
         if self.sections.section() == Section::Host {
             let problem = "stands among names of files, keys and processes";
             return Some(What::passed_over(Reason::Lookalike, problem, piece.text));
         }
         let taken = value::read(piece.text);
-        if matches!(taken, What::Record(_)) && !version && is_public(piece.text) && (piece.is_alone || told) {
+        let meant = piece.is_alone || said.of_addresses;
+        if matches!(taken, What::Record(_)) && !said.of_versions && is_public(piece.text) && meant {
             return Some(taken);
         }
         let problem = "may be a version number, or an address of one's own: defang it or let it stand alone";
@@ -193,10 +235,13 @@ impl Prose {
     fn name(&self, piece: &Piece<'_>, host: &str) -> Option<What> {
         let text = piece.text;
         let lower = host.to_ascii_lowercase();
-        if !piece.is_alone || !value::ends_in_the_dns(lower.trim_end_matches('.')) {
+        if !value::ends_in_the_dns(lower.trim_end_matches('.')) {
             return None;
         }
         let lookalike = |problem| Some(What::passed_over(Reason::Lookalike, problem, text));
+        if !piece.is_alone {
+            return lookalike("stands among other words: defang it, or give it a line of its own");
+        }
         if piece.ends_in_dot {
             return lookalike("ends in a dot: in text that is the end of something else");
         }
@@ -253,137 +298,4 @@ fn is_reference(text: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(input: &str) -> Vec<String> {
-        let mut prose = Prose::default();
-        let mut out = Vec::new();
-        for (number, line) in (1..).zip(input.lines()) {
-            prose.take(number, &Text { text: line.to_owned(), sure: true }, &mut out);
-        }
-        out.into_iter()
-            .map(|found| match found.what {
-                What::Record(record) => record.value.unwrap(),
-                What::Refused(reject) => format!("refused {}", reject.text),
-                What::PassedOver(reject) => format!("{} {}", reject.reason.as_str(), reject.text),
-            })
-            .collect()
-    }
-
-    const SHA1: &str = "0A88C3B4709287F70CA2549A29353A804681CA78";
-
-    #[test]
-    fn what_is_defanged_is_taken_wherever_it_stands() {
-        for (line, expected) in [
-            ("- mfph3n0[.]com -\u{a0}193.38.55[.]116", &["mfph3n0[.]com", "193.38.55[.]116"][..]),
-            ("- Received: from 52.151.9[.]80 ([52.151.9[.]80])", &["52.151.9[.]80", "52.151.9[.]80"]),
-            ("as seen at hxxp://call2[.]xyz/campo/j1, and more.", &["hxxp://call2[.]xyz/campo/j1"]),
-            ("185.178.209[.]193\tCobalt Strike C2", &["185.178.209[.]193"]),
-            (
-                "128[.]199[.]72[.]218[:]4700/wp-content/uploads/",
-                &["128[.]199[.]72[.]218[:]4700/wp-content/uploads/"],
-            ),
-            ("- `++http://175.197.40[.]61:3445/TYEHVSjn2++`", &["http://175.197.40[.]61:3445/TYEHVSjn2"]),
-            (
-                "- `++http://arv[.]xyz/<MAC address>/x.dot++`",
-                &["refused http://arv[.]xyz/<MAC address>/x.dot"],
-            ),
-        ] {
-            assert_eq!(read(line), expected, "{line}");
-        }
-    }
-
-    #[test]
-    fn what_only_resembles_a_value_is_not_taken() {
-        for line in [
-            "Firefox 47.0.0.1 was used, version 1.2.3.4",
-            "- 10.1.2.3",
-            "- 1.0.0.0",
-            "Windows Update = rundll32.exe \"%PROGRAMDATA%\\Winlogon\\winlogon.lnk\",DllGetClassObject host",
-            "- C:\\Users\\Public\\in.com",
-            "vt_ioc_linux_rakos.py",
-            "Typed_history.zip",
-            "- Win32/Spy.RTM.A",
-            "- online.sberbank.",
-            "see https://www.welivesecurity.com/2017/03/30/x[our blog] on http://www.welivesecurity.com[WeLiveSecurity].",
-            "[the report](https://example.org/report.pdf)",
-            "- https://www.welivesecurity.com/x.pdf",
-            "sentence.Next one is here, e.g. this",
-            "0x494374D8553CA906F57674E24A13E933",
-        ] {
-            let told = read(line);
-            assert!(
-                told.iter().all(|t| t.starts_with("LOOKALIKE") || t.starts_with("REFERENCE")),
-                "{line}: {told:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn what_stands_alone_is_taken_in_the_right_section() {
-        let text = "== Network indicators\n\n----\nf72bba81c921.livejournal.com/data/rss\ncash.bit\n5.154.190.167\n----\n\
-                    - http://evil.example/gate.php\n== File names\n- evil.example\n";
-        assert_eq!(
-            read(text),
-            [
-                "f72bba81c921.livejournal.com/data/rss",
-                "cash.bit",
-                "5.154.190.167",
-                "http://evil.example/gate.php",
-                "LOOKALIKE evil.example"
-            ]
-        );
-    }
-
-    #[test]
-    fn hashes_are_taken_but_for_those_of_certificates() {
-        assert_eq!(read(&format!("|`{SHA1}`|`autorun.exe`|Dropper")), [SHA1]);
-        let table = format!(
-            "|===\n|Serial number|Thumbprint\n|`0x1` | `{SHA1}`\n|===\n|===\n|SHA-1\n|`{SHA1}`\n|===\n"
-        );
-        assert_eq!(read(&table), [format!("LOOKALIKE {SHA1}"), SHA1.to_owned()]);
-    }
-
-    #[test]
-    fn those_who_were_attacked_are_told_from_those_who_attacked() {
-        let text = "=== Targetted Networks\n|===\n|`45.113.1.0/24` |ISP\n|===\n=== Domains\n|===\n\
-                    |`news[.]example` |Compromised website.\n|`c2[.]example` |C&C server, decrypted on victim host\n|===\n";
-        let (mut prose, mut out) = (Prose::default(), Vec::new());
-        for (number, line) in (1..).zip(text.lines()) {
-            prose.take(number, &Text { text: line.to_owned(), sure: true }, &mut out);
-        }
-        let roles: Vec<_> = out
-            .into_iter()
-            .map(|found| match found.what {
-                What::Record(record) => (record.value.unwrap(), record.role),
-                other => panic!("{other:?}"),
-            })
-            .collect();
-        let victim = Some("victim".to_owned());
-        let expected =
-            [("45.113.1.0/24", victim.clone()), ("news[.]example", victim), ("c2[.]example", None)];
-        assert_eq!(roles, expected.map(|(value, role)| (value.to_owned(), role)));
-    }
-
-    #[test]
-    fn a_value_brings_its_context() {
-        let mut out = Vec::new();
-        let mut prose = Prose::default();
-        let lines = ["26 WORD DOCS WITH MACROS:", &format!("- {SHA1}  adjure_08.20.doc")];
-        for (number, line) in (1..).zip(lines) {
-            prose.take(number, &Text { text: line.to_owned(), sure: true }, &mut out);
-        }
-        let What::Record(record) = &out[0].what else { panic!("{out:?}") };
-        assert_eq!(record.description.as_deref(), Some("26 WORD DOCS WITH MACROS: adjure_08.20.doc"));
-    }
-
-    proptest::proptest! {
-        #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
-
-        #[test]
-        fn any_text_is_read(input in "[a-z0-9.\\[\\]|`()<>:/@ \\n=\\-+*é{}]{0,200}") {
-            let _ = read(&input);
-        }
-    }
-}
+mod tests;

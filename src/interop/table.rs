@@ -4,7 +4,8 @@
 //! A column is known by its header or by `--map`; what lies in it is typed by
 //! the value, as columns shift in real files. In a column that nothing is known
 //! of, only what cannot be mistaken is taken: hashes, addresses, and what has a
-//! scheme or is defanged. The hashes of a row are of one file.
+//! scheme or is defanged. The hashes of a row are of one file. What stands in a
+//! column about those who were attacked is a victim.
 
 mod column;
 mod cut;
@@ -17,9 +18,9 @@ use crate::model::indicator::Kind;
 
 pub use column::Field;
 pub(super) use column::is_header;
-pub(super) use cut::{cells, is_open};
+pub(super) use cut::{cells, is_clean, is_open};
 
-use column::Column;
+use column::{Column, may_be_header};
 
 /// Most lines that one quoted cell may span; a longer one has a stray quote.
 const MAX_SPAN: usize = 64;
@@ -51,6 +52,8 @@ impl std::str::FromStr for Mapping {
 pub(super) struct Table {
     delimiter: char,
     map: Vec<Mapping>,
+    /// The kind of the values, where it is named beside them.
+    kind: Option<Kind>,
     columns: Option<Vec<Column>>,
     has_header: bool,
     /// Cells of the last comment, which may turn out to be the header.
@@ -60,8 +63,8 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) const fn new(delimiter: char, map: Vec<Mapping>) -> Self {
-        Self { delimiter, map, columns: None, has_header: false, comment: None, open: None }
+    pub(super) const fn new(delimiter: char, map: Vec<Mapping>, kind: Option<Kind>) -> Self {
+        Self { delimiter, map, kind, columns: None, has_header: false, comment: None, open: None }
     }
 
     /// Takes one line.
@@ -71,7 +74,13 @@ impl Table {
         let bytes: usize = lines.iter().map(|line| line.text.len()).sum();
         let whole = joined(&lines);
         if !is_open(&whole.text, self.delimiter) {
-            self.row(first, &whole, out);
+            // A cell over several lines that ends in the midst of text was held
+            // together by two stray quotes.
+            if lines.len() == 1 || is_clean(&whole.text, self.delimiter) {
+                self.row(first, &whole, out);
+            } else {
+                self.stray(first, lines, out);
+            }
         } else if lines.len() < MAX_SPAN && bytes < MAX_ROW_BYTES {
             self.open = Some((first, lines));
         } else {
@@ -113,7 +122,7 @@ impl Table {
 
     /// Learns the columns from the first row; `true` if that is a header.
     fn begin(&mut self, cells: &[String]) -> bool {
-        let is_header = is_header(cells) || self.map.iter().any(|m| cells.iter().any(|c| m.names(c)));
+        let is_header = may_be_header(cells) || self.map.iter().any(|m| cells.iter().any(|c| m.names(c)));
         let said = self.comment.take().filter(|said| !is_header && said.len() == cells.len());
         let header: Option<&[String]> = if is_header { Some(cells) } else { said.as_deref() };
         let by_map = self.map.iter().any(|m| m.field.is_value());
@@ -142,7 +151,7 @@ impl Table {
     fn read(&self, number: u64, line: &Text, cells: &[String], out: &mut Vec<Found>) {
         let columns = self.columns.as_deref().unwrap_or_default();
         let mut about = Record::default();
-        let mut row = Row::default();
+        let (mut row, mut attacked) = (Row::default(), Row::default());
         for (at, cell) in cells.iter().enumerate() {
             let cell = cell.trim();
             if column::is_blank(cell) {
@@ -151,28 +160,43 @@ impl Table {
             let text = |text: &str| Text { text: text.to_owned(), sure: line.sure };
             match columns.get(at).copied().unwrap_or(Column::Unknown) {
                 Column::Ignored => {}
+                // Of a kind that is named nothing is made by its looks.
+                Column::Known(field) if field.is_value() && self.kind.is_some() => {
+                    match value::unsure(line.sure, cell) {
+                        Some(refused) => row.refused.push(refused),
+                        None => {
+                            row.values.push(Record { value: Some(cell.to_owned()), ..Record::default() });
+                        }
+                    }
+                }
+                Column::Unknown | Column::Victim if self.kind.is_some() => {}
                 Column::Known(field) if field.is_value() => row.expected(cell, text),
                 Column::Known(field) => field.set(&mut about, cell),
                 Column::Unknown => row.possible(&text(cell), self.has_header),
+                Column::Victim => attacked.possible(&text(cell), self.has_header),
             }
         }
         let mut take = |what| out.push(Found { line: number, what });
-        if row.values.is_empty() && row.file == Record::default() && row.refused.is_empty() {
+        let victims: Vec<Record> = attacked.records().collect();
+        if row.is_empty() && victims.is_empty() {
             let problem = "nothing in this row is an observable; name the column with --map COLUMN=value";
             take(What::refused(Reason::NoValue, problem, &line.text));
             return;
         }
-        let file = (row.file != Record::default()).then_some(row.file);
-        for record in file.into_iter().chain(row.values) {
+        let refused = std::mem::take(&mut row.refused);
+        let of_row = row.records().map(|record| (record, about.role.clone()));
+        let of_victims = victims.into_iter().map(|record| (record, Some("victim".to_owned())));
+        for (record, role) in of_row.chain(of_victims) {
             take(What::Record(Box::new(Record {
                 value: record.value,
                 md5: record.md5,
                 sha1: record.sha1,
                 sha256: record.sha256,
+                role,
                 ..about.clone()
             })));
         }
-        row.refused.into_iter().for_each(take);
+        refused.into_iter().for_each(take);
     }
 }
 
@@ -197,6 +221,16 @@ struct Row {
 }
 
 impl Row {
+    fn is_empty(&self) -> bool {
+        self.values.is_empty() && self.file == Record::default() && self.refused.is_empty()
+    }
+
+    /// The file, then the other values.
+    fn records(self) -> impl Iterator<Item = Record> {
+        let file = (self.file != Record::default()).then_some(self.file);
+        file.into_iter().chain(self.values)
+    }
+
     /// A cell that should hold one value, or several.
     fn expected(&mut self, cell: &str, text: impl Fn(&str) -> Text) {
         match value::of_list(&text(cell)) {
@@ -260,7 +294,7 @@ mod tests {
 
     fn read(delimiter: char, map: &[&str], input: &str) -> Vec<String> {
         let map = map.iter().map(|m| m.parse().unwrap()).collect();
-        let mut table = Table::new(delimiter, map);
+        let mut table = Table::new(delimiter, map, None);
         let mut out = Vec::new();
         for (number, line) in (1..).zip(input.lines()) {
             table.take(number, Text { text: line.to_owned(), sure: true }, &mut out);
@@ -342,5 +376,80 @@ mod tests {
         let told = read(',', &[], input);
         assert_eq!(told.len(), 4, "{told:?}");
         assert!(told[3].starts_with("3 FIELD_INVALID no c2"), "{told:?}");
+    }
+
+    const SHA256: &str = "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb";
+
+    #[test]
+    fn columns_that_say_what_is_to_be_done_are_heard_by_their_names() {
+        let input = "value,role,action,valid_until\nnews.example,victim,,\nc2.example,,monitor,2027-01-02\n\
+                     odd.example,,,31/12/2026\n";
+        assert_eq!(
+            read(',', &[], input),
+            [
+                "2 {\"value\":\"news.example\",\"role\":\"victim\"}",
+                "3 {\"value\":\"c2.example\",\"valid_until\":\"2027-01-02T00:00:00Z\",\"action\":\"monitor\"}",
+                // Left for the hub's own rules to refuse: it would hold for ever.
+                "4 {\"value\":\"odd.example\",\"valid_until\":\"31/12/2026\"}"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_column_of_those_who_were_attacked_holds_victims_and_none_for_those_who_are_spared_holds_values() {
+        let input = "c2_ip,Victim IP,internal host,allowlist\n198.51.100.7,203.0.113.9,192.0.2.1,192.0.2.2\n";
+        assert_eq!(
+            read(',', &[], input),
+            ["2 {\"value\":\"198.51.100.7\"}", "2 {\"value\":\"203.0.113.9\",\"role\":\"victim\"}"]
+        );
+        let vietnamese = "Địa chỉ IP,IP nạn nhân\n198.51.100.7,203.0.113.9\n";
+        assert_eq!(read(',', &[], vietnamese)[1], "2 {\"value\":\"203.0.113.9\",\"role\":\"victim\"}");
+    }
+
+    #[test]
+    fn hashes_of_other_things_are_not_published_as_hashes_of_files() {
+        let input = format!(
+            "sha256_hash,md5_hash,imphash,ja3,Certificate SHA1,parent_md5\n{SHA256},{MD5},f34d5f2d4577ed6d9ceec516c1f5a744,\
+             72a589da586844d7f0818ce684948eea,{SHA1},0cc175b9c0f1b6a831c399e269772661\n"
+        );
+        assert_eq!(read(',', &[], &input), [format!("2 {{\"md5\":\"{MD5}\",\"sha256\":\"{SHA256}\"}}")]);
+    }
+
+    #[test]
+    fn a_header_of_names_with_dots_is_no_row() {
+        let input = "event.id,host.name,destination.ip,dns.question.name\n1,,198.51.100.7,evil[.]example\n";
+        assert_eq!(
+            read(',', &[], input),
+            ["2 {\"value\":\"198.51.100.7\"}", "2 {\"value\":\"evil[.]example\"}"]
+        );
+        assert_eq!(read(',', &[], "evil.com,malware\n").len(), 1);
+    }
+
+    #[test]
+    fn a_stray_quote_that_another_one_closes_costs_no_row() {
+        let input =
+            "indicator,comment\na.example,\"oops\nb.example,x\nc.example,y\nd.example,\"hey\ne.example,z\n";
+        let told = read(',', &[], input);
+        assert_eq!(told.len(), 5, "{told:?}");
+        assert!(told[1].starts_with("3 {\"value\":\"b.example\""), "{told:?}");
+    }
+
+    #[test]
+    fn a_column_of_values_whose_kind_is_named_is_taken_as_it_is_written() {
+        let map = vec!["Số điện thoại=value".parse().unwrap()];
+        let mut table = Table::new(',', map, Some(Kind::Phone));
+        let mut out = Vec::new();
+        let text = |text: &str| Text { text: text.to_owned(), sure: true };
+        for (number, line) in (1..).zip(["STT,Số điện thoại,IP", "1,0912 345 678,198.51.100.7"]) {
+            table.take(number, text(line), &mut out);
+        }
+        let values: Vec<_> = out
+            .into_iter()
+            .map(|found| match found.what {
+                What::Record(record) => record.value.unwrap(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(values, ["0912 345 678"]);
     }
 }

@@ -1,5 +1,11 @@
 //! Decides what a value of a list is: an observable by the canonicaliser, and
-//! no pattern, path or name that only resembles one.
+//! no pattern, path or name that only resembles one, nor what everyone has or
+//! needs: blocked by all who read it, that would break more than it mends.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use url::{Host, Url};
 
 use crate::model::indicator::{Kind, Observable, normalise};
 
@@ -14,22 +20,26 @@ const OTHER_ROOTS: [&str; 11] =
 
 /// Ends of file names that are top-level domains as well. A name of two labels
 /// that ends so, and is not defanged, is not taken from among other text.
-const FILE_ENDS: [&str; 21] = [
-    "app", "bat", "bin", "cab", "com", "db", "doc", "dot", "gz", "md", "mov", "pl", "pm", "ps", "py", "rs",
-    "sh", "so", "sql", "zip", "cc",
+const FILE_ENDS: [&str; 19] = [
+    "app", "bat", "bin", "cab", "db", "doc", "dot", "gz", "md", "mov", "pl", "pm", "ps", "py", "rs", "sh",
+    "so", "sql", "zip",
 ];
 
 /// Reads one value of a list.
 pub(super) fn of_list(text: &Text) -> What {
     let value = text.text.trim();
-    if !text.sure && !value.is_ascii() {
-        return What::refused(
+    unsure(text.sure, value).unwrap_or_else(|| read(value))
+}
+
+/// Refuses a value that would be another in another encoding.
+pub(super) fn unsure(sure: bool, value: &str) -> Option<What> {
+    (!sure && !value.is_ascii()).then(|| {
+        What::refused(
             Reason::NotText,
             "is not UTF-8: convert the file, or say how it is written with --encoding latin-1",
             value,
-        );
-    }
-    read(value)
+        )
+    })
 }
 
 /// Reads one value.
@@ -50,6 +60,17 @@ pub(super) fn read(value: &str) -> What {
             Observable::Domain(name) if may_be_a_package(name) && !is_defanged(value) => What::refused(
                 Reason::Lookalike,
                 "reads as the name of a package: defang it if it is a host name",
+                value,
+            ),
+            Observable::Domain(name) if is_suffix(name) => What::refused(
+                Reason::Suffix,
+                "is a suffix under which everyone may register: it stands for all names under it, so give the names",
+                value,
+            ),
+            other if is_local(other) => What::refused(
+                Reason::Local,
+                "is an address that everyone has for himself, or a network of almost everyone: if it is meant, write \
+                 it as JSON lines",
                 value,
             ),
             _ => record(value),
@@ -83,11 +104,57 @@ pub(super) fn ends_in_the_dns(name: &str) -> bool {
     OTHER_ROOTS.contains(&top) || known(top) || known(name)
 }
 
+/// Whether everyone may register names under this one: a public suffix that is
+/// no private body's.
+fn is_suffix(name: &str) -> bool {
+    psl::suffix(name.as_bytes()).is_some_and(|suffix| {
+        suffix.is_known() && suffix.typ() == Some(psl::Type::Icann) && suffix.as_bytes() == name.as_bytes()
+    })
+}
+
+/// Whether the value is, or leads to, an address that means another machine to
+/// each who reads it, or a network that holds almost all addresses.
+fn is_local(observable: &Observable) -> bool {
+    match observable {
+        Observable::Ipv4(ip) => is_local_address((*ip).into()),
+        Observable::Ipv6(ip) => is_local_address((*ip).into()),
+        Observable::Endpoint(at) => is_local_address(at.ip()),
+        Observable::Cidr(net) => {
+            is_local_address(net.network()) && is_local_address(net.broadcast())
+                || net.prefix_len() < if matches!(net, IpNet::V4(_)) { 8 } else { 16 }
+        }
+        Observable::Url(url) => match Url::parse(url).ok().as_ref().and_then(Url::host) {
+            Some(Host::Ipv4(ip)) => is_local_address(ip.into()),
+            Some(Host::Ipv6(ip)) => is_local_address(ip.into()),
+            // Outside of the known schemes the standard leaves a host as it is.
+            Some(Host::Domain(name)) => name.parse().is_ok_and(is_local_address),
+            None => false,
+        },
+        _ => false,
+    }
+}
+
+fn is_local_address(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => {
+            let [first, ..] = ip.octets();
+            ip.is_private() || ip.is_loopback() || ip.is_link_local() || first == 0 || first >= 224
+        }
+        IpAddr::V6(ip) => {
+            ip.is_unspecified()
+                || ip.is_loopback()
+                || ip.is_unique_local()
+                || ip.is_unicast_link_local()
+                || ip.is_multicast()
+        }
+    }
+}
+
 /// Whether a name that is not defanged may as well be that of a file.
 pub(super) fn may_be_a_file(name: &str) -> bool {
     let mut labels = name.rsplit('.');
     let end = labels.next().unwrap_or_default().to_ascii_lowercase();
-    FILE_ENDS.contains(&end.as_str()) && end != "com" && end != "cc" && labels.count() < 2
+    FILE_ENDS.contains(&end.as_str()) && labels.count() < 2
 }
 
 /// Whether a name reads from right to left, as those of packages do: of the
@@ -188,5 +255,39 @@ mod tests {
         assert!(matches!(of_list(&text("café.vn", false)), What::Refused(_)));
         assert!(matches!(of_list(&text("café.vn", true)), What::Record(_)));
         assert!(matches!(of_list(&text("cafe.vn\u{a0}", false)), What::Record(_)));
+    }
+
+    #[test]
+    fn what_everyone_has_or_needs_is_no_single_thing_to_share() {
+        for value in [
+            "127.0.0.1",
+            "10.1.2.3",
+            "192.168.0.0/16",
+            "172.16.0.1:443",
+            "169.254.1.1",
+            "0.0.0.0",
+            "255.255.255.255",
+            "224.0.0.1",
+            "0.0.0.0/0",
+            "::/0",
+            "64.0.0.0/2",
+            "::1",
+            "fe80::1",
+            "fd00::1",
+            "[::1]:80",
+            "http://192.168.1.1/x",
+            "http://[::1]/x",
+            "http://user@127.0.0.1:8080/x",
+        ] {
+            assert_eq!(told(value), "LOCAL", "{value}");
+        }
+        for value in ["198.51.100.7", "8.0.0.0/8", "100.64.1.1", "2001:db8::/32", "http://198.51.100.7/x"] {
+            assert_eq!(told(value), value);
+        }
+        for value in ["com.vn", "gov.vn", "co.uk"] {
+            assert_eq!(told(value), "SUFFIX", "{value}");
+        }
+        // Whoever lends names under it is a private body, whose name may well be listed.
+        assert_eq!(told("duckdns.org"), "duckdns.org");
     }
 }

@@ -194,3 +194,27 @@ async fn an_import_that_was_interrupted_goes_on_and_repeats_nothing() {
     let third = run(&list).await;
     assert!(third.stderr.contains("0 new, 0 updated, 1,000 unchanged"), "{third:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_refused_before_an_import_was_interrupted_is_reported_at_its_end() {
+    let hub = hub().await;
+    let [list, state, rejects] = ["list.jsonl", "state", "rejects.jsonl"].map(|name| hub.dir().join(name));
+    // Every tenth is refused, and by the hub alone.
+    let line = |n: usize| match n % 10 {
+        7 => format!("{{\"value\":\"no value {n}\"}}\n"),
+        _ => format!("{{\"value\":\"host{n}.example\"}}\n"),
+    };
+    std::fs::write(&list, (0..1_000).map(line).collect::<String>()).unwrap();
+    let paths = [&list, &state, &rejects].map(|path| path.to_str().unwrap());
+    let words = |input| {
+        let options = ["--tlp", "green", "--quiet", "--batch", "100", "--resume", paths[1]];
+        [&["publish", input, "--rejects", paths[2]][..], &options].concat()
+    };
+    let first: String = (0..450).map(line).collect();
+    assert!(luytre_killed(&hub, "a", "system/feed", &words("-"), first.into_bytes(), &state).await);
+    let second = luytre(&hub, "a", "system/feed", &words(paths[0])).await;
+    assert_eq!(second.code, 65, "{second:?}");
+    assert!(second.stderr.contains("accepted 900: 900 new"), "{second:?}");
+    assert!(second.stderr.contains("refused 100: FIELD_INVALID 100"), "{second:?}");
+    assert_eq!(std::fs::read_to_string(&rejects).unwrap().lines().count(), 100);
+}

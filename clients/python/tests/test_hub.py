@@ -1,5 +1,6 @@
 """Promises of each call, against the real hub."""
 
+import asyncio
 import uuid
 from pathlib import Path
 
@@ -83,6 +84,32 @@ def test_every_call_of_the_first_hour_works(hub: Hub, tmp_path: Path) -> None:
             change = next(department_follows)[0]
             assert (change.what, change.indicator.name) == ("removed", name)
             department_follows.close()
+
+
+def test_long_values_are_looked_up_in_as_many_messages_as_they_need(hub: Hub) -> None:
+    with luytre.Client(hub.address, **hub.identity("ttanm-qg/user/chuyen-vien", "analyst")) as analyst:
+        rules = [
+            luytre.observable(f"rule r{n} {{ condition: true }}{' ' * 60_000}", "yara") for n in range(100)
+        ]
+        assert all(found.error is None for found in analyst.lookup(rules))
+
+
+def test_a_stream_that_the_hub_ends_leaves_no_task_behind(hub: Hub) -> None:
+    analyst = hub.identity("ttanm-qg/user/chuyen-vien", "analyst")
+
+    async def tasks_after(refused: int) -> int:
+        async with luytre.aio.Client(hub.address, **analyst) as client:
+            for _ in range(refused):
+                with pytest.raises(errors.RoleInsufficient):
+                    await client.subscribe(luytre.Start.LATEST).next()
+                with pytest.raises(errors.RoleInsufficient):
+                    async for _verdict in client.publish_stream([luytre.draft("a.example", GREEN)]):
+                        pass
+            for _ in range(1_000):
+                await asyncio.sleep(0)
+            return len(asyncio.all_tasks())
+
+    assert asyncio.run(tasks_after(5)) == asyncio.run(tasks_after(0))
 
 
 def test_a_named_subscription_goes_on_where_it_was_confirmed(hub: Hub) -> None:

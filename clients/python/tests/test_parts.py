@@ -71,6 +71,10 @@ def test_a_draft_needs_a_label_and_names_in_full() -> None:
     assert made.observable.file.sha256 == "a" * 64
     assert list(made.marking.organisations) == ["organisations/ca-hanoi", "groups/x"]
     assert not made.HasField("confidence")
+    victim = luytre.draft(
+        "a.example", luytre.Tlp.GREEN, role=v1.INDICATOR_ROLE_VICTIM, family="A", campaign="B"
+    )
+    assert (victim.role, victim.family, victim.campaign) == (v1.INDICATOR_ROLE_VICTIM, "A", "B")
     with pytest.raises(errors.Misuse):
         luytre.draft("x", luytre.Tlp.GREEN, kind="file")
     with pytest.raises(errors.Misuse):
@@ -79,6 +83,7 @@ def test_a_draft_needs_a_label_and_names_in_full() -> None:
 
 def test_an_observable_is_read_back_by_kind() -> None:
     assert luytre.values(luytre.observable("a.example", "domain")) == [("domain", "a.example")]
+    assert luytre.observable("970436:0011001234567", "bank-account").bank_account == "970436:0011001234567"
     file = v1.Observable(file=v1.FileHashes(md5="m", sha1="s"))
     assert luytre.values(file) == [("md5", "m"), ("sha1", "s")]
     assert luytre.values(v1.Observable()) == []

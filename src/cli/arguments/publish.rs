@@ -85,7 +85,7 @@ pub(crate) struct Publish {
     /// Keep the place in this file while publishing, and go on there if the file exists
     #[arg(long, value_name = "STATE", conflicts_with = "dry_run")]
     pub(crate) resume: Option<PathBuf>,
-    /// How far they may travel: clear, green, amber, amber+strict or red
+    /// How far they may travel at most: clear, green, amber, amber+strict or red; a line may narrow it
     #[arg(long, value_name = "LABEL", value_parser = tlp)]
     pub(crate) tlp: Option<Tlp>,
     /// Organisation that may read, for amber and amber+strict; repeat or separate by commas

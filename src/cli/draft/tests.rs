@@ -194,3 +194,20 @@ fn options_never_recommend_to_block_victims() {
     assert!(failure.text().unwrap().contains("never blocked"), "{:?}", failure.text());
     template(&["--tlp", "green", "--role", "victim", "--action", "hunt"]).check().unwrap();
 }
+
+#[test]
+fn a_line_never_reaches_further_than_the_label_of_the_options() {
+    for (options, line, expected) in [
+        (&["--tlp", "amber", "--to", "sa-ict"][..], r#"{"value":"secret.example","tlp":"WHITE"}"#, 3),
+        (&["--tlp", "amber+strict", "--to", "sa-ict"], r#"{"value":"secret.example","tlp":"amber"}"#, 4),
+        (&["--tlp", "green"], r#"{"value":"secret.example","tlp":"clear"}"#, 2),
+        (&["--tlp", "green"], r#"{"value":"a.example","tlp":"amber","to":["sa-ict"]}"#, 3),
+    ] {
+        let marking = marking(options, line);
+        assert_eq!(
+            (marking.tlp, marking.organisations.len()),
+            (expected, usize::from(expected > 2)),
+            "{line}"
+        );
+    }
+}

@@ -386,6 +386,18 @@ async fn results_of_a_bulk_look_up_keep_the_order_of_the_values_over_a_broken_st
 }
 
 #[tokio::test]
+async fn long_values_are_looked_up_in_as_many_messages_as_they_need() {
+    let hub = Stub::with([]).serve().await;
+    let mut lookup = hub.client().lookup();
+    let mut found = Vec::new();
+    for _ in 0..100 {
+        found.extend(lookup.push_text(&"a".repeat(64 * 1024)).await.unwrap());
+    }
+    found.extend(lookup.finish().await.unwrap());
+    assert_eq!(found.len(), 100);
+}
+
+#[tokio::test]
 async fn a_walk_goes_on_past_an_empty_page_and_ends_at_the_last() {
     let hub = Stub::with([]).serve().await;
     let mut walk = hub.client().list(v1::IndicatorFilter::default(), 2);

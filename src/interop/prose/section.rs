@@ -52,6 +52,28 @@ const HOST: [&str; 14] = [
     "torrent",
 ];
 
+/// Headings of what belongs to those who were attacked.
+const VICTIMS: [&str; 7] =
+    ["victim", "compromised", "hacked", "nạn nhân", "bị tấn công", "bị hại", "bị ảnh hưởng"];
+/// The same, unless the heading is about the attack itself.
+const AIMED_AT: [&str; 3] = ["target", "affected", "impacted"];
+const OF_ATTACKERS: [&str; 7] = ["attack", "campaign", "indicator", "ioc", "c2", "c&c", "malware"];
+/// Headings of what is not to be blocked, unless it is there for its abuse.
+const SPARED: [&str; 10] = [
+    "whitelist",
+    "white list",
+    "allowlist",
+    "allow list",
+    "false positive",
+    "legitimate",
+    "benign",
+    "do not block",
+    "không chặn",
+    "danh sách trắng",
+];
+const ABUSED: [&str; 4] = ["abus", "imperson", "spoof", "lạm dụng"];
+const CONTACT: [&str; 5] = ["contact", "liên hệ", "đầu mối", "report to", "about us"];
+
 /// Where in the text we are.
 #[derive(Debug, Default)]
 pub(super) struct Sections {
@@ -114,13 +136,25 @@ impl Sections {
         self.of_table.unwrap_or(self.section)
     }
 
-    /// Whether the section, or the line itself, says that what stands there
-    /// belongs to those who were attacked.
+    /// Whether the section, or the line itself, in lower case, says that what
+    /// stands there belongs to those who were attacked.
     pub(super) fn names_victims(&self, line: &str) -> bool {
-        let (title, line) = (self.title.to_lowercase(), line.to_lowercase());
-        let titles = ["targeted", "targetted", "victims", "compromised", "hacked", "nạn nhân"];
+        let title = self.title.to_lowercase();
         let lines = ["compromised web", "compromised site", "hacked web", "hacked site"];
-        titles.iter().any(|word| title.contains(word)) || lines.iter().any(|word| line.contains(word))
+        contains(&title, &VICTIMS)
+            || (contains(&title, &AIMED_AT) && !contains(&title, &OF_ATTACKERS))
+            || contains(line, &lines)
+    }
+
+    /// Whether the section lists what must not be taken for bad.
+    pub(super) fn spares(&self) -> bool {
+        let title = self.title.to_lowercase();
+        contains(&title, &SPARED) && !contains(&title, &ABUSED)
+    }
+
+    /// Whether the section says whom to ask.
+    pub(super) fn is_for_contact(&self) -> bool {
+        contains(&self.title.to_lowercase(), &CONTACT)
     }
 
     pub(super) const fn in_block(&self) -> bool {
@@ -131,6 +165,10 @@ impl Sections {
         self.title = title.trim().trim_matches('*').chars().take(120).collect();
         self.section = section_of(&self.title);
     }
+}
+
+fn contains(text: &str, words: &[&str]) -> bool {
+    words.iter().any(|word| text.contains(word))
 }
 
 fn section_of(title: &str) -> Section {

@@ -57,7 +57,7 @@ const FIELDS: [(&str, Field); 14] = [
 ];
 
 /// Headers as feeds and reports write them, letters and digits alone.
-const HEADERS: [(Field, &[&str]); 9] = [
+const HEADERS: [(Field, &[&str]); 13] = [
     (
         Field::Value,
         &[
@@ -129,10 +129,20 @@ const HEADERS: [(Field, &[&str]); 9] = [
     (Field::Tlp, &["tlp", "marking"]),
     (Field::Family, &["family", "malware", "malwarefamily", "malwareprintable", "signature"]),
     (Field::Campaign, &["campaign"]),
+    // These narrow what is said of a value: a column that bears the name of
+    // the field is never passed over.
+    (Field::ValidFrom, &["validfrom"]),
+    (Field::ValidUntil, &["validuntil"]),
+    (Field::Role, &["role"]),
+    (Field::Action, &["action", "recommendedaction"]),
 ];
 
-/// Words in headers of columns that are about other things than observables.
-const OTHER: [&str; 34] = [
+/// Words in headers of columns about those who were attacked.
+const VICTIM: [&str; 4] = ["victim", "target", "compromised", "nạn nhân"];
+
+/// Words in headers of columns that are about other things than observables,
+/// or hold what looks like the hash of a file and is another.
+const OTHER: [&str; 53] = [
     "file name",
     "filename",
     "file type",
@@ -167,6 +177,63 @@ const OTHER: [&str; 34] = [
     "alias",
     "decoy",
     "subject",
+    "imphash",
+    "import hash",
+    "pehash",
+    "authentihash",
+    "vhash",
+    "telfhash",
+    "dhash",
+    "tlsh",
+    "ssdeep",
+    "ja3",
+    "ja4",
+    "certificate",
+    "thumbprint",
+    "fingerprint",
+    "parent",
+    "internal",
+    "whitelist",
+    "allowlist",
+    "benign",
+];
+
+/// Words of which the names of fields are made that have dots between them, as
+/// those of ECS and of packet captures.
+const FIELD_WORDS: [&str; 33] = [
+    "address",
+    "agent",
+    "client",
+    "destination",
+    "dns",
+    "domain",
+    "dst",
+    "event",
+    "file",
+    "full",
+    "hash",
+    "host",
+    "http",
+    "id",
+    "indicator",
+    "ip",
+    "md5",
+    "name",
+    "network",
+    "port",
+    "process",
+    "query",
+    "question",
+    "request",
+    "server",
+    "sha1",
+    "sha256",
+    "source",
+    "src",
+    "threat",
+    "type",
+    "url",
+    "user",
 ];
 
 /// What is known of a column.
@@ -174,6 +241,8 @@ const OTHER: [&str; 34] = [
 pub(super) enum Column {
     Known(Field),
     Unknown,
+    /// What it holds belongs to those who were attacked.
+    Victim,
     Ignored,
 }
 
@@ -212,9 +281,10 @@ impl Field {
             }
             Self::FirstSeen => record.first_seen = moment(cell),
             Self::LastSeen => record.last_seen = moment(cell),
-            Self::ValidFrom => record.valid_from = moment(cell),
-            Self::ValidUntil => record.valid_until = moment(cell),
-            // These decide who reads and what is done: a wrong one is refused.
+            // These decide who reads, what is done and how long: a wrong one is
+            // refused.
+            Self::ValidFrom => record.valid_from = moment(cell).or(text),
+            Self::ValidUntil => record.valid_until = moment(cell).or(text),
             Self::Tlp => record.tlp = text,
             Self::Role => record.role = text,
             Self::Action => record.action = text,
@@ -231,8 +301,15 @@ impl Column {
         if let Some((field, _)) = HEADERS.iter().find(|(_, names)| names.contains(&bare.as_str())) {
             return Self::Known(*field);
         }
-        let spaced = lower.replace(['_', '-'], " ");
-        if OTHER.iter().any(|word| spaced.contains(word)) { Self::Ignored } else { Self::Unknown }
+        let spaced = lower.replace(['_', '-', '.'], " ");
+        let says = |words: &[&str]| words.iter().any(|word| spaced.contains(word));
+        if says(&VICTIM) {
+            Self::Victim
+        } else if says(&OTHER) {
+            Self::Ignored
+        } else {
+            Self::Unknown
+        }
     }
 }
 
@@ -240,10 +317,32 @@ impl Column {
 /// has a name that is known.
 pub(in super::super) fn is_header(cells: &[String]) -> bool {
     let named = |cell: &&String| !cell.is_empty();
-    !cells.iter().filter(named).any(|cell| value::kind(cell).is_some())
+    holds_no_value(cells)
         && cells.iter().filter(named).any(|cell| {
             matches!(Column::of(cell), Column::Known(_)) || FIELDS.iter().any(|(name, _)| name == cell)
         })
+}
+
+/// The same of what is known to be a table: here a name is enough that speaks
+/// of those who were attacked, or ends as those of columns do (`c2_ip`).
+pub(super) fn may_be_header(cells: &[String]) -> bool {
+    const ENDS: [&str; 10] =
+        ["ip", "ips", "address", "domain", "host", "hostname", "url", "hash", "md5", "sha256"];
+    let names = |cell: &String| {
+        let lower = cell.to_lowercase();
+        let end = lower.rsplit(['_', '-', '.', ' ']).next().unwrap_or_default();
+        Column::of(cell) == Column::Victim || ENDS.contains(&end)
+    };
+    is_header(cells) || (holds_no_value(cells) && cells.iter().any(names))
+}
+
+fn holds_no_value(cells: &[String]) -> bool {
+    !cells.iter().any(|cell| !cell.is_empty() && !is_field_name(cell) && value::kind(cell).is_some())
+}
+
+/// Whether the cell is a name such as `host.name`, which reads as a host name.
+fn is_field_name(cell: &str) -> bool {
+    cell.contains('.') && cell.to_ascii_lowercase().split(['.', '_']).all(|word| FIELD_WORDS.contains(&word))
 }
 
 /// What stands for nothing.

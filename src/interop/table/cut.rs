@@ -31,6 +31,26 @@ pub(in super::super) fn is_open(row: &str, delimiter: char) -> bool {
     }
 }
 
+/// Whether nothing but white space stands between each closing quote of the
+/// row and its delimiter.
+pub(in super::super) fn is_clean(row: &str, delimiter: char) -> bool {
+    let mut rest = row;
+    loop {
+        if let Some(quoted) = rest.trim_start_matches(' ').strip_prefix('"')
+            && let Some(end) = end_of_quoted(quoted)
+        {
+            let after = quoted.get(end + 1..).unwrap_or_default();
+            if !after.split(delimiter).next().unwrap_or_default().trim().is_empty() {
+                return false;
+            }
+        }
+        match cell(rest, delimiter).1 {
+            Some(after) => rest = after,
+            None => return true,
+        }
+    }
+}
+
 /// The first cell, and what follows its delimiter.
 fn cell(row: &str, delimiter: char) -> (String, Option<&str>) {
     if let Some(quoted) = row.trim_start_matches(' ').strip_prefix('"')

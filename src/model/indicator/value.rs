@@ -100,6 +100,12 @@ impl Kind {
         matches!(self, Self::Yara | Self::Sigma | Self::Suricata | Self::StixPattern)
     }
 
+    /// Whether values of this kind may hold blanks, and any sign after them.
+    #[must_use]
+    pub const fn may_hold_blanks(self) -> bool {
+        matches!(self, Self::FileName | Self::UserAgent | Self::Mutex | Self::RegistryKey)
+    }
+
     /// Longest value of this kind, in bytes.
     #[must_use]
     pub const fn max_bytes(self) -> usize {

@@ -53,8 +53,8 @@ pub fn read(pb: v1::IndicatorDraft) -> Result<Draft, Invalid> {
         last_seen,
         action,
         role,
-        family: text::bounded("family", family, MAX_NAME_BYTES)?,
-        campaign: text::bounded("campaign", campaign, MAX_NAME_BYTES)?,
+        family: text::name("family", family, MAX_NAME_BYTES)?,
+        campaign: text::name("campaign", campaign, MAX_NAME_BYTES)?,
         republication_of: (!republication_of.is_empty())
             .then(|| name::read_indicator("republication_of", &republication_of))
             .transpose()?,
@@ -198,6 +198,7 @@ mod tests {
         }
         assert_eq!(field(draft(5, 0)), "role");
         assert_eq!(field(v1::IndicatorDraft { family: "a".repeat(129), ..pb() }), "family");
+        assert_eq!(field(v1::IndicatorDraft { campaign: "a\nb".into(), ..pb() }), "campaign");
     }
 
     #[test]

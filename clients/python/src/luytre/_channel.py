@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -143,10 +143,21 @@ class Channels:
 
 
 class Stream(Generic[Req, Resp]):
-    """One bidirectional call. A wait for the hub that is given up loses nothing."""
+    """One bidirectional call. A wait for the hub that is given up loses nothing.
 
-    def __init__(self, channels: Channels, method: Method[Req, Resp], requests: AsyncIterator[Req]) -> None:
+    `stop` ends `requests`. gRPC goes on waiting for them when a call ends by itself: without it every
+    stream that breaks would leave a task behind.
+    """
+
+    def __init__(
+        self,
+        channels: Channels,
+        method: Method[Req, Resp],
+        requests: AsyncIterator[Req],
+        stop: Callable[[], None],
+    ) -> None:
         self._channels = channels
+        self._stop = stop
         self._channel = channels.current()
         self._call: Any = self._channel.stream_stream(
             method.path,
@@ -174,6 +185,8 @@ class Stream(Generic[Req, Resp]):
                 self.cancel()
                 raise Renewed("the identity was renewed")
         reading, self._reading = self._reading, None
+        if reading.cancelled() or reading.exception() is not None or reading.result() is grpc.aio.EOF:
+            self._stop()
         try:
             heard = reading.result()
         except grpc.aio.AioRpcError as error:
@@ -200,6 +213,7 @@ class Stream(Generic[Req, Resp]):
     def cancel(self) -> None:
         """End the call without manners."""
         self._call.cancel()
+        self._stop()
         if self._reading is not None:
             # Its outcome is of no interest any more.
             self._reading.add_done_callback(lambda task: task.cancelled() or task.exception())

@@ -114,7 +114,8 @@ class Pipeline(Generic[Req, Resp]):
             self._queue = asyncio.Queue()
             for request in self._unanswered:
                 self._queue.put_nowait(request)
-            self._live = Stream(self._channels, self._method, _Requests(self._queue))
+            requests = _Requests(self._queue)
+            self._live = Stream(self._channels, self._method, requests, requests.stop)
         answer = await self._live.hear(patience)
         if answer is None:
             raise Unreachable(self._channels.hub, "the hub ended the stream")
@@ -126,6 +127,10 @@ class _Requests(AsyncIterator[Req]):
 
     def __init__(self, queue: asyncio.Queue[Req | None]) -> None:
         self._queue = queue
+
+    def stop(self) -> None:
+        """End after what is in the queue."""
+        self._queue.put_nowait(None)
 
     def __aiter__(self) -> AsyncIterator[Req]:
         return self

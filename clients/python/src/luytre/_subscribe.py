@@ -197,7 +197,7 @@ class Subscription:
         if self._live is None:
             self._outbox = _Outbox(self._open())
             self._patience = _HEARTBEAT * _MISSED
-            self._live = Stream(self._channels, SUBSCRIBE, self._outbox)
+            self._live = Stream(self._channels, SUBSCRIBE, self._outbox, self._outbox.end)
         heard = await self._live.hear(self._patience)
         if heard is None:
             raise Unreachable(self._channels.hub, "the hub ended the stream")

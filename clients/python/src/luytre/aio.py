@@ -52,9 +52,9 @@ T = TypeVar("T")
 
 #: Most items of one request.
 MAX_ITEMS = 1_000
-#: Most bytes of drafts in one batch: below the 4 MiB of the contract, with room for framing.
+#: Most bytes of drafts or values in one batch: below the 4 MiB of the contract, with room for framing.
 _BATCH_BYTES = 3 * 1024 * 1024
-#: Values in one look-up: at most 8 KiB each, so that a batch stays below 4 MiB.
+#: Values in one look-up; fewer where they are as long as rules.
 _LOOKUP_BATCH = 400
 _LOOKUP_WINDOW = 4
 
@@ -144,12 +144,18 @@ class Lookup:
             (lambda request: len(request.observables), lambda answer: len(answer.results)),
         )
         self._gathered: list[v1.Observable] = []
+        self._bytes = 0
 
     async def push(self, values: Iterable[str | v1.Observable]) -> list[Found]:
         """Add values. Return results for earlier ones."""
         ready: list[Found] = []
         for value in values:
-            self._gathered.append(observable(value) if isinstance(value, str) else value)
+            asked = observable(value) if isinstance(value, str) else value
+            size = asked.ByteSize() + 8
+            if self._gathered and self._bytes + size > _BATCH_BYTES:
+                ready += await self._send()
+            self._gathered.append(asked)
+            self._bytes += size
             if len(self._gathered) >= _LOOKUP_BATCH:
                 ready += await self._send()
         return ready
@@ -168,7 +174,7 @@ class Lookup:
 
     async def _send(self) -> list[Found]:
         ready = await self._receive() if self._pipeline.is_full else []
-        gathered, self._gathered = self._gathered, []
+        gathered, self._gathered, self._bytes = self._gathered, [], 0
         self._pipeline.send(v1.LookupObservablesRequest(observables=gathered, scope=self._scope))
         return ready
 

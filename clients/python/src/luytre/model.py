@@ -177,8 +177,9 @@ class Found:
 def observable(value: str, kind: str = "text") -> v1.Observable:
     """Make an observable; the hub detects the kind of a `text`.
 
-    `kind` is a field of `luytre.v1.Observable`, such as `domain`, or a hash, such as `sha256`.
+    `kind` is one that `luytre` and the hub's documents name, such as `domain`, `file-name` or `sha256`.
     """
+    kind = kind.replace("-", "_")
     if kind in _HASHES:
         return v1.Observable(file=v1.FileHashes(**{kind: value}))
     field = v1.Observable.DESCRIPTOR.fields_by_name.get(kind)
@@ -213,11 +214,14 @@ def draft(
     persons: Iterable[str] = (),
     caveats: v1.Caveats | None = None,
     action: v1.RecommendedAction = v1.RECOMMENDED_ACTION_UNSPECIFIED,
+    role: v1.IndicatorRole = v1.INDICATOR_ROLE_UNSPECIFIED,
+    family: str = "",
+    campaign: str = "",
 ) -> v1.IndicatorDraft:
     """Make a draft of the fields that most need; set others on the result.
 
     There is no default for `tlp`: nothing is shared by accident. Organisations and groups are slugs or
-    resource names; persons are SPIFFE identities.
+    resource names; persons are SPIFFE identities. A victim's role goes with no action to block or isolate.
     """
     made = v1.IndicatorDraft(
         observable=observable(value, kind) if isinstance(value, str) else value,
@@ -232,6 +236,9 @@ def draft(
         confidence=confidence,
         description=description,
         recommended_action=action,
+        role=role,
+        family=family,
+        campaign=campaign,
     )
     for name, moment in (("valid_from", valid_from), ("valid_until", valid_until)):
         if moment is not None:

@@ -75,6 +75,8 @@ const BANKS: [(&str, &str); 61] = [
     ("WOORI", "970457"),
 ];
 
+/// Words that stand between a bank's code and an account's number.
+const BEFORE: [&str; 3] = ["BANK", "STK", "TK"];
 /// Letters and digits of an account's number.
 const ACCOUNT: std::ops::RangeInclusive<usize> = 4..=19;
 /// Letters and digits of an IBAN.
@@ -95,11 +97,12 @@ pub(super) fn account(text: &str) -> Result<Observable, Invalid> {
         ));
     };
     let bank = bank_number(bank)?;
-    let account: String = account
-        .trim_start_matches(|c: char| matches!(c, ':' | '/' | '|' | '-' | '_') || c.is_whitespace())
-        .chars()
-        .filter(|c| !matches!(c, ' ' | '.' | '-' | '\u{a0}'))
-        .collect();
+    let account = number_of(account).ok_or_else(|| {
+        Invalid::new(
+            "",
+            "is not a bank account: after the bank's code stands the account's number alone, without other words",
+        )
+    })?;
     if !ACCOUNT.contains(&account.len()) || !account.bytes().all(|b| b.is_ascii_alphanumeric()) {
         return Err(Invalid::new(
             "",
@@ -107,6 +110,18 @@ pub(super) fn account(text: &str) -> Result<Observable, Invalid> {
         ));
     }
     Ok(Observable::written(Kind::BankAccount, format!("{bank}:{account}")))
+}
+
+/// The account's number behind the bank's code. In several words there are no
+/// letters: they would be a holder's name, or more of the bank's.
+fn number_of(text: &str) -> Option<String> {
+    let apart = |c: char| matches!(c, ':' | '/' | '|' | '-' | '_' | '.') || c.is_whitespace();
+    let mut words: Vec<&str> = text.split(apart).filter(|word| !word.is_empty()).collect();
+    while words.len() > 1 && words.first().is_some_and(|word| BEFORE.contains(word)) {
+        words.remove(0);
+    }
+    let plain = words.len() < 2 || words.iter().all(|word| word.bytes().all(|b| b.is_ascii_digit()));
+    plain.then(|| words.concat())
 }
 
 fn bank_number(bank: &str) -> Result<String, Invalid> {

@@ -53,5 +53,7 @@ pub(super) fn registry_key(text: &str) -> Result<Observable, Invalid> {
         key.push('\\');
         key.push_str(&part.to_ascii_lowercase());
     }
+    // What stands before a final backslash is an edge once that is dropped.
+    let key = key.trim_end_matches(|c| c == '\\' || super::is_invisible_edge(c));
     Ok(Observable::written(Kind::RegistryKey, key))
 }
