@@ -28,6 +28,7 @@ use std::process::ExitCode;
 mod crowd;
 #[path = "../../tests/it/harness/mod.rs"]
 mod harness;
+mod intake;
 mod items;
 mod load;
 mod process;
@@ -79,7 +80,7 @@ const QUICK: Sizes = Sizes {
 
 const HELP: &str =
     "make bench BENCH=\"[ROW ...] [--only P1,P4] [--runs N] [--quick] [--no-limits] [--seed N]\"
-Rows: P1 P2 P3 P4 P5 P6 P7 P8 P9 P19 P21; all of them without a name. DATA=DIR: lists that shape the hosts.";
+Rows: P1 P2 P3 P4 P5 P6 P7 P8 P9 P19 P21 P22; all of them without a name. DATA=DIR: lists that shape the hosts.";
 
 #[derive(Debug)]
 struct Options {
@@ -115,7 +116,7 @@ fn options(words: &[String]) -> Result<Options, String> {
     }
     options.rows.iter_mut().for_each(|row| row.make_ascii_uppercase());
     if let Some(row) = options.rows.iter().find(|row| {
-        !["P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P19", "P21"].contains(&row.as_str())
+        !["P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P19", "P21", "P22"].contains(&row.as_str())
     }) {
         return Err(format!("{row} is no row of this benchmark\n{HELP}"));
     }
@@ -193,6 +194,9 @@ async fn measure(options: &Options) -> ExitCode {
         }
         if wanted(&["P21"]) {
             values::canonical(&mut items, &mut out);
+        }
+        if wanted(&["P22"]) {
+            intake::import(&mut items, &mut out).await;
         }
         runs.push(out);
     }

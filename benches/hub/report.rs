@@ -147,6 +147,10 @@ const LINES: &[Line] = &[
     line("P9", "idle subscriber", "p9.kib", "KiB", AtMost(45.0), &[]),
     line("P19", "acknowledged and lost at kill -9", "p19.lost", "", AtMost(0.0), &[]),
     line("P21", "a value made canonical, on one core", "p21.value", "µs", AtMost(1.5), &[]),
+    line("P22", "the feeds imported, file by file", "p22.rate", "/s", Seen, &[]),
+    line("", "  hub CPU seconds per million", "p22.cpu", "s", Seen, &[]),
+    line("", "  again, when nothing changes", "p22.again", "/s", Seen, &[]),
+    line("", "  only tried out", "p22.tried", "/s", Seen, &[]),
 ];
 
 /// The median of each reading.

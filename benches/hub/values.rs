@@ -9,6 +9,7 @@ use luytre::interop::plain;
 use luytre::model::indicator::normalise;
 use luytre::wire::observable::flat;
 
+use super::intake::find;
 use super::items::Items;
 use super::rows::Readings;
 
@@ -44,13 +45,9 @@ pub fn canonical(items: &mut Items, out: &mut Readings) {
 }
 
 fn read_lists(path: &Path, out: &mut Vec<String>) {
-    if let Ok(entries) = std::fs::read_dir(path) {
-        let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
-        paths.sort();
-        paths.iter().for_each(|path| read_lists(path, out));
-    } else if let Ok(file) = std::fs::File::open(path)
-        && !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("LICENSE"))
-    {
+    let mut files = Vec::new();
+    find(path, &mut files);
+    for file in files.into_iter().filter_map(|path| std::fs::File::open(path).ok()) {
         let lines = plain::Lines::new(std::io::BufReader::new(file)).flatten();
         out.extend(lines.map(|line| line.text).take(MOST.saturating_sub(out.len())));
     }
