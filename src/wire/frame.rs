@@ -168,10 +168,9 @@ impl Frame {
             Self::Heartbeat(token, caught_up) => {
                 field_len(field_len(token.len()) + if *caught_up { CAUGHT_UP.len() } else { 0 })
             }
-            Self::Acked(token)
-            | Self::Draining(token)
-            | Self::StateBegin(token)
-            | Self::StateEnd(token) => field_len(field_len(token.len())),
+            Self::Acked(token) | Self::Draining(token) | Self::StateBegin(token) | Self::StateEnd(token) => {
+                field_len(field_len(token.len()))
+            }
         }
     }
 

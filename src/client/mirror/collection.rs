@@ -144,9 +144,10 @@ impl Collection {
                 Ok(false)
             }
             Step::End => {
-                let fresh = self.fresh.take().ok_or_else(|| {
-                    Error::Protocol("a current state ended that had not begun".to_owned())
-                })?;
+                let fresh = self
+                    .fresh
+                    .take()
+                    .ok_or_else(|| Error::Protocol("a current state ended that had not begun".to_owned()))?;
                 self.in_use = fresh;
                 self.complete = true;
                 Ok(true)
@@ -162,7 +163,8 @@ impl Collection {
             }
             Step::Whole => {
                 self.complete = entry.complete;
-                self.fresh = if entry.collecting { Some(self.fresh.take().unwrap_or_default()) } else { None };
+                self.fresh =
+                    if entry.collecting { Some(self.fresh.take().unwrap_or_default()) } else { None };
                 Ok(true)
             }
         }

@@ -93,11 +93,9 @@ fn change(received: &Received) -> Option<Change> {
     let Some(Subject::Indicator(indicator)) = &received.event.subject else { return None };
     let name = indicator.name.clone();
     match received.kind {
-        v1::EventKind::New | v1::EventKind::Update => Some(Change {
-            name,
-            version: indicator.version,
-            indicator: indicator.encode_to_vec().into(),
-        }),
+        v1::EventKind::New | v1::EventKind::Update => {
+            Some(Change { name, version: indicator.version, indicator: indicator.encode_to_vec().into() })
+        }
         // The whole indicator comes along, or its name alone.
         v1::EventKind::Revoked | v1::EventKind::Expired => {
             Some(Change { name, version: indicator.version, indicator: Bytes::new() })

@@ -174,9 +174,11 @@ impl Mirror {
                 Some(subscription) => subscription,
                 none => {
                     let start = self.token.clone().map_or(Start::CurrentState, Start::Token);
-                    none.insert(
-                        self.client.subscribe(Subscribe { start, limit: None, ..self.options.clone() }),
-                    )
+                    none.insert(self.client.subscribe(Subscribe {
+                        start,
+                        limit: None,
+                        ..self.options.clone()
+                    }))
                 }
             };
             let delivery = match subscription.next().await {
@@ -189,8 +191,8 @@ impl Mirror {
                 }
             };
             self.keep(&Entry::of(&delivery))?;
-            self.news.caught_up |=
-                matches!(&delivery, Delivery::Events(events) if events.caught_up) && self.collection.is_complete();
+            self.news.caught_up |= matches!(&delivery, Delivery::Events(events) if events.caught_up)
+                && self.collection.is_complete();
             if let (Some(token), Some(subscription)) = (delivery.token(), &mut self.subscription) {
                 subscription.confirm(token).await?;
             }

@@ -11,8 +11,7 @@ fn token(n: u8) -> Bytes {
 }
 
 fn event(kind: v1::EventKind, name: &str, version: u64) -> Received {
-    let indicator =
-        v1::Indicator { name: name.to_owned(), version, ..v1::Indicator::default() };
+    let indicator = v1::Indicator { name: name.to_owned(), version, ..v1::Indicator::default() };
     let subject = Some(v1::event::Subject::Indicator(indicator));
     Received { kind, event: v1::Event { event_id: Bytes::new(), subject } }
 }
