@@ -43,4 +43,5 @@ mod sharing;
 mod shim;
 mod state;
 mod streams;
+mod sync;
 mod tls;
