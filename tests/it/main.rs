@@ -21,6 +21,7 @@
 
 mod authz_matrix;
 mod check_config;
+mod client;
 mod commands;
 mod crash;
 mod engine;
