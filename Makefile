@@ -101,6 +101,9 @@ test-java: build ## the small Java client, against the hub
 lint: ## formatting, clippy, licences and bans of dependencies
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	@if cargo tree --locked --no-default-features -e normal,build --prefix none | grep -E '^(librocksdb-sys|rocksdb|axum|clap) '; then \
+	    echo "the client alone would build the hub's libraries, above; see the feature \`hub\` in Cargo.toml." >&2; exit 1; fi
+	cargo check --locked --lib --no-default-features
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny --log-level error check; \
 	elif cargo tree --locked -e normal,build -i ring 2>/dev/null | grep -q '^ring '; then \
 	    echo "ring is in the tree again; aws-lc-rs is the only crypto provider." >&2; exit 1; \
