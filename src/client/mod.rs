@@ -65,6 +65,7 @@
 //! let mut lookup = hub.lookup();
 //! let mut found = lookup.push_text("198.51.100.7").await?;
 //! found.extend(lookup.finish().await?);
+//! // lookup().wide() also finds networks, parent domains and hosts.
 //! println!("{} assertions", found.iter().map(|one| one.result.matches.len()).sum::<usize>());
 //! # Ok(())
 //! # }
