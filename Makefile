@@ -13,7 +13,7 @@ export CARGO_TARGET_DIR
 RUST_NEEDED := 1.95
 BENCH ?=
 
-.PHONY: help deps build release demo run test test-python lint doc bench clean-demo
+.PHONY: help deps build release demo run test test-python test-go test-java lint doc bench clean-demo
 
 help: ## this list
 	@echo "Lũy Tre. Start with: make demo, make test"
@@ -83,9 +83,27 @@ test-python: build ## the Python client: lint, types, and its tests against the 
 	cd clients/python && $(PYTHON)/mypy -p luytre
 	cd clients/python && $(PYTHON)/pytest
 
+# What Debian 12 has: Go 1.19 with gRPC 1.33, Java 17 with gRPC 1.41. Nothing is
+# fetched from elsewhere, and no generated code is kept.
+test-go: build ## the small Go client, against the hub
+	@clients/need golang-go golang-google-grpc-dev golang-github-golang-protobuf-1-5-dev \
+	    protobuf-compiler protoc-gen-go-1-5 protoc-gen-go-grpc
+	clients/go/build $(CARGO_TARGET_DIR)/go
+	python3 clients/smoke.py $(CARGO_TARGET_DIR)/go/luytre-smoke
+
+test-java: build ## the small Java client, against the hub
+	@clients/need default-jdk-headless protobuf-compiler protobuf-compiler-grpc-java-plugin \
+	    libgoogle-common-protos-java libgrpc-java libguava-java libnetty-java \
+	    libnetty-tcnative-java libnetty-tcnative-jni libperfmark-java libprotobuf-java
+	clients/java/build $(CARGO_TARGET_DIR)/java
+	python3 clients/smoke.py $(CARGO_TARGET_DIR)/java/luytre-smoke
+
 lint: ## formatting, clippy, licences and bans of dependencies
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	@if cargo tree --locked --no-default-features -e normal,build --prefix none | grep -E '^(librocksdb-sys|rocksdb|axum|clap) '; then \
+	    echo "the client alone would build the hub's libraries, above; see the feature \`hub\` in Cargo.toml." >&2; exit 1; fi
+	cargo check --locked --lib --no-default-features
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny --log-level error check; \
 	elif cargo tree --locked -e normal,build -i ring 2>/dev/null | grep -q '^ring '; then \
 	    echo "ring is in the tree again; aws-lc-rs is the only crypto provider." >&2; exit 1; \

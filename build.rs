@@ -26,6 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::write(out.join("luytre_v1.binpb"), public.encode_to_vec())?;
     tonic_prost_build::configure()
         .bytes(".")
+        .build_server(env::var_os("CARGO_FEATURE_HUB").is_some())
         .codec_path("crate::wire::codec::Codec")
         .extern_path(".google.rpc.Status", "::tonic_types::Status")
         .compile_fds(public)?;

@@ -16,16 +16,22 @@
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "the bans guard the hub, not its tests"))]
 
+#[cfg(feature = "hub")]
 pub mod admin;
 pub mod base;
+#[cfg(feature = "hub")]
 pub mod cli;
 pub mod client;
+#[cfg(feature = "hub")]
 pub mod hub;
 pub mod interop;
 pub mod model;
 pub mod pki;
 pub mod policy;
+#[cfg(feature = "hub")]
 pub mod rpc;
+#[cfg(feature = "hub")]
 pub mod server;
+#[cfg(feature = "hub")]
 pub mod store;
 pub mod wire;

@@ -58,7 +58,10 @@ pub(super) enum Class {
 }
 
 /// Only what cannot have another outcome for being asked twice is tried again:
-/// UNAVAILABLE, and connections that broke without an answer.
+/// UNAVAILABLE, and connections that broke without an answer. So is what the
+/// hub ends with the certificate of an open connection: nothing was done, and
+/// the next connection shows the certificate that lies in the files now. If it
+/// is still the old one, the handshake says so, which is final.
 pub(super) fn classify(status: &Status) -> Class {
     let source = std::error::Error::source(status);
     // The same certificate will be shown next time.
@@ -70,8 +73,16 @@ pub(super) fn classify(status: &Status) -> Class {
         Code::Unavailable => Class::Away,
         Code::Cancelled => Class::Cut,
         Code::Unknown | Code::Internal if local => Class::Cut,
+        Code::Unauthenticated if is_over(status) => Class::Cut,
         _ => Class::Final,
     }
+}
+
+/// Whether the time of the certificate is over that the connection was opened
+/// with.
+fn is_over(status: &Status) -> bool {
+    let reason = Refusal::from_status(status).reason;
+    matches!(reason.as_str(), "CERTIFICATE_EXPIRED" | "CERTIFICATE_REVOKED")
 }
 
 /// Tries of one call or stream since it last made progress.
@@ -197,6 +208,20 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_whose_time_is_over_is_followed_by_the_one_in_the_files() {
+        use tonic_types::{ErrorDetails, StatusExt as _};
+        for (reason, class) in [
+            ("CERTIFICATE_EXPIRED", Class::Cut),
+            ("CERTIFICATE_REVOKED", Class::Cut),
+            ("PRINCIPAL_UNKNOWN", Class::Final),
+        ] {
+            let details = ErrorDetails::with_error_info(reason, "luytre", []);
+            let status = Status::with_error_details(Code::Unauthenticated, "", details);
+            assert_eq!(classify(&status), class, "{reason}");
+        }
+    }
+
+    #[test]
     fn only_unavailable_and_broken_connections_are_tried_again() {
         let mut broken = Status::unknown("transport error");
         broken.set_source(Arc::new(std::io::Error::other("reset")));
@@ -205,6 +230,7 @@ mod tests {
         assert_eq!(classify(&Status::unknown("the hub's own answer")), Class::Final);
         assert_eq!(classify(&Status::internal("fault")), Class::Final);
         assert_eq!(classify(&Status::aborted("displaced")), Class::Final);
+        assert_eq!(classify(&Status::unauthenticated("who are you")), Class::Final);
         assert_eq!(classify(&Status::resource_exhausted("quota")), Class::Final);
     }
 }

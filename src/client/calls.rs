@@ -16,6 +16,7 @@ use v1::subscription_service_client::SubscriptionServiceClient;
 use super::backoff::{Backoff, Tries};
 use super::connection::Connection;
 use super::error::{Error, cause};
+use super::publish::Verdict;
 
 /// Most items in one request, as the public contract says.
 pub const MAX_ITEMS: usize = 1_000;
@@ -143,15 +144,17 @@ impl Client {
         Ok(answer.results)
     }
 
-    /// Publishes up to [`MAX_ITEMS`] indicators: one verdict each, in order,
-    /// sent after they are durable.
+    /// Publishes up to [`MAX_ITEMS`] drafts: one verdict each, in order, sent
+    /// after they are durable. For more than a few, see
+    /// [`Client::publish_stream`].
     ///
     /// # Errors
     /// See [`Error`]; a refused indicator is a verdict, not an error.
-    pub async fn publish(
-        &self,
-        indicators: Vec<v1::IndicatorDraft>,
-    ) -> Result<Vec<v1::PublishResult>, Error> {
+    pub async fn publish<D>(&self, drafts: impl IntoIterator<Item = D>) -> Result<Vec<Verdict>, Error>
+    where
+        D: Into<v1::IndicatorDraft>,
+    {
+        let indicators: Vec<_> = drafts.into_iter().map(Into::into).collect();
         let asked = indicators.len();
         let request = v1::PublishIndicatorsRequest {
             request_id: request_id(),
@@ -161,7 +164,7 @@ impl Client {
         let answer =
             self.call(request, |request| async { self.exchange().publish_indicators(request).await }).await?;
         check_count(asked, answer.results.len())?;
-        Ok(answer.results)
+        Ok((0..).zip(answer.results).map(|(index, result)| Verdict { index, result }).collect())
     }
 
     /// A named subscription of the caller's own, by its full name.

@@ -11,7 +11,7 @@ use crate::wire::proto::v1;
 
 use super::backoff::Backoff;
 use super::calls::{Client, MAX_ITEMS, request_id};
-use super::error::Error;
+use super::error::{Error, Refusal};
 use super::pipeline::{Call, Pipeline};
 
 /// Most bytes of drafts in one batch: below the 4 MiB of the public contract,
@@ -47,6 +47,21 @@ pub struct Verdict {
     pub result: v1::PublishResult,
 }
 
+impl Verdict {
+    /// What the hub now holds for the draft.
+    ///
+    /// # Errors
+    /// The refusal: its `reason` is for programs, its text for people.
+    pub fn outcome(&self) -> Result<&v1::PublishedIndicator, Refusal> {
+        use v1::publish_result::Outcome;
+        match &self.result.outcome {
+            Some(Outcome::Published(published)) => Ok(published),
+            Some(Outcome::Rejected(status)) => Err(Refusal::from_item(status)),
+            None => Err(Refusal::from_status(&Status::unknown("the hub gave no verdict on this item"))),
+        }
+    }
+}
+
 /// A stream of drafts to the hub. When the connection breaks it is opened
 /// again, and what was not answered is sent again under the same request ids:
 /// nothing is lost and nothing is published twice.
@@ -55,17 +70,21 @@ pub struct Verdict {
 /// order of the drafts, so that they never pile up here.
 ///
 /// ```no_run
-/// # async fn example(client: luytre::client::Client, drafts: Vec<luytre::wire::proto::v1::IndicatorDraft>)
-/// #     -> Result<(), luytre::client::Error> {
-/// let mut stream = client.publish_stream(Default::default());
-/// for draft in drafts {
-///     for verdict in stream.push(draft).await? {
-///         println!("{}: {:?}", verdict.index, verdict.result);
+/// # async fn example(client: luytre::client::Client, lines: Vec<String>) -> Result<(), luytre::client::Error> {
+/// use luytre::client::{Draft, Tlp, Verdict};
+///
+/// fn report(verdict: Verdict) {
+///     if let Err(refusal) = verdict.outcome() {
+///         eprintln!("line {}: {refusal}", verdict.index + 1);
 ///     }
 /// }
-/// for verdict in stream.finish().await? {
-///     println!("{}: {:?}", verdict.index, verdict.result);
+///
+/// let mut stream = client.publish_stream(Default::default());
+/// for line in lines {
+///     let draft = Draft::new(line, Tlp::Green).label("phishing");
+///     stream.push(draft).await?.into_iter().for_each(report);
 /// }
+/// stream.finish().await?.into_iter().for_each(report);
 /// # Ok(())
 /// # }
 /// ```
@@ -115,7 +134,8 @@ impl PublishStream {
     ///
     /// # Errors
     /// See [`Error`]. Drafts without a verdict may or may not be published.
-    pub async fn push(&mut self, draft: v1::IndicatorDraft) -> Result<Vec<Verdict>, Error> {
+    pub async fn push(&mut self, draft: impl Into<v1::IndicatorDraft>) -> Result<Vec<Verdict>, Error> {
+        let draft = draft.into();
         let bytes = draft.encoded_len() + 8;
         // One request never holds masked and open ones: they would be known to
         // be neighbours.

@@ -22,6 +22,7 @@
 mod attack;
 mod authz_matrix;
 mod check_config;
+mod client;
 mod commands;
 mod crash;
 mod engine;
@@ -45,4 +46,5 @@ mod sharing;
 mod shim;
 mod state;
 mod streams;
+mod sync;
 mod tls;
