@@ -59,7 +59,8 @@ pub(super) async fn run(client: &Client, options: &TailPublish) -> Result<(), Fa
         () = stop.asked() => Ok(()),
         ended = work => ended,
     };
-    ended.and(follower.save())
+    let saved = follower.save();
+    ended.and(saved)
 }
 
 /// Publishes what is new in a file.
