@@ -83,15 +83,18 @@ impl Report {
     /// A report that also writes refused lines to a file, which only its owner
     /// can read: it holds values.
     pub(super) fn with_rejects(path: &Path, input: &Path) -> Result<Self, Failure> {
+        Self::writing(path, input, true)
+    }
+
+    /// The same, after what stands in the file already.
+    pub(super) fn with_rejects_added(path: &Path, input: &Path) -> Result<Self, Failure> {
+        Self::writing(path, input, false)
+    }
+
+    fn writing(path: &Path, input: &Path, anew: bool) -> Result<Self, Failure> {
         let failed = |error: io::Error| Failure::Io(format!("cannot write {}: {error}", path.display()));
         // Emptied only once it is known not to be what is read.
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path)
-            .map_err(failed)?;
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
         if metadata.is_file() {
             let read = if input == Path::new("-") { Path::new("/dev/stdin") } else { input };
@@ -103,7 +106,9 @@ impl Report {
                 )));
             }
             file.set_permissions(Permissions::from_mode(0o600)).map_err(failed)?;
-            file.set_len(0).map_err(failed)?;
+            if anew {
+                file.set_len(0).map_err(failed)?;
+            }
         }
         let input = input.display().to_string();
         let rejects = Rejects { path: path.to_owned(), input, file: BufWriter::new(file) };

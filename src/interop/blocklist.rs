@@ -38,8 +38,8 @@ impl Advice {
 pub enum Which {
     /// Those that someone recommends to block, and nobody objects to.
     Blocked,
-    /// All of them. Not for blocking.
-    All,
+    /// All but those of victims, whatever is recommended. Not for blocking.
+    Watched,
 }
 
 /// What is said of one value by all who say something.
@@ -47,6 +47,7 @@ pub enum Which {
 struct Stand {
     blocked: bool,
     objected: bool,
+    is_victim: bool,
     is_domain: bool,
 }
 
@@ -73,6 +74,7 @@ impl BlockList {
         let stand = self.values.entry(value).or_default();
         stand.blocked |= advice.blocks();
         stand.objected |= advice.objects();
+        stand.is_victim |= advice.role == Some(Role::Victim);
         stand.is_domain |= kind == Kind::Domain;
     }
 
@@ -98,7 +100,10 @@ impl BlockList {
     fn listed(&self, which: Which) -> impl Iterator<Item = (&str, Stand)> {
         self.values
             .iter()
-            .filter(move |(_, stand)| which == Which::All || stand.blocked && !stand.objected)
+            .filter(move |(_, stand)| match which {
+                Which::Blocked => stand.blocked && !stand.objected,
+                Which::Watched => !stand.is_victim,
+            })
             .map(|(value, stand)| (value.as_str(), *stand))
     }
 }
@@ -155,7 +160,8 @@ mod tests {
             advices.iter().for_each(|advice| list.note(Kind::Domain, "a.example".into(), *advice));
             let (plain, hosts) = written(&list, Which::Blocked);
             assert_eq!((plain.is_empty(), hosts.is_empty()), (!blocked, !blocked), "{advices:?}");
-            assert_eq!(written(&list, Which::All).0, "a.example\n");
+            let has_victim = advices.iter().any(|advice| advice.role == Some(Role::Victim));
+            assert_eq!(written(&list, Which::Watched).0.is_empty(), has_victim, "{advices:?}");
         }
     }
 
@@ -164,6 +170,6 @@ mod tests {
         let mut list = BlockList::default();
         list.note(Kind::Yara, "rule a { condition: true }".into(), BLOCK);
         list.note(Kind::UserAgent, "evil\n0.0.0.0 good.example".into(), BLOCK);
-        assert_eq!(written(&list, Which::All).0, "");
+        assert_eq!(written(&list, Which::Watched).0, "");
     }
 }

@@ -47,4 +47,5 @@ mod shim;
 mod state;
 mod streams;
 mod sync;
+mod tail_publish;
 mod tls;

@@ -32,9 +32,9 @@ There is no header, so that the same values give the same bytes.
 
 --plain and --hosts are for blocking. They hold a value if an indicator of it recommends to block
 (--action block), and leave it out if any indicator of the same value says that it is a victim's or
-must be watched and not blocked, whosever that is. --include-monitor writes all values, whatever is
-recommended. A filter hides objections too: --owner, --label and --tlp are for lists to look at
-rather than for blocking.
+must be watched and not blocked, whosever that is. --include-monitor writes all values but those of victims,
+whatever is recommended. A filter hides objections too: all but --kind are for lists to look at rather
+than for blocking.
 
 The hook runs after files changed, through `sh -c`, one at a time. What it prints goes to stderr. If
 it fails it runs again with the next change, in a minute, or with the next start, whichever is first.

@@ -62,7 +62,14 @@ impl Lists {
         if lists.is_empty() {
             return Err(usage("which files? Name at least one with --plain, --hosts or --jsonl.".to_owned()));
         }
-        let which = if options.include_monitor { Which::All } else { Which::Blocked };
+        let of_values = !options.plain.is_empty() || !options.hosts.is_empty();
+        if of_values && options.filter.check_plain().is_err() {
+            return Err(usage(
+                "--plain and --hosts leave victims out, for such lists feed what blocks; --jsonl tells of them"
+                    .to_owned(),
+            ));
+        }
+        let which = if options.include_monitor { Which::Watched } else { Which::Blocked };
         Ok(Self { lists, which })
     }
 

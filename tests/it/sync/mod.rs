@@ -231,7 +231,10 @@ async fn what_must_not_be_blocked_is_in_no_list_for_blocking() {
     assert_eq!(plain(&list).unwrap(), [ANCHOR, "http://url.sync.example/x"]);
     assert_eq!(fs::read_to_string(&hosts).unwrap(), format!("0.0.0.0 {ANCHOR}\n"));
     assert_eq!(once(&hub, "two", &["--plain", &name(&all), "--include-monitor"]).await.code, 0);
-    assert_eq!(plain(&all).unwrap().len(), 6);
+    let watched = [ANCHOR, "http://url.sync.example/x", "silent.sync.example", "watched.sync.example"];
+    assert_eq!(plain(&all).unwrap(), watched);
+    let victims = once(&hub, "two", &["--plain", &name(&all), "--role", "victim"]).await;
+    assert_eq!(victims.code, 64, "{victims:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
