@@ -31,6 +31,13 @@ pub(crate) struct Lookup {
 
 /// `list`.
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  luytre list
+  luytre list --kind domain,url --label phishing --since 2026-11-01
+  luytre list --owner ca-hanoi --state revoked --limit 0 --format jsonl
+  luytre list --kind ipv4 --limit 0 --format plain > addresses.txt
+
+Newest first. For a copy that stays up to date use luytre sync or luytre subscribe.")]
 pub(crate) struct List {
     #[command(flatten)]
     pub(crate) filter: Filter,
@@ -64,6 +71,9 @@ pub(crate) enum ListFormat {
 
 /// `get`.
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  luytre get indicators/0b54…
+  luytre get indicators/0b54… | jq .sightings")]
 pub(crate) struct Get {
     /// Name of the indicator, `indicators/…` or its UUID alone
     #[arg(value_parser = indicator)]
@@ -72,8 +82,9 @@ pub(crate) struct Get {
 
 /// `explain`.
 #[derive(Debug, Args)]
-#[command(after_long_help = "Example:
+#[command(after_long_help = "Examples:
   luytre explain indicators/0b54… so-y-te
+  luytre explain indicators/0b54… so-y-te --person spiffe://hub.example.vn/org/so-y-te/user/an
 
 Only the organisation that published the indicator is answered.")]
 pub(crate) struct Explain {
@@ -93,8 +104,9 @@ pub(crate) struct Explain {
 
 /// `revoke`.
 #[derive(Debug, Args)]
-#[command(after_long_help = "Example:
+#[command(after_long_help = "Examples:
   luytre revoke indicators/0b54… --reason false-positive --note \"our own mail server\"
+  luytre revoke indicators/0b54… --reason withdrawn --on-behalf-of phuong-lang
 
 Everyone who received the indicator is told to stop using it. Publishing the value again is refused
 unless it is done with --reinstate.")]
@@ -118,6 +130,12 @@ pub(crate) struct Revoke {
 
 /// `sight`.
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  luytre sight indicators/0b54… --outcome seen-blocked --count 12
+  luytre sight indicators/0b54… --outcome searched-not-found --note \"proxy logs of 30 days\"
+  luytre sight indicators/0b54… --outcome false-positive
+
+That it was searched and not found is worth reporting too.")]
 pub(crate) struct Sight {
     /// Name of the indicator, `indicators/…` or its UUID alone
     #[arg(value_parser = indicator)]

@@ -16,8 +16,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::exit::Failure;
-use super::output::Data;
+use super::manual;
 
 pub(super) use canonical::Canonical;
 pub(super) use directory::{Organisations, Whoami};
@@ -42,13 +41,13 @@ pub(super) use values::{PlainOrJson, TableOrJson, group, organisation, person, t
     version,
     max_term_width = 100,
     after_long_help = "Examples:
-  luytre whoami                                     who am I for the hub?
-  luytre publish iocs.txt --tlp green               share a list, one value a line
-  luytre subscribe --state fw.state --format plain  follow everything, go on after any break
-  luytre lookup 198.51.100.7 example.net            is this known?
-  luytre list --kind domain --since 2026-11-01      what is there?
-  luytre canonical 'hxxp://EVIL[.]example'          what does the hub make of it?
-  luytre subscriptions list                         where does the hub keep our place?
+  luytre whoami                                     # who am I for the hub?
+  luytre publish iocs.txt --tlp green               # share a list, one value a line
+  luytre subscribe --state siem.state               # follow everything, go on after any break
+  luytre lookup 198.51.100.7 example.net            # is this known?
+  luytre list --kind domain --since 2026-11-01      # what is there?
+  luytre canonical 'hxxp://EVIL[.]example'          # what does the hub make of it?
+  luytre subscriptions list                         # where does the hub keep our place?
 
 The hub and your certificate are named in a profile, ~/.config/luytre/profile.toml:
   hub  = \"hub.example:7443\"
@@ -142,24 +141,15 @@ pub(super) enum Command {
     Pki(super::pki::Args),
     /// Show what the hub makes of a value, and why, without a hub · Dạng chuẩn của giá trị
     Canonical(Canonical),
+    /// Write a manual page for each command
+    #[command(after_long_help = "Examples:
+  luytre man --to /usr/local/share/man/man1")]
+    Man(manual::Manual),
     /// Print completions for a shell
-    Completions(Completions),
-}
-
-/// `completions`.
-#[derive(Debug, Args)]
-pub(super) struct Completions {
-    /// The shell
-    #[arg(value_enum)]
-    shell: clap_complete::Shell,
-}
-
-/// Prints completions.
-pub(super) fn completions(options: &Completions, data: &mut Data) -> Result<(), Failure> {
-    use clap::CommandFactory as _;
-    let mut script = Vec::new();
-    clap_complete::generate(options.shell, &mut Arguments::command(), "luytre", &mut script);
-    Ok(data.bytes(&script)?)
+    #[command(after_long_help = "Examples:
+  luytre completions bash > /usr/share/bash-completion/completions/luytre
+  luytre completions zsh > /usr/share/zsh/vendor-completions/_luytre")]
+    Completions(manual::Completions),
 }
 
 #[cfg(test)]

@@ -14,11 +14,11 @@ use crate::base::clock::Timestamp;
 /// `subscribe`.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
-  luytre subscribe --from latest                        watch what comes
-  luytre subscribe --state fw.state --format plain      everything, and go on after any break
-  luytre subscribe --name siem --kind domain,url        the hub keeps your place
-  luytre subscribe --from current-state                 what stands now, then what comes
-  luytre subscribe --from earliest --count 10 | jq .    the ten oldest events
+  luytre subscribe --from latest                        # watch what comes
+  luytre subscribe --state siem.state >> events.jsonl   # everything, and go on after any break
+  luytre subscribe --name siem --kind domain,url        # the hub keeps your place
+  luytre subscribe --from current-state                 # what stands now, then what comes
+  luytre subscribe --from earliest --count 10 | jq .    # the ten oldest events
 
 With --state, the place is stored after the output is flushed; with --name, the hub keeps it. Either
 way --from counts only the first time, and later runs go on exactly after the last event. With
@@ -67,6 +67,9 @@ pub(crate) struct Subscribe {
 
 /// `subscriptions`.
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  luytre subscriptions list
+  luytre subscriptions delete siem")]
 pub(crate) struct Subscriptions {
     #[command(subcommand)]
     pub(crate) action: SubscriptionsAction,
@@ -83,6 +86,9 @@ pub(crate) enum SubscriptionsAction {
 
 /// `subscriptions list`.
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  luytre subscriptions list
+  luytre subscriptions list --format jsonl")]
 pub(crate) struct ListSubscriptions {
     /// How to write them
     #[arg(long, value_enum, default_value_t = TableOrJson::Table)]
@@ -91,7 +97,7 @@ pub(crate) struct ListSubscriptions {
 
 /// `subscriptions delete`.
 #[derive(Debug, Args)]
-#[command(after_long_help = "Example:
+#[command(after_long_help = "Examples:
   luytre subscriptions delete siem
 
 A process that receives under the name is cut off (SUBSCRIPTION_DISPLACED). Who subscribes under it
