@@ -2,8 +2,8 @@
 //! so that a reader sees the old or the new content and nothing between.
 
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, BufWriter, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -57,6 +57,113 @@ pub fn create_private_dir(path: &Path) -> io::Result<()> {
 /// Whatever the file system answers.
 pub fn make_private(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o700))
+}
+
+/// Takes the lock file `path`, made where there is none (mode 0600); `None` if
+/// another process has it. The lock ends with the file handle, and with the
+/// process however that ends; the file stays.
+///
+/// # Errors
+/// Whatever the file system answers.
+pub fn lock(path: &Path) -> io::Result<Option<File>> {
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// New content of a file, written beside it and put in its place as a whole.
+/// It is dropped unless it is published.
+#[derive(Debug)]
+pub struct Replacement {
+    file: BufWriter<File>,
+    temporary: PathBuf,
+    target: PathBuf,
+}
+
+impl Replacement {
+    /// For the file `path`, or for what it links to. A file that is there
+    /// already hands its mode, owner and group on; a new one has `mode`. One
+    /// process at a time may replace a file: what another has left of an
+    /// attempt is removed.
+    ///
+    /// # Errors
+    /// If the group cannot be kept; else whatever the file system answers.
+    pub fn of(path: &Path, mode: u32) -> io::Result<Self> {
+        let target = match path.canonicalize() {
+            Ok(target) => target,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
+            Err(error) => return Err(error),
+        };
+        let name = target
+            .file_name()
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "path names no file"))?;
+        let mut hidden = OsString::from(".");
+        hidden.push(name);
+        hidden.push(".new");
+        let temporary = parent(&target).join(hidden);
+        match fs::remove_file(&temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        let replacement = Self { file: BufWriter::with_capacity(64 * 1024, file), temporary, target };
+        replacement.take_over(mode)?;
+        Ok(replacement)
+    }
+
+    /// Gives the new file what the old one has beside its content.
+    fn take_over(&self, mode: u32) -> io::Result<()> {
+        let file = self.file.get_ref();
+        let mode = match fs::metadata(&self.target) {
+            Ok(old) => {
+                let new = file.metadata()?;
+                if new.uid() != old.uid() {
+                    // Only root can give a file away; for others it becomes theirs.
+                    let _ = std::os::unix::fs::fchown(file, Some(old.uid()), None);
+                }
+                if new.gid() != old.gid() {
+                    std::os::unix::fs::fchown(file, None, Some(old.gid())).map_err(|error| {
+                        io::Error::new(error.kind(), format!("its group cannot be kept ({error}); let this user be a member of it, or change the file's group"))
+                    })?;
+                }
+                old.permissions().mode() & 0o7777
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => mode,
+            Err(error) => return Err(error),
+        };
+        file.set_permissions(fs::Permissions::from_mode(mode))
+    }
+
+    /// Puts the content in its place, on disk for good.
+    ///
+    /// # Errors
+    /// Whatever the file system answers; the old content then stands.
+    pub fn publish(mut self) -> io::Result<()> {
+        self.file.flush()?;
+        self.file.get_ref().sync_all()?;
+        fs::rename(&self.temporary, &self.target)?;
+        sync(parent(&self.target))
+    }
+}
+
+impl io::Write for Replacement {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for Replacement {
+    fn drop(&mut self) {
+        // Published, it is not there any more; else it is of no use to anyone.
+        let _ = fs::remove_file(&self.temporary);
+    }
 }
 
 /// A directory that is made in a private one beside its place, and stands in
@@ -138,4 +245,66 @@ fn beside(path: &Path, kind: &str) -> io::Result<PathBuf> {
 /// Whatever the file system answers.
 pub fn is_open_to_others(path: &Path) -> io::Result<bool> {
     Ok(fs::metadata(path)?.permissions().mode() & 0o077 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn a_replaced_file_keeps_its_mode_and_a_new_one_has_the_one_given() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("list");
+        for (content, set) in [("one", None), ("two", Some(0o644))] {
+            let mut new = Replacement::of(&path, 0o600).unwrap();
+            new.write_all(content.as_bytes()).unwrap();
+            new.publish().unwrap();
+            assert_eq!((fs::read_to_string(&path).unwrap().as_str(), mode(&path)), (content, 0o600));
+            if let Some(set) = set {
+                fs::set_permissions(&path, fs::Permissions::from_mode(set)).unwrap();
+            }
+        }
+        Replacement::of(&path, 0o600).unwrap().publish().unwrap();
+        assert_eq!((fs::read_to_string(&path).unwrap().as_str(), mode(&path)), ("", 0o644));
+    }
+
+    #[test]
+    fn what_is_not_published_leaves_the_file_as_it_was_and_nothing_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("list");
+        fs::write(&path, "old").unwrap();
+        fs::write(dir.path().join(".list.new"), "left by a process that was killed").unwrap();
+        let mut new = Replacement::of(&path, 0o600).unwrap();
+        new.write_all(b"new").unwrap();
+        drop(new);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_link_stays_and_what_it_names_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, link) = (dir.path().join("list"), dir.path().join("link"));
+        fs::write(&path, "old").unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        let mut new = Replacement::of(&link, 0o600).unwrap();
+        new.write_all(b"new").unwrap();
+        new.publish().unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    }
+
+    #[test]
+    fn a_lock_is_one_holders_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let first = lock(&path).unwrap().unwrap();
+        assert!(lock(&path).unwrap().is_none());
+        drop(first);
+        assert!(lock(&path).unwrap().is_some());
+    }
 }

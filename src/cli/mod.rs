@@ -30,6 +30,7 @@ mod state;
 mod stop;
 mod subscribe;
 mod subscriptions;
+mod sync;
 #[cfg(test)]
 mod tests;
 
@@ -130,6 +131,7 @@ async fn converse(arguments: Arguments, environment: &Environment, data: &mut Da
         Command::Whoami(options) => single::whoami(&client, &options, data).await,
         Command::Publish(options) => publish::run(&client, &options, quiet).await,
         Command::Subscribe(options) => subscribe::run(&client, &options, quiet, data).await,
+        Command::Sync(options) => sync::run(&client, &options, quiet).await,
         Command::Subscriptions(options) => subscriptions::run(&client, &options, quiet, data).await,
         Command::Lookup(options) => lookup::run(&client, &options, data).await,
         Command::List(options) => list::run(&client, &options, data).await,

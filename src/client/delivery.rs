@@ -12,6 +12,9 @@ pub struct SubscriptionEvents {
     pub events: Vec<Received>,
     /// Resumes after them.
     pub token: Bytes,
+    /// All that was there when the stream was opened has come. Said once for
+    /// each stream; later at times.
+    pub caught_up: bool,
 }
 
 /// What a subscriber is handed.

@@ -8,6 +8,7 @@
 //! | [`Client`] | the single calls |
 //! | [`PublishStream`], [`Lookup`] | bulk work over one stream |
 //! | [`Subscription`] | events, now and after any absence |
+//! | [`Collection`], [`Mirror`] | what stands, in memory and on disk |
 //! | [`Error`] | why a call failed, and what to do |
 
 mod backoff;
@@ -18,6 +19,7 @@ mod error;
 mod identity;
 mod ledger;
 mod lookup;
+mod mirror;
 mod pipeline;
 mod publish;
 mod received;
@@ -35,6 +37,7 @@ pub use delivery::{Delivery, SubscriptionEvents};
 pub use error::{Advice, Broken, Error, FieldViolation, Refusal};
 pub use identity::Identity;
 pub use lookup::{Found, Lookup};
+pub use mirror::{Collection, Mirror, MirrorError, News};
 pub use publish::{PublishOptions, PublishStream, Verdict};
 pub use received::Received;
 pub use subscribe::{Start, Subscribe, Subscription};

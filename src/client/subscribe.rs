@@ -93,6 +93,8 @@ struct Live {
     outbox: mpsc::Sender<v1::SubscribeRequest>,
     heard: Streaming<v1::SubscribeResponse>,
     patience: Duration,
+    /// Whether the caller knows that all there was has come.
+    caught_up: bool,
 }
 
 /// A source of events that outlives connections, hubs and certificates.
@@ -322,7 +324,7 @@ impl Subscription {
             .await
             .unwrap_or_else(|_| Err(Status::unavailable("the hub did not open the stream")))?
             .into_inner();
-        Ok(Live { outbox, heard, patience: HEARTBEAT * MISSED })
+        Ok(Live { outbox, heard, patience: HEARTBEAT * MISSED, caught_up: false })
     }
 
     /// What a message means; `None`: nothing for the caller.
@@ -335,6 +337,7 @@ impl Subscription {
             // A hub that opens a stream and cuts it at once makes no progress.
             self.tries.progress();
         }
+        let mut caught_up = false;
         let (events, token) = match message {
             Heard::Opened(opened) => {
                 if let Some(live) = &mut self.live {
@@ -363,7 +366,10 @@ impl Subscription {
             Heard::Recalls(v1::RecallBatch { events, kinds }) => {
                 return Ok(Some(Delivery::Recalls(received::pair(events, kinds)?)));
             }
-            Heard::Heartbeat(heartbeat) => (Vec::new(), heartbeat.resume_token),
+            Heard::Heartbeat(heartbeat) => {
+                caught_up = heartbeat.caught_up;
+                (Vec::new(), heartbeat.resume_token)
+            }
             Heard::Draining(draining) => {
                 self.live = None;
                 (Vec::new(), draining.resume_token)
@@ -375,8 +381,15 @@ impl Subscription {
                 return Ok(None);
             }
         };
-        let news = self.ledger.hand(events.len(), &token)?;
-        Ok(news.then_some(Delivery::Events(SubscriptionEvents { events, token })))
+        let mut news = self.ledger.hand(events.len(), &token)?;
+        if let Some(live) = self.live.as_mut().filter(|live| caught_up && !live.caught_up) {
+            live.caught_up = true;
+            if !news {
+                self.ledger.mark(&token)?;
+                news = true;
+            }
+        }
+        Ok(news.then_some(Delivery::Events(SubscriptionEvents { events, token, caught_up })))
     }
 }
 

@@ -158,6 +158,7 @@ impl Pump {
             displaced: self.named.as_ref().map(|named| named.displaced.clone()).unwrap_or_default(),
             heartbeat: ticker(self.heartbeat),
             commands: Some(commands),
+            told_caught_up: false,
             pump: self,
         };
         stream::unfold(Some(Box::new(running)), async |running| {
@@ -342,6 +343,8 @@ struct Running<C> {
     written: watch::Receiver<u64>,
     displaced: CancellationToken,
     heartbeat: Interval,
+    /// Whether the client knows that it once had all there was.
+    told_caught_up: bool,
 }
 
 impl<C: Stream<Item = Result<Command, Error>> + Unpin> Running<C> {
@@ -385,6 +388,10 @@ impl<C: Stream<Item = Result<Command, Error>> + Unpin> Running<C> {
                     }
                     continue;
                 }
+                if !std::mem::replace(&mut self.told_caught_up, true) {
+                    self.heartbeat.reset();
+                    return Ok(Some(Frame::Heartbeat(self.pump.token()?, true)));
+                }
             } else if self.commands.is_none() && self.pump.acking.is_none() {
                 return Ok(None);
             }
@@ -397,7 +404,7 @@ impl<C: Stream<Item = Result<Command, Error>> + Unpin> Running<C> {
     /// A heartbeat if one is due; else makes way for others.
     async fn alive(&mut self) -> Result<Option<Frame>, Error> {
         if self.heartbeat.tick().now_or_never().is_some() {
-            return Ok(Some(Frame::Heartbeat(self.pump.token()?)));
+            return Ok(Some(Frame::Heartbeat(self.pump.token()?, false)));
         }
         tokio::task::yield_now().await;
         Ok(None)
@@ -405,7 +412,7 @@ impl<C: Stream<Item = Result<Command, Error>> + Unpin> Running<C> {
 
     /// Waits until there may be something to send.
     async fn wait(&mut self, shared: &Shared) -> Result<Option<Frame>, Error> {
-        let Self { pump, commands, committed, written, displaced, heartbeat } = self;
+        let Self { pump, commands, committed, written, displaced, heartbeat, .. } = self;
         let waiting = pump.credit > 0;
         let acking = pump.acking.as_ref().map(|(number, _)| *number);
         tokio::select! {
@@ -417,7 +424,8 @@ impl<C: Stream<Item = Result<Command, Error>> + Unpin> Running<C> {
                 durable?;
                 return Ok(pump.acking.take().map(|(_, token)| Frame::Acked(token)));
             }
-            _ = heartbeat.tick() => return Ok(Some(Frame::Heartbeat(pump.token()?))),
+            // With credit, the last look has found nothing.
+            _ = heartbeat.tick() => return Ok(Some(Frame::Heartbeat(pump.token()?, waiting))),
         }
         Ok(None)
     }

@@ -14,6 +14,8 @@ const STATE_BEGIN: u8 = 0x32;
 const STATE_END: u8 = 0x3a;
 const RECALLS: u8 = 0x42;
 const TOKEN: u8 = 0x0a;
+/// `Heartbeat.caught_up`, set.
+const CAUGHT_UP: [u8; 2] = [0x10, 1];
 const BATCH_KINDS: u8 = 0x12;
 const BATCH_TOKEN: u8 = 0x1a;
 const BATCH_DISCLOSURE: u8 = 0x22;
@@ -26,8 +28,8 @@ pub enum Frame {
     Message(Bytes),
     /// Events.
     Batch(Batch),
-    /// Progress without events.
-    Heartbeat(Bytes),
+    /// Progress without events, and whether there is no more for now.
+    Heartbeat(Bytes, bool),
     /// Acknowledgements up to here are durable.
     Acked(Bytes),
     /// The hub is going; resume from here.
@@ -163,11 +165,12 @@ impl Frame {
         match self {
             Self::Message(message) => message.len(),
             Self::Batch(batch) | Self::Recalls(batch) => field_len(batch.content_len()),
-            Self::Heartbeat(token)
-            | Self::Acked(token)
-            | Self::Draining(token)
-            | Self::StateBegin(token)
-            | Self::StateEnd(token) => field_len(field_len(token.len())),
+            Self::Heartbeat(token, caught_up) => {
+                field_len(field_len(token.len()) + if *caught_up { CAUGHT_UP.len() } else { 0 })
+            }
+            Self::Acked(token) | Self::Draining(token) | Self::StateBegin(token) | Self::StateEnd(token) => {
+                field_len(field_len(token.len()))
+            }
         }
     }
 
@@ -177,7 +180,13 @@ impl Frame {
             Self::Message(message) => out.put_slice(message),
             Self::Batch(batch) => batch.encode(BATCH, out),
             Self::Recalls(batch) => batch.encode(RECALLS, out),
-            Self::Heartbeat(token) => nested(HEARTBEAT, token, out),
+            Self::Heartbeat(token, false) => nested(HEARTBEAT, token, out),
+            Self::Heartbeat(token, true) => {
+                out.put_u8(HEARTBEAT);
+                encode_varint((field_len(token.len()) + CAUGHT_UP.len()) as u64, out);
+                field(TOKEN, token, out);
+                out.put_slice(&CAUGHT_UP);
+            }
             Self::Acked(token) => nested(ACKED, token, out),
             Self::Draining(token) => nested(DRAINING, token, out),
             Self::StateBegin(token) => nested(STATE_BEGIN, token, out),
@@ -267,7 +276,10 @@ mod tests {
         use v1::subscribe_response::Message;
         let token = Bytes::from(vec![7; 300]);
         assert!(
-            matches!(decode(&Frame::Heartbeat(token.clone())), Message::Heartbeat(m) if m.resume_token == token)
+            matches!(decode(&Frame::Heartbeat(token.clone(), false)), Message::Heartbeat(m) if m.resume_token == token && !m.caught_up)
+        );
+        assert!(
+            matches!(decode(&Frame::Heartbeat(token.clone(), true)), Message::Heartbeat(m) if m.resume_token == token && m.caught_up)
         );
         assert!(matches!(decode(&Frame::Acked(token.clone())), Message::Acked(m) if m.resume_token == token));
         assert!(

@@ -10,6 +10,7 @@ mod leave;
 mod publish;
 mod roster;
 mod subscriptions;
+mod sync;
 mod values;
 
 use std::path::PathBuf;
@@ -30,6 +31,7 @@ pub(super) use roster::{
 pub(super) use subscriptions::{
     DeleteSubscription, From, ListSubscriptions, Subscribe, Subscriptions, SubscriptionsAction,
 };
+pub(super) use sync::Sync;
 pub(super) use values::{PlainOrJson, TableOrJson, group, organisation, person, time, tlp};
 
 /// Share and receive cyber-threat indicators through a Lũy Tre hub.
@@ -44,6 +46,7 @@ pub(super) use values::{PlainOrJson, TableOrJson, group, organisation, person, t
   luytre whoami                                     # who am I for the hub?
   luytre publish iocs.txt --tlp green               # share a list, one value a line
   luytre subscribe --state siem.state               # follow everything, go on after any break
+  luytre sync --state DIR --plain blocked.txt       # keep a block list up to date
   luytre lookup 198.51.100.7 example.net            # is this known?
   luytre list --kind domain --since 2026-11-01      # what is there?
   luytre canonical 'hxxp://EVIL[.]example'          # what does the hub make of it?
@@ -117,6 +120,8 @@ pub(super) enum Command {
     Publish(Box<Publish>),
     /// Receive indicators as they are published · Nhận dấu hiệu liên tục
     Subscribe(Subscribe),
+    /// Keep files up to date for a firewall, a resolver or a SIEM · Giữ tệp luôn mới
+    Sync(Box<Sync>),
     /// List or delete the named subscriptions of your organisation · Các đăng ký có tên
     Subscriptions(Subscriptions),
     /// Ask whether exact values are known · Tra cứu giá trị

@@ -1,5 +1,7 @@
 //! Decides how single values are written at the prompt, alike in every command.
 
+use std::time::Duration;
+
 use clap::ValueEnum;
 
 use crate::base::clock::Timestamp;
@@ -52,6 +54,13 @@ pub(crate) fn time(text: &str) -> Result<Timestamp, String> {
     Timestamp::from_offset(at).ok_or_else(wrong)
 }
 
+/// A span in seconds, up to an hour.
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
+    let span = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    span.filter(|span| (Duration::from_millis(10)..=Duration::from_secs(3_600)).contains(span))
+        .ok_or_else(|| "write a number of seconds from 0.01 to 3600".to_owned())
+}
+
 /// A slug or a resource name, as a resource name.
 pub(crate) fn organisation(text: &str) -> Result<String, String> {
     let slug = text.strip_prefix("organisations/").unwrap_or(text);
@@ -86,6 +95,14 @@ mod tests {
         assert_eq!(time("2026-11-21").unwrap(), time("2026-11-21T00:00:00Z").unwrap());
         assert_eq!(time("2026-11-21T07:00:00+07:00").unwrap(), time("2026-11-21").unwrap());
         assert!(time("yesterday").is_err());
+    }
+
+    #[test]
+    fn spans_are_seconds_within_an_hour() {
+        assert_eq!(seconds("0.25"), Ok(Duration::from_millis(250)));
+        for wrong in ["0", "-1", "3601", "nan", "inf", "1s"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

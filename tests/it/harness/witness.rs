@@ -213,7 +213,7 @@ impl Watcher {
         match &message {
             Heed::Opened(v1::Opened { resume_token, .. })
             | Heed::Batch(v1::EventBatch { resume_token, .. })
-            | Heed::Heartbeat(v1::Heartbeat { resume_token }) => self.token = resume_token.clone(),
+            | Heed::Heartbeat(v1::Heartbeat { resume_token, .. }) => self.token = resume_token.clone(),
             _ => {}
         }
         Ok(message)

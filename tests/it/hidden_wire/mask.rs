@@ -110,7 +110,7 @@ pub(super) fn frame(bytes: &[u8]) -> String {
     let mask = |token: &mut bytes::Bytes| *token = format!("{} long", token.len()).into();
     shown(bytes, |frame: &mut v1::SubscribeResponse| match frame.message.as_mut().unwrap() {
         Heed::Opened(v1::Opened { resume_token, .. })
-        | Heed::Heartbeat(v1::Heartbeat { resume_token })
+        | Heed::Heartbeat(v1::Heartbeat { resume_token, .. })
         | Heed::Acked(v1::Acked { resume_token })
         | Heed::Draining(v1::Draining { resume_token })
         | Heed::StateBegin(v1::StateBegin { resume_token })
