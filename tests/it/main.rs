@@ -36,6 +36,7 @@ mod leave;
 mod lifecycle;
 mod masked;
 mod proto_contract;
+mod quick_start;
 mod resume;
 mod roster;
 mod scenarios;
