@@ -1,19 +1,15 @@
 #!/usr/bin/env bash
 # Makes the Debian package of binaries that are built already:
 #
-#   packaging/build-deb.sh DIR        DIR holds luytred and luytre
+#   packaging/build-deb.sh DIR            DIR holds luytred and luytre
+#   packaging/build-deb.sh DIR --pages    only manual pages and completions
 #
-# `make deb` calls it. The package and what went into it lie beside DIR.
+# `make deb` and `make man` call it. What it makes lies in package/, beside DIR.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-readonly from="${1:?name the directory of luytred and luytre}"
+readonly from="${1:?name the directory of luytred and luytre}" only="${2:-}"
 target="$(cd "$from/.." && pwd)/package"
 stage="$target/release"
-
-if ! cargo deb --version >/dev/null 2>&1; then
-    echo "cargo-deb is not here; installing it, which takes some minutes"
-    cargo install cargo-deb --locked
-fi
 
 rm -rf "$target"
 mkdir -p "$stage/man" "$stage/completions"
@@ -24,6 +20,15 @@ for program in luytred luytre; do
     "$stage/$program" completions zsh >"$stage/completions/_$program"
     "$stage/$program" completions fish >"$stage/completions/$program.fish"
 done
+if [ "$only" = --pages ]; then
+    echo "Made: $stage/man and $stage/completions"
+    exit
+fi
+
+if ! cargo deb --version >/dev/null 2>&1; then
+    echo "cargo-deb is not here; installing it takes some minutes"
+    cargo install cargo-deb --locked
+fi
 gzip -9n "$stage"/man/*
 gzip -9nc CHANGELOG.md >"$stage/changelog.gz"
 cargo tree --locked -e normal --prefix none --format '{p} {l}' | sed 's/ (proc-macro)//; s/ (\*)$//' \
@@ -31,9 +36,8 @@ cargo tree --locked -e normal --prefix none --format '{p} {l}' | sed 's/ (proc-m
 
 version=$(cargo pkgid --locked | sed 's/.*[#@]//')
 day=$(git log -1 --format=%cD 2>/dev/null || date -R)
-printf 'luytre (%s-1) unstable; urgency=medium\n\n  * Built from source; CHANGELOG.md tells what changed.\n\n -- %s  %s\n' \
-    "$version" "$(sed -n 's/^maintainer = "\(.*\)"/\1/p' Cargo.toml)" "$day" \
-    | gzip -9n >"$stage/changelog.Debian.gz"
+printf 'luytre (%s-1) unstable; urgency=medium\n\n  * Built from source; changelog.gz tells what changed.\n\n -- %s  %s\n' \
+    "$version" "$(sed -n 's/^maintainer = "\(.*\)"/\1/p' Cargo.toml)" "$day" | gzip -9n >"$stage/changelog.Debian.gz"
 
-CARGO_TARGET_DIR="$target" cargo deb --locked --no-build --no-strip --quiet --output "$target"
+CARGO_TARGET_DIR="$target" cargo deb --locked --no-build --no-strip --quiet --output "$target" >/dev/null
 echo "Made: $(ls "$target"/*.deb)"
