@@ -1,10 +1,13 @@
 //! A new user's first hour: the quick start is run as it stands, from `git
-//! clone` to a synced block list, in a home that was empty before.
+//! clone` to a synced block list, in a home that was empty before. And what
+//! holds the other guides together: their languages, their links.
 
 use std::fs;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+
+use crate::harness::patience::patience;
 
 /// What stands in fences on the page: the language, and the text.
 type Block = (String, String);
@@ -14,9 +17,6 @@ const VIETNAMESE: &str = "docs/vi/quick-start.md";
 
 /// Between the output of one block and that of the next.
 const MARK: &str = "@@ block";
-
-/// Longest that the whole page may take once everything is built, in seconds.
-const PATIENCE: &str = "180";
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -80,7 +80,7 @@ fn script(blocks: &[Block]) -> String {
 fn run(script: &str, home: &Path) -> Output {
     fs::write(home.join(".gitconfig"), "[safe]\n\tdirectory = *\n").unwrap();
     Command::new("timeout")
-        .args(["--kill-after=5", PATIENCE, "bash", "-c", script])
+        .args(["--kill-after=5", &patience().as_secs().to_string(), "bash", "-c", script])
         .current_dir(home)
         .env_clear()
         .envs([("PATH", "/usr/local/bin:/usr/bin:/bin"), ("LC_ALL", "C.UTF-8")])
@@ -133,4 +133,76 @@ fn both_quick_starts_say_the_same_commands() {
     let shown: Vec<_> = english.iter().filter(|(language, _)| language == "console").collect();
     assert_eq!(shown.len(), 1);
     assert!(shown[0].1.starts_with("luytre --profile health.toml sync ") && shown[0].1.contains(" --hook "));
+}
+
+/// The indented blocks of a page, without remarks.
+fn indented(page: &str) -> Vec<String> {
+    let text = fs::read_to_string(root().join(page)).unwrap();
+    let lines = text.lines().filter_map(|line| line.strip_prefix("    "));
+    lines.filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+}
+
+#[test]
+fn both_operator_guides_say_the_same_commands_under_as_many_headings() {
+    const GUIDES: [&str; 2] = ["docs/operating.md", "docs/vi/operating.md"];
+    let [english, vietnamese] = GUIDES.map(indented);
+    assert!(english.len() > 50, "{}", english.len());
+    for (one, other) in english.iter().zip(&vietnamese) {
+        assert_eq!(one, other);
+    }
+    assert_eq!(english.len(), vietnamese.len());
+    let headings = |page: &str| {
+        let text = fs::read_to_string(root().join(page)).unwrap();
+        text.lines().filter_map(|line| line.starts_with('#').then(|| line.find(' '))).collect::<Vec<_>>()
+    };
+    assert_eq!(headings(GUIDES[0]), headings(GUIDES[1]));
+}
+
+fn pages(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    entries
+        .flat_map(|path| if path.is_dir() { pages(&path) } else { vec![path] })
+        .filter(|path| path.extension().is_some_and(|ending| ending == "md"))
+        .collect()
+}
+
+/// A heading as links name it.
+fn anchor(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    text.chars()
+        .filter_map(|c| match c {
+            ' ' => Some('-'),
+            '-' | '_' => Some(c),
+            c => c.is_alphanumeric().then_some(c),
+        })
+        .collect()
+}
+
+#[test]
+fn every_link_of_the_documentation_leads_somewhere() {
+    let mut pages = pages(&root().join("docs"));
+    pages.extend([root().join("README.md"), root().join("clients/python/README.md")]);
+    let (mut broken, mut seen) = (Vec::new(), 0);
+    for page in pages {
+        let text = fs::read_to_string(&page).unwrap();
+        for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            if link.starts_with("http") {
+                continue;
+            }
+            seen += 1;
+            let (file, part) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { page.clone() } else { page.parent().unwrap().join(file) };
+            let led = target.exists()
+                && (part.is_empty()
+                    || fs::read_to_string(&target)
+                        .unwrap()
+                        .lines()
+                        .any(|line| line.starts_with('#') && anchor(line) == part));
+            if !led {
+                broken.push(format!("{}: {link}", page.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+    assert!(seen > 80, "{seen} links");
 }

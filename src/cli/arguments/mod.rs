@@ -36,7 +36,7 @@ pub(super) use values::{PlainOrJson, TableOrJson, group, organisation, person, t
 
 /// Share and receive cyber-threat indicators through a Lũy Tre hub.
 ///
-/// Chia sẻ và nhận dấu hiệu mối đe doạ an ninh mạng qua trung tâm Lũy Tre.
+/// Chia sẻ và nhận chỉ báo tấn công (IoC) qua trung tâm Lũy Tre.
 #[derive(Debug, Parser)]
 #[command(
     name = "luytre",
@@ -116,9 +116,9 @@ pub(super) struct Talk {
 pub(super) enum Command {
     /// Show what the hub makes of your certificate · Trung tâm nhận ra bạn là ai
     Whoami(Whoami),
-    /// Publish indicators from a list or JSON lines · Công bố dấu hiệu
+    /// Publish indicators from a list or JSON lines · Phát hành chỉ báo
     Publish(Box<Publish>),
-    /// Receive indicators as they are published · Nhận dấu hiệu liên tục
+    /// Receive indicators as they are published · Đăng ký nhận liên tục
     Subscribe(Subscribe),
     /// Keep files up to date for a firewall, a resolver or a SIEM · Giữ tệp luôn mới
     Sync(Box<Sync>),
@@ -126,15 +126,15 @@ pub(super) enum Command {
     Subscriptions(Subscriptions),
     /// Ask whether exact values are known · Tra cứu giá trị
     Lookup(Lookup),
-    /// List indicators, newest first · Liệt kê dấu hiệu
+    /// List indicators, newest first · Liệt kê chỉ báo
     List(List),
-    /// Show one indicator, its sightings and collisions · Xem một dấu hiệu
+    /// Show one indicator, its sightings and collisions · Xem một chỉ báo
     Get(Get),
     /// Tell why an organisation sees an indicator of yours, or does not · Vì sao được xem
     Explain(Explain),
-    /// Take back an indicator that you published · Thu hồi dấu hiệu
+    /// Take back an indicator that you published · Thu hồi chỉ báo
     Revoke(Revoke),
-    /// Report that you met an indicator, or did not · Báo cáo đã gặp
+    /// Report that you met an indicator, or did not · Ghi nhận phát hiện
     Sight(Sight),
     /// Ask for leave to share another's indicator further, or give it · Xin phép chia sẻ lại
     Leave(Leave),
