@@ -138,7 +138,9 @@ fn both_quick_starts_say_the_same_commands() {
 /// The indented blocks of a page, without remarks.
 fn indented(page: &str) -> Vec<String> {
     let text = fs::read_to_string(root().join(page)).unwrap();
-    let lines = text.lines().filter_map(|line| line.strip_prefix("    "));
+    // What is fenced is no command there.
+    let text: Vec<_> = text.split("```").step_by(2).collect();
+    let lines = text.iter().flat_map(|part| part.lines()).filter_map(|line| line.strip_prefix("    "));
     lines.filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
 }
 

@@ -80,7 +80,7 @@ pub(crate) struct Subscriptions {
 pub(crate) enum SubscriptionsAction {
     /// List them by name · Liệt kê
     List(ListSubscriptions),
-    /// Delete one and the place that the hub keeps for it · Xoá
+    /// Delete one and the place that the hub keeps for it · Xóa
     Delete(DeleteSubscription),
 }
 
