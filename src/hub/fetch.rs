@@ -75,10 +75,11 @@ pub(super) fn shown(
     header: &ItemHeader,
     body: &Bytes,
 ) -> Result<Bytes, Error> {
+    let reclassed = shared.reclassed.read();
+    // After the classes were read, so that it knows them.
     let (today, at, class) = (shared.directory.load(), header.handle, header.class);
     let source = Source::of(&today, viewer(caller), class, class, Purpose::Get);
     let shown = source.show_indicator(inner(body, at)?).ok_or_else(|| damaged(at))?;
-    let reclassed = shared.reclassed.read();
     let original = source::original(&today, &reclassed, viewer(caller), header, Purpose::Get);
     Ok(match original {
         Some(original) => disclosure::tell_original(&shown, shared.sealer.id(original)),
@@ -160,7 +161,7 @@ fn hears(shared: &Shared, caller: &Caller, record: &ItemHeader) -> bool {
 
 /// The newest collisions of a record, newest first.
 fn collisions(shared: &Shared, caller: &Caller, handle: Position) -> Result<Vec<Bytes>, Error> {
-    let directory = shared.directory.load();
+    let mut directory = shared.directory.load_full();
     let end = Position::from_raw(u64::MAX);
     let mut back =
         shared.store.postings_back(Dimension::Collision, handle.raw(), end).map_err(store_error)?;
@@ -176,6 +177,7 @@ fn collisions(shared: &Shared, caller: &Caller, handle: Position) -> Result<Vec<
             if directory.visible(viewer(caller), header.class, Purpose::Get) {
                 let reclassed = shared.reclassed.read().get(&posting.handle).copied();
                 let other = reclassed.unwrap_or(header.previous_class);
+                shared.renew(&mut directory);
                 let told = Source::of_notice(&directory, viewer(caller), &header, other, Purpose::Get);
                 out.push(told.show_collision(inner(&body, at)?).ok_or_else(|| damaged(at))?);
             }

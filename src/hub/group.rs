@@ -174,6 +174,24 @@ impl<'a> Group<'a> {
         number
     }
 
+    /// The directory from before the group, with the classes that are new in
+    /// it; `None`: none are. Readers must have it before they can read a record
+    /// of one, or would take it for hidden.
+    pub(super) fn classes_ahead(&self) -> Option<Arc<Directory>> {
+        if self.new_classes.is_empty() {
+            return None;
+        }
+        if self.generations.is_empty() && self.directory.waits_as(&self.before) {
+            return Some(Arc::clone(&self.directory));
+        }
+        let mut ahead = Directory::clone(&self.before);
+        for number in &self.new_classes {
+            let met = self.directory.class(*number).map(|class| ahead.intern(&class.definition));
+            debug_assert_eq!(met, Some(*number), "numbers follow the order of interning");
+        }
+        Some(Arc::new(ahead))
+    }
+
     pub(super) fn assertion(&mut self, key: &[u8], owner: OrgNo) -> Result<Option<Assertion>, db::Error> {
         self.load(key)?;
         let all = self.values.get(key).map(|(all, _)| all.as_slice()).unwrap_or_default();

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use rustc_hash::FxHashMap;
 
 use crate::base::{clock, digest};
+use crate::model::audience::ClassNo;
 use crate::model::position::Position;
 use crate::model::query::IndicatorFilter;
 use crate::policy::visibility::{Purpose, Viewer};
@@ -180,6 +181,20 @@ impl<'a> Walk<'a> {
         }
     }
 
+    const fn viewer(&self) -> Viewer<'a> {
+        Viewer { org: self.caller.org(), principal: self.caller.identity() }
+    }
+
+    /// Whether records of `class` are found. Who asks for owners finds none
+    /// whose owner he is not told.
+    fn sees(&self, class: ClassNo) -> bool {
+        if self.terms.owners().is_some() {
+            self.directory.discloses(self.viewer(), class, Purpose::Search)
+        } else {
+            self.directory.visible(self.viewer(), class, Purpose::Search)
+        }
+    }
+
     fn judge(&mut self, candidate: Posting) -> Result<Verdict, Error> {
         let at = candidate.position;
         let chunk = self.chunk_at(at)?;
@@ -188,26 +203,17 @@ impl<'a> Walk<'a> {
         if item.header.version < self.added_from {
             return Ok(Verdict::Past);
         }
-        let viewer = Viewer { org: self.caller.org(), principal: self.caller.identity() };
-        // Who asks for owners finds none whose owner he is not told.
-        let asks = self.terms.owners().is_some();
-        let sees = |class| {
-            if asks {
-                self.directory.discloses(viewer, class, Purpose::Search)
-            } else {
-                self.directory.visible(viewer, class, Purpose::Search)
-            }
-        };
-        if !item.header.op.is_version() || !sees(item.header.class) || !self.terms.matches(&item) {
+        if !item.header.op.is_version() || !self.sees(item.header.class) || !self.terms.matches(&item) {
             return Ok(Verdict::No);
         }
         let latest = self.shared.store.latest(&[item.header.handle]).map_err(store_error)?.pop().flatten();
+        self.shared.renew(&mut self.directory);
         let stood = match latest {
             None => true,
             Some(latest) if latest.newest == at => true,
             // Changed since the walk began: the version that stood then is
             // the newest one at or before its origin.
-            Some(latest) if latest.newest > self.origin && sees(latest.class) => {
+            Some(latest) if latest.newest > self.origin && self.sees(latest.class) => {
                 self.stood_at_origin(item.header.handle, latest.newest)? == at
             }
             Some(_) => false,
@@ -217,6 +223,7 @@ impl<'a> Walk<'a> {
         }
         let class = item.header.class;
         let class_now = latest.map_or(class, |latest| latest.class);
+        let viewer = self.viewer();
         let source = source::Source::of(&self.directory, viewer, class, class_now, Purpose::Search);
         let indicator = event::subject(item.body).ok_or_else(|| damaged(at))?;
         let shown = source.show_indicator(chunk.bytes.slice_ref(indicator)).ok_or_else(|| damaged(at))?;

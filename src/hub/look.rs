@@ -270,6 +270,16 @@ impl<'a> Look<'a> {
         birth
     }
 
+    /// Goes over to the directory of today, which knows the classes of all
+    /// that was `reclassed` by now.
+    fn renew(&mut self) {
+        if self.shared.renew(&mut self.rosters.now) {
+            self.rosters.then = self.shared.rosters.at(self.cursor, &self.rosters.now);
+            self.ends = self.shared.rosters.next(self.cursor);
+            self.last = None;
+        }
+    }
+
     /// Adds what one item is for the viewer, if anything.
     fn one(
         &mut self,
@@ -279,6 +289,7 @@ impl<'a> Look<'a> {
         body: impl FnOnce() -> Bytes,
     ) -> Result<(), Error> {
         let (header, position) = (&item.header, item.position);
+        self.renew();
         // What is told of an indicator goes no further than it does today.
         if matches!(header.op, Op::Sight | Op::Leave)
             && let Some(&class) = reclassed.get(&header.previous)
@@ -317,5 +328,45 @@ impl<'a> Look<'a> {
 
     fn finish(self, caught_up: bool) -> Looked {
         Looked { batch: self.batch, cursor: self.cursor, caught_up, generation: self.generation }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::hub::select::{Terms, Wants};
+    use crate::hub::testing;
+    use crate::model::indicator::{Draft, Observable};
+    use crate::model::marking::{Caveats, Marking, Recipients, Tlp};
+    use crate::model::org::OrgSlug;
+    use crate::model::query::IndicatorFilter;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_look_that_began_before_an_audience_was_made_knows_it() {
+        let (_dir, hub, caller) = testing::hub(&["a", "b"]);
+        let publish = async |organisations: &[&str]| {
+            let organisations = organisations.iter().map(|slug| OrgSlug::parse(slug).unwrap()).collect();
+            let recipients = Recipients { organisations, ..Recipients::default() };
+            let marking = Marking { tlp: Tlp::Amber, recipients, caveats: Caveats::NONE };
+            let draft = Draft::new(Observable::Ipv4([192, 0, 2, 1].into()), marking);
+            hub.publish(&caller, Uuid::new_v4(), vec![Ok(draft)]).await.unwrap().remove(0).unwrap();
+        };
+        let shared = &hub.shared;
+        let cursor = shared.tail.committed();
+        publish(&[]).await;
+        let Read::Chunks(chunks) = shared.tail.read(cursor, BATCH_BYTES) else { panic!("they are there") };
+        let terms = Terms::resolve(&IndicatorFilter::default(), &shared.directory.load());
+        let wants = Wants { sightings: false, notices: false };
+        let selection = Selection::new(caller.org(), caller.identity().clone(), terms, wants);
+        let skip = Skip::default();
+        let mut look = Look::new(shared, &selection, &skip, cursor, 10);
+        publish(&["b"]).await;
+        for chunk in &chunks {
+            look.take(&chunk.view().unwrap(), &|range| chunk.bytes.slice(range)).unwrap();
+        }
+        assert_eq!(look.batch.count(), 1, "it was the caller's to see before, and is");
+        hub.close().await;
     }
 }

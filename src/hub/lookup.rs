@@ -40,10 +40,11 @@ impl Hub {
         }
         let caller = caller.clone();
         self.blocking(move |shared| {
-            let directory = shared.directory.load();
             let viewer = Viewer { org: caller.org(), principal: caller.identity() };
             let keys: Vec<_> = values.iter().map(keys::value).collect();
             let found = shared.store.assertions(&keys).map_err(store_error)?;
+            // After the records, so that it knows their classes.
+            let directory = shared.directory.load();
             let matches = found.into_iter().map(|assertions| {
                 let mut matches: Vec<_> = assertions
                     .into_iter()

@@ -53,6 +53,8 @@ pub mod source;
 pub mod space;
 pub mod subscribe;
 pub mod tail;
+#[cfg(test)]
+mod testing;
 pub mod verify;
 mod walk;
 pub mod work;

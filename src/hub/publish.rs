@@ -386,41 +386,12 @@ pub(super) fn digests(fields: &[u8], salt: &[u8; 16]) -> (u64, [u8; 16]) {
 
 #[cfg(test)]
 mod tests {
-    use tokio_util::sync::CancellationToken;
-
     use super::*;
-    use crate::base::clock::{SystemClock, Timestamp};
-    use crate::hub::{Options, PeerCertificate};
+    use crate::hub::testing;
     use crate::model::indicator::Observable;
     use crate::model::marking::{Caveats, Marking, Recipients, Tlp};
-    use crate::model::org::{DatedName, OrgSlug, Organisation};
-    use crate::model::principal::{Role, Roles, SpiffeId};
-    use crate::model::roster::{Grant, Patch, Roster};
-
-    const IDENTITY: &str = "spiffe://test.example/org/a/system/feed";
-
-    fn roster(slugs: &[&str]) -> Roster {
-        let name =
-            DatedName { vi: "A".into(), en: String::new(), short: String::new(), from: None, to: None };
-        let organisation = |slug: OrgSlug| Organisation {
-            slug,
-            names: vec![name.clone()],
-            kind: "department".into(),
-            parent: None,
-            valid_from: None,
-            valid_to: None,
-            lifecycle: Vec::new(),
-            predecessors: vec![],
-            successors: vec![],
-        };
-        let slugs = slugs.iter().map(|slug| OrgSlug::parse(slug).unwrap());
-        let grant = Grant { roles: Roles::NONE.with(Role::Publisher), from: None, to: None };
-        Roster {
-            organisations: slugs.map(|slug| (slug.clone(), organisation(slug))).collect(),
-            principals: [(SpiffeId::parse(IDENTITY).unwrap(), grant)].into(),
-            ..Roster::default()
-        }
-    }
+    use crate::model::org::OrgSlug;
+    use crate::model::roster::Patch;
 
     fn draft(value: u8, recipients: &[&str]) -> Result<Draft, Invalid> {
         let organisations = recipients.iter().map(|slug| OrgSlug::parse(slug).unwrap()).collect();
@@ -434,17 +405,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_retry_gets_its_first_answer_though_the_roster_changed() {
-        let dir = tempfile::tempdir().unwrap();
-        let data_dir = dir.path().join("data");
-        Hub::init(&data_dir, roster(&["a", "b"]), "test.example", &SystemClock).unwrap();
-        let hub = Hub::open(Options { data_dir, ..Options::default() }).unwrap();
-        let peer = PeerCertificate {
-            identity: SpiffeId::parse(IDENTITY).unwrap(),
-            serial: "2a".into(),
-            not_after: Timestamp::from_micros(4_000_000_000_000_000).unwrap(),
-            severed: CancellationToken::new(),
-        };
-        let caller = hub.authenticate(&peer).unwrap();
+        let (_dir, hub, caller) = testing::hub(&["a", "b"]);
         let unread = || Err(Invalid::new("labels", "no"));
         let some = || vec![draft(1, &["b", "c"]), draft(2, &["b"]), unread(), draft(3, &["c"])];
         let none = || vec![draft(4, &["c"])];
@@ -464,7 +425,7 @@ mod tests {
         assert_eq!(refused.field, "marking.organisations");
         assert!(refused.problem.starts_with("c is not"), "{refused:?}");
 
-        let organisations = roster(&["c"]).organisations.into_values().collect();
+        let organisations = testing::roster(&["c"]).organisations.into_values().collect();
         let grown = Patch { organisations, ..Patch::default() };
         hub.change_roster(&caller, Uuid::from_u128(3), grown).await.unwrap();
         assert_eq!(hub.publish(&caller, first, some()).await.unwrap(), answers[0]);

@@ -191,6 +191,9 @@ impl<'a> Reading<'a> {
         let item = view.items().flatten().find(|item| item.position == at).ok_or_else(|| damaged(at))?;
         let reclassed = self.shared.reclassed.read().get(&item.header.handle).copied();
         let class_now = reclassed.unwrap_or(item.header.class);
+        if self.shared.renew(&mut self.rosters.now) {
+            self.rosters.then = self.shared.rosters.at(at, &self.rosters.now);
+        }
         Ok(self.selection.event(&item, &self.rosters, class_now))
     }
 }

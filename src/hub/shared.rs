@@ -99,6 +99,18 @@ impl Shared {
 }
 
 impl Shared {
+    /// Goes over to the directory of today; whether it is another. To be done
+    /// after a record's class was read: an older directory may not know it,
+    /// and takes a class that it does not know for one that nobody sees.
+    pub fn renew(&self, directory: &mut Arc<Directory>) -> bool {
+        let today = self.directory.load();
+        let other = !Arc::ptr_eq(&today, directory);
+        if other {
+            *directory = Arc::clone(&today);
+        }
+        other
+    }
+
     /// Runs blocking `work` on the pool for it, when its turn comes. The place
     /// is the work's own: a caller that goes away does not give it to the
     /// next while the work still runs.

@@ -307,12 +307,13 @@ impl Stride<'_> {
             return Ok(());
         }
         let class = item.header.class;
-        let class_now = self.shared.reclassed.read().get(&handle).copied().unwrap_or(class);
+        let reclassed = self.shared.reclassed.read();
+        let class_now = reclassed.get(&handle).copied().unwrap_or(class);
+        self.shared.renew(&mut self.now);
         if self.selection.sees(&self.now, class_now) && !self.skip.covers(handle, position) {
             let source = self.selection.source(&self.now, class, class_now);
             let body = item.body.to_vec().into();
             source.put(&mut self.batch, EventKind::New, body).ok_or_else(|| damaged(position))?;
-            let reclassed = self.shared.reclassed.read();
             if let Some(original) = self.selection.original(&self.now, &reclassed, &item.header) {
                 let original = self.shared.sealer.id(original);
                 self.batch.disclose(1, &disclosure::encode_original(original));

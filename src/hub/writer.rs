@@ -318,6 +318,9 @@ impl Writer {
         if let Some(error) = failed {
             return Err(error);
         }
+        if let Some(known) = group.classes_ahead() {
+            shared.directory.store(known);
+        }
         self.commit(&group, &answered)?;
         self.last_version = group.last_version;
         let wrote = Wrote { values: group.take_values(), authors, directory: Arc::clone(&group.directory) };
@@ -478,10 +481,7 @@ impl Writer {
         for generation in &group.generations {
             shared.rosters.push(generation);
         }
-        if !group.generations.is_empty()
-            || group.directory.class_count() != before.class_count()
-            || !group.directory.waits_as(before)
-        {
+        if !group.generations.is_empty() || !group.directory.waits_as(before) {
             shared.directory.store(Arc::clone(&group.directory));
         }
         for (handle, class) in group.reclassed() {

@@ -83,6 +83,26 @@ pub struct Organisation {
     pub successors: Vec<OrgSlug>,
 }
 
+#[cfg(test)]
+impl Organisation {
+    /// One of which nothing is known but that it is there.
+    pub(crate) fn plain(slug: OrgSlug) -> Self {
+        let vi = "Sở Thông tin và Truyền thông".to_owned();
+        let names = vec![DatedName { vi, en: String::new(), short: String::new(), from: None, to: None }];
+        Self {
+            slug,
+            names,
+            kind: "department".to_owned(),
+            parent: None,
+            valid_from: None,
+            valid_to: None,
+            lifecycle: Vec::new(),
+            predecessors: Vec::new(),
+            successors: Vec::new(),
+        }
+    }
+}
+
 /// What can become of an organisation. Numbers are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]

@@ -213,17 +213,7 @@ mod tests {
     const DAY: Date = time::macros::date!(2026 - 01 - 01);
 
     fn organisation(n: u32) -> Organisation {
-        Organisation {
-            slug: org(n),
-            names: Vec::new(),
-            kind: "unit".into(),
-            parent: None,
-            valid_from: None,
-            valid_to: None,
-            lifecycle: Vec::new(),
-            predecessors: Vec::new(),
-            successors: Vec::new(),
-        }
+        Organisation::plain(org(n))
     }
 
     fn roster() -> Roster {

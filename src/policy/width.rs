@@ -89,17 +89,7 @@ mod tests {
     }
 
     fn organisation(n: u32) -> Organisation {
-        Organisation {
-            slug: org(n),
-            names: Vec::new(),
-            kind: "unit".into(),
-            parent: None,
-            valid_from: None,
-            valid_to: None,
-            lifecycle: Vec::new(),
-            predecessors: Vec::new(),
-            successors: Vec::new(),
-        }
+        Organisation::plain(org(n))
     }
 
     prop_compose! {

@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use crate::base::clock::{SystemClock, Timestamp};
 use crate::hub::{Hub, Options, PeerCertificate};
-use crate::model::org::{DatedName, OrgSlug, Organisation};
+use crate::model::org::{OrgSlug, Organisation};
 use crate::model::principal::{Role, Roles, SpiffeId};
 use crate::model::roster::{Grant, Roster};
 use crate::policy::access::Method;
@@ -57,20 +57,8 @@ impl Trial {
         let dir = tempfile::tempdir().unwrap();
         let data_dir = dir.path().join("data");
         let identity = SpiffeId::parse(IDENTITY).unwrap();
-        let name =
-            DatedName { vi: "A".into(), en: String::new(), short: String::new(), from: None, to: None };
         let slug = OrgSlug::parse("a").unwrap();
-        let organisation = Organisation {
-            slug: slug.clone(),
-            names: vec![name],
-            kind: "department".into(),
-            parent: None,
-            valid_from: None,
-            valid_to: None,
-            lifecycle: Vec::new(),
-            predecessors: vec![],
-            successors: vec![],
-        };
+        let organisation = Organisation::plain(slug.clone());
         let grant = Grant { roles, from: None, to: None };
         let roster = Roster {
             organisations: [(slug, organisation)].into(),

@@ -24,17 +24,7 @@ fn name(vi: &str, from: Option<Date>, to: Option<Date>) -> DatedName {
 }
 
 fn org(text: &str) -> Organisation {
-    Organisation {
-        slug: slug(text),
-        names: vec![name("Sở Thông tin và Truyền thông", None, None)],
-        kind: "department".into(),
-        parent: None,
-        valid_from: None,
-        valid_to: None,
-        lifecycle: Vec::new(),
-        predecessors: Vec::new(),
-        successors: Vec::new(),
-    }
+    Organisation::plain(slug(text))
 }
 
 fn grant(roles: &[Role]) -> Grant {

@@ -55,8 +55,10 @@ prop_compose! {
         successors in prop::collection::vec(org(), 0..3),
     ) -> Organisation {
         Organisation {
-            slug: slug(n), names: Vec::new(), kind: "unit".into(), parent: None, valid_from, valid_to,
-            lifecycle: if suspended { suspension() } else { Vec::new() }, predecessors: Vec::new(), successors: successors.into_iter().map(slug).collect(),
+            valid_from, valid_to,
+            lifecycle: if suspended { suspension() } else { Vec::new() },
+            successors: successors.into_iter().map(slug).collect(),
+            ..Organisation::plain(slug(n))
         }
     }
 }
@@ -126,17 +128,7 @@ proptest! {
 }
 
 fn simple() -> Roster {
-    let organisation = |n| Organisation {
-        slug: slug(n),
-        names: Vec::new(),
-        kind: "unit".into(),
-        parent: None,
-        valid_from: None,
-        valid_to: None,
-        lifecycle: Vec::new(),
-        predecessors: Vec::new(),
-        successors: Vec::new(),
-    };
+    let organisation = |n| Organisation::plain(slug(n));
     Roster { organisations: (0..ORGS).map(|n| (slug(n), organisation(n))).collect(), ..Roster::default() }
 }
 

@@ -3,6 +3,7 @@
 
 mod amending;
 mod apply;
+mod audiences;
 mod chunks;
 mod collisions;
 mod conflict;

@@ -272,6 +272,18 @@ impl Stream {
         taken
     }
 
+    /// The next event, of whatever kind.
+    pub(crate) async fn any(&mut self) -> Event {
+        loop {
+            if let Some(event) = self.ahead.pop_front() {
+                return event;
+            }
+            if let Message::Batch(batch) = self.next().await.expect("the stream lasts").expect("no error") {
+                self.ahead.extend(events(batch));
+            }
+        }
+    }
+
     /// The next event of this kind; what comes before it is passed over, and
     /// what follows it in its batch is found by the next call.
     pub(crate) async fn until(&mut self, kind: i32) -> Event {

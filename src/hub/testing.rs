@@ -1,0 +1,45 @@
+//! A hub for tests of what only its own modules can reach.
+
+use std::sync::Arc;
+
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+use crate::base::clock::{SystemClock, Timestamp};
+use crate::model::org::{OrgSlug, Organisation};
+use crate::model::principal::{Roles, SpiffeId};
+use crate::model::roster::{Grant, Roster};
+
+use super::caller::Caller;
+use super::engine::Hub;
+use super::{Options, PeerCertificate};
+
+/// Who calls, of organisation `a`; it has every role.
+const IDENTITY: &str = "spiffe://test.example/org/a/system/feed";
+
+/// A roster of these organisations.
+pub(super) fn roster(slugs: &[&str]) -> Roster {
+    let slugs = slugs.iter().map(|slug| OrgSlug::parse(slug).unwrap());
+    let grant = Grant { roles: Roles::from_bits(0xff), from: None, to: None };
+    Roster {
+        organisations: slugs.map(|slug| (slug.clone(), Organisation::plain(slug))).collect(),
+        principals: [(SpiffeId::parse(IDENTITY).unwrap(), grant)].into(),
+        ..Roster::default()
+    }
+}
+
+/// A new hub of these organisations, and a caller of `a`.
+pub(super) fn hub(slugs: &[&str]) -> (TempDir, Arc<Hub>, Caller) {
+    let dir = tempfile::tempdir().unwrap();
+    let data_dir = dir.path().join("data");
+    Hub::init(&data_dir, roster(slugs), "test.example", &SystemClock).unwrap();
+    let hub = Hub::open(Options { data_dir, ..Options::default() }).unwrap();
+    let peer = PeerCertificate {
+        identity: SpiffeId::parse(IDENTITY).unwrap(),
+        serial: "2a".into(),
+        not_after: Timestamp::from_micros(4_000_000_000_000_000).unwrap(),
+        severed: CancellationToken::new(),
+    };
+    let caller = hub.authenticate(&peer).unwrap();
+    (dir, hub, caller)
+}
