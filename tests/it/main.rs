@@ -44,4 +44,5 @@ mod sharing;
 mod shim;
 mod state;
 mod streams;
+mod sync;
 mod tls;

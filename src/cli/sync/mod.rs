@@ -38,7 +38,7 @@ pub(super) async fn run(client: &Client, options: &Sync, quiet: bool) -> Result<
     let subscribe = client::Subscribe {
         name,
         filter: options.filter.to_wire(),
-        backoff: if options.once { Backoff::STREAM } else { Backoff::FOREVER },
+        backoff: if options.once { Backoff::CALL } else { Backoff::FOREVER },
         ..client::Subscribe::from(Start::CurrentState)
     };
     let mut mirror = Mirror::open(client, &options.state, subscribe)?;

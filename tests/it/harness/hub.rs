@@ -144,6 +144,11 @@ impl TestHub {
         *self.address.borrow()
     }
 
+    /// The same, now and after each start.
+    pub(crate) fn addresses(&self) -> watch::Receiver<SocketAddr> {
+        self.address.subscribe()
+    }
+
     /// The process of the running hub.
     pub(crate) fn pid(&self) -> u32 {
         self.child.as_ref().expect("the hub runs").id()

@@ -3,6 +3,7 @@
 
 #![allow(dead_code, unused_imports, reason = "each promise takes of this what it needs")]
 
+pub(crate) mod agent;
 pub(crate) mod builder;
 pub(crate) mod clock;
 pub(crate) mod disk;
@@ -20,6 +21,7 @@ pub(crate) mod told;
 pub(crate) mod witness;
 
 pub(crate) use self::{
+    agent::{Agent, Relay},
     builder::Builder,
     disk::Disk,
     hub::{Credentials, Refused, TestHub},
