@@ -39,8 +39,6 @@ pub(crate) struct Lookup {
 
 Newest first. For a copy that stays up to date use luytre sync or luytre subscribe.")]
 pub(crate) struct List {
-    #[command(flatten)]
-    pub(crate) filter: Filter,
     /// State: active, revoked, expired [default: active]
     #[arg(long, value_delimiter = ',', value_parser = state)]
     pub(crate) state: Vec<State>,
@@ -56,6 +54,8 @@ pub(crate) struct List {
     /// How to write them
     #[arg(long, value_enum, default_value_t = ListFormat::Table)]
     pub(crate) format: ListFormat,
+    #[command(flatten)]
+    pub(crate) filter: Filter,
 }
 
 /// How a list is written.

@@ -45,8 +45,6 @@ pub(crate) struct Subscribe {
     /// or a token that an earlier run gave (`token:…`)
     #[arg(long, value_name = "PLACE", default_value = "earliest", value_parser = from)]
     pub(crate) from: From,
-    #[command(flatten)]
-    pub(crate) filter: Filter,
     /// How to write events
     #[arg(long, value_enum, default_value_t = PlainOrJson::Jsonl)]
     pub(crate) format: PlainOrJson,
@@ -63,6 +61,8 @@ pub(crate) struct Subscribe {
     /// which it may not see; leave to republish is asked of you, or answered
     #[arg(long)]
     pub(crate) notices: bool,
+    #[command(flatten)]
+    pub(crate) filter: Filter,
 }
 
 /// `subscriptions`.

@@ -58,8 +58,6 @@ pub(crate) struct Sync {
     /// Write values to --plain and --hosts that are not to be blocked as well
     #[arg(long)]
     pub(crate) include_monitor: bool,
-    #[command(flatten)]
-    pub(crate) filter: Filter,
     /// Name of a subscription, under which the hub shows how far this one is
     #[arg(long)]
     pub(crate) name: Option<String>,
@@ -75,6 +73,8 @@ pub(crate) struct Sync {
     /// Bring the files up to date, then end
     #[arg(long)]
     pub(crate) once: bool,
+    #[command(flatten)]
+    pub(crate) filter: Filter,
 }
 
 #[cfg(test)]
