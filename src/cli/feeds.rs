@@ -161,7 +161,7 @@ mod tests {
         std::fs::write(&path, file).unwrap();
         let words = [&["luytre", "publish", "-", "--feeds", path.to_str().unwrap()], words].concat();
         match Arguments::try_parse_from(words).unwrap().command {
-            Command::Publish(options) => super::applied(&options, &Environment::default()),
+            Command::Publish(options) => super::applied(&options.how, &Environment::default()),
             other => panic!("{other:?}"),
         }
     }

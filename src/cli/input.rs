@@ -15,7 +15,7 @@ use crate::interop::{self, Format, Found, Items, What, plain};
 use crate::model::indicator::Kind;
 use crate::model::indicator::draft::MAX_RULE_BYTES;
 
-use super::arguments::Publish;
+use super::arguments::PublishFile;
 use super::exit::Failure;
 
 /// Records read ahead.
@@ -35,18 +35,18 @@ pub(super) struct Input {
 impl Input {
     /// Opens a file, or stdin for `-`. Waits for the first bytes where these
     /// tell the format.
-    pub(super) async fn open(options: &Publish) -> Result<Self, Failure> {
+    pub(super) async fn open(options: &PublishFile) -> Result<Self, Failure> {
         // A rule is one value as a whole.
-        let asked = options.input_format.format();
-        if options.kind.is_some_and(Kind::is_rule) && asked != Some(Format::Jsonl) {
+        let asked = options.how.input_format.format();
+        if options.how.kind.is_some_and(Kind::is_rule) && asked != Some(Format::Jsonl) {
             return Self::whole(&options.input).await;
         }
         let path = options.input.clone();
         let how = interop::Options {
             format: asked,
-            typed: options.kind.is_some(),
-            encoding: options.encoding.into(),
-            map: options.map.clone(),
+            typed: options.how.kind.is_some(),
+            encoding: options.how.encoding.into(),
+            map: options.how.map.clone(),
             is_file: false,
         };
         let opened = tasks::spawn_blocking(move || open(&path, how)).await;

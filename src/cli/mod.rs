@@ -31,6 +31,7 @@ mod stop;
 mod subscribe;
 mod subscriptions;
 mod sync;
+mod tail;
 #[cfg(test)]
 mod tests;
 
@@ -117,12 +118,16 @@ async fn converse(arguments: Arguments, environment: &Environment, data: &mut Da
     let Arguments { hub, talk, command } = arguments;
     let Talk { quiet, .. } = talk;
     let command = match command {
-        Command::Publish(options) => {
-            let options = feeds::applied(&options, environment)?;
+        Command::Publish(mut options) => {
+            options.how = feeds::applied(&options.how, environment)?;
             if options.dry_run {
                 return publish::try_out(&options, quiet).await;
             }
-            Command::Publish(Box::new(options))
+            Command::Publish(options)
+        }
+        Command::TailPublish(mut options) => {
+            options.how = feeds::applied(&options.how, environment)?;
+            Command::TailPublish(options)
         }
         command => command,
     };
@@ -130,6 +135,7 @@ async fn converse(arguments: Arguments, environment: &Environment, data: &mut Da
     match command {
         Command::Whoami(options) => single::whoami(&client, &options, data).await,
         Command::Publish(options) => publish::run(&client, &options, quiet).await,
+        Command::TailPublish(options) => tail::run(&client, &options).await,
         Command::Subscribe(options) => subscribe::run(&client, &options, quiet, data).await,
         Command::Sync(options) => sync::run(&client, &options, quiet).await,
         Command::Subscriptions(options) => subscriptions::run(&client, &options, quiet, data).await,

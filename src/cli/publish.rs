@@ -10,7 +10,7 @@ use crate::client::{Client, PublishOptions, PublishStream, Verdict};
 use crate::interop::{Field, Format, Found, What};
 use crate::wire::convert;
 
-use super::arguments::Publish;
+use super::arguments::PublishFile;
 use super::draft::{Refused, Template};
 use super::exit::Failure;
 use super::import::{Import, Part};
@@ -25,23 +25,23 @@ const LINGER: Duration = Duration::from_millis(200);
 const FAREWELL: Duration = Duration::from_secs(10);
 
 /// Runs the command, but for `--dry-run`.
-pub(super) async fn run(client: &Client, options: &Publish, quiet: bool) -> Result<(), Failure> {
+pub(super) async fn run(client: &Client, options: &PublishFile, quiet: bool) -> Result<(), Failure> {
     let (template, mut stop) = begin(options)?;
     let input = tokio::select! {
         input = Input::open(options) => input?,
         () = stop.asked() => return Ok(()),
     };
     let mut report = report(options, &template, &input)?;
-    let on_behalf_of = options.on_behalf_of.clone().unwrap_or_default();
+    let on_behalf_of = options.how.on_behalf_of.clone().unwrap_or_default();
     let import = match &options.resume {
-        Some(path) => Some(Import::open(path, client.hub(), usize::from(options.batch), &on_behalf_of)?),
+        Some(path) => Some(Import::open(path, client.hub(), usize::from(options.how.batch), &on_behalf_of)?),
         None => None,
     };
     if let Some(import) = &import {
         report.go_on(import.counts());
     }
     let stream = client.publish_stream(PublishOptions {
-        batch: usize::from(options.batch),
+        batch: usize::from(options.how.batch),
         on_behalf_of,
         ..PublishOptions::default()
     });
@@ -64,7 +64,7 @@ pub(super) async fn run(client: &Client, options: &Publish, quiet: bool) -> Resu
 }
 
 /// Runs `--dry-run`: reads everything as the hub would, and publishes nothing.
-pub(super) async fn try_out(options: &Publish, quiet: bool) -> Result<(), Failure> {
+pub(super) async fn try_out(options: &PublishFile, quiet: bool) -> Result<(), Failure> {
     let (template, mut stop) = begin(options)?;
     let mut input = tokio::select! {
         input = Input::open(options) => input?,
@@ -103,23 +103,25 @@ pub(super) async fn try_out(options: &Publish, quiet: bool) -> Result<(), Failur
     verdict(ended?, refused)
 }
 
-fn begin(options: &Publish) -> Result<(Template, Stop), Failure> {
-    let template = Template::new(options);
+fn begin(options: &PublishFile) -> Result<(Template, Stop), Failure> {
+    let template = Template::new(&options.how);
     template.check()?;
     let stop = Stop::listen().map_err(|error| Failure::Io(format!("cannot listen for signals: {error}")))?;
     Ok((template, stop))
 }
 
-fn report(options: &Publish, template: &Template, input: &Input) -> Result<Report, Failure> {
+fn report(options: &PublishFile, template: &Template, input: &Input) -> Result<Report, Failure> {
     let tells_marking = match input.format() {
         Format::Jsonl => true,
-        Format::Csv | Format::Semicolons | Format::Tsv => options.map.iter().any(|m| m.field == Field::Tlp),
+        Format::Csv | Format::Semicolons | Format::Tsv => {
+            options.how.map.iter().any(|m| m.field == Field::Tlp)
+        }
         _ => false,
     };
     if !tells_marking {
         template.check_for_plain()?;
     }
-    let mut report = match &options.rejects {
+    let mut report = match &options.how.rejects {
         Some(path) => Report::with_rejects(path, &options.input)?,
         None => Report::default(),
     };

@@ -83,10 +83,17 @@ impl Report {
     /// A report that also writes refused lines to a file, which only its owner
     /// can read: it holds values.
     pub(super) fn with_rejects(path: &Path, input: &Path) -> Result<Self, Failure> {
-        let file = OpenOptions::new()
-            .write(true)
+        Self::writing(path, input, OpenOptions::new().write(true).truncate(true))
+    }
+
+    /// The same, after what stands in the file already.
+    pub(super) fn with_rejects_added(path: &Path, input: &Path) -> Result<Self, Failure> {
+        Self::writing(path, input, OpenOptions::new().append(true))
+    }
+
+    fn writing(path: &Path, input: &Path, how: &mut OpenOptions) -> Result<Self, Failure> {
+        let file = how
             .create(true)
-            .truncate(true)
             .mode(0o600)
             .open(path)
             .map_err(|error| Failure::Io(format!("cannot write {}: {error}", path.display())))?;

@@ -45,4 +45,5 @@ mod shim;
 mod state;
 mod streams;
 mod sync;
+mod tail_publish;
 mod tls;

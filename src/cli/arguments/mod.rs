@@ -11,6 +11,7 @@ mod publish;
 mod roster;
 mod subscriptions;
 mod sync;
+mod tail;
 mod values;
 
 use std::path::PathBuf;
@@ -24,7 +25,7 @@ pub(super) use directory::{Organisations, Whoami};
 pub(super) use indicators::{Explain, Get, List, ListFormat, Lookup, Revoke, Sight};
 pub(super) use input::{InputEncoding, InputFormat};
 pub(super) use leave::{Leave, LeaveAction, ListLeave, Reach};
-pub(super) use publish::Publish;
+pub(super) use publish::{Publish, PublishFile};
 pub(super) use roster::{
     Effect, EndOrganisation, GrantRoles, RenameOrganisation, RosterAction, RosterArguments, WithdrawRoles,
 };
@@ -32,6 +33,7 @@ pub(super) use subscriptions::{
     DeleteSubscription, From, ListSubscriptions, Subscribe, Subscriptions, SubscriptionsAction,
 };
 pub(super) use sync::Sync;
+pub(super) use tail::TailPublish;
 pub(super) use values::{PlainOrJson, TableOrJson, group, organisation, person, time, tlp};
 
 /// Share and receive cyber-threat indicators through a Lũy Tre hub.
@@ -117,7 +119,9 @@ pub(super) enum Command {
     /// Show what the hub makes of your certificate · Trung tâm nhận ra bạn là ai
     Whoami(Whoami),
     /// Publish indicators from a list or JSON lines · Phát hành chỉ báo
-    Publish(Box<Publish>),
+    Publish(Box<PublishFile>),
+    /// Publish what appears in a directory or a log file · Theo dõi và phát hành
+    TailPublish(Box<TailPublish>),
     /// Receive indicators as they are published · Đăng ký nhận liên tục
     Subscribe(Subscribe),
     /// Keep files up to date for a firewall, a resolver or a SIEM · Giữ tệp luôn mới

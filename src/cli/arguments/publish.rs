@@ -1,4 +1,4 @@
-//! Decides the options of `luytre publish`.
+//! Decides the options of `luytre publish`, and those of all that publish.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ use crate::model::indicator::Kind;
 use crate::model::marking::Tlp;
 
 /// `publish`.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   luytre publish iocs.txt --tlp green --label phishing
   luytre publish - --tlp amber --to sa-ict --to pa05 --action block < list.txt
@@ -56,10 +56,23 @@ without a file, for their format alone: urlhaus, threatfox, feodotracker, malwar
 Publishing the same again changes nothing, so a broken run can simply be repeated; with --resume it
 goes on after the last part that the hub has answered.
 Exit code 0: all accepted; 65: some refused, see the report on stderr.")]
-pub(crate) struct Publish {
+pub(crate) struct PublishFile {
     /// File to read, or - for stdin
     #[arg(value_name = "FILE")]
     pub(crate) input: PathBuf,
+    /// Read everything and report, and publish nothing; needs no hub
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Keep the place in this file while publishing, and go on there if the file exists
+    #[arg(long, value_name = "STATE", conflicts_with = "dry_run")]
+    pub(crate) resume: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) how: Publish,
+}
+
+/// How indicators are read and published, from whatever source.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Publish {
     /// How the input is written; auto: by its first lines
     #[arg(long, value_enum, alias = "format", default_value_t = InputFormat::Auto)]
     pub(crate) input_format: InputFormat,
@@ -79,12 +92,6 @@ pub(crate) struct Publish {
     /// Where feed profiles are written [default: ~/.config/luytre/feeds.toml]
     #[arg(long, value_name = "FILE")]
     pub(crate) feeds: Option<PathBuf>,
-    /// Read everything and report, and publish nothing; needs no hub
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// Keep the place in this file while publishing, and go on there if the file exists
-    #[arg(long, value_name = "STATE", conflicts_with = "dry_run")]
-    pub(crate) resume: Option<PathBuf>,
     /// How far they may travel: clear, green, amber, amber+strict or red
     #[arg(long, value_name = "LABEL", value_parser = tlp)]
     pub(crate) tlp: Option<Tlp>,

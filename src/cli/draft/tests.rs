@@ -8,7 +8,7 @@ use super::*;
 fn template(options: &[&str]) -> Template {
     let arguments = [&["luytre", "publish", "-"], options].concat();
     match Arguments::try_parse_from(arguments).unwrap().command {
-        Command::Publish(options) => Template::new(&options),
+        Command::Publish(options) => Template::new(&options.how),
         other => panic!("{other:?}"),
     }
 }

@@ -61,7 +61,7 @@ pub(super) fn plain(path: &Path) -> Result<Vec<String>, String> {
 fn hosts(path: &Path) -> Result<Vec<String>, String> {
     let name = |line: String| {
         let name = line.strip_prefix("0.0.0.0 ").filter(|name| name.ends_with(".example"));
-        name.map(str::to_owned).ok_or(format!("no line of a hosts file: {line}"))
+        name.map(str::to_owned).ok_or_else(|| format!("no line of a hosts file: {line}"))
     };
     plain(path)?.into_iter().map(name).collect()
 }

@@ -1,0 +1,295 @@
+//! Decides what is new in the files that `luytre tail-publish` follows: which
+//! files there are, whether they are still the same, and which lines of them
+//! are complete.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{File, Metadata};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::base::clock::monotonic;
+use crate::cli::arguments::TailPublish;
+use crate::cli::exit::Failure;
+use crate::cli::output;
+use crate::interop::Found;
+
+use super::place::{Key, Place, Places};
+use super::portion::{self, Form, Wanted};
+
+/// Most files that are followed at once.
+const MAX_FILES: usize = 10_000;
+
+/// A file that is there.
+#[derive(Debug, Clone)]
+pub(super) struct Seen {
+    pub(super) key: Key,
+    pub(super) path: PathBuf,
+    asked: PathBuf,
+    size: u64,
+    changed: i128,
+    /// In a directory that is followed, not a log.
+    dropped: bool,
+}
+
+/// What is to be published of a file.
+#[derive(Debug)]
+pub(super) enum Portion {
+    /// These items, and how far the file is published with them.
+    Lines(Vec<Found>, Place),
+    /// The file as a whole, likewise.
+    Whole(Place),
+}
+
+/// What is followed.
+#[derive(Debug)]
+pub(super) struct Follower {
+    paths: Vec<PathBuf>,
+    settle: Duration,
+    wanted: Wanted,
+    /// A file of ours that may lie in a directory that is followed.
+    rejects: Option<PathBuf>,
+    pub(super) places: Places,
+    /// Since when each file is as it is.
+    since: BTreeMap<Key, (u64, i128, Instant)>,
+    /// How files were when nothing new was in them: size, time of change, and
+    /// whether they had settled.
+    looked: BTreeMap<Key, (u64, i128, bool)>,
+    /// Logs stay open: one that is moved away is read to its end.
+    open: BTreeMap<Key, File>,
+    /// What was said once is not said again.
+    told: BTreeSet<String>,
+}
+
+impl Follower {
+    pub(super) fn new(options: &TailPublish, places: Places) -> Self {
+        Self {
+            paths: options.paths.clone(),
+            settle: options.settle,
+            wanted: Wanted::of(&options.how),
+            rejects: options.how.rejects.clone(),
+            places,
+            since: BTreeMap::new(),
+            looked: BTreeMap::new(),
+            open: BTreeMap::new(),
+            told: BTreeSet::new(),
+        }
+    }
+
+    /// The files that are there now, by path within each that was asked for.
+    pub(super) fn scan(&mut self) -> Vec<Seen> {
+        let mut seen = Vec::new();
+        let own = self.rejects.as_ref().and_then(|path| std::fs::metadata(path).ok()).map(|own| key(&own));
+        let mut missing = BTreeSet::new();
+        for asked in self.paths.clone() {
+            let found = std::fs::metadata(&asked);
+            if let Err(error) = &found {
+                self.tell(format!("luytre: {} cannot be read yet: {error}", asked.display()));
+                missing.insert(asked.display().to_string());
+            }
+            let found = match found.ok() {
+                Some(found) if found.is_dir() => self.directory(&asked, |_, name| !is_unfinished(name), true),
+                found => self.log(&asked, found.as_ref()),
+            };
+            seen.extend(found.into_iter().filter(|seen| Some(seen.key) != own));
+        }
+        if seen.len() > MAX_FILES {
+            self.tell(format!("luytre: there are {} files; only {MAX_FILES} are followed", seen.len()));
+            seen.truncate(MAX_FILES);
+        }
+        self.forget_all_but(&seen, &missing);
+        seen
+    }
+
+    /// A log, after what was there under its name before and lies beside it now.
+    fn log(&mut self, asked: &Path, found: Option<&Metadata>) -> Vec<Seen> {
+        let (named, current) = (asked.display().to_string(), found.map(key));
+        let of_it = self.places.of.iter().filter(|(_, place)| place.asked == named);
+        let old: BTreeSet<Key> = of_it.map(|(key, _)| *key).filter(|key| Some(*key) != current).collect();
+        let mut all = Vec::new();
+        if !old.is_empty() {
+            let parent = asked.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let parent = parent.unwrap_or_else(|| Path::new("."));
+            all = self.directory(parent, |key, _| old.contains(&key), false);
+            all.iter_mut().for_each(|seen| asked.clone_into(&mut seen.asked));
+        }
+        all.extend(found.and_then(|found| self.file(asked, asked, found, false)));
+        all
+    }
+
+    fn directory(
+        &mut self,
+        directory: &Path,
+        wanted: impl Fn(Key, &str) -> bool,
+        dropped: bool,
+    ) -> Vec<Seen> {
+        let listed = std::fs::read_dir(directory).and_then(|entries| {
+            entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()
+        });
+        let mut paths = match listed {
+            Ok(paths) => paths,
+            Err(error) => {
+                self.tell(format!("luytre: {} cannot be read: {error}", directory.display()));
+                return Vec::new();
+            }
+        };
+        paths.sort();
+        let mut seen = Vec::new();
+        for path in paths {
+            // It may be gone again.
+            let Ok(found) = std::fs::metadata(&path) else { continue };
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            if wanted(key(&found), &name) {
+                seen.extend(self.file(directory, &path, &found, dropped));
+            }
+        }
+        seen
+    }
+
+    fn file(&mut self, asked: &Path, path: &Path, found: &Metadata, dropped: bool) -> Option<Seen> {
+        if !found.is_file() {
+            if !found.is_dir() {
+                self.tell(format!("luytre: {} is no regular file and is passed over", path.display()));
+            }
+            return None;
+        }
+        let (key, size) = (key(found), found.len());
+        let changed = i128::from(found.mtime()) * 1_000_000_000 + i128::from(found.mtime_nsec());
+        let as_it_is = self.since.get(&key).is_some_and(|(s, c, _)| (*s, *c) == (size, changed));
+        if !as_it_is {
+            self.since.insert(key, (size, changed, monotonic()));
+        }
+        Some(Seen { key, path: path.to_owned(), asked: asked.to_owned(), size, changed, dropped })
+    }
+
+    /// Drops what is gone, but not what only cannot be looked at. A log that was
+    /// moved out of sight is kept as long as it has something to read.
+    fn forget_all_but(&mut self, seen: &[Seen], missing: &BTreeSet<String>) {
+        let there: BTreeSet<Key> = seen.iter().map(|seen| seen.key).collect();
+        let open = &self.open;
+        self.places.of.retain(|key, place| {
+            let size = || Some(open.get(key)?.metadata().ok()?.len());
+            there.contains(key)
+                || missing.contains(&place.asked)
+                || size().is_some_and(|size| size > place.offset)
+        });
+        self.since.retain(|key, _| there.contains(key));
+        self.looked.retain(|key, _| there.contains(key));
+        self.open.retain(|key, _| there.contains(key) || self.places.of.contains_key(key));
+    }
+
+    /// Logs that are gone from sight and not read to their end.
+    pub(super) fn moved_away(&self, seen: &[Seen]) -> Vec<Seen> {
+        let hidden = self.open.iter().filter(|(key, _)| !seen.iter().any(|seen| seen.key == **key));
+        hidden
+            .filter_map(|(key, file)| {
+                let (place, found) = (self.places.of.get(key)?, file.metadata().ok()?);
+                let path = PathBuf::from(&place.name);
+                let asked = PathBuf::from(&place.asked);
+                Some(Seen { key: *key, path, asked, size: found.len(), changed: 0, dropped: false })
+            })
+            .collect()
+    }
+
+    /// What is new in a file and complete; none if nothing is.
+    pub(super) fn next(&mut self, seen: &Seen) -> Result<Option<Portion>, Failure> {
+        match self.try_next(seen) {
+            Ok(portion) => Ok(portion),
+            // It may be gone again, or locked for a moment.
+            Err(error) => {
+                self.tell(format!("luytre: {} cannot be read: {error}", seen.path.display()));
+                Ok(None)
+            }
+        }
+    }
+
+    fn try_next(&mut self, seen: &Seen) -> io::Result<Option<Portion>> {
+        let as_it_is = self.since.get(&seen.key).map(|(_, _, since)| *since);
+        let is_settled =
+            as_it_is.is_some_and(|since| monotonic().saturating_duration_since(since) >= self.settle);
+        let look = (seen.size, seen.changed, is_settled);
+        if self.looked.get(&seen.key) == Some(&look) {
+            return Ok(None);
+        }
+        let portion = self.look(seen, is_settled)?;
+        if portion.is_none() {
+            self.looked.insert(seen.key, look);
+        }
+        Ok(portion)
+    }
+
+    fn look(&mut self, seen: &Seen, is_settled: bool) -> io::Result<Option<Portion>> {
+        let mut file = match self.open.get(&seen.key) {
+            Some(file) => file.try_clone()?,
+            None => File::open(&seen.path)?,
+        };
+        if !seen.dropped && !self.open.contains_key(&seen.key) {
+            self.open.insert(seen.key, file.try_clone()?);
+        }
+        let found = file.metadata()?;
+        let mut place = Place {
+            name: seen.path.display().to_string(),
+            asked: seen.asked.display().to_string(),
+            ..self.places.of.get(&seen.key).cloned().unwrap_or_default()
+        };
+        if found.len() < place.offset || !place.is_of(&mut file)? {
+            tracing::info!(file = place.name, "begins anew");
+            place = place.anew();
+        }
+        let Some(form) = portion::form(&place, &self.wanted, &mut file, !seen.dropped, is_settled)? else {
+            return Ok(None);
+        };
+        let now = (seen.size, seen.changed);
+        let is_complete =
+            seen.dropped && is_settled && found.len() == seen.size && place.complete != Some(now);
+        place.format = Some(form.as_str().to_owned());
+        let Form::Lines(format) = form else {
+            if !seen.dropped {
+                self.tell(format!(
+                    "luytre: {} cannot be read line by line (it is packed, UTF-16 or a rule); put such files into a directory that is followed",
+                    seen.path.display()
+                ));
+            }
+            if !is_complete {
+                return Ok(None);
+            }
+            place.complete = Some(now);
+            place.know(&mut file, found.len())?;
+            return Ok(Some(Portion::Whole(place)));
+        };
+        let header = portion::header(&place, format, &mut file)?;
+        file.seek(SeekFrom::Start(place.offset))?;
+        let mut text = Vec::new();
+        (&mut file).take(portion::MAX_BYTES).read_to_end(&mut text)?;
+        let Some(lines) = portion::cut(&mut place, text, is_complete) else { return Ok(None) };
+        if lines.is_tail {
+            place.complete = Some(now);
+        }
+        let items = lines.read(&self.wanted, format, &header)?;
+        let published = place.offset;
+        place.know(&mut file, published)?;
+        Ok(Some(Portion::Lines(items, place)))
+    }
+
+    /// Notes, for good, how far a file is published.
+    pub(super) fn advance(&mut self, key: Key, place: Place) -> Result<(), Failure> {
+        self.places.of.insert(key, place);
+        self.places.store()
+    }
+
+    fn tell(&mut self, text: String) {
+        if self.told.len() < MAX_FILES && self.told.insert(text.clone()) {
+            output::talk(&text);
+        }
+    }
+}
+
+fn key(found: &Metadata) -> Key {
+    Key { device: found.dev(), inode: found.ino() }
+}
+
+/// Whether a name says that somebody is still writing.
+fn is_unfinished(name: &str) -> bool {
+    name.starts_with('.') || [".tmp", ".part", "~"].iter().any(|end| name.ends_with(end))
+}

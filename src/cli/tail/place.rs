@@ -1,0 +1,192 @@
+//! Decides how `luytre tail-publish` remembers how far it is: one small file,
+//! replaced as a whole after the hub has confirmed what it tells of.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::{digest, files};
+use crate::cli::exit::Failure;
+
+/// Form of the file.
+const FORM: u32 = 1;
+/// Names within the directory.
+const LOCK: &str = "lock";
+const PLACES: &str = "places.json";
+/// Largest file that is read.
+const MAX_BYTES: u64 = 64 * 1024 * 1024;
+/// By its first bytes a file is known again.
+const HEAD: u64 = 1_024;
+
+/// Which file, whatever its name: device and inode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct Key {
+    pub(super) device: u64,
+    pub(super) inode: u64,
+}
+
+/// How far a file was published.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Place {
+    /// The name that it had, for people.
+    pub(super) name: String,
+    /// The path that was asked for and led to it.
+    pub(super) asked: String,
+    /// Everything before this byte is published.
+    pub(super) offset: u64,
+    /// Line ends before it.
+    pub(super) lines: u64,
+    /// In the middle of a line that is too long.
+    pub(super) skipping: bool,
+    /// How it is written, once that is known; `whole` if it is read as a whole.
+    pub(super) format: Option<String>,
+    /// Size and time of change of what was taken as complete.
+    pub(super) complete: Option<(u64, i128)>,
+    /// Length and digest of the beginning.
+    pub(super) head: u64,
+    pub(super) digest: String,
+}
+
+impl Place {
+    /// Whether a file begins as this one did.
+    pub(super) fn is_of(&self, file: &mut File) -> io::Result<bool> {
+        Ok(self.head == 0 || self.digest == beginning(file, self.head)?)
+    }
+
+    /// Notes how the file begins: as much as is published, of `size` bytes.
+    pub(super) fn know(&mut self, file: &mut File, size: u64) -> io::Result<()> {
+        let head = size.min(HEAD);
+        if head > self.head {
+            self.digest = beginning(file, head)?;
+            self.head = head;
+        }
+        Ok(())
+    }
+
+    /// The same file with other content: from the beginning.
+    pub(super) fn anew(&self) -> Self {
+        Self { name: self.name.clone(), asked: self.asked.clone(), ..Self::default() }
+    }
+}
+
+/// The digest of the first bytes; of fewer where there are no more.
+fn beginning(file: &mut File, bytes: u64) -> io::Result<String> {
+    let mut head = Vec::new();
+    file.seek(SeekFrom::Start(0))?;
+    file.take(bytes).read_to_end(&mut head)?;
+    Ok(digest::hex(&digest::sha256(&head)))
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Content {
+    form: u32,
+    hub: String,
+    files: Vec<(Key, Place)>,
+}
+
+/// The state of one tail-publish.
+#[derive(Debug)]
+pub(super) struct Places {
+    path: PathBuf,
+    hub: String,
+    pub(super) of: BTreeMap<Key, Place>,
+    /// Held until the command ends.
+    _lock: File,
+}
+
+impl Places {
+    /// Opens the state in `directory`, which is made where there is none.
+    pub(super) fn open(directory: &Path, hub: &str) -> Result<Self, Failure> {
+        let failed = |error: io::Error| {
+            Failure::Io(format!("the state in {} cannot be used: {error}", directory.display()))
+        };
+        files::create_private_dir(directory).map_err(failed)?;
+        let lock = files::lock(&directory.join(LOCK)).map_err(failed)?.ok_or_else(|| {
+            Failure::Busy(format!(
+                "another process uses the state in {}; end that one, or name another directory",
+                directory.display()
+            ))
+        })?;
+        let path = directory.join(PLACES);
+        let of = load(&path, hub)?;
+        Ok(Self { path, hub: hub.to_owned(), of, _lock: lock })
+    }
+
+    /// Has it on disk for good.
+    pub(super) fn store(&self) -> Result<(), Failure> {
+        let files = self.of.iter().map(|(key, place)| (*key, place.clone())).collect();
+        let content = Content { form: FORM, hub: self.hub.clone(), files };
+        let mut text = serde_json::to_vec(&content).map_err(|error| Failure::Io(error.to_string()))?;
+        text.push(b'\n');
+        files::write_atomic(&self.path, &text, 0o600)
+            .map_err(|error| Failure::Io(format!("cannot write {}: {error}", self.path.display())))
+    }
+}
+
+fn load(path: &Path, hub: &str) -> Result<BTreeMap<Key, Place>, Failure> {
+    let wrong = |problem: &str| {
+        Failure::Configuration(format!(
+            "the state file {} {problem}; to publish everything anew remove it, or name another --state",
+            path.display()
+        ))
+    };
+    match std::fs::metadata(path) {
+        Ok(found) if found.len() > MAX_BYTES => return Err(wrong("is not one that luytre wrote")),
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(error) => return Err(wrong(&format!("cannot be read ({error})"))),
+    }
+    let text = std::fs::read(path).map_err(|error| wrong(&format!("cannot be read ({error})")))?;
+    let content: Content =
+        serde_json::from_slice(&text).map_err(|_| wrong("is not one that `tail-publish` wrote"))?;
+    if content.form != FORM {
+        return Err(wrong("was written by another release"));
+    }
+    if content.hub != hub {
+        return Err(wrong("tells what was published to another hub"));
+    }
+    Ok(content.files.into_iter().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_stored_comes_back_and_is_for_one_process_and_one_hub() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("state");
+        let mut places = Places::open(&state, "hub:1").unwrap();
+        let key = Key { device: 1, inode: 2 };
+        places.of.insert(key, Place { offset: 7, complete: Some((9, 8)), ..Place::default() });
+        places.store().unwrap();
+        assert_eq!(Places::open(&state, "hub:1").unwrap_err().code(), 75);
+        let before = places.of.clone();
+        drop(places);
+        assert_eq!(Places::open(&state, "hub:1").unwrap().of, before);
+        assert_eq!(Places::open(&state, "hub:2").unwrap_err().code(), 78);
+        for path in [state.clone(), state.join(PLACES)] {
+            assert!(!files::is_open_to_others(&path).unwrap());
+        }
+        std::fs::write(state.join(PLACES), "{}").unwrap();
+        assert!(Places::open(&state, "hub:1").unwrap_err().text().unwrap().contains("remove it"));
+    }
+
+    #[test]
+    fn a_file_is_known_again_by_its_beginning() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        std::fs::write(&path, "one\n").unwrap();
+        let mut place = Place::default();
+        place.know(&mut File::open(&path).unwrap(), 4).unwrap();
+        for (content, same) in [("one\ntwo\n", true), ("two\ntwo\n", false), ("on", false)] {
+            std::fs::write(&path, content).unwrap();
+            assert_eq!(place.is_of(&mut File::open(&path).unwrap()).unwrap(), same, "{content:?}");
+        }
+    }
+}
