@@ -94,7 +94,8 @@ impl Writer {
     fn rotate(&mut self) {
         self.flush();
         self.rotated += 1;
-        fs::rename(&self.log, self.log.with_extension(self.rotated.to_string())).unwrap();
+        let old = format!("{}.{}", self.log.display(), self.rotated);
+        fs::rename(&self.log, old).unwrap();
         append(&self.log, "");
     }
 }
@@ -105,6 +106,8 @@ async fn every_line_is_published_whoever_is_killed_and_however_often_the_log_is_
     let mut hub = hub().await;
     let relay = Relay::to(&hub).await;
     let mut writer = Writer::new(hub.dir().join("honeypot.log"));
+    // Of before anybody followed the log.
+    append(&hub.dir().join("honeypot.log.0"), "old.tail.example\n");
     let mut tail = agent(&hub, &relay, &writer.log, &["--input-format", "plain"]);
     tail.start();
     for _ in 0..16 {

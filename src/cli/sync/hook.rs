@@ -201,16 +201,33 @@ mod tests {
         assert_eq!(std::fs::read_to_string(out).unwrap(), "ran\n");
     }
 
+    /// Whether a process runs; one that nobody has waited for does not.
+    fn runs(pid: &str) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
+    }
+
     #[tokio::test]
     async fn a_hook_that_takes_too_long_is_ended_with_all_that_it_started() {
         let dir = tempfile::tempdir().unwrap();
-        // The pipe stays open as long as anything of it lives.
-        let fifo = dir.path().join("fifo");
-        let command = format!("mkfifo {0}; sleep 1000 > {0} & cat < {0}", fifo.display());
-        let mut hook = hook(dir.path(), &command, Duration::from_millis(50));
+        let pid = dir.path().join("pid");
+        let command = format!("sleep 1000 & echo $! > {0}.new; mv {0}.new {0}; wait", pid.display());
+        let mut hook = hook(dir.path(), &command, Duration::from_secs(1_000));
         hook.announce().unwrap();
+        hook.begin();
+        let started = loop {
+            match std::fs::read_to_string(&pid) {
+                Ok(text) => break text.trim().to_owned(),
+                Err(_) => tokio::task::yield_now().await,
+            }
+        };
+        assert!(runs(&started));
+        hook.running.as_mut().unwrap().until = Some(monotonic());
         assert!(hook.finish().await.is_err());
         assert!(hook.due && hook.running.is_none());
+        while runs(&started) {
+            tokio::task::yield_now().await;
+        }
     }
 
     #[tokio::test]

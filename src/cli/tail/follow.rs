@@ -78,7 +78,8 @@ impl Follower {
     }
 
     /// The files that are there now, by path within each that was asked for.
-    pub(super) fn scan(&mut self) -> Vec<Seen> {
+    pub(super) fn scan(&mut self) -> Result<Vec<Seen>, Failure> {
+        let begun = self.places.begun.len();
         let mut seen = Vec::new();
         let own = self.rejects.as_ref().and_then(|path| std::fs::metadata(path).ok()).map(|own| key(&own));
         let mut missing = BTreeSet::new();
@@ -99,23 +100,56 @@ impl Follower {
             seen.truncate(MAX_FILES);
         }
         self.forget_all_but(&seen, &missing);
-        seen
+        if self.places.begun.len() > begun {
+            // From now on whatever appears counts.
+            self.places.store()?;
+        }
+        Ok(seen)
     }
 
-    /// A log, after what was there under its name before and lies beside it now.
+    /// A log, after what was moved away from its name: files beside it whose
+    /// names begin with its own. Those that were there before it was followed
+    /// are of no concern; of any other, nobody may have seen the beginning.
     fn log(&mut self, asked: &Path, found: Option<&Metadata>) -> Vec<Seen> {
         let (named, current) = (asked.display().to_string(), found.map(key));
-        let of_it = self.places.of.iter().filter(|(_, place)| place.asked == named);
-        let old: BTreeSet<Key> = of_it.map(|(key, _)| *key).filter(|key| Some(*key) != current).collect();
-        let mut all = Vec::new();
-        if !old.is_empty() {
-            let parent = asked.parent().filter(|parent| !parent.as_os_str().is_empty());
-            let parent = parent.unwrap_or_else(|| Path::new("."));
-            all = self.directory(parent, |key, _| old.contains(&key), false);
-            all.iter_mut().for_each(|seen| asked.clone_into(&mut seen.asked));
+        let parent = asked.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let own = asked.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let known: BTreeSet<Key> =
+            self.places.of.iter().filter(|(_, place)| place.asked == named).map(|(key, _)| *key).collect();
+        let is_old =
+            |key, name: &str| Some(key) != current && (known.contains(&key) || is_rotated(name, &own));
+        let mut all = self.directory(parent.unwrap_or_else(|| Path::new(".")), is_old, false);
+        all.iter_mut().for_each(|seen| asked.clone_into(&mut seen.asked));
+        all.sort_by_key(|seen| seen.changed);
+        let is_first = self.places.begun.insert(named);
+        for seen in all.iter().filter(|seen| !known.contains(&seen.key)) {
+            // What cannot be read now is published whole later: too much, not too little.
+            let place = match is_first {
+                true => File::open(&seen.path)
+                    .and_then(|mut file| Place::passed(&seen.path, asked, &mut file, seen.size))
+                    .ok(),
+                false => self.copied(seen),
+            };
+            if let Some(place) = place {
+                self.places.of.insert(seen.key, place);
+            }
         }
         all.extend(found.and_then(|found| self.file(asked, asked, found, false)));
         all
+    }
+
+    /// How far a copy of a log was published, as one that is about to be
+    /// truncated; none if it is no such copy.
+    fn copied(&self, seen: &Seen) -> Option<Place> {
+        let mut file = File::open(&seen.path).ok()?;
+        let named = seen.asked.display().to_string();
+        let original = self.places.of.values().find(|place| {
+            place.asked == named
+                && place.head > 0
+                && place.offset <= seen.size
+                && place.is_of(&mut file).unwrap_or(false)
+        })?;
+        Some(Place { name: seen.path.display().to_string(), ..original.clone() })
     }
 
     fn directory(
@@ -287,6 +321,16 @@ impl Follower {
 
 fn key(found: &Metadata) -> Key {
     Key { device: found.dev(), inode: found.ino() }
+}
+
+/// Whether a file beside a log has the name of one that was moved away: the
+/// log's own and more, such as `a.log.1`. What was packed was read before.
+fn is_rotated(name: &str, log: &str) -> bool {
+    name.strip_prefix(log).is_some_and(|more| {
+        more.starts_with(['.', '-', '_'])
+            && !is_unfinished(name)
+            && ![".gz", ".zst", ".xz", ".bz2", ".lz4"].iter().any(|end| more.ends_with(end))
+    })
 }
 
 /// Whether a name says that somebody is still writing.

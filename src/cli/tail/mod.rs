@@ -44,7 +44,7 @@ pub(super) async fn run(client: &Client, options: &TailPublish) -> Result<(), Fa
     let mut follower = Follower::new(options, places);
     let work = async {
         loop {
-            let seen = follower.scan();
+            let seen = follower.scan()?;
             let moved = follower.moved_away(&seen);
             for seen in seen.into_iter().chain(moved) {
                 take(client, options, &mut follower, &seen).await?;

@@ -1,7 +1,7 @@
 //! Decides how `luytre tail-publish` remembers how far it is: one small file,
 //! replaced as a whole after the hub has confirmed what it tells of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -49,22 +49,40 @@ pub(super) struct Place {
     /// Length and digest of the beginning.
     pub(super) head: u64,
     pub(super) digest: String,
+    /// Digest of what stands right before the offset.
+    pub(super) before: String,
 }
 
 impl Place {
-    /// Whether a file begins as this one did.
+    /// Whether a file is, up to the offset, what this one was: by its beginning
+    /// and by what stands before the offset.
     pub(super) fn is_of(&self, file: &mut File) -> io::Result<bool> {
-        Ok(self.head == 0 || self.digest == beginning(file, self.head)?)
+        let from = self.offset.saturating_sub(HEAD);
+        Ok((self.head == 0 || self.digest == part(file, 0, self.head)?)
+            && (self.offset == 0 || self.before == part(file, from, self.offset - from)?))
     }
 
-    /// Notes how the file begins: as much as is published, of `size` bytes.
+    /// Notes what the file is by its first `size` bytes, of which as much as
+    /// the offset says is published.
     pub(super) fn know(&mut self, file: &mut File, size: u64) -> io::Result<()> {
         let head = size.min(HEAD);
         if head > self.head {
-            self.digest = beginning(file, head)?;
+            self.digest = part(file, 0, head)?;
             self.head = head;
         }
+        if self.offset > 0 {
+            let from = self.offset.saturating_sub(HEAD);
+            self.before = part(file, from, self.offset - from)?;
+        }
         Ok(())
+    }
+
+    /// A file of which all is known already, or nothing is wanted.
+    pub(super) fn passed(name: &Path, asked: &Path, file: &mut File, size: u64) -> io::Result<Self> {
+        let (name, asked) = (name.display().to_string(), asked.display().to_string());
+        let mut place = Self { name, asked, offset: size, ..Self::default() };
+        place.know(file, size)?;
+        Ok(place)
     }
 
     /// The same file with other content: from the beginning.
@@ -73,19 +91,20 @@ impl Place {
     }
 }
 
-/// The digest of the first bytes; of fewer where there are no more.
-fn beginning(file: &mut File, bytes: u64) -> io::Result<String> {
-    let mut head = Vec::new();
-    file.seek(SeekFrom::Start(0))?;
-    file.take(bytes).read_to_end(&mut head)?;
-    Ok(digest::hex(&digest::sha256(&head)))
+/// The digest of so many bytes; of fewer where there are no more.
+fn part(file: &mut File, from: u64, bytes: u64) -> io::Result<String> {
+    let mut found = Vec::new();
+    file.seek(SeekFrom::Start(from))?;
+    file.take(bytes).read_to_end(&mut found)?;
+    Ok(digest::hex(&digest::sha256(&found)))
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Content {
     form: u32,
     hub: String,
+    begun: BTreeSet<String>,
     files: Vec<(Key, Place)>,
 }
 
@@ -95,6 +114,8 @@ pub(super) struct Places {
     path: PathBuf,
     hub: String,
     pub(super) of: BTreeMap<Key, Place>,
+    /// Logs that are followed: what lay beside them before is of no concern.
+    pub(super) begun: BTreeSet<String>,
     /// Held until the command ends.
     _lock: File,
 }
@@ -113,14 +134,14 @@ impl Places {
             ))
         })?;
         let path = directory.join(PLACES);
-        let of = load(&path, hub)?;
-        Ok(Self { path, hub: hub.to_owned(), of, _lock: lock })
+        let Content { begun, files, .. } = load(&path, hub)?;
+        Ok(Self { path, hub: hub.to_owned(), of: files.into_iter().collect(), begun, _lock: lock })
     }
 
     /// Has it on disk for good.
     pub(super) fn store(&self) -> Result<(), Failure> {
         let files = self.of.iter().map(|(key, place)| (*key, place.clone())).collect();
-        let content = Content { form: FORM, hub: self.hub.clone(), files };
+        let content = Content { form: FORM, hub: self.hub.clone(), begun: self.begun.clone(), files };
         let mut text = serde_json::to_vec(&content).map_err(|error| Failure::Io(error.to_string()))?;
         text.push(b'\n');
         files::write_atomic(&self.path, &text, 0o600)
@@ -128,7 +149,7 @@ impl Places {
     }
 }
 
-fn load(path: &Path, hub: &str) -> Result<BTreeMap<Key, Place>, Failure> {
+fn load(path: &Path, hub: &str) -> Result<Content, Failure> {
     let wrong = |problem: &str| {
         Failure::Configuration(format!(
             "the state file {} {problem}; to publish everything anew remove it, or name another --state",
@@ -138,7 +159,7 @@ fn load(path: &Path, hub: &str) -> Result<BTreeMap<Key, Place>, Failure> {
     match std::fs::metadata(path) {
         Ok(found) if found.len() > MAX_BYTES => return Err(wrong("is not one that luytre wrote")),
         Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Content::default()),
         Err(error) => return Err(wrong(&format!("cannot be read ({error})"))),
     }
     let text = std::fs::read(path).map_err(|error| wrong(&format!("cannot be read ({error})")))?;
@@ -150,7 +171,7 @@ fn load(path: &Path, hub: &str) -> Result<BTreeMap<Key, Place>, Failure> {
     if content.hub != hub {
         return Err(wrong("tells what was published to another hub"));
     }
-    Ok(content.files.into_iter().collect())
+    Ok(content)
 }
 
 #[cfg(test)]
@@ -175,6 +196,20 @@ mod tests {
         }
         std::fs::write(state.join(PLACES), "{}").unwrap();
         assert!(Places::open(&state, "hub:1").unwrap_err().text().unwrap().contains("remove it"));
+    }
+
+    #[test]
+    fn a_long_file_that_differs_only_behind_its_beginning_is_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let start = "# the same in every log\n".repeat(100);
+        std::fs::write(&path, format!("{start}one\n")).unwrap();
+        let mut file = File::open(&path).unwrap();
+        let size = start.len() as u64 + 4;
+        let place = Place::passed(&path, &path, &mut file, size).unwrap();
+        assert!(place.is_of(&mut file).unwrap());
+        std::fs::write(&path, format!("{start}two\n")).unwrap();
+        assert!(!place.is_of(&mut file).unwrap());
     }
 
     #[test]
