@@ -9,7 +9,7 @@ use clap::{Command, CommandFactory as _};
 use super::super::arguments::Arguments;
 use super::super::{daemon, manual};
 
-/// What stands in examples for a name that only a hub can give.
+/// What a name stands for that only a hub can give: `indicators/…`, or `$name`.
 const INDICATOR: &str = "indicators/4b3f7c1e-0000-4000-8000-000000000001";
 
 fn programs() -> [Command; 2] {
@@ -85,7 +85,7 @@ fn call(mut words: Vec<String>) -> Option<Vec<String>> {
     }
     words[0] = program;
     for word in &mut words {
-        if word.starts_with("indicators/") && word.ends_with('…') {
+        if word.starts_with("indicators/") && word.ends_with('…') || word == "$name" {
             *word = INDICATOR.to_owned();
         }
     }
