@@ -317,7 +317,7 @@ has_embargoed() { [ -n "$(embargoed_as "$1" "$2" 2>/dev/null || true)" ]; }
 has_notice() { grep -q '"event":"collision"' "$run/$1.jsonl"; }
 has_new() { grep '"event":"new"' "$run/$1.jsonl" | grep -qF "$2"; }
 # What an organisation finds under the embargoed address.
-finds() { as "$1" lookup "$embargoed" --format jsonl 2>>"$run/embargo.log" | names_in | wc -l; }
+finds() { as "$1" lookup --exact "$embargoed" --format jsonl 2>>"$run/embargo.log" | names_in | wc -l; }
 say_of() { printf '%s\n' "$2" | "$LUYTRE" --profile "$run/$1.toml" publish - "${@:3}" 2>>"$run/embargo.log" || fail "luytre publish: $(tail -n 2 "$run/embargo.log")"; }
 
 embargo() {

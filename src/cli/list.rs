@@ -18,6 +18,9 @@ const WIDTHS: [usize; 5] = [36, 8, 16, 20, 7];
 
 /// Runs the command.
 pub(super) async fn run(client: &Client, options: &List, data: &mut Data) -> Result<(), Failure> {
+    if options.format == ListFormat::Plain {
+        options.filter.check_plain().map_err(Failure::Usage)?;
+    }
     let mut filter = options.filter.to_wire();
     filter.states = options.state.iter().map(|state| i32::from(state.number())).collect();
     if options.since.is_some() || options.until.is_some() {
@@ -29,25 +32,40 @@ pub(super) async fn run(client: &Client, options: &List, data: &mut Data) -> Res
     let limit = if options.limit == 0 { u64::MAX } else { options.limit };
     let size = i32::try_from(limit.min(PAGE)).unwrap_or(i32::MAX);
     let mut walk = client.list(filter, size);
-    let mut printed = 0;
+    let (mut printed, mut victims) = (0, 0);
     while let Some(page) = walk.next_page().await? {
         for indicator in page {
             if printed == limit {
                 output::talk(&format!("luytre: there are more than {limit}; --limit 0 lists all"));
+                tell_of(victims);
                 return Ok(());
             }
             if printed == 0 && options.format == ListFormat::Table {
                 data.line(&row(&HEAD.map(str::to_owned)))?;
             }
-            write(Record::of(indicator), options.format, data)?;
+            let record = Record::of(indicator);
             printed += 1;
+            if options.format == ListFormat::Plain && record.is_of_a_victim() {
+                victims += 1;
+                continue;
+            }
+            write(record, options.format, data)?;
         }
         data.flush()?;
     }
     if printed == 0 && options.format == ListFormat::Table {
         output::talk("luytre: nothing that you may see is like this");
     }
+    tell_of(victims);
     Ok(())
+}
+
+fn tell_of(victims: u64) {
+    if victims > 0 {
+        output::talk(&format!(
+            "luytre: {victims} of victims are left out, for plain lists feed what blocks; --format jsonl shows them"
+        ));
+    }
 }
 
 fn write(record: Record, format: ListFormat, data: &mut Data) -> Result<(), Failure> {

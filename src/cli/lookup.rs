@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use crate::client::{Client, Found, Refusal};
 use crate::interop;
-use crate::wire::observable::of_text;
-use crate::wire::proto::v1::IndicatorState;
+use crate::model::indicator::wider::Relation;
+use crate::wire::observable::{flat, of_text};
+use crate::wire::proto::v1::{IndicatorState, LookupMatch};
 
 use super::arguments::{Lookup, PlainOrJson};
 use super::exit::Failure;
@@ -24,6 +25,9 @@ struct Answer {
     known: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     matches: Vec<Match>,
+    /// There are more than the hub tells.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    truncated: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<String>,
 }
@@ -37,11 +41,32 @@ struct Match {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     masked: bool,
     state: &'static str,
+    /// How it is about the value; none from a hub that does not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    how: Option<&'static str>,
+    /// What it is about, where that is not the value.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    matched: String,
+}
+
+impl From<LookupMatch> for Match {
+    fn from(found: LookupMatch) -> Self {
+        let relation = u8::try_from(found.relation).ok().filter(|number| *number > 0);
+        Self {
+            state: record::state(found.state),
+            name: found.name,
+            masked: found.owner.is_empty(),
+            owner: record::slug(&found.owner).to_owned(),
+            how: relation.map(|number| Relation::from_number(number).map_or("unknown", Relation::as_str)),
+            matched: flat(found.matched).1,
+        }
+    }
 }
 
 /// Runs the command.
 pub(super) async fn run(client: &Client, options: &Lookup, data: &mut Data) -> Result<(), Failure> {
-    let mut lookup = client.lookup();
+    let lookup = client.lookup();
+    let mut lookup = if options.exact { lookup } else { lookup.wide() };
     let mut refused = 0;
     if options.values.iter().any(|value| value == "-") {
         if options.values.len() > 1 {
@@ -95,16 +120,8 @@ fn write(found: Vec<Found>, format: PlainOrJson, data: &mut Data) -> Result<u64,
             PlainOrJson::Jsonl => data.json(&Answer {
                 value,
                 known: !result.matches.is_empty(),
-                matches: result
-                    .matches
-                    .into_iter()
-                    .map(|found| Match {
-                        state: record::state(found.state),
-                        name: found.name,
-                        masked: found.owner.is_empty(),
-                        owner: record::slug(&found.owner).to_owned(),
-                    })
-                    .collect(),
+                matches: result.matches.into_iter().map(Match::from).collect(),
+                truncated: result.truncated,
                 refused: problem,
             })?,
             PlainOrJson::Plain => {

@@ -185,6 +185,11 @@ impl Record {
         self
     }
 
+    /// Whether it belongs to those who were attacked, and so into no plain list.
+    pub(super) fn is_of_a_victim(&self) -> bool {
+        self.said.role.as_deref() == Some(Role::Victim.as_str())
+    }
+
     /// The canonical value.
     pub(super) fn value(&self) -> &str {
         self.said.value.as_deref().unwrap_or_default()
@@ -276,9 +281,10 @@ pub(super) fn event(kind: v1::EventKind, event: v1::Event, recall: bool) -> Opti
     })
 }
 
-/// The canonical value that an event brings.
+/// The canonical value that an event brings for a plain list.
 pub(super) fn event_value(event: v1::Event) -> Option<String> {
     match event.subject? {
+        v1::event::Subject::Indicator(indicator) if indicator.role() == v1::IndicatorRole::Victim => None,
         v1::event::Subject::Indicator(indicator) => {
             Some(flat(indicator.observable).1).filter(|value| !value.is_empty())
         }

@@ -25,6 +25,9 @@ pub(super) async fn run(
     quiet: bool,
     data: &mut Data,
 ) -> Result<(), Failure> {
+    if options.format == PlainOrJson::Plain {
+        options.filter.check_plain().map_err(Failure::Usage)?;
+    }
     let mut stop =
         Stop::listen().map_err(|error| Failure::Io(format!("cannot listen for signals: {error}")))?;
     let filter = options.filter.to_wire();

@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use crate::client::Client;
-use crate::model::indicator::Kind;
+use crate::model::indicator::{Kind, Role};
 use crate::wire::proto::v1;
 
 use super::arguments::{
@@ -29,6 +29,12 @@ struct Record {
     labels: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tlps: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    roles: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    families: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    campaigns: Vec<String>,
     sightings: bool,
     notices: bool,
 }
@@ -105,6 +111,13 @@ impl Record {
             owners: filter.owners.iter().map(|owner| record::slug(owner).to_owned()).collect(),
             labels: filter.labels,
             tlps: filter.tlps.into_iter().map(record::tlp).collect(),
+            roles: filter
+                .roles
+                .into_iter()
+                .map(|role| number(role).and_then(Role::from_number).map_or("unknown", Role::as_str))
+                .collect(),
+            families: filter.families,
+            campaigns: filter.campaigns,
             sightings: subscription.include_sightings,
             notices: subscription.include_notices,
         }
@@ -117,11 +130,15 @@ impl Record {
             ("owner", self.owners.join(",")),
             ("label", self.labels.join(",")),
             ("tlp", self.tlps.join(",")),
+            ("role", self.roles.join(",")),
         ]
         .into_iter()
         .filter(|(_, values)| !values.is_empty())
         .map(|(option, values)| format!("--{option} {values}"))
         .collect();
+        for (option, names) in [("family", &self.families), ("campaign", &self.campaigns)] {
+            wants.extend(names.iter().map(|name| format!("--{option} '{}'", output::on_one_line(name))));
+        }
         if wants.is_empty() {
             wants.push("everything".to_owned());
         }

@@ -151,10 +151,17 @@ async fn a_plain_list_without_marking_is_not_even_begun() {
 }
 
 #[tokio::test]
-async fn looked_up_values_are_answered_in_order() {
+async fn looked_up_values_are_answered_in_order_and_say_how_they_matched() {
     let hub = exchange::Stub::with([]).serve().await;
     let printed = Printed::default();
-    run(&hub.client(), &["lookup", "b", "a"], printed.clone()).await.unwrap();
+    run(&hub.client(), &["lookup", "a"], printed.clone()).await.unwrap();
+    let text = String::from_utf8(printed.0.lock().clone()).unwrap();
+    assert_eq!(
+        text,
+        "{\"value\":\"a\",\"known\":true,\"matches\":[{\"name\":\"a\",\"masked\":true,\"state\":\"\",\"how\":\"host\",\"matched\":\"host\"}],\"truncated\":true}\n"
+    );
+    let printed = Printed::default();
+    run(&hub.client(), &["lookup", "--exact", "b", "a"], printed.clone()).await.unwrap();
     let text = String::from_utf8(printed.0.lock().clone()).unwrap();
     assert_eq!(
         text,

@@ -32,7 +32,7 @@ pub struct Found {
 ///
 /// ```no_run
 /// # async fn example(client: luytre::client::Client) -> Result<(), luytre::client::Error> {
-/// let mut lookup = client.lookup();
+/// let mut lookup = client.lookup().wide();
 /// let mut found = Vec::new();
 /// for value in ["198.51.100.7", "example.net"] {
 ///     found.extend(lookup.push_text(value).await?);
@@ -43,6 +43,7 @@ pub struct Found {
 /// ```
 pub struct Lookup {
     pipeline: Pipeline<Ask>,
+    scope: v1::LookupScope,
     gathered: Vec<v1::Observable>,
     ready: Vec<Found>,
 }
@@ -54,12 +55,13 @@ impl fmt::Debug for Lookup {
 }
 
 impl Client {
-    /// A bulk look-up of exact values.
+    /// A bulk look-up of exact values; see [`Lookup::wide`] for more.
     #[must_use]
     pub fn lookup(&self) -> Lookup {
         let hub = self.connection().hub().to_owned();
         Lookup {
             pipeline: Pipeline::new(Ask(self.clone()), hub, WINDOW, Backoff::STREAM, self.deadline()),
+            scope: v1::LookupScope::Exact,
             gathered: Vec::new(),
             ready: Vec::new(),
         }
@@ -67,6 +69,14 @@ impl Client {
 }
 
 impl Lookup {
+    /// Finds also what contains a value: networks that hold an address, domains
+    /// above a name, the host of a URL. [`v1::LookupMatch::relation`] tells how
+    /// each match is about the value.
+    #[must_use]
+    pub fn wide(self) -> Self {
+        Self { scope: v1::LookupScope::Wide, ..self }
+    }
+
     /// Adds a value whose kind the hub detects. Returns results for earlier
     /// values.
     ///
@@ -118,7 +128,8 @@ impl Lookup {
             self.receive().await?;
         }
         let observables = std::mem::take(&mut self.gathered);
-        self.pipeline.send(v1::LookupObservablesRequest { observables });
+        let scope = self.scope.into();
+        self.pipeline.send(v1::LookupObservablesRequest { observables, scope });
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use time::Date;
 
 use crate::model::amendment::PendingChange;
 use crate::model::audience::{ClassDefinition, ClassNo};
+use crate::model::indicator::wider::PrefixLengths;
 use crate::model::marking::{Recipient, Tlp};
 use crate::model::org::{OrgNo, OrgSlug};
 use crate::model::position::Position;
@@ -38,6 +39,7 @@ pub struct Directory {
     by_definition: FxHashMap<Arc<ClassDefinition>, ClassNo>,
     class_counts: FxHashMap<OrgSlug, u32>,
     pending: Arc<BTreeMap<Position, Arc<PendingChange>>>,
+    lengths: Arc<BTreeMap<ClassNo, PrefixLengths>>,
 }
 
 impl Directory {
@@ -58,6 +60,7 @@ impl Directory {
             by_definition: FxHashMap::default(),
             class_counts: FxHashMap::default(),
             pending: Arc::new(stored.pending),
+            lengths: Arc::new(stored.lengths),
         };
         for (_, definition) in stored.classes {
             directory.intern(&definition);
@@ -258,6 +261,26 @@ impl Directory {
         let resolve =
             || Audience::resolve(&class.definition, &self.roster, self.date, |slug| self.number(slug));
         Some(class.audience.get_or_init(resolve))
+    }
+
+    /// Lengths of prefix that networks which `viewer` may see have had: what
+    /// he may not see adds none, so that nobody can tell by what a look-up
+    /// costs whether it is there.
+    #[must_use]
+    pub fn prefix_lengths(&self, viewer: Viewer<'_>, purpose: Purpose) -> PrefixLengths {
+        let seen = self.lengths.iter().filter(|(class, _)| self.visible(viewer, **class, purpose));
+        seen.fold(PrefixLengths::default(), |all, (_, lengths)| all.union(*lengths))
+    }
+
+    /// Those of one class.
+    #[must_use]
+    pub fn lengths_of(&self, class: ClassNo) -> PrefixLengths {
+        self.lengths.get(&class).copied().unwrap_or_default()
+    }
+
+    /// Sets those of one class.
+    pub fn set_lengths(&mut self, class: ClassNo, lengths: PrefixLengths) {
+        Arc::make_mut(&mut self.lengths).insert(class, lengths);
     }
 
     /// Changes of the roster that wait for a second person, or did until they

@@ -1,6 +1,7 @@
 //! Decides what a commit group sees: what is stored, under what the group
 //! itself has changed so far, so that duplicates inside a group are found.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -9,6 +10,7 @@ use crate::base::clock::Timestamp;
 use crate::model::amendment::{PendingChange, RosterChange};
 use crate::model::audience::{ClassDefinition, ClassNo};
 use crate::model::indicator::State;
+use crate::model::indicator::wider::PrefixLengths;
 use crate::model::marking::Tlp;
 use crate::model::org::OrgNo;
 use crate::model::position::Position;
@@ -41,6 +43,8 @@ pub struct Group<'a> {
     recent: FxHashMap<Position, Item>,
     pub(super) postings: Postings,
     new_classes: Vec<ClassNo>,
+    /// Audience classes with networks of a new length.
+    lengthened: BTreeSet<ClassNo>,
     /// The roster that stood before the group.
     before: Arc<Directory>,
     /// Roster generations that begin in the group.
@@ -114,6 +118,7 @@ impl<'a> Group<'a> {
             recent: FxHashMap::default(),
             postings: Postings::default(),
             new_classes: Vec::new(),
+            lengthened: BTreeSet::new(),
             validities: Vec::new(),
             expired: None,
             told: FxHashSet::default(),
@@ -174,11 +179,11 @@ impl<'a> Group<'a> {
         number
     }
 
-    /// The directory from before the group, with the classes that are new in
-    /// it; `None`: none are. Readers must have it before they can read a record
-    /// of one, or would take it for hidden.
+    /// The directory from before the group, with the classes and the lengths of
+    /// networks that are new in it; `None`: none are. Readers must have it
+    /// before they can read a record of such, or would take it for hidden.
     pub(super) fn classes_ahead(&self) -> Option<Arc<Directory>> {
-        if self.new_classes.is_empty() {
+        if self.new_classes.is_empty() && self.lengthened.is_empty() {
             return None;
         }
         if self.generations.is_empty() && self.directory.waits_as(&self.before) {
@@ -188,6 +193,9 @@ impl<'a> Group<'a> {
         for number in &self.new_classes {
             let met = self.directory.class(*number).map(|class| ahead.intern(&class.definition));
             debug_assert_eq!(met, Some(*number), "numbers follow the order of interning");
+        }
+        for class in &self.lengthened {
+            ahead.set_lengths(*class, self.directory.lengths_of(*class));
         }
         Some(Arc::new(ahead))
     }
@@ -242,6 +250,20 @@ impl<'a> Group<'a> {
                 }
             }
             *dirty = true;
+        }
+        if let Some(network) = keys::network_of(&item.value_key) {
+            self.note_length(header.class, PrefixLengths::of(network));
+        }
+    }
+
+    /// Notes that the class has a network of this length. It is not forgotten
+    /// when the network goes: who saw it may look it up in vain.
+    fn note_length(&mut self, class: ClassNo, length: PrefixLengths) {
+        let known = self.directory.lengths_of(class);
+        let all = known.union(length);
+        if all != known {
+            Arc::make_mut(&mut self.directory).set_lengths(class, all);
+            self.lengthened.insert(class);
         }
     }
 
@@ -371,6 +393,9 @@ impl<'a> Group<'a> {
             if let Some(class) = self.directory.class(*number) {
                 batch.class(*number, &class.definition)?;
             }
+        }
+        for class in &self.lengthened {
+            batch.prefix_lengths(*class, self.directory.lengths_of(*class))?;
         }
         if !self.generations.is_empty() {
             self.directory.write_to(self.before.roster(), batch)?;

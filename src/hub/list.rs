@@ -269,15 +269,17 @@ enum Verdict {
 }
 
 impl<'a> Source<'a> {
-    /// The narrowest index that the filter allows: labels, owners, kinds,
-    /// else the log itself.
+    /// The narrowest index that the filter allows: campaigns, families, labels,
+    /// owners, kinds, roles, else the log itself.
     fn choose(shared: &'a Shared, terms: &Terms, before: Position) -> Result<Self, Error> {
-        let chosen: Option<(Dimension, Vec<u64>)> = if let Some(labels) = terms.labels() {
-            Some((Dimension::Label, labels.to_vec()))
+        let chosen: Option<(Dimension, Vec<u64>)> = if let Some(rare) = terms.rare() {
+            Some((Dimension::Label, rare.to_vec()))
         } else if let Some(owners) = terms.owners() {
             Some((Dimension::Owner, owners.iter().map(|owner| u64::from(owner.0)).collect()))
+        } else if let Some(kinds) = terms.kinds() {
+            Some((Dimension::Kind, kinds.into_iter().map(u64::from).collect()))
         } else {
-            terms.kinds().map(|kinds| (Dimension::Kind, kinds.into_iter().map(u64::from).collect()))
+            terms.roles().map(|roles| (Dimension::Label, roles.to_vec()))
         };
         let Some((dimension, all)) = chosen else {
             let from = Position::from_raw(before.raw().saturating_sub(1));

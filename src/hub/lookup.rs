@@ -1,18 +1,36 @@
-//! Decides how exact values are looked up: one read per value answers, with
-//! visibility and without a body.
+//! Decides how values are looked up: exactly, with one read per value, or also
+//! under what contains them; with visibility and without a body.
+//!
+//! What a look-up reads follows from the values and from what the caller may
+//! see, never from what is hidden: the lengths of prefix under which networks
+//! are sought are those of networks that he may see.
 
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
 use uuid::Uuid;
 
+use crate::model::indicator::wider::{PrefixLengths, Relation, wider};
 use crate::model::indicator::{Observable, State};
 use crate::model::org::OrgSlug;
 use crate::model::position::MAX_ITEMS;
 use crate::policy::visibility::{Purpose, Viewer};
 use crate::store::keys;
+use crate::store::record::Assertion;
 
 use super::caller::Caller;
+use super::directory::Directory;
 use super::engine::Hub;
 use super::error::{Error, Reason};
+use super::shared::Shared;
 use super::store_error;
+
+/// Most wider matches of all values of a request, shared evenly.
+const MAX_WIDER: usize = 10_000;
+/// Most wider matches of one value.
+const MAX_WIDER_OF_ONE: usize = 100;
+/// Keys read at once.
+const STEP_KEYS: usize = 8_192;
 
 /// One assertion about a looked-up value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +43,28 @@ pub struct Match {
     pub state: State,
 }
 
+/// One assertion about what contains a looked-up value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WiderMatch {
+    /// How it is about the value.
+    pub relation: Relation,
+    /// What it is about.
+    pub value: Observable,
+    /// The assertion.
+    pub found: Match,
+}
+
+/// What is known of a value and of what contains it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WideMatches {
+    /// Of the value itself.
+    pub exact: Vec<Match>,
+    /// Of what contains it, closest first.
+    pub wider: Vec<WiderMatch>,
+    /// Whether there is more that contains it.
+    pub truncated: bool,
+}
+
 impl Hub {
     /// What is known of each of `values`, in their order; of one value in the
     /// order of ids, which says nothing.
@@ -32,35 +72,149 @@ impl Hub {
     /// # Errors
     /// `REQUEST_TOO_LARGE`, or a failure of the store.
     pub async fn lookup(&self, caller: &Caller, values: Vec<Observable>) -> Result<Vec<Vec<Match>>, Error> {
-        if values.len() > MAX_ITEMS {
-            return Err(Error::new(
-                Reason::RequestTooLarge,
-                format!("a request looks up at most {MAX_ITEMS} values; split it"),
-            ));
-        }
+        check_count(&values)?;
         let caller = caller.clone();
         self.blocking(move |shared| {
-            let viewer = Viewer { org: caller.org(), principal: caller.identity() };
             let keys: Vec<_> = values.iter().map(keys::value).collect();
             let found = shared.store.assertions(&keys).map_err(store_error)?;
-            // After the records, so that it knows their classes.
-            let directory = shared.directory.load();
-            let matches = found.into_iter().map(|assertions| {
-                let mut matches: Vec<_> = assertions
-                    .into_iter()
-                    .filter(|a| directory.visible(viewer, a.class, Purpose::Search))
-                    .map(|a| {
-                        let told = directory.discloses(viewer, a.class, Purpose::Search);
-                        let owner = directory.slug(a.owner).filter(|_| told).cloned();
-                        Match { id: shared.sealer.id(a.handle), owner, state: a.state }
-                    })
-                    .collect();
-                // They are stored in order of owners, which few may be told.
-                matches.sort_unstable_by_key(|found| found.id);
-                matches
-            });
-            Ok(matches.collect())
+            let sight = Sight::of(shared, &caller);
+            Ok(found.iter().map(|assertions| sight.matches(assertions)).collect())
         })
         .await
+    }
+
+    /// The same, and what is known of what contains each of them, as
+    /// [`wider`] tells.
+    ///
+    /// # Errors
+    /// As [`Self::lookup`].
+    pub async fn lookup_wide(
+        &self,
+        caller: &Caller,
+        values: Vec<Observable>,
+    ) -> Result<Vec<WideMatches>, Error> {
+        check_count(&values)?;
+        let caller = caller.clone();
+        self.blocking(move |shared| {
+            let lengths = shared.directory.load().prefix_lengths(viewer(&caller), Purpose::Search);
+            let most = (MAX_WIDER / values.len().max(1)).min(MAX_WIDER_OF_ONE);
+            let (mut out, mut step) = (Vec::with_capacity(values.len()), Step::default());
+            for value in values {
+                step.add(value, lengths);
+                if step.keys.len() >= STEP_KEYS {
+                    std::mem::take(&mut step).answer(shared, &caller, most, &mut out)?;
+                }
+            }
+            step.answer(shared, &caller, most, &mut out)?;
+            Ok(out)
+        })
+        .await
+    }
+}
+
+fn check_count(values: &[Observable]) -> Result<(), Error> {
+    if values.len() <= MAX_ITEMS {
+        return Ok(());
+    }
+    let problem = format!("a request looks up at most {MAX_ITEMS} values; split it");
+    Err(Error::new(Reason::RequestTooLarge, problem))
+}
+
+const fn viewer(caller: &Caller) -> Viewer<'_> {
+    Viewer { org: caller.org(), principal: caller.identity() }
+}
+
+/// What one caller sees of assertions.
+struct Sight<'a> {
+    shared: &'a Shared,
+    directory: Arc<Directory>,
+    viewer: Viewer<'a>,
+}
+
+impl<'a> Sight<'a> {
+    /// To be made after the assertions were read, so that it knows their
+    /// classes.
+    fn of(shared: &'a Shared, caller: &'a Caller) -> Self {
+        Self { shared, directory: shared.directory.load_full(), viewer: viewer(caller) }
+    }
+
+    fn matches(&self, assertions: &[Assertion]) -> Vec<Match> {
+        let Self { shared, ref directory, viewer } = *self;
+        let mut matches: Vec<_> = assertions
+            .iter()
+            .filter(|a| directory.visible(viewer, a.class, Purpose::Search))
+            .map(|a| {
+                let told = directory.discloses(viewer, a.class, Purpose::Search);
+                let owner = directory.slug(a.owner).filter(|_| told).cloned();
+                Match { id: shared.sealer.id(a.handle), owner, state: a.state }
+            })
+            .collect();
+        // They are stored in order of owners, which few may be told.
+        matches.sort_unstable_by_key(|found| found.id);
+        matches
+    }
+}
+
+/// Values that are looked up with one read: neighbours share networks and
+/// domains, and each of those is read once.
+#[derive(Default)]
+struct Step {
+    keys: Vec<Vec<u8>>,
+    places: FxHashMap<Vec<u8>, usize>,
+    asked: Vec<Asked>,
+}
+
+/// The place of a value's key, and of the keys of what contains it.
+struct Asked {
+    exact: usize,
+    wider: Vec<(Relation, Observable, usize)>,
+}
+
+impl Step {
+    fn add(&mut self, value: Observable, lengths: PrefixLengths) {
+        let exact = self.place(&value);
+        let wider = wider(&value, lengths);
+        let wider = wider.into_iter().map(|(relation, value)| {
+            let place = self.place(&value);
+            (relation, value, place)
+        });
+        let wider = wider.collect();
+        self.asked.push(Asked { exact, wider });
+    }
+
+    fn place(&mut self, value: &Observable) -> usize {
+        let key = keys::value(value);
+        if let Some(&place) = self.places.get(&key) {
+            return place;
+        }
+        let place = self.keys.len();
+        self.keys.push(key.clone());
+        self.places.insert(key, place);
+        place
+    }
+
+    fn answer(
+        self,
+        shared: &Shared,
+        caller: &Caller,
+        most: usize,
+        out: &mut Vec<WideMatches>,
+    ) -> Result<(), Error> {
+        let found = shared.store.assertions(&self.keys).map_err(store_error)?;
+        let sight = Sight::of(shared, caller);
+        let matches = |place: usize| found.get(place).map(|found| sight.matches(found)).unwrap_or_default();
+        for Asked { exact, wider } in self.asked {
+            let mut told = WideMatches { exact: matches(exact), ..WideMatches::default() };
+            for (relation, value, place) in wider {
+                for found in matches(place) {
+                    told.truncated |= told.wider.len() >= most;
+                    if !told.truncated {
+                        told.wider.push(WiderMatch { relation, value: value.clone(), found });
+                    }
+                }
+            }
+            out.push(told);
+        }
+        Ok(())
     }
 }

@@ -69,7 +69,7 @@ pub use error::Error;
 pub use expire::Expired;
 pub use fetch::Found;
 pub use list::Page;
-pub use lookup::Match;
+pub use lookup::{Match, WideMatches, WiderMatch};
 pub use publish::{Effect, Published, Rejection};
 pub use pump::{Command, Pump};
 pub use republication::LeavePage;

@@ -363,7 +363,12 @@ fn propose(owner: Owner<'_>, draft: Draft, salt: &[u8; 16], directory: &Director
         provider,
         class_known: directory.class_number(&class),
         class,
-        terms: draft.labels.iter().map(|label| keys::label_term(label)).collect(),
+        terms: keys::terms(
+            &draft.labels,
+            draft.role.map_or(0, |role| role.number()),
+            &draft.family,
+            &draft.campaign,
+        ),
         fields,
         digest,
         salted,

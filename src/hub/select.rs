@@ -27,6 +27,9 @@ pub struct Terms {
     /// Owners asked for that nobody was called yet.
     unknown: Vec<OrgSlug>,
     labels: Option<Vec<u64>>,
+    families: Option<Vec<u64>>,
+    campaigns: Option<Vec<u64>>,
+    roles: Option<Vec<u64>>,
     tlps: Option<u8>,
     states: Option<u8>,
 }
@@ -43,8 +46,10 @@ impl Terms {
             owners: wanted(!filter.owners.is_empty())
                 .map(|()| filter.owners.iter().filter_map(|slug| directory.number(slug)).collect()),
             unknown: filter.owners.iter().filter(|slug| directory.number(slug).is_none()).cloned().collect(),
-            labels: wanted(!filter.labels.is_empty())
-                .map(|()| filter.labels.iter().map(|label| keys::label_term(label)).collect()),
+            labels: terms(&filter.labels, |label| keys::label_term(label)),
+            families: terms(&filter.families, |family| keys::family_term(family)),
+            campaigns: terms(&filter.campaigns, |campaign| keys::campaign_term(campaign)),
+            roles: terms(&filter.roles, |role| keys::role_term(role.number())),
             tlps: wanted(!filter.tlps.is_empty())
                 .map(|()| filter.tlps.iter().fold(0, |bits, tlp| bits | 1 << tlp.number())),
             states: wanted(!filter.states.is_empty())
@@ -72,6 +77,9 @@ impl Terms {
         self.kinds.is_none()
             && self.owners.is_none()
             && self.labels.is_none()
+            && self.families.is_none()
+            && self.campaigns.is_none()
+            && self.roles.is_none()
             && self.tlps.is_none()
             && self.states.is_none()
     }
@@ -82,10 +90,17 @@ impl Terms {
         self.owners.as_deref()
     }
 
-    /// Label terms asked for.
+    /// Terms asked for of the field that few records share: by one of them
+    /// whatever matches is found.
     #[must_use]
-    pub fn labels(&self) -> Option<&[u64]> {
-        self.labels.as_deref()
+    pub fn rare(&self) -> Option<&[u64]> {
+        self.campaigns.as_deref().or(self.families.as_deref()).or(self.labels.as_deref())
+    }
+
+    /// Terms of the roles asked for.
+    #[must_use]
+    pub fn roles(&self) -> Option<&[u64]> {
+        self.roles.as_deref()
     }
 
     /// Kinds asked for, by number.
@@ -102,8 +117,10 @@ impl Terms {
         self.owners.as_ref().is_none_or(|owners| owners.contains(&header.owner))
     }
 
-    fn label(&self, mut terms: impl Iterator<Item = u64>) -> bool {
-        self.labels.as_ref().is_none_or(|wanted| terms.any(|term| wanted.contains(&term)))
+    /// Whether there is one of each field that is asked for.
+    fn terms<I: Iterator<Item = u64>>(&self, terms: impl Fn() -> I) -> bool {
+        let asked = [&self.labels, &self.families, &self.campaigns, &self.roles];
+        asked.into_iter().flatten().all(|wanted| terms().any(|term| wanted.contains(&term)))
     }
 
     fn tlp(&self, number: u8) -> bool {
@@ -117,7 +134,7 @@ impl Terms {
             && self.kind(item.header.kind)
             && self.tlp(item.header.tlp)
             && self.states.is_none_or(|bits| bits & (1 << item.header.state.number()) != 0)
-            && self.label(item.terms())
+            && self.terms(|| item.terms())
     }
 
     /// Whether the version before matched.
@@ -126,8 +143,13 @@ impl Terms {
         self.owner(&item.header)
             && self.kind(item.header.previous_kind)
             && self.tlp(item.header.previous_tlp)
-            && self.label(item.previous_terms())
+            && self.terms(|| item.previous_terms())
     }
+}
+
+/// The terms of one field; `None` where nothing is asked.
+fn terms<T>(asked: &[T], term: impl Fn(&T) -> u64) -> Option<Vec<u64>> {
+    (!asked.is_empty()).then(|| asked.iter().map(term).collect())
 }
 
 /// The rosters under which a position is looked at.

@@ -352,6 +352,7 @@ impl Replay<'_> {
         let meaning = event::meaning(&fields, &indicator.raw_value, &indicator.published_by);
         let class = self.class(item.header.class, event::stored_marking(indicator.marking.as_ref()?)?)?;
         let (digest, salted) = digests(&disclosure::meaning(meaning, &class), salt);
+        let role = u8::try_from(indicator.role).ok()?;
         Some(ProposedIndicator {
             value_key: keys::value(&value),
             alias_keys: aliases.iter().map(keys::value).collect(),
@@ -360,7 +361,7 @@ impl Replay<'_> {
             provider: author.filter(|author| *author != item.header.owner),
             class,
             class_known: None,
-            terms: indicator.labels.iter().map(|label| keys::label_term(label)).collect(),
+            terms: keys::terms(&indicator.labels, role, &indicator.family, &indicator.campaign),
             fields,
             digest,
             salted,

@@ -3,7 +3,7 @@
 
 use crate::base::clock::Timestamp;
 
-use super::indicator::{Kind, State};
+use super::indicator::{Kind, Role, State};
 use super::marking::Tlp;
 use super::org::OrgSlug;
 
@@ -18,6 +18,12 @@ pub struct IndicatorFilter {
     pub labels: Vec<String>,
     /// TLP labels, sorted, without repeats.
     pub tlps: Vec<Tlp>,
+    /// Roles in the attack, sorted, without repeats.
+    pub roles: Vec<Role>,
+    /// Families of malware, in whatever case; sorted, without repeats.
+    pub families: Vec<String>,
+    /// Campaigns, likewise.
+    pub campaigns: Vec<String>,
     /// States; not in a subscription.
     pub states: Vec<State>,
     /// Added at or after; not in a subscription.
@@ -26,5 +32,5 @@ pub struct IndicatorFilter {
     pub added_to: Option<Timestamp>,
 }
 
-/// Most kinds, owners or labels in a filter.
+/// Most terms of one field of a filter.
 pub const MAX_FILTER_TERMS: usize = 64;

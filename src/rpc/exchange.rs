@@ -12,14 +12,14 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::hub::error::{Error, Reason};
 use crate::hub::{self, Asked, Caller, Hub, Rejection};
 use crate::model::Invalid;
-use crate::model::indicator::Observable;
 use crate::model::principal::SpiffeId;
 use crate::policy::explain;
-use crate::wire::convert::{batch, draft, filter, name, observable, revocation, sighting};
+use crate::wire::convert::{batch, draft, filter, name, revocation, sighting};
 use crate::wire::proto::v1;
 use crate::wire::proto::v1::exchange_service_server::ExchangeService;
 
 use super::call::Call;
+use super::lookup;
 use super::status::{self, invalid, status};
 
 /// Requests of one stream that may be in flight at once.
@@ -164,7 +164,9 @@ impl ExchangeService for Exchange {
         let answers = until_severed(Arc::clone(&hub), call.clone(), request.into_inner())
             .map(move |request| {
                 let (hub, call) = (Arc::clone(&hub), call.clone());
-                async move { lookup(&hub, &call.again(&hub).map_err(status)?, request?).await.map_err(status) }
+                async move {
+                    lookup::lookup(&hub, &call.again(&hub).map_err(status)?, request?).await.map_err(status)
+                }
             })
             .buffered(LOOKUP_WINDOW);
         Ok(Response::new(Box::pin(answers)))
@@ -208,63 +210,13 @@ pub(super) fn asked(request_id: &str, on_behalf_of: &str) -> Result<Asked, Inval
     Ok(Asked { request_id, on_behalf_of: unit.transpose()? })
 }
 
-async fn lookup(
-    hub: &Hub,
-    caller: &Caller,
-    request: v1::LookupObservablesRequest,
-) -> Result<v1::LookupObservablesResponse, Error> {
-    let size = request.encoded_len();
-    let v1::LookupObservablesRequest { observables } = request;
-    check_batch("observables", observables.len(), size)?;
-    // A file is asked for under each of its hashes: one item, several values.
-    let mut values = Vec::with_capacity(observables.len());
-    let read: Vec<_> = observables
-        .into_iter()
-        .map(|pb| {
-            let observable::Read { observable, aliases, raw: _ } = observable::read(Some(pb))?;
-            let before = values.len();
-            values.push(observable);
-            values.extend(aliases);
-            Ok(values.len() - before)
-        })
-        .collect();
-    let mut found = lookup_values(hub, caller, values).await?.into_iter();
-    let results = read
-        .into_iter()
-        .enumerate()
-        .map(|(i, item): (usize, Result<usize, Invalid>)| match item {
-            Ok(values) => lookup_result(found.by_ref().take(values).flatten().collect()),
-            Err(refused) => {
-                let rejected = status::rejection(format_args!("observables[{i}]"), refused.into());
-                v1::LookupResult { matches: Vec::new(), rejected: Some(rejected) }
-            }
-        })
-        .collect();
-    Ok(v1::LookupObservablesResponse { results })
-}
-
-/// Looks values up, in several steps if the hashes of files made them many.
-async fn lookup_values(
-    hub: &Hub,
-    caller: &Caller,
-    mut values: Vec<Observable>,
-) -> Result<Vec<Vec<hub::Match>>, Error> {
-    let mut rest = values.split_off(values.len().min(batch::MAX_ITEMS));
-    let mut found = hub.lookup(caller, values).await?;
-    while !rest.is_empty() {
-        let further = rest.split_off(rest.len().min(batch::MAX_ITEMS));
-        found.extend(hub.lookup(caller, std::mem::replace(&mut rest, further)).await?);
-    }
-    Ok(found)
-}
-
 /// What a request takes up of a stream's window.
 fn kib(request: &Result<v1::PublishIndicatorsRequest, Status>) -> u32 {
     let bytes = request.as_ref().map_or(0, prost::Message::encoded_len);
     u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX).min(PUBLISH_WINDOW_KIB)
 }
 
-fn check_batch(field: &str, items: usize, encoded: usize) -> Result<(), Error> {
+pub(super) fn check_batch(field: &str, items: usize, encoded: usize) -> Result<(), Error> {
     batch::check_some(field, items)?;
     if batch::is_too_large(items, encoded) {
         return Err(Error::new(
@@ -308,27 +260,6 @@ fn sighting_result((i, verdict): (usize, Result<hub::SightingName, Rejection>)) 
     v1::SightingResult { outcome: Some(outcome) }
 }
 
-fn lookup_result(mut matches: Vec<hub::Match>) -> v1::LookupResult {
-    // Several hashes of one file meet the same indicator.
-    if matches.len() > 1 {
-        let mut seen = Vec::with_capacity(matches.len());
-        matches.retain(|found| {
-            let new = !seen.contains(&found.id);
-            seen.push(found.id);
-            new
-        });
-    }
-    let matches = matches
-        .into_iter()
-        .map(|hub::Match { id, owner, state }| v1::LookupMatch {
-            name: name::indicator(id),
-            owner: owner.as_ref().map(name::organisation).unwrap_or_default(),
-            state: i32::from(state.number()),
-        })
-        .collect();
-    v1::LookupResult { matches, rejected: None }
-}
-
 /// The requests of a stream, ended with the reason once the caller's
 /// certificate is no longer good.
 fn until_severed<T: Send + 'static>(
@@ -368,25 +299,7 @@ mod tests {
     use tonic_types::RpcStatusExt as _;
 
     use super::*;
-    use crate::model::indicator::State;
     use crate::model::invalid;
-    use crate::model::org::OrgSlug;
-
-    #[test]
-    fn an_indicator_that_two_hashes_of_a_file_meet_is_shown_once() {
-        let found = |id| hub::Match {
-            id: uuid::Uuid::from_u128(id),
-            owner: OrgSlug::parse("a").ok(),
-            state: State::Revoked,
-        };
-        let result = lookup_result(vec![found(1), found(2), found(1)]);
-        let names: Vec<_> = result.matches.iter().map(|m| m.name.as_str()).collect();
-        assert_eq!(
-            names,
-            [name::indicator(uuid::Uuid::from_u128(1)), name::indicator(uuid::Uuid::from_u128(2))]
-        );
-        assert!(result.matches.iter().all(|m| m.owner == "organisations/a" && m.state == 2));
-    }
 
     #[test]
     fn a_refused_item_names_its_place_in_the_batch() {

@@ -5,6 +5,7 @@ mod directory;
 mod exchange;
 mod face;
 mod layers;
+mod lookup;
 mod page;
 mod republication;
 mod roster;

@@ -1,9 +1,13 @@
 //! Decides how keys are spelt: one registry of kinds. Bytes are never reused,
 //! numbers are big-endian, so key order is value order.
 
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
 use crate::base::clock::Timestamp;
 use crate::base::digest;
-use crate::model::indicator::Observable;
+use crate::model::indicator::{Kind, Observable};
 use crate::model::org::OrgNo;
 use crate::model::position::Position;
 use crate::model::principal::SpiffeId;
@@ -173,6 +177,21 @@ pub fn value(observable: &Observable) -> Vec<u8> {
     key
 }
 
+/// The network that stands in the key of a value, if it is one.
+#[must_use]
+pub fn network_of(key: &[u8]) -> Option<IpNet> {
+    let rest = key.strip_prefix(&[KeyKind::Value.byte(), Kind::Cidr.number(), 0])?;
+    match *rest {
+        [4, ref octets @ .., length] => {
+            IpNet::new(IpAddr::from(<[u8; 4]>::try_from(octets).ok()?), length).ok()
+        }
+        [6, ref octets @ .., length] => {
+            IpNet::new(IpAddr::from(<[u8; 16]>::try_from(octets).ok()?), length).ok()
+        }
+        _ => None,
+    }
+}
+
 /// What postings are kept for. Numbers are stored: never reuse one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -181,7 +200,8 @@ pub enum Dimension {
     Owner = 1,
     /// Kind of observable, by number.
     Kind = 2,
-    /// Label, by the first eight bytes of its SHA-256.
+    /// Label, by the first eight bytes of its SHA-256; role, family and
+    /// campaign too, see [`terms`].
     Label = 3,
     /// Audience class, by number.
     Class = 4,
@@ -269,6 +289,36 @@ pub fn label_term(label: &str) -> u64 {
     digest::sha256_u64(label.as_bytes())
 }
 
+/// The term of a role, by its number.
+#[must_use]
+pub fn role_term(number: u8) -> u64 {
+    // No label holds a control character, so none has the term of these.
+    digest::sha256_u64(&[b"role\0".as_slice(), &[number]].concat())
+}
+
+/// The term of a family of malware, in whatever case.
+#[must_use]
+pub fn family_term(family: &str) -> u64 {
+    digest::sha256_u64(format!("family\0{}", family.to_lowercase()).as_bytes())
+}
+
+/// The term of a campaign, in whatever case.
+#[must_use]
+pub fn campaign_term(campaign: &str) -> u64 {
+    digest::sha256_u64(format!("campaign\0{}", campaign.to_lowercase()).as_bytes())
+}
+
+/// All terms by which filters find an indicator: of its labels, and of its
+/// role, its family and its campaign where it says them.
+#[must_use]
+pub fn terms(labels: &[String], role: u8, family: &str, campaign: &str) -> Vec<u64> {
+    let mut terms: Vec<_> = labels.iter().map(|label| label_term(label)).collect();
+    terms.extend((role != 0).then(|| role_term(role)));
+    terms.extend((!family.is_empty()).then(|| family_term(family)));
+    terms.extend((!campaign.is_empty()).then(|| campaign_term(campaign)));
+    terms
+}
+
 /// Key of a meta record.
 #[must_use]
 pub fn meta(name: &str) -> Vec<u8> {
@@ -315,7 +365,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::indicator::Kind;
 
     proptest! {
         #[test]
@@ -334,6 +383,15 @@ mod tests {
         fn address_keys_sort_as_addresses(a: u32, b: u32) {
             let key = |n: u32| value(&Observable::Ipv4(Ipv4Addr::from(n)));
             prop_assert_eq!(key(a).cmp(&key(b)), a.cmp(&b));
+        }
+
+        #[test]
+        fn the_key_of_a_network_tells_it(v4: u32, v6: u128, short in 0..32_u8, long in 0..128_u8) {
+            for (ip, length) in [(IpAddr::from(v4.to_be_bytes()), short), (IpAddr::from(v6.to_be_bytes()), long)] {
+                let net = IpNet::new(ip, length).unwrap().trunc();
+                prop_assert_eq!(network_of(&value(&Observable::Cidr(net))), Some(net));
+            }
+            prop_assert_eq!(network_of(&value(&Observable::Ipv4(Ipv4Addr::from(v4)))), None);
         }
 
         #[test]
@@ -386,6 +444,18 @@ mod tests {
         ];
         let distinct: std::collections::BTreeSet<_> = keys.iter().collect();
         assert_eq!(distinct.len(), keys.len());
+    }
+
+    #[test]
+    fn what_is_said_of_the_attack_has_terms_of_its_own() {
+        let labels = ["victim", "a"].map(str::to_owned);
+        let all = terms(&labels, 1, "a", "A");
+        assert_eq!(
+            all,
+            [label_term("victim"), label_term("a"), role_term(1), family_term("A"), campaign_term("a")]
+        );
+        assert_eq!(all.iter().collect::<std::collections::BTreeSet<_>>().len(), 5);
+        assert!(terms(&[], 0, "", "").is_empty());
     }
 
     #[test]

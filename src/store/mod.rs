@@ -9,7 +9,7 @@
 //! * [`requests`]: what was answered, for idempotent retries;
 //! * [`roster`], [`subscription`]: organisations, principals, audience classes; named
 //!   subscriptions and their cursors; [`roster_change`]: what changes the roster, or waits to;
-//! * [`leave`]: leave to republish;
+//! * [`leave`]: leave to republish; [`lengths`]: of prefixes of networks;
 //! * [`changed`]: which records changed since birth, in order;
 //! * [`batch`], [`db`], [`log`]: writing a commit group, opening, reading; [`calls`] counts.
 
@@ -21,6 +21,7 @@ pub mod chunk;
 pub mod db;
 pub mod keys;
 pub mod leave;
+pub mod lengths;
 pub mod log;
 pub mod merge;
 pub mod postings;

@@ -11,6 +11,7 @@ use time::Date;
 use crate::base::digest;
 use crate::model::amendment::{PendingChange, RosterDigest};
 use crate::model::audience::{ClassDefinition, ClassNo};
+use crate::model::indicator::wider::PrefixLengths;
 use crate::model::marking::{Caveats, Marking, Recipients, Tlp};
 use crate::model::org::{DatedName, Happening, OrgNo, OrgSlug, Organisation, Step};
 use crate::model::position::Position;
@@ -376,6 +377,8 @@ pub struct StoredDirectory {
     pub generations: Vec<(Position, Date)>,
     /// Changes that wait for a second person.
     pub pending: BTreeMap<Position, Arc<PendingChange>>,
+    /// Lengths of prefix that networks of an audience class have had.
+    pub lengths: BTreeMap<ClassNo, PrefixLengths>,
 }
 
 impl Store {
@@ -418,6 +421,7 @@ impl Store {
             out.generations.push((at, date(generation.date).ok_or_else(damaged)?));
         }
         out.pending = self.pending_changes()?;
+        out.lengths = self.prefix_lengths()?;
         let mut records = self.records(Family::Meta, &keys::directory(CLASS, b""))?;
         while let Some((key, value)) = records.next_record()? {
             out.classes.push(decode_class(&message(&key, &value)?)?);

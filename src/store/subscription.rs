@@ -5,7 +5,7 @@ use prost::Message as _;
 use crate::base::clock::Timestamp;
 use crate::base::digest;
 use crate::model::audience::ClassNo;
-use crate::model::indicator::Kind;
+use crate::model::indicator::{Kind, Role};
 use crate::model::marking::Tlp;
 use crate::model::org::{OrgNo, OrgSlug};
 use crate::model::position::Position;
@@ -94,6 +94,9 @@ fn encode_filter(filter: &IndicatorFilter) -> proto::Filter {
         owners: filter.owners.iter().map(ToString::to_string).collect(),
         labels: filter.labels.clone(),
         tlps: filter.tlps.iter().map(|tlp| u32::from(tlp.number())).collect(),
+        roles: filter.roles.iter().map(|role| u32::from(role.number())).collect(),
+        families: filter.families.clone(),
+        campaigns: filter.campaigns.clone(),
     }
 }
 
@@ -111,6 +114,13 @@ fn decode_filter(stored: &proto::Filter) -> Option<IndicatorFilter> {
             .iter()
             .map(|&tlp| u8::try_from(tlp).ok().map(Tlp::from_number_or_red))
             .collect::<Option<_>>()?,
+        roles: stored
+            .roles
+            .iter()
+            .map(|&role| Role::from_number(u8::try_from(role).ok()?))
+            .collect::<Option<_>>()?,
+        families: stored.families.clone(),
+        campaigns: stored.campaigns.clone(),
         ..IndicatorFilter::default()
     })
 }
@@ -135,6 +145,9 @@ mod tests {
             owners: vec![OrgSlug::parse("ca-hanoi").unwrap()],
             labels: vec!["phishing".into()],
             tlps: vec![Tlp::Green],
+            roles: vec![Role::Victim, Role::Sink],
+            families: vec!["Họ A".into()],
+            campaigns: vec!["Hè 2026".into()],
             ..IndicatorFilter::default()
         };
         let at = Timestamp::from_micros_clamped(1_700_000_000_000_000);

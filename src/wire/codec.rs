@@ -225,7 +225,8 @@ mod tests {
     }
 
     fn look_up(observables: Vec<v1::Observable>) -> Result<(), Error> {
-        v1::LookupObservablesRequest::check(&v1::LookupObservablesRequest { observables }.encode_to_vec())
+        let request = v1::LookupObservablesRequest { observables, ..Default::default() };
+        v1::LookupObservablesRequest::check(&request.encode_to_vec())
     }
 
     fn labelled(count: usize) -> v1::IndicatorDraft {

@@ -32,7 +32,7 @@ async fn publish(peer: &Peer, value: &str, seconds: u64) -> (String, bool) {
     let Some(Outcome::Published(published)) = answer.into_inner().results.remove(0).outcome else {
         panic!("published")
     };
-    let asked = v1::LookupObservablesRequest { observables: vec![text_value(value)] };
+    let asked = v1::LookupObservablesRequest { observables: vec![text_value(value)], ..Default::default() };
     let mut answers =
         peer.exchange().lookup_observables(tokio_stream::iter([asked])).await.unwrap().into_inner();
     let found = answers.message().await.unwrap().unwrap().results.remove(0).matches.remove(0);

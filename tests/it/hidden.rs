@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use luytre::hub::{Caller, Open, Start};
 use luytre::model::indicator::lifecycle::{Revocation, RevocationReason};
-use luytre::model::indicator::{Draft, normalise};
+use luytre::model::indicator::{Draft, Role, normalise};
 use luytre::model::marking::{Caveats, Marking, Recipients, Tlp};
 use luytre::model::query::IndicatorFilter;
 use luytre::model::republication::Terms;
@@ -32,6 +32,8 @@ const VIEWER: usize = 1;
 const OTHER: usize = 2;
 const NAMED: usize = 3;
 const SECRET: &str = "secret.example";
+/// The other hidden value, of a length that no other network has.
+const SECRET_NETWORK: &str = "198.51.96.0/20";
 
 /// Every way to hide a record from the viewer.
 fn hidden(hub: &Engine) -> Vec<Marking> {
@@ -52,6 +54,9 @@ fn hidden(hub: &Engine) -> Vec<Marking> {
 async fn publish(hub: &Engine, org: usize, value: &str, marking: Marking) -> Uuid {
     let draft = Draft {
         labels: vec!["c2".to_owned()],
+        role: Some(Role::Sink),
+        family: "Họ A".to_owned(),
+        campaign: "Hè".to_owned(),
         ..Draft::new(normalise::detect(value).unwrap().observable, marking)
     };
     let results = hub.hub.publish(&hub.caller(org), Uuid::new_v4(), vec![Ok(draft)]).await.unwrap();
@@ -64,6 +69,9 @@ fn filters() -> Vec<IndicatorFilter> {
         none.clone(),
         IndicatorFilter { owners: vec![slug(OWNER)], ..none.clone() },
         IndicatorFilter { labels: vec!["c2".to_owned()], ..none.clone() },
+        IndicatorFilter { families: vec!["họ a".to_owned()], ..none.clone() },
+        IndicatorFilter { campaigns: vec!["Hè".to_owned()], ..none.clone() },
+        IndicatorFilter { roles: vec![Role::Sink], ..none.clone() },
         IndicatorFilter { tlps: vec![Tlp::Red, Tlp::Amber, Tlp::AmberStrict], ..none },
     ]
 }
@@ -91,6 +99,7 @@ async fn ask(hub: &Engine, id: Uuid) -> Vec<Told> {
     let found = hub.hub.lookup(&caller, vec![value]).await.unwrap();
     let calls = hub.hub.store_calls().since(&before);
     told.push(("lookup".to_owned(), format!("{found:?}"), Some(calls)));
+    look_up_wide(hub, &caller, &mut told).await;
     by_id(hub, &caller, id, &mut told).await;
     for start in [Start::Earliest, Start::CurrentState] {
         let open = Open {
@@ -127,6 +136,32 @@ async fn ask(hub: &Engine, id: Uuid) -> Vec<Told> {
     publish(hub, VIEWER, "next.example", Marking::open(Tlp::Green)).await;
     told.push(("publish next".to_owned(), String::new(), Some(hub.hub.store_calls().since(&before))));
     told
+}
+
+/// Looks up what the hidden values contain: one by one, and together.
+async fn look_up_wide(hub: &Engine, caller: &Caller, told: &mut Vec<Told>) {
+    let contained = [
+        SECRET,
+        "a.b.secret.example",
+        "http://a.secret.example/x",
+        "bob@secret.example",
+        SECRET_NETWORK,
+        "198.51.100.7",
+        "198.51.100.7:443",
+        "198.51.100.0/24",
+        "https://198.51.100.7:8443/",
+        "a.open-1.example",
+        "203.0.113.9",
+    ];
+    let values = contained.map(|text| normalise::detect(text).unwrap().observable);
+    for asked in values.iter().map(std::slice::from_ref).chain([&values[..]]) {
+        let before = hub.hub.store_calls();
+        let found = hub.hub.lookup_wide(caller, asked.to_vec()).await.unwrap();
+        let calls = hub.hub.store_calls().since(&before);
+        let known = found.iter().map(|found| (found.exact.len(), &found.wider, found.truncated));
+        let known: Vec<_> = known.map(|(exact, wider, cut)| (exact, wider.len(), cut)).collect();
+        told.push(("lookup wide".to_owned(), format!("{known:?}"), Some(calls)));
+    }
 }
 
 /// Everything that names the record.
@@ -192,6 +227,7 @@ async fn hub() -> Engine {
     for number in 0..3 {
         publish(&hub, OTHER, &format!("open-{number}.example"), Marking::open(Tlp::Green)).await;
     }
+    publish(&hub, OTHER, "203.0.113.0/24", Marking::open(Tlp::Green)).await;
     hub
 }
 
@@ -205,13 +241,15 @@ fn what_is_hidden_is_answered_and_costs_what_is_absent_does() {
         for marking in all {
             let (with, elsewhere) = (hub().await, hub().await);
             let secret = publish(&with, OWNER, SECRET, marking.clone()).await;
+            publish(&with, OWNER, SECRET_NETWORK, marking.clone()).await;
             publish(&elsewhere, OWNER, "another.example", marking.clone()).await;
+            publish(&elsewhere, OWNER, "192.0.2.0/25", marking.clone()).await;
             let told = ask(&with, secret).await;
             let of_another = ask(&elsewhere, Uuid::new_v4()).await;
             assert_eq!(told, of_another, "{marking:?}");
             for ((method, answer, calls), (_, expected, fewest)) in told.iter().zip(&absent) {
                 assert_eq!(answer, expected, "{method} {marking:?}");
-                if ["lookup", "publish", "publish next"].contains(&method.as_str()) {
+                if ["lookup", "lookup wide", "publish", "publish next"].contains(&method.as_str()) {
                     assert_eq!(calls, fewest, "{method} {marking:?}");
                 }
             }

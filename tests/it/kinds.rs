@@ -28,7 +28,7 @@ async fn publish(peer: &Peer, drafts: Vec<v1::IndicatorDraft>) -> Vec<Outcome> {
 }
 
 async fn lookup(peer: &Peer, observables: Vec<v1::Observable>) -> Vec<v1::LookupResult> {
-    let asked = v1::LookupObservablesRequest { observables };
+    let asked = v1::LookupObservablesRequest { observables, ..Default::default() };
     let answers = peer.exchange().lookup_observables(tokio_stream::iter([asked])).await;
     answers.unwrap().into_inner().message().await.unwrap().unwrap().results
 }

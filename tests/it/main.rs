@@ -19,6 +19,7 @@
     reason = "in a test a panic is the report, and the bans guard the hub"
 )]
 
+mod attack;
 mod authz_matrix;
 mod check_config;
 mod commands;
@@ -34,6 +35,7 @@ mod intake;
 mod kinds;
 mod leave;
 mod lifecycle;
+mod lookup;
 mod masked;
 mod proto_contract;
 mod quick_start;

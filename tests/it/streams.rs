@@ -77,6 +77,7 @@ async fn a_lookup_answers_each_value_in_its_place() {
     let value = |text: &str| v1::Observable { value: Some(v1::observable::Value::Text(text.to_owned())) };
     let asked = v1::LookupObservablesRequest {
         observables: vec![value("unknown.example"), value("not a value"), value("KNOWN[.]example")],
+        ..Default::default()
     };
     let mut answers =
         peer.exchange().lookup_observables(tokio_stream::iter([asked])).await.unwrap().into_inner();
@@ -103,7 +104,7 @@ async fn a_file_is_looked_up_by_each_of_its_hashes_and_found_once() {
     let md5_only = v1::FileHashes { md5: file(7).md5, ..Default::default() };
     let mut observables: Vec<_> = (0..900).map(|n| observable(file(n))).collect();
     observables.push(observable(md5_only));
-    let asked = v1::LookupObservablesRequest { observables };
+    let asked = v1::LookupObservablesRequest { observables, ..Default::default() };
     let mut answers =
         peer.exchange().lookup_observables(tokio_stream::iter([asked])).await.unwrap().into_inner();
     let results = answers.message().await.unwrap().unwrap().results;

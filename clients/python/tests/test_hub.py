@@ -54,6 +54,18 @@ def test_every_call_of_the_first_hour_works(hub: Hub, tmp_path: Path) -> None:
         assert [len(one.matches) for one in found] == [1, 0, 0]
         assert isinstance(found[2].error, errors.FieldInvalid)
         name = found[0].matches[0].name
+        assert found[0].matches[0].relation is luytre.Relation.EXACT
+        assert found[0].matches[0].matched is None
+        url = "https://www.a.example/x"
+        assert [one.matches for one in officer.lookup([url])] == [()]
+        (wide,) = officer.lookup([url], wide=True)
+        assert (wide.truncated, [one.relation for one in wide.matches]) == (
+            False,
+            [luytre.Relation.HOST_PARENT_DOMAIN],
+        )
+        above = wide.matches[0].matched
+        assert above is not None
+        assert luytre.values(above) == [("domain", "a.example")]
         assert luytre.values(officer.get(name).indicator.observable) == [("ipv4", "198.51.100.7")]
         domains = v1.IndicatorFilter(kinds=[v1.OBSERVABLE_KIND_DOMAIN])
         assert len(list(officer.list(domains))) == 5

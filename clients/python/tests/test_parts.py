@@ -20,6 +20,16 @@ def test_the_window_bounds_what_is_under_way_and_unconfirmed() -> None:
         ledger.hand(11, b"b")
 
 
+def test_a_match_says_how_it_matched_whatever_the_release_of_the_hub() -> None:
+    relations = [0, *(relation.value for relation in luytre.Relation if relation.value > 0), 99]
+    read = [model.match(v1.LookupMatch(relation=number)).relation for number in relations]  # type: ignore[arg-type]
+    assert read[0] is luytre.Relation.EXACT
+    assert read[-1] is luytre.Relation.OTHER
+    assert [relation.value for relation in read[1:-1]] == relations[1:-1]
+    known = v1.LookupRelation.DESCRIPTOR.values_by_number
+    assert set(relations[:-1]) == set(known)
+
+
 def test_who_never_confirms_is_told_to() -> None:
     ledger = Ledger(2, None)
     ledger.open()

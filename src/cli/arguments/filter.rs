@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-use super::values::{kind, organisation, tlp};
-use crate::model::indicator::Kind;
+use super::values::{kind, organisation, role, tlp};
+use crate::model::indicator::{Kind, Role};
 use crate::model::marking::Tlp;
 use crate::wire::proto::v1;
 
@@ -24,9 +24,28 @@ pub(crate) struct Filter {
     /// TLP label
     #[arg(long, value_delimiter = ',', value_parser = tlp)]
     pub(crate) tlp: Vec<Tlp>,
+    /// Role in the attack: victim, infrastructure, tool, sink
+    #[arg(long, value_delimiter = ',', value_parser = role)]
+    pub(crate) role: Vec<Role>,
+    /// Family of malware, in upper or lower case
+    #[arg(long, value_name = "NAME")]
+    pub(crate) family: Vec<String>,
+    /// Campaign, in upper or lower case
+    #[arg(long, value_name = "NAME")]
+    pub(crate) campaign: Vec<String>,
 }
 
 impl Filter {
+    /// Refuses to list those who were attacked, and nobody else, where values
+    /// are written alone: such lists are for blocking.
+    pub(crate) fn check_plain(&self) -> Result<(), String> {
+        if self.role.is_empty() || self.role.iter().any(|role| *role != Role::Victim) {
+            return Ok(());
+        }
+        Err("luytre: --format plain leaves victims out, for such lists feed what blocks; --format jsonl tells of them"
+            .to_owned())
+    }
+
     /// As the public contract spells it.
     pub(crate) fn to_wire(&self) -> v1::IndicatorFilter {
         v1::IndicatorFilter {
@@ -36,6 +55,9 @@ impl Filter {
             tlps: self.tlp.iter().map(|tlp| i32::from(tlp.number())).collect(),
             states: Vec::new(),
             added: None,
+            roles: self.role.iter().map(|role| i32::from(role.number())).collect(),
+            families: self.family.clone(),
+            campaigns: self.campaign.clone(),
         }
     }
 }

@@ -11,12 +11,18 @@ use crate::model::indicator::{Kind, State};
 /// `lookup`.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
-  luytre lookup 198.51.100.7 hxxp://example[.]net/
+  luytre lookup 198.51.100.7 'hxxp://example[.]net/'
   cut -f3 proxy.log | sort -u | luytre lookup - --format plain
   luytre lookup --kind phone '0912 345 678'
+  luytre lookup --exact example.net
 
-jsonl gives a line for each value, in order, with \"masked\": true in the place of an owner whom
-you are not told; plain gives only the values that are known and active.")]
+Found is also what contains a value: the networks that hold an address, the domains above a name as
+far as its public suffix, the host of a URL, of an address with a port or of an e-mail address.
+--exact finds the values themselves alone.
+
+jsonl gives a line for each value, in order, and for each match says in \"how\" how it is about the
+value and in \"matched\" what it is about, with \"masked\": true in the place of an owner whom you
+are not told; plain gives only the values of which a match is active.")]
 pub(crate) struct Lookup {
     /// Values, or - for one value a line on stdin
     #[arg(required = true, value_name = "VALUE")]
@@ -24,6 +30,9 @@ pub(crate) struct Lookup {
     /// Kind of the values, such as imphash or phone; detected if absent
     #[arg(long, value_parser = kind)]
     pub(crate) kind: Option<Kind>,
+    /// Find the values themselves alone, not what contains them
+    #[arg(long)]
+    pub(crate) exact: bool,
     /// How to write what is found
     #[arg(long, value_enum, default_value_t = PlainOrJson::Jsonl)]
     pub(crate) format: PlainOrJson,
@@ -34,6 +43,7 @@ pub(crate) struct Lookup {
 #[command(after_long_help = "Examples:
   luytre list
   luytre list --kind domain,url --label phishing --since 2026-11-01
+  luytre list --family emotet --role infrastructure
   luytre list --owner ca-hanoi --state revoked --limit 0 --format jsonl
   luytre list --kind ipv4 --limit 0 --format plain > addresses.txt
 
@@ -63,7 +73,7 @@ pub(crate) struct List {
 pub(crate) enum ListFormat {
     /// Columns for people.
     Table,
-    /// One value a line.
+    /// One value a line, without those of victims.
     Plain,
     /// One JSON object a line.
     Jsonl,

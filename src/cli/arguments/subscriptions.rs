@@ -36,7 +36,8 @@ jsonl gives every event, named by its field \"event\":
   republication          leave to share further was asked of you, or what you asked for was given,
                          refused or withdrawn (--notices): luytre leave
 What was taken back while you were away comes first, with \"recall\": true. plain gives one canonical
-value a line for new and updated indicators, and nothing else.")]
+value a line for new and updated indicators, and nothing else: none of the role victim, for such
+lists feed what blocks.")]
 pub(crate) struct Subscribe {
     /// Name of a subscription whose place the hub keeps
     #[arg(long, conflicts_with = "state")]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use crate::base::clock::Timestamp;
-use crate::model::indicator::{Kind, State};
+use crate::model::indicator::{Kind, Role, State};
 use crate::model::marking::Tlp;
 use crate::model::org::OrgSlug;
 use crate::model::principal::SpiffeId;
@@ -38,6 +38,10 @@ pub(super) fn kind(text: &str) -> Result<Kind, String> {
 
 pub(super) fn state(text: &str) -> Result<State, String> {
     State::from_name(text).ok_or_else(|| "the states are active, revoked, expired".to_owned())
+}
+
+pub(super) fn role(text: &str) -> Result<Role, String> {
+    Role::from_name(text).ok_or_else(|| "the roles are victim, infrastructure, tool, sink".to_owned())
 }
 
 /// A moment as RFC 3339, or a day, which begins at midnight UTC.

@@ -144,6 +144,17 @@ fn text(observable: Option<v1::Observable>) -> String {
     }
 }
 
+/// A match that is named like the value; of a wide look-up, of its host and
+/// with more that is not told.
+fn looked_up(name: String, wide: bool) -> v1::LookupResult {
+    let mut found = v1::LookupMatch { name, ..v1::LookupMatch::default() };
+    if wide {
+        found.relation = v1::LookupRelation::Host.into();
+        found.matched = Some(v1::Observable { value: Some(v1::observable::Value::Domain("host".into())) });
+    }
+    v1::LookupResult { matches: vec![found], truncated: wide, rejected: None }
+}
+
 fn draft(n: usize) -> v1::IndicatorDraft {
     let value = Some(v1::observable::Value::Text(format!("value-{n}")));
     v1::IndicatorDraft { observable: Some(v1::Observable { value }), ..v1::IndicatorDraft::default() }
@@ -198,10 +209,8 @@ impl ExchangeService for Stub {
                     return;
                 }
                 answered += 1;
-                let results = batch.observables.into_iter().map(|asked| v1::LookupResult {
-                    matches: vec![v1::LookupMatch { name: text(Some(asked)), ..v1::LookupMatch::default() }],
-                    rejected: None,
-                });
+                let wide = batch.scope() == v1::LookupScope::Wide;
+                let results = batch.observables.into_iter().map(|asked| looked_up(text(Some(asked)), wide));
                 let answer = v1::LookupObservablesResponse { results: results.collect() };
                 if out.send(Ok(answer)).await.is_err() {
                     return;
@@ -362,7 +371,7 @@ async fn a_hub_that_is_not_there_is_an_error_that_names_it() {
 async fn results_of_a_bulk_look_up_keep_the_order_of_the_values_over_a_broken_stream() {
     let stub = Stub::with([Cut::Quiet(1), Cut::Quiet(0)]);
     let hub = stub.serve().await;
-    let mut lookup = hub.client().lookup();
+    let mut lookup = hub.client().lookup().wide();
     let mut found = Vec::new();
     for n in 0..2_000 {
         found.extend(lookup.push_text(&format!("value-{n}")).await.unwrap());
@@ -372,7 +381,7 @@ async fn results_of_a_bulk_look_up_keep_the_order_of_the_values_over_a_broken_st
     assert_eq!(found.len(), 2_000);
     for (n, found) in found.into_iter().enumerate() {
         assert_eq!(text(Some(found.observable)), format!("value-{n}"));
-        assert_eq!(found.result.matches[0].name, format!("value-{n}"));
+        assert_eq!(found.result, looked_up(format!("value-{n}"), true));
     }
 }
 

@@ -4,6 +4,7 @@ pub mod draft;
 pub mod lifecycle;
 pub mod normalise;
 pub mod value;
+pub mod wider;
 
 pub use draft::{Draft, RecommendedAction, Role};
 pub use lifecycle::{RevocationReason, State};

@@ -1,11 +1,12 @@
 //! Decides which filters can be asked, and in which calls.
 
 use crate::model::Invalid;
-use crate::model::indicator::{State, draft};
+use crate::model::indicator::draft::MAX_NAME_BYTES;
+use crate::model::indicator::{Role, State, draft};
 use crate::model::query::{IndicatorFilter, MAX_FILTER_TERMS};
 use crate::wire::proto::v1;
 
-use super::{marking, name, observable, time};
+use super::{marking, name, observable, text, time};
 
 /// Most kinds in a filter.
 pub const MAX_KINDS: usize = 32;
@@ -15,9 +16,10 @@ pub const MAX_KINDS: usize = 32;
 /// # Errors
 /// The first term that is out of bounds or without a meaning.
 pub fn read(pb: Option<v1::IndicatorFilter>) -> Result<IndicatorFilter, Invalid> {
-    let Some(v1::IndicatorFilter { kinds, owners, labels, tlps, states, added }) = pb else {
+    let Some(pb) = pb else {
         return Ok(IndicatorFilter::default());
     };
+    let v1::IndicatorFilter { kinds, owners, labels, tlps, states, added, roles, families, campaigns } = pb;
     let (added_from, added_to) = match added {
         Some(v1::TimeRange { start_time, end_time }) => {
             time::open_span(("start_time", start_time), ("end_time", end_time))
@@ -28,6 +30,10 @@ pub fn read(pb: Option<v1::IndicatorFilter>) -> Result<IndicatorFilter, Invalid>
     let mut states = terms("states", MAX_FILTER_TERMS, states, |n| super::known("", n, State::from_number))?;
     states.sort_unstable_by_key(|state| state.number());
     states.dedup();
+    let mut roles = terms("roles", MAX_FILTER_TERMS, roles, |n| super::known("", n, Role::from_number))?;
+    roles.sort_unstable_by_key(|role| role.number());
+    roles.dedup();
+    let name = |name| text::required("", name, MAX_NAME_BYTES);
     Ok(IndicatorFilter {
         kinds: sorted(terms("kinds", MAX_KINDS, kinds, |number| observable::read_kind("", number))?),
         owners: sorted(terms("owners", MAX_FILTER_TERMS, owners, |text| name::read_organisation("", &text))?),
@@ -35,6 +41,9 @@ pub fn read(pb: Option<v1::IndicatorFilter>) -> Result<IndicatorFilter, Invalid>
             draft::check_label(&label).map(|()| label)
         })?),
         tlps: sorted(terms("tlps", MAX_FILTER_TERMS, tlps, |number| marking::read_tlp("", number))?),
+        roles,
+        families: sorted(terms("families", MAX_FILTER_TERMS, families, name)?),
+        campaigns: sorted(terms("campaigns", MAX_FILTER_TERMS, campaigns, name)?),
         states,
         added_from,
         added_to,
@@ -67,7 +76,8 @@ pub fn read_for_subscription(pb: Option<v1::IndicatorFilter>) -> Result<Indicato
 /// Writes a filter.
 #[must_use]
 pub fn write(filter: IndicatorFilter) -> v1::IndicatorFilter {
-    let IndicatorFilter { kinds, owners, labels, tlps, states, added_from, added_to } = filter;
+    let IndicatorFilter { kinds, owners, labels, tlps, roles, families, campaigns, states, .. } = filter;
+    let (added_from, added_to) = (filter.added_from, filter.added_to);
     let added = (added_from.is_some() || added_to.is_some()).then(|| v1::TimeRange {
         start_time: added_from.map(time::write),
         end_time: added_to.map(time::write),
@@ -79,6 +89,9 @@ pub fn write(filter: IndicatorFilter) -> v1::IndicatorFilter {
         tlps: tlps.into_iter().map(|tlp| i32::from(tlp.number())).collect(),
         states: states.into_iter().map(|state| i32::from(state.number())).collect(),
         added,
+        roles: roles.into_iter().map(|role| i32::from(role.number())).collect(),
+        families,
+        campaigns,
     }
 }
 
@@ -119,6 +132,9 @@ mod tests {
                 start_time: Some(prost_types::Timestamp { seconds: 1, nanos: 0 }),
                 end_time: None,
             }),
+            roles: vec![4, 1, 4],
+            families: vec!["b".into(), "Họ A".into(), "b".into()],
+            campaigns: vec!["Hè 2026".into()],
         }
     }
 
@@ -127,6 +143,8 @@ mod tests {
         let read_once = read(Some(full())).unwrap();
         assert_eq!(read_once.kinds, [Kind::Ipv4, Kind::Domain]);
         assert_eq!(read_once.states, [State::Active, State::Revoked]);
+        assert_eq!(read_once.roles, [Role::Victim, Role::Sink]);
+        assert_eq!(read_once.families, ["Họ A", "b"]);
         assert_eq!(read(Some(write(read_once.clone()))).unwrap(), read_once);
         assert_eq!(read(None).unwrap(), IndicatorFilter::default());
         assert_eq!(write(IndicatorFilter::default()), v1::IndicatorFilter::default());
@@ -158,5 +176,10 @@ mod tests {
         );
         assert_eq!(field(v1::IndicatorFilter { tlps: vec![6], ..Default::default() }), "tlps[0]");
         assert_eq!(field(v1::IndicatorFilter { states: vec![4], ..Default::default() }), "states[0]");
+        assert_eq!(field(v1::IndicatorFilter { roles: vec![1, 5], ..Default::default() }), "roles[1]");
+        let families = vec!["a".into(), String::new()];
+        assert_eq!(field(v1::IndicatorFilter { families, ..Default::default() }), "families[1]");
+        let campaigns = vec!["a".repeat(129)];
+        assert_eq!(field(v1::IndicatorFilter { campaigns, ..Default::default() }), "campaigns[0]");
     }
 }

@@ -8,6 +8,7 @@ pub mod batch;
 pub mod directory;
 pub mod draft;
 pub mod filter;
+pub mod lookup;
 pub mod marking;
 pub mod name;
 pub mod observable;

@@ -30,3 +30,4 @@ mod streams;
 pub(crate) mod support;
 mod tampering;
 mod verifying;
+mod wider;

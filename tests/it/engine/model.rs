@@ -4,7 +4,7 @@ use luytre::hub::error::Reason;
 use luytre::hub::{Effect, Open};
 use luytre::model::indicator::lifecycle::{Revocation, RevocationReason};
 use luytre::model::indicator::normalise;
-use luytre::model::indicator::{Draft, Kind, Observable, State};
+use luytre::model::indicator::{Draft, Kind, Observable, Role, State};
 use luytre::model::marking::{Marking, Recipients, Tlp};
 use luytre::model::query::IndicatorFilter;
 use luytre::model::sighting::{Outcome, SightingDraft};
@@ -107,12 +107,29 @@ pub(crate) fn labels(bits: u8) -> Vec<String> {
     (0..3).filter(|bit| bits & (1 << bit) != 0).map(|bit| LABELS[bit].to_owned()).collect()
 }
 
+/// What the item says of the attack, changing with its note and its labels.
+pub(crate) fn role(item: &Item) -> Option<Role> {
+    [None, Some(Role::Victim), Some(Role::Infrastructure), Some(Role::Tool)]
+        [usize::from(item.value + item.note) % 4]
+}
+
+pub(crate) fn family(item: &Item) -> &'static str {
+    ["", "Họ A", "Họ B"][usize::from(item.labels + item.note) % 3]
+}
+
+pub(crate) fn campaign(item: &Item) -> &'static str {
+    ["", "Hè 2026"][usize::from(item.marking + item.note) % 2]
+}
+
 pub(crate) fn draft(item: &Item) -> Draft {
     let (observable, aliases) = value(item.value);
     Draft {
         aliases,
         labels: labels(item.labels),
         description: format!("note {}", item.note),
+        role: role(item),
+        family: family(item).to_owned(),
+        campaign: campaign(item).to_owned(),
         reinstate: item.reinstate.then(|| "it is back".into()),
         ..Draft::new(observable, marking(item.marking))
     }
@@ -362,6 +379,11 @@ impl Model {
         assert_eq!(indicator.name, format!("indicators/{}", self.records[event.record].id.hyphenated()));
         assert_eq!(indicator.labels, labels(event.item.labels));
         assert_eq!(indicator.description, format!("note {}", event.item.note));
+        assert_eq!(
+            (indicator.family.as_str(), indicator.campaign.as_str()),
+            (family(&event.item), campaign(&event.item))
+        );
+        assert_eq!(indicator.role, role(&event.item).map_or(0, |role| i32::from(role.number())));
         assert_eq!(indicator.state, i32::from(event.state.number()));
         assert_eq!(indicator.owner, format!("organisations/{}", ORGS[event.owner]));
         assert_eq!(luytre::wire::event::observables(indicator), Some(value(event.item.value)));
@@ -372,14 +394,30 @@ impl Model {
 /// Whether a version of `owner` matches the filter, its times left aside.
 pub(crate) fn matches(filter: &IndicatorFilter, owner: usize, item: &Item) -> bool {
     let labels = labels(item.labels);
+    let named = |asked: &[String], name: &str| {
+        asked.is_empty() || asked.iter().any(|asked| asked.to_lowercase() == name.to_lowercase())
+    };
     (filter.kinds.is_empty() || filter.kinds.contains(&value(item.value).0.kind()))
         && (filter.owners.is_empty() || filter.owners.contains(&slug(owner)))
         && (filter.labels.is_empty() || filter.labels.iter().any(|label| labels.contains(label)))
         && (filter.tlps.is_empty() || filter.tlps.contains(&marking(item.marking).tlp))
+        && (filter.roles.is_empty() || role(item).is_some_and(|role| filter.roles.contains(&role)))
+        && named(&filter.families, family(item))
+        && named(&filter.campaigns, campaign(item))
 }
 
 /// A filter that asks for a little of everything, or for nothing.
 pub(crate) fn filter() -> impl Strategy<Value = IndicatorFilter> {
+    let with = |(filter, attack): (IndicatorFilter, IndicatorFilter)| IndicatorFilter {
+        roles: attack.roles,
+        families: attack.families,
+        campaigns: attack.campaigns,
+        ..filter
+    };
+    prop_oneof![3 => of_records(), 2 => of_the_attack(), 1 => (of_records(), of_the_attack()).prop_map(with)]
+}
+
+fn of_records() -> impl Strategy<Value = IndicatorFilter> {
     let some = |all: usize| prop_oneof![2 => Just(0_u32), 1 => 0..1_u32 << all];
     (some(9), some(4), some(3), some(4)).prop_map(|(kinds, owners, label_bits, tlps)| IndicatorFilter {
         kinds: Kind::ALL.iter().copied().filter(|kind| kinds & (1 << (kind.number() - 1)) != 0).collect(),
@@ -388,4 +426,18 @@ pub(crate) fn filter() -> impl Strategy<Value = IndicatorFilter> {
         tlps: Tlp::ALL.into_iter().filter(|tlp| tlps & (1 << (tlp.number() - 1)) != 0).collect(),
         ..IndicatorFilter::default()
     })
+}
+
+fn of_the_attack() -> impl Strategy<Value = IndicatorFilter> {
+    let nothing = IndicatorFilter::default;
+    let some = |names: &'static [&'static str]| {
+        prop::sample::subsequence(names, 1..=names.len())
+            .prop_map(|names| names.into_iter().map(str::to_owned).collect())
+    };
+    let roles = prop::sample::subsequence(Role::ALL, 1..=3);
+    prop_oneof![
+        roles.prop_map(move |roles| IndicatorFilter { roles, ..nothing() }),
+        some(&["họ a", "Họ B", "none"]).prop_map(move |families| IndicatorFilter { families, ..nothing() }),
+        some(&["HÈ 2026", "none"]).prop_map(move |campaigns| IndicatorFilter { campaigns, ..nothing() }),
+    ]
 }

@@ -113,7 +113,10 @@ impl Witness {
 
     /// What is known of a value.
     pub(crate) async fn lookup(&self, value: &str) -> Vec<v1::LookupMatch> {
-        let request = v1::LookupObservablesRequest { observables: vec![super::text_value(value)] };
+        let request = v1::LookupObservablesRequest {
+            observables: vec![super::text_value(value)],
+            ..Default::default()
+        };
         let answer: v1::LookupObservablesResponse =
             self.call("ExchangeService/LookupObservables", &request).await.unwrap();
         answer.results.into_iter().flat_map(|result| result.matches).collect()

@@ -27,7 +27,7 @@ use crate::harness::{Builder, Faced, TestHub, Witness, amber, draft};
 const VIEWER: &str = "viewer";
 /// The hidden values.
 const SECRET: &str = "secret.example";
-const LATER: &str = "later.example";
+const LATER: &str = "198.51.96.0/20";
 const SYSTEM: &str = "system/soc";
 
 /// What is hidden from the viewer.
@@ -79,7 +79,8 @@ fn builder() -> Builder {
 
 /// What `text` asserts, so marked.
 fn marked(text: &str, marking: v1::Marking) -> v1::IndicatorDraft {
-    v1::IndicatorDraft { marking: Some(marking), labels: vec!["c2".to_owned()], ..draft(text) }
+    let (labels, family) = (vec!["c2".to_owned()], "Họ A".to_owned());
+    v1::IndicatorDraft { marking: Some(marking), labels, family, ..draft(text) }
 }
 
 fn masked(marking: v1::Marking) -> v1::Marking {
@@ -252,7 +253,7 @@ async fn every_call_about_what_is_hidden_is_answered_and_costs_as_about_what_is_
     assert!(absent.len() > 100);
     for marking in all {
         let what = format!("{marking:?}");
-        let of_another = Hidden::Records(marking.clone(), ["another.example", "further.example"]);
+        let of_another = Hidden::Records(marking.clone(), ["another.example", "192.0.2.0/25"]);
         let with = Hub::with(Hidden::Records(marking, [SECRET, LATER])).await.tell().await;
         let elsewhere = Hub::with(of_another).await.tell().await;
         compare(&what, &with, &absent, |cost| cost == Cost::Nothing);

@@ -57,6 +57,7 @@ fn filters() -> Vec<(&'static str, v1::IndicatorFilter)> {
         ("all", none()),
         ("of the owner", v1::IndicatorFilter { owners: vec!["organisations/owner".into()], ..none() }),
         ("by label", v1::IndicatorFilter { labels: vec!["c2".into()], ..none() }),
+        ("by family", v1::IndicatorFilter { families: vec!["họ a".into()], ..none() }),
         ("by marking", v1::IndicatorFilter { tlps: restricted, ..none() }),
         ("by state", v1::IndicatorFilter { states, ..none() }),
         ("by kind", v1::IndicatorFilter { kinds: vec![v1::ObservableKind::Domain.into()], ..none() }),
@@ -87,6 +88,7 @@ async fn searches(asker: &mut Asker<'_>) {
     asker.ask("a bad token", Cost::Nothing, list, mask::list, vec![said(&request)]).await;
     let values = |values: &[&str]| v1::LookupObservablesRequest {
         observables: values.iter().map(|value| text_value(value)).collect(),
+        ..Default::default()
     };
     let requests = [
         ("the value", values(&[SECRET])),
@@ -99,6 +101,27 @@ async fn searches(asker: &mut Asker<'_>) {
     }
     let all = requests[..2].iter().map(|(_, request)| said(request)).collect();
     asker.ask("several", Cost::Nothing, lookup, read, all).await;
+    // What the hidden values contain, and what an open one does.
+    let contained = [
+        "a.b.secret.example",
+        "http://a.secret.example/x",
+        "bob@secret.example",
+        "198.51.100.7",
+        "https://198.51.100.7:8443/",
+        "198.51.100.0/24",
+        "http://a.open-0.example/",
+    ];
+    let wide = |asked: &[&str]| {
+        let scope = v1::LookupScope::Wide.into();
+        said(&v1::LookupObservablesRequest { scope, ..values(asked) })
+    };
+    for value in contained {
+        asker.ask(&format!("wide {value}"), Cost::Nothing, lookup, read, vec![wide(&[value])]).await;
+    }
+    let all = vec![wide(&contained), wide(&[SECRET, LATER])];
+    asker.ask("wide, several", Cost::Nothing, lookup, read, all).await;
+    let unknown = v1::LookupObservablesRequest { scope: 99, ..values(&[SECRET]) };
+    asker.ask("of an unknown scope", Cost::Nothing, lookup, read, vec![said(&unknown)]).await;
 }
 
 /// What opens a stream.

@@ -44,7 +44,7 @@ from luytre.errors import (
     Unanswered,
     from_status,
 )
-from luytre.model import Found, Start, Verdict, observable
+from luytre.model import Found, Start, Verdict, match, observable
 
 __all__ = ["Client", "Lookup", "Publisher", "Subscription"]
 
@@ -134,7 +134,8 @@ class Publisher:
 class Lookup:
     """A bulk look-up that survives broken connections; its memory is bounded by a few batches."""
 
-    def __init__(self, channels: Channels, timeout: float) -> None:
+    def __init__(self, channels: Channels, timeout: float, wide: bool) -> None:
+        self._scope = v1.LOOKUP_SCOPE_WIDE if wide else v1.LOOKUP_SCOPE_EXACT
         self._pipeline = Pipeline(
             channels,
             LOOKUP,
@@ -168,13 +169,13 @@ class Lookup:
     async def _send(self) -> list[Found]:
         ready = await self._receive() if self._pipeline.is_full else []
         gathered, self._gathered = self._gathered, []
-        self._pipeline.send(v1.LookupObservablesRequest(observables=gathered))
+        self._pipeline.send(v1.LookupObservablesRequest(observables=gathered, scope=self._scope))
         return ready
 
     async def _receive(self) -> list[Found]:
         request, answer = await self._pipeline.receive()
         return [
-            Found(value, tuple(result.matches), _rejection(result))
+            Found(value, tuple(map(match, result.matches)), result.truncated, _rejection(result))
             for value, result in zip(request.observables, answer.results, strict=True)
         ]
 
@@ -310,15 +311,22 @@ class Client:
             if not _turn(asked, page.next_page_token):
                 return
 
-    def lookups(self) -> Lookup:
-        """Return a bulk look-up of exact values."""
-        return Lookup(self._channels, self._timeout)
+    def lookups(self, *, wide: bool = False) -> Lookup:
+        """Return a bulk look-up of exact values, or, `wide`, also of what contains them."""
+        return Lookup(self._channels, self._timeout, wide)
 
     async def lookup(
-        self, values: Iterable[str | v1.Observable] | AsyncIterable[str | v1.Observable]
+        self,
+        values: Iterable[str | v1.Observable] | AsyncIterable[str | v1.Observable],
+        *,
+        wide: bool = False,
     ) -> AsyncIterator[Found]:
-        """Look up any number of exact values, in their order."""
-        stream = self.lookups()
+        """Look up any number of values, in their order.
+
+        `wide` finds also what contains a value: the networks that hold an address, the domains above a
+        name, the host of a URL. `Match.relation` tells how each match is about the value.
+        """
+        stream = self.lookups(wide=wide)
         try:
             async for value in _each(values):
                 for found in await stream.push((value,)):

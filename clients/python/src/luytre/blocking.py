@@ -180,9 +180,9 @@ class Client:
         """Walk over the indicators that the filter wants, newest version first."""
         return self._loop.each(self._hub.list(filter))
 
-    def lookup(self, values: Iterable[str | v1.Observable]) -> Iterator[Found]:
-        """Look up any number of exact values, in their order."""
-        stream = self._hub.lookups()
+    def lookup(self, values: Iterable[str | v1.Observable], *, wide: bool = False) -> Iterator[Found]:
+        """Look up any number of values, in their order; `wide`, also what contains them."""
+        stream = self._hub.lookups(wide=wide)
         try:
             for chunk in _chunks(values):
                 yield from self._loop.run(stream.push(chunk))

@@ -120,14 +120,56 @@ class Verdict:
     error: HubError | None
 
 
+class Relation(enum.Enum):
+    """How an assertion is about a value that was looked up.
+
+    The host is that of a URL, of an endpoint or of an e-mail address.
+    """
+
+    #: It is about this very value.
+    EXACT = v1.LOOKUP_RELATION_EXACT
+    #: It is about a network that contains the address or the network.
+    CONTAINING_NETWORK = v1.LOOKUP_RELATION_CONTAINING_NETWORK
+    #: It is about a domain above the domain, below its public suffix.
+    PARENT_DOMAIN = v1.LOOKUP_RELATION_PARENT_DOMAIN
+    #: It is about the host.
+    HOST = v1.LOOKUP_RELATION_HOST
+    #: It is about a network that contains the host.
+    HOST_NETWORK = v1.LOOKUP_RELATION_HOST_NETWORK
+    #: It is about a domain above the host.
+    HOST_PARENT_DOMAIN = v1.LOOKUP_RELATION_HOST_PARENT_DOMAIN
+    #: It is about the host and the port of the URL.
+    ENDPOINT = v1.LOOKUP_RELATION_ENDPOINT
+    #: In a way that this client does not know; update it.
+    OTHER = -1
+
+
+@dataclass(frozen=True)
+class Match:
+    """One assertion about a value that was looked up."""
+
+    #: Resource name, `indicators/{indicator}`.
+    name: str
+    #: Resource name of the owner; empty where the source is masked and the caller is not told it.
+    owner: str
+    #: Where the indicator stands.
+    state: v1.IndicatorState
+    #: How it is about the value.
+    relation: Relation
+    #: What it is about, where that is not the value itself; else None.
+    matched: v1.Observable | None
+
+
 @dataclass(frozen=True)
 class Found:
     """What the hub knows of a value."""
 
     #: As it was asked for.
     value: v1.Observable
-    #: Assertions that the caller may see, revoked ones included.
-    matches: tuple[v1.LookupMatch, ...]
+    #: Assertions that the caller may see, revoked ones included: exact ones, then what is closest.
+    matches: tuple[Match, ...]
+    #: Whether there are more matches than the hub tells.
+    truncated: bool
     #: Why the value could not be read, not raised.
     error: HubError | None
 
@@ -204,6 +246,16 @@ def timestamp(moment: datetime) -> Timestamp:
     made = Timestamp()
     made.FromDatetime(moment)
     return made
+
+
+def match(found: v1.LookupMatch) -> Match:
+    """Read a match; what does not say how it matched comes from an earlier hub, and is exact."""
+    try:
+        relation = Relation(found.relation or v1.LOOKUP_RELATION_EXACT)
+    except ValueError:
+        relation = Relation.OTHER
+    matched = found.matched if found.HasField("matched") else None
+    return Match(found.name, found.owner, found.state, relation, matched)
 
 
 def pair(events: Sequence[v1.Event], kinds: Sequence[int]) -> tuple[Event, ...]:
