@@ -207,6 +207,19 @@ mod tests {
         stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
     }
 
+    /// Asks until there is an answer, and not for ever.
+    async fn soon<T>(mut ask: impl FnMut() -> Option<T>) -> T {
+        let asking = async {
+            loop {
+                if let Some(answer) = ask() {
+                    return answer;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), asking).await.expect("soon")
+    }
+
     #[tokio::test]
     async fn a_hook_that_takes_too_long_is_ended_with_all_that_it_started() {
         let dir = tempfile::tempdir().unwrap();
@@ -215,19 +228,12 @@ mod tests {
         let mut hook = hook(dir.path(), &command, Duration::from_secs(1_000));
         hook.announce().unwrap();
         hook.begin();
-        let started = loop {
-            match std::fs::read_to_string(&pid) {
-                Ok(text) => break text.trim().to_owned(),
-                Err(_) => tokio::task::yield_now().await,
-            }
-        };
+        let started = soon(|| std::fs::read_to_string(&pid).ok()).await.trim().to_owned();
         assert!(runs(&started));
         hook.running.as_mut().unwrap().until = Some(monotonic());
         assert!(hook.finish().await.is_err());
         assert!(hook.due && hook.running.is_none());
-        while runs(&started) {
-            tokio::task::yield_now().await;
-        }
+        soon(|| (!runs(&started)).then_some(())).await;
     }
 
     #[tokio::test]

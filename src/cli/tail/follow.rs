@@ -21,6 +21,9 @@ use super::portion::{self, Form, Wanted};
 /// Most files that are followed at once.
 const MAX_FILES: usize = 10_000;
 
+/// Most portions that a kill may have published again.
+const MAX_UNSAVED: usize = 16;
+
 /// A file that is there.
 #[derive(Debug, Clone)]
 pub(super) struct Seen {
@@ -50,7 +53,8 @@ pub(super) struct Follower {
     wanted: Wanted,
     /// A file of ours that may lie in a directory that is followed.
     rejects: Option<PathBuf>,
-    pub(super) places: Places,
+    places: Places,
+    unsaved: usize,
     /// Since when each file is as it is.
     since: BTreeMap<Key, (u64, i128, Instant)>,
     /// How files were when nothing new was in them: size, time of change, and
@@ -70,6 +74,7 @@ impl Follower {
             wanted: Wanted::of(&options.how),
             rejects: options.how.rejects.clone(),
             places,
+            unsaved: 0,
             since: BTreeMap::new(),
             looked: BTreeMap::new(),
             open: BTreeMap::new(),
@@ -306,10 +311,21 @@ impl Follower {
         Ok(Some(Portion::Lines(items, place)))
     }
 
-    /// Notes, for good, how far a file is published.
+    /// Notes how far a file is published. It is on disk soon: what is published
+    /// again after a kill changes nothing.
     pub(super) fn advance(&mut self, key: Key, place: Place) -> Result<(), Failure> {
         self.places.of.insert(key, place);
-        self.places.store()
+        self.unsaved += 1;
+        if self.unsaved >= MAX_UNSAVED { self.save() } else { Ok(()) }
+    }
+
+    /// Has all that was noted on disk for good.
+    pub(super) fn save(&mut self) -> Result<(), Failure> {
+        if self.unsaved > 0 {
+            self.places.store()?;
+            self.unsaved = 0;
+        }
+        Ok(())
     }
 
     fn tell(&mut self, text: String) {

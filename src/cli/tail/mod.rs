@@ -49,15 +49,18 @@ pub(super) async fn run(client: &Client, options: &TailPublish) -> Result<(), Fa
             for seen in seen.into_iter().chain(moved) {
                 take(client, options, &mut follower, &seen).await?;
             }
+            follower.save()?;
             tokio::time::sleep(options.poll).await;
         }
     };
     // What was not confirmed is read again by the next run.
-    tokio::select! {
+    let ended = tokio::select! {
         biased;
         () = stop.asked() => Ok(()),
         ended = work => ended,
-    }
+    };
+    let saved = follower.save();
+    ended.and(saved)
 }
 
 /// Publishes what is new in a file.
