@@ -37,7 +37,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The hub says that it is not ready, and why.
-    #[error("the hub at {address} is not ready: {answer}")]
+    #[error("the hub at {address} answers: {answer}")]
     NotReady {
         /// Where it was asked.
         address: SocketAddr,
