@@ -13,7 +13,7 @@ export CARGO_TARGET_DIR
 RUST_NEEDED := 1.95
 BENCH ?=
 
-.PHONY: help deps build release demo run test test-python test-go test-java lint doc bench clean-demo
+.PHONY: help deps build release man deb deb-check demo run test test-python test-go test-java lint doc bench clean-demo
 
 help: ## this list
 	@echo "Lũy Tre. Start with: make demo, make test"
@@ -62,6 +62,19 @@ ROCKSDB = $(if $(RUSTFLAGS),,$(shell \
 release: deps ## build the optimised binaries for an installation
 	$(ROCKSDB) cargo build --locked --release --bins
 	@echo "Built: $(CARGO_TARGET_DIR)/release/luytred and $(CARGO_TARGET_DIR)/release/luytre"
+
+# DEB_PROFILE=debug packages the binaries of `make build`, to try the package.
+DEB_PROFILE ?= release
+DEB_BUILD = $(if $(filter debug,$(DEB_PROFILE)),build,release)
+
+man: $(DEB_BUILD) ## write the manual pages and completions
+	@packaging/build-deb.sh $(CARGO_TARGET_DIR)/$(DEB_PROFILE) --pages
+
+deb: $(DEB_BUILD) ## make the Debian package
+	@packaging/build-deb.sh $(CARGO_TARGET_DIR)/$(DEB_PROFILE)
+
+deb-check: deb ## prove the package in a fresh Debian, as root
+	@packaging/check-deb.sh $(CARGO_TARGET_DIR)/package/luytre_*.deb
 
 demo: deps ## show the hub at work: publish, subscribe, kill, resume, revoke
 	@demo/run.sh

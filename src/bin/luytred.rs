@@ -9,7 +9,7 @@ use luytre::base::tasks;
 use luytre::cli::daemon::{self, Failure, Place, Server};
 use luytre::server::config::{self, Config};
 use luytre::server::signals::Signals;
-use luytre::server::{Assembly, Error, Sockets, check, serve, telemetry};
+use luytre::server::{Assembly, Error, Sockets, check, probe, serve, telemetry};
 use time::Date;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -43,6 +43,16 @@ impl Server for Hub {
     fn check(&self, path: &Path) -> Result<String, Failure> {
         let checked = check::check(path, &SystemClock::shared()).map_err(failure)?;
         Ok(checked.to_string())
+    }
+
+    fn ready(&self, path: &Path) -> Result<String, Failure> {
+        probe::ask(path).map_err(|error| match error {
+            probe::Error::Config(error) => failure(error.into()),
+            probe::Error::Nowhere { .. } => Failure::Configuration(error.to_string()),
+            probe::Error::Silent { .. } | probe::Error::NotReady { .. } => {
+                Failure::TryLater(error.to_string())
+            }
+        })
     }
 
     fn place(&self, path: &Path) -> Result<Place, Failure> {

@@ -14,6 +14,7 @@ mod input;
 mod leave;
 mod list;
 mod lookup;
+mod manual;
 mod notices;
 mod organisations;
 mod output;
@@ -38,7 +39,7 @@ mod tests;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 
 use arguments::{Arguments, Command, Talk};
 use exit::Failure;
@@ -89,8 +90,12 @@ fn execute(arguments: Arguments, environment: &Environment, data: &mut Data) -> 
     });
     // Commands that need no hub.
     let arguments = match arguments {
-        Arguments { command: Command::Completions(shell), .. } => {
-            return arguments::completions(&shell, data);
+        Arguments { command: Command::Completions(options), .. } => {
+            return Ok(manual::completions(Arguments::command(), &options, data)?);
+        }
+        Arguments { command: Command::Man(options), .. } => {
+            return manual::write(Arguments::command(), "1", &options)
+                .map_err(|error| Failure::Io(error.to_string()));
         }
         Arguments { command: Command::Canonical(options), .. } => return canonical::run(&options, data),
         Arguments { command: Command::Pki(pki), .. } => {
@@ -144,6 +149,6 @@ async fn converse(arguments: Arguments, environment: &Environment, data: &mut Da
         Command::Revoke(options) => single::revoke(&client, &options, data).await,
         Command::Leave(options) => leave::run(&client, &options, data).await,
         Command::Sight(options) => single::sight(&client, &options, data).await,
-        Command::Pki(_) | Command::Canonical(_) | Command::Completions(_) => Ok(()),
+        Command::Pki(_) | Command::Canonical(_) | Command::Man(_) | Command::Completions(_) => Ok(()),
     }
 }

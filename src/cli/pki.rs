@@ -56,6 +56,14 @@ pub enum Error {
 
 /// Makes and keeps the certificates of a hub.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:
+  luytre pki init --dir pki --trust-domain hub.example.vn
+  luytre pki issue --dir pki server --dns hub.example.vn
+  luytre pki issue --dir pki client --id spiffe://hub.example.vn/org/ca-hanoi/system/soc
+  luytre pki crl --dir pki
+
+Needs no hub: run it on a machine that is not the hub, and keep private/*-root.key offline. How long
+each certificate lives, and what to do before its end, is in docs/operating.md.")]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
@@ -64,6 +72,8 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Makes both hierarchies of authorities in an empty directory
+    #[command(after_long_help = "Examples:
+  luytre pki init --dir pki --trust-domain hub.example.vn")]
     Init {
         #[command(flatten)]
         place: Place,
@@ -75,6 +85,9 @@ enum Command {
         crl_days: u16,
     },
     /// Issues a certificate with a new key
+    #[command(after_long_help = "Examples:
+  luytre pki issue --dir pki server --dns hub.example.vn
+  luytre pki issue --dir pki client --id spiffe://hub.example.vn/org/so-y-te/user/an")]
     Issue {
         #[command(flatten)]
         place: Place,
@@ -82,6 +95,10 @@ enum Command {
         leaf: LeafCommand,
     },
     /// Revokes a client certificate and signs the revocation list
+    #[command(after_long_help = "Examples:
+  luytre pki revoke --dir pki --serial 5f0c7a
+
+Copy the list to the hub and reload it: the connections of the certificate end at once.")]
     Revoke {
         #[command(flatten)]
         place: Place,
@@ -93,6 +110,11 @@ enum Command {
         crl_days: u16,
     },
     /// Signs the revocation list afresh, before it runs out
+    #[command(after_long_help = "Examples:
+  luytre pki crl --dir pki
+  luytre pki crl --dir pki --crl-days 14
+
+Copy the list to the hub and reload it. Once the list has run out, nobody can connect.")]
     Crl {
         #[command(flatten)]
         place: Place,
@@ -101,6 +123,9 @@ enum Command {
         crl_days: u16,
     },
     /// Shows what the hub would read in a certificate or a revocation list
+    #[command(after_long_help = "Examples:
+  luytre pki show pki/ca-hanoi-soc.pem
+  luytre pki show pki/client-crl.pem")]
     Show {
         /// A PEM file with certificates, or with revocation lists
         file: PathBuf,
@@ -117,6 +142,9 @@ struct Place {
 #[derive(Debug, clap::Subcommand)]
 enum LeafCommand {
     /// A certificate for the hub
+    #[command(after_long_help = "Examples:
+  luytre pki issue --dir pki server --dns hub.example.vn --ip 192.0.2.10
+  luytre pki issue --dir pki server --dns hub.example.vn --name server-2027")]
     Server {
         /// A DNS name of the hub; may be repeated
         #[arg(long, value_name = "NAME", num_args = 1..)]
@@ -132,6 +160,9 @@ enum LeafCommand {
         name: String,
     },
     /// A certificate for a system or a person
+    #[command(after_long_help = "Examples:
+  luytre pki issue --dir pki client --id spiffe://hub.example.vn/org/ca-hanoi/system/soc
+  luytre pki issue --dir pki client --id spiffe://hub.example.vn/org/so-y-te/user/an --days 90")]
     Client {
         /// `spiffe://<trust-domain>/org/<organisation>/(system|user)/<name>`
         #[arg(long, value_name = "SPIFFE-ID")]

@@ -1,5 +1,7 @@
 //! Promises of whole commands, against the client's stub hub.
 
+mod taught;
+
 use std::io;
 use std::sync::Arc;
 

@@ -12,6 +12,7 @@
 //! | [`handshake`] | which of them are let in |
 //! | [`sever`] | how one ends that the hub ends |
 //! | [`signals`] | what signals mean |
+//! | [`probe`] | how a running hub is asked whether it is ready |
 //!
 //! [`Assembly`] and [`serve`] put them together, and take them down again.
 
@@ -25,6 +26,7 @@ mod health;
 pub mod limits;
 pub mod listener;
 pub mod metrics;
+pub mod probe;
 mod process;
 mod ready;
 mod run;

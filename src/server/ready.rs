@@ -5,12 +5,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::base::files;
 
 /// What the ready file holds.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Ready {
     /// Process id of the hub.
     pub pid: u32,
@@ -29,6 +29,14 @@ impl Ready {
         let mut text = serde_json::to_vec(self)?;
         text.push(b'\n');
         files::write_atomic(path, &text, 0o644)
+    }
+
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// Whatever the file system answers, or that the file is none of these.
+    pub fn read(path: &Path) -> io::Result<Self> {
+        Ok(serde_json::from_slice(&std::fs::read(path)?)?)
     }
 
     /// Removes the file, if there is one.

@@ -1,5 +1,5 @@
 //! What `luytred check-config` promises: every problem at once, and nothing
-//! touched.
+//! touched; and what `luytred ready` tells of the hub of a configuration.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -93,4 +93,38 @@ async fn the_store_of_a_running_hub_is_left_alone() {
     assert_eq!(code, Some(0), "{told}");
     assert!(told.contains("a hub runs on the store"), "{told}");
     hub.restart().await;
+}
+
+/// Exit code, stdout and stderr of `luytred ready` with `edit` done to
+/// `hub.toml`.
+fn ready(hub: &TestHub, edit: impl FnOnce(String) -> String) -> (Option<i32>, String, String) {
+    let text = fs::read_to_string(hub.dir().join("hub.toml")).unwrap();
+    let path = hub.dir().join("asked.toml");
+    fs::write(&path, edit(text)).unwrap();
+    let output = hub.ready(&path);
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ready_finds_the_hub_by_its_configuration_and_tells_whether_it_serves() {
+    let mut hub = TestHub::builder().prepare();
+    let (code, _, told) = ready(&hub, |text| text);
+    assert_eq!(code, Some(78), "{told}");
+    assert!(told.contains("http.listen takes any free port") && told.contains("is no help"), "{told}");
+
+    hub.serve().await;
+    assert_eq!(ready(&hub, |text| text), (Some(0), "ready\n".to_owned(), String::new()));
+    // By its fixed port, too, wherever it listens.
+    let port = hub.http().port();
+    let fixed = |text: String| {
+        assert!(text.contains("[http]\nlisten = \"127.0.0.1:0\""), "{text}");
+        text.replace("[http]\nlisten = \"127.0.0.1:0\"", &format!("[http]\nlisten = \"0.0.0.0:{port}\""))
+    };
+    assert_eq!(ready(&hub, fixed), (Some(0), "ready\n".to_owned(), String::new()));
+
+    hub.kill9();
+    let (code, printed, told) = ready(&hub, fixed);
+    assert_eq!((code, printed.as_str()), (Some(75), ""));
+    assert!(told.contains(&format!("no hub answers at 127.0.0.1:{port}")), "{told}");
 }

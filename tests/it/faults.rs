@@ -79,6 +79,10 @@ async fn assert_read_only(hub: &TestHub, kept: &[&[String]]) {
     let (status, body) = hub.get("/readyz").await;
     assert_eq!(status, 503, "{body}");
     assert!(body.contains("STORE_READ_ONLY"), "{body}");
+    let asked = hub.ready(&hub.dir().join("hub.toml"));
+    let told = String::from_utf8(asked.stderr).unwrap();
+    assert_eq!(asked.status.code(), Some(75), "{told}");
+    assert!(told.contains("answers: not ready: STORE_READ_ONLY"), "{told}");
     let held = listed(hub).await;
     assert!(kept.iter().all(|group| group.iter().all(|value| held.contains(value))));
 }

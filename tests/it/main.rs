@@ -39,6 +39,7 @@ mod lifecycle;
 mod lookup;
 mod masked;
 mod proto_contract;
+mod quick_start;
 mod resume;
 mod roster;
 mod scenarios;

@@ -6,6 +6,12 @@ use super::values::{PlainOrJson, TableOrJson};
 
 /// `whoami`.
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  luytre whoami
+  luytre --profile ~/.config/luytre/lan.toml whoami
+  luytre whoami --format jsonl
+
+Tells the identity in your certificate, your organisation, your roles, and when the certificate ends.")]
 pub(crate) struct Whoami {
     /// `plain` for people, `jsonl` for programs
     #[arg(long, value_enum, default_value_t = PlainOrJson::Plain)]
@@ -14,6 +20,11 @@ pub(crate) struct Whoami {
 
 /// `organisations`.
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  luytre organisations
+  luytre organisations --all --format jsonl
+
+Who is shown as active may be named as a reader: luytre publish --to.")]
 pub(crate) struct Organisations {
     /// Also those that are suspended, ended or planned
     #[arg(long)]

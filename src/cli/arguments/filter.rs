@@ -7,7 +7,8 @@ use crate::model::indicator::{Kind, Role};
 use crate::model::marking::Tlp;
 use crate::wire::proto::v1;
 
-/// Which indicators are wanted.
+/// Which indicators are wanted. Flattened last: its heading holds for what
+/// follows it.
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Filters (each repeatable; any value of a filter, all filters together)")]
 pub(crate) struct Filter {

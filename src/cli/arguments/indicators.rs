@@ -11,7 +11,7 @@ use crate::model::indicator::{Kind, State};
 /// `lookup`.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
-  luytre lookup 198.51.100.7 hxxp://example[.]net/
+  luytre lookup 198.51.100.7 'hxxp://example[.]net/'
   cut -f3 proxy.log | sort -u | luytre lookup - --format plain
   luytre lookup --kind phone '0912 345 678'
   luytre lookup --exact example.net
@@ -40,9 +40,15 @@ pub(crate) struct Lookup {
 
 /// `list`.
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  luytre list
+  luytre list --kind domain,url --label phishing --since 2026-11-01
+  luytre list --family emotet --role infrastructure
+  luytre list --owner ca-hanoi --state revoked --limit 0 --format jsonl
+  luytre list --kind ipv4 --limit 0 --format plain > addresses.txt
+
+Newest first. For a copy that stays up to date use luytre sync or luytre subscribe.")]
 pub(crate) struct List {
-    #[command(flatten)]
-    pub(crate) filter: Filter,
     /// State: active, revoked, expired [default: active]
     #[arg(long, value_delimiter = ',', value_parser = state)]
     pub(crate) state: Vec<State>,
@@ -58,6 +64,8 @@ pub(crate) struct List {
     /// How to write them
     #[arg(long, value_enum, default_value_t = ListFormat::Table)]
     pub(crate) format: ListFormat,
+    #[command(flatten)]
+    pub(crate) filter: Filter,
 }
 
 /// How a list is written.
@@ -73,6 +81,9 @@ pub(crate) enum ListFormat {
 
 /// `get`.
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  luytre get indicators/0b54…
+  luytre get indicators/0b54… | jq .sightings")]
 pub(crate) struct Get {
     /// Name of the indicator, `indicators/…` or its UUID alone
     #[arg(value_parser = indicator)]
@@ -81,8 +92,9 @@ pub(crate) struct Get {
 
 /// `explain`.
 #[derive(Debug, Args)]
-#[command(after_long_help = "Example:
+#[command(after_long_help = "Examples:
   luytre explain indicators/0b54… so-y-te
+  luytre explain indicators/0b54… so-y-te --person spiffe://hub.example.vn/org/so-y-te/user/an
 
 Only the organisation that published the indicator is answered.")]
 pub(crate) struct Explain {
@@ -102,8 +114,9 @@ pub(crate) struct Explain {
 
 /// `revoke`.
 #[derive(Debug, Args)]
-#[command(after_long_help = "Example:
+#[command(after_long_help = "Examples:
   luytre revoke indicators/0b54… --reason false-positive --note \"our own mail server\"
+  luytre revoke indicators/0b54… --reason withdrawn --on-behalf-of phuong-lang
 
 Everyone who received the indicator is told to stop using it. Publishing the value again is refused
 unless it is done with --reinstate.")]
@@ -127,6 +140,12 @@ pub(crate) struct Revoke {
 
 /// `sight`.
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  luytre sight indicators/0b54… --outcome seen-blocked --count 12
+  luytre sight indicators/0b54… --outcome searched-not-found --note \"proxy logs of 30 days\"
+  luytre sight indicators/0b54… --outcome false-positive
+
+That it was searched and not found is worth reporting too.")]
 pub(crate) struct Sight {
     /// Name of the indicator, `indicators/…` or its UUID alone
     #[arg(value_parser = indicator)]

@@ -10,17 +10,17 @@ use clap::builder::PossibleValuesParser;
 
 /// `leave`.
 #[derive(Debug, Args)]
-#[command(
-    after_long_help = "How far an indicator travels is its owner's to say. Who would share it further asks:
+#[command(after_long_help = "Examples:
   luytre leave ask indicators/4b3f… --tlp green --reason \"to warn every unit of the city\"
-The owner is told by `luytre subscribe --notices`, or looks, and answers:
   luytre leave list --waiting
   luytre leave grant indicators/4b3f… --for so-tttt --tlp green --until 2026-12-31
   luytre leave withdraw indicators/4b3f… --for so-tttt --note \"not before the raid\"
-Then the value can be published under one's own name. Who may read the first indicator sees that the
-second republishes it; nobody else learns that there is another:
-  echo 203.0.113.77 | luytre publish - --tlp green --republication-of indicators/4b3f…"
-)]
+  echo 203.0.113.77 | luytre publish - --tlp green --republication-of indicators/4b3f…
+
+How far an indicator travels is its owner's to say. Who would share it further asks. The owner is told
+by `luytre subscribe --notices`, or looks with `list --waiting`, and answers. Then the value can be
+published under one's own name. Who may read the first indicator sees that the second republishes it;
+nobody else learns that there is another.")]
 pub(crate) struct Leave {
     #[command(subcommand)]
     pub(crate) action: LeaveAction,
@@ -61,6 +61,9 @@ pub(crate) struct Reach {
 
 /// `leave ask`.
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  luytre leave ask indicators/4b3f… --tlp green --reason \"to warn every unit of the city\"
+  luytre leave ask indicators/4b3f… --tlp amber --to so-y-te --reason \"it hit their mail too\"")]
 pub(crate) struct AskLeave {
     /// The indicator, as `luytre list` shows it
     #[arg(value_name = "INDICATOR", value_parser = indicator)]
@@ -74,6 +77,9 @@ pub(crate) struct AskLeave {
 
 /// `leave grant`.
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  luytre leave grant indicators/4b3f… --for so-tttt --tlp green --until 2026-12-31
+  luytre leave grant indicators/4b3f… --for so-tttt --tlp amber --to so-y-te --caveat masked-source")]
 pub(crate) struct GrantLeave {
     /// Your indicator
     #[arg(value_name = "INDICATOR", value_parser = indicator)]
@@ -96,6 +102,11 @@ pub(crate) struct GrantLeave {
 
 /// `leave withdraw`.
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  luytre leave withdraw indicators/4b3f… --for so-tttt --note \"not before the raid\"
+  luytre leave withdraw indicators/4b3f…
+
+What was published with the leave stays until its publisher revokes it.")]
 pub(crate) struct WithdrawLeave {
     /// The indicator
     #[arg(value_name = "INDICATOR", value_parser = indicator)]
@@ -113,6 +124,9 @@ pub(crate) struct WithdrawLeave {
 
 /// `leave list`.
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  luytre leave list
+  luytre leave list --waiting --format jsonl")]
 pub(crate) struct ListLeave {
     /// Only what waits for an answer
     #[arg(long)]

@@ -18,8 +18,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::exit::Failure;
-use super::output::Data;
+use super::manual;
 
 pub(super) use canonical::Canonical;
 pub(super) use directory::{Organisations, Whoami};
@@ -39,21 +38,21 @@ pub(super) use values::{PlainOrJson, TableOrJson, group, organisation, person, t
 
 /// Share and receive cyber-threat indicators through a Lũy Tre hub.
 ///
-/// Chia sẻ và nhận dấu hiệu mối đe doạ an ninh mạng qua trung tâm Lũy Tre.
+/// Chia sẻ và nhận chỉ báo tấn công (IoC) qua trung tâm Lũy Tre.
 #[derive(Debug, Parser)]
 #[command(
     name = "luytre",
     version,
     max_term_width = 100,
     after_long_help = "Examples:
-  luytre whoami                                     who am I for the hub?
-  luytre publish iocs.txt --tlp green               share a list, one value a line
-  luytre subscribe --state fw.state --format plain  follow everything, go on after any break
-  luytre sync --state DIR --plain blocked.txt       keep a block list up to date
-  luytre lookup 198.51.100.7 example.net            is this known?
-  luytre list --kind domain --since 2026-11-01      what is there?
-  luytre canonical 'hxxp://EVIL[.]example'          what does the hub make of it?
-  luytre subscriptions list                         where does the hub keep our place?
+  luytre whoami                                     # who am I for the hub?
+  luytre publish iocs.txt --tlp green               # share a list, one value a line
+  luytre subscribe --state siem.state               # follow everything, go on after any break
+  luytre sync --state DIR --plain blocked.txt       # keep a block list up to date
+  luytre lookup 198.51.100.7 example.net            # is this known?
+  luytre list --kind domain --since 2026-11-01      # what is there?
+  luytre canonical 'hxxp://EVIL[.]example'          # what does the hub make of it?
+  luytre subscriptions list                         # where does the hub keep our place?
 
 The hub and your certificate are named in a profile, ~/.config/luytre/profile.toml:
   hub  = \"hub.example:7443\"
@@ -119,11 +118,11 @@ pub(super) struct Talk {
 pub(super) enum Command {
     /// Show what the hub makes of your certificate · Trung tâm nhận ra bạn là ai
     Whoami(Whoami),
-    /// Publish indicators from a list or JSON lines · Công bố dấu hiệu
+    /// Publish indicators from a list or JSON lines · Phát hành chỉ báo
     Publish(Box<PublishFile>),
-    /// Publish what appears in a directory or a log file · Theo dõi và công bố
+    /// Publish what appears in a directory or a log file · Theo dõi và phát hành
     TailPublish(Box<TailPublish>),
-    /// Receive indicators as they are published · Nhận dấu hiệu liên tục
+    /// Receive indicators as they are published · Đăng ký nhận liên tục
     Subscribe(Subscribe),
     /// Keep files up to date for a firewall, a resolver or a SIEM · Giữ tệp luôn mới
     Sync(Box<Sync>),
@@ -131,15 +130,15 @@ pub(super) enum Command {
     Subscriptions(Subscriptions),
     /// Ask whether exact values are known · Tra cứu giá trị
     Lookup(Lookup),
-    /// List indicators, newest first · Liệt kê dấu hiệu
+    /// List indicators, newest first · Liệt kê chỉ báo
     List(List),
-    /// Show one indicator, its sightings and collisions · Xem một dấu hiệu
+    /// Show one indicator, its sightings and collisions · Xem một chỉ báo
     Get(Get),
     /// Tell why an organisation sees an indicator of yours, or does not · Vì sao được xem
     Explain(Explain),
-    /// Take back an indicator that you published · Thu hồi dấu hiệu
+    /// Take back an indicator that you published · Thu hồi chỉ báo
     Revoke(Revoke),
-    /// Report that you met an indicator, or did not · Báo cáo đã gặp
+    /// Report that you met an indicator, or did not · Ghi nhận phát hiện
     Sight(Sight),
     /// Ask for leave to share another's indicator further, or give it · Xin phép chia sẻ lại
     Leave(Leave),
@@ -151,24 +150,15 @@ pub(super) enum Command {
     Pki(super::pki::Args),
     /// Show what the hub makes of a value, and why, without a hub · Dạng chuẩn của giá trị
     Canonical(Canonical),
+    /// Write a manual page for each command
+    #[command(after_long_help = "Examples:
+  luytre man --to /usr/local/share/man/man1")]
+    Man(manual::Manual),
     /// Print completions for a shell
-    Completions(Completions),
-}
-
-/// `completions`.
-#[derive(Debug, Args)]
-pub(super) struct Completions {
-    /// The shell
-    #[arg(value_enum)]
-    shell: clap_complete::Shell,
-}
-
-/// Prints completions.
-pub(super) fn completions(options: &Completions, data: &mut Data) -> Result<(), Failure> {
-    use clap::CommandFactory as _;
-    let mut script = Vec::new();
-    clap_complete::generate(options.shell, &mut Arguments::command(), "luytre", &mut script);
-    Ok(data.bytes(&script)?)
+    #[command(after_long_help = "Examples:
+  luytre completions bash > /usr/share/bash-completion/completions/luytre
+  luytre completions zsh > /usr/share/zsh/vendor-completions/_luytre")]
+    Completions(manual::Completions),
 }
 
 #[cfg(test)]

@@ -10,6 +10,14 @@ use crate::model::principal::{Role, SpiffeId};
 
 /// `roster`.
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  luytre roster export > roster.json
+  luytre roster diff roster.json
+  luytre roster apply roster.json
+  luytre roster grant spiffe://hub.example.vn/org/ca-hanoi/system/soc --role publisher
+
+For principals with the role operator; a coordinator may read. Some changes wait for a second operator:
+luytre roster pending. The fields of the file are in docs/roster.md.")]
 pub(crate) struct RosterArguments {
     #[command(subcommand)]
     pub(crate) action: RosterAction,
@@ -19,13 +27,22 @@ pub(crate) struct RosterArguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum RosterAction {
     /// Print the whole roster as a file to change · Xuất danh bạ
+    #[command(after_long_help = "Examples:
+  luytre roster export > roster.json")]
     Export,
     /// Tell what a changed file would change · So sánh
+    #[command(after_long_help = "Examples:
+  luytre roster diff roster.json")]
     Diff {
         /// The file, from `luytre roster export`; - is stdin
         file: PathBuf,
     },
     /// Put a changed file in the place of the roster · Áp dụng
+    #[command(after_long_help = "Examples:
+  luytre roster apply roster.json --dry-run
+  luytre roster apply roster.json
+
+The file is taken whole or not at all. If somebody else was faster (ETAG_MISMATCH), export again.")]
     Apply {
         /// The file, from `luytre roster export`; - is stdin
         file: PathBuf,
@@ -34,13 +51,19 @@ pub(crate) enum RosterAction {
         dry_run: bool,
     },
     /// List the changes that wait for a second person · Các thay đổi chờ duyệt
+    #[command(after_long_help = "Examples:
+  luytre roster pending")]
     Pending,
     /// Agree to a change that another operator proposed · Duyệt
+    #[command(after_long_help = "Examples:
+  luytre --profile ~/.config/luytre/minh.toml roster approve 6a1f")]
     Approve {
         /// Its id, from `luytre roster pending`, or how that begins
         id: String,
     },
     /// Drop a change that waits · Bác bỏ
+    #[command(after_long_help = "Examples:
+  luytre roster reject 6a1f --reason \"asked twice\"")]
     Reject {
         /// Its id, from `luytre roster pending`, or how that begins
         id: String,
@@ -53,8 +76,12 @@ pub(crate) enum RosterAction {
     /// Give an organisation another name from a day on · Đổi tên
     Rename(RenameOrganisation),
     /// Let an organisation take part no longer, for now · Đình chỉ
+    #[command(after_long_help = "Examples:
+  luytre roster suspend dv-a --on 2026-12-01 --basis \"Letter 9\"")]
     Suspend(OneOrganisation),
     /// Let a suspended organisation take part again · Cho tham gia lại
+    #[command(after_long_help = "Examples:
+  luytre roster resume dv-a --on 2027-01-15 --basis \"Letter 12\"")]
     Resume(OneOrganisation),
     /// Give a principal roles beside those that it has · Cấp quyền
     Grant(GrantRoles),
@@ -78,6 +105,11 @@ pub(crate) struct Effect {
 
 /// `roster end`.
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  luytre roster end so-tttt --on 2027-03-01 --basis \"Decision 7\" --into so-khcn-2027
+  luytre roster end dv-a --on 2027-03-01 --basis \"Decision 8\" --dry-run
+
+The successor stands in the roster first: export, add it, apply. A slug is for ever.")]
 pub(crate) struct EndOrganisation {
     /// Its slug
     #[arg(value_parser = slug)]
@@ -92,6 +124,8 @@ pub(crate) struct EndOrganisation {
 
 /// `roster rename`.
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  luytre roster rename so-cntt --vi \"Sở Chuyển đổi số\" --on 2027-01-01 --basis \"Decision 8\"")]
 pub(crate) struct RenameOrganisation {
     /// Its slug, which stays
     #[arg(value_parser = slug)]
@@ -152,8 +186,9 @@ pub(crate) struct GrantRoles {
 
 /// `roster withdraw`.
 #[derive(Debug, Args)]
-#[command(after_long_help = "Example:
+#[command(after_long_help = "Examples:
   luytre roster withdraw spiffe://hub.example.vn/org/ca-hanoi/system/soc --role publisher
+  luytre roster withdraw spiffe://hub.example.vn/org/so-y-te/user/an --all
 
 One operator does it alone, and at once.")]
 #[command(group(clap::ArgGroup::new("which").required(true)))]

@@ -14,11 +14,11 @@ use crate::base::clock::Timestamp;
 /// `subscribe`.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
-  luytre subscribe --from latest                        watch what comes
-  luytre subscribe --state fw.state --format plain      everything, and go on after any break
-  luytre subscribe --name siem --kind domain,url        the hub keeps your place
-  luytre subscribe --from current-state                 what stands now, then what comes
-  luytre subscribe --from earliest --count 10 | jq .    the ten oldest events
+  luytre subscribe --from latest                        # watch what comes
+  luytre subscribe --state siem.state >> events.jsonl   # everything, and go on after any break
+  luytre subscribe --name siem --kind domain,url        # the hub keeps your place
+  luytre subscribe --from current-state                 # what stands now, then what comes
+  luytre subscribe --from earliest --count 10 | jq .    # the ten oldest events
 
 With --state, the place is stored after the output is flushed; with --name, the hub keeps it. Either
 way --from counts only the first time, and later runs go on exactly after the last event. With
@@ -46,8 +46,6 @@ pub(crate) struct Subscribe {
     /// or a token that an earlier run gave (`token:…`)
     #[arg(long, value_name = "PLACE", default_value = "earliest", value_parser = from)]
     pub(crate) from: From,
-    #[command(flatten)]
-    pub(crate) filter: Filter,
     /// How to write events
     #[arg(long, value_enum, default_value_t = PlainOrJson::Jsonl)]
     pub(crate) format: PlainOrJson,
@@ -64,10 +62,15 @@ pub(crate) struct Subscribe {
     /// which it may not see; leave to republish is asked of you, or answered
     #[arg(long)]
     pub(crate) notices: bool,
+    #[command(flatten)]
+    pub(crate) filter: Filter,
 }
 
 /// `subscriptions`.
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  luytre subscriptions list
+  luytre subscriptions delete siem")]
 pub(crate) struct Subscriptions {
     #[command(subcommand)]
     pub(crate) action: SubscriptionsAction,
@@ -78,12 +81,15 @@ pub(crate) struct Subscriptions {
 pub(crate) enum SubscriptionsAction {
     /// List them by name · Liệt kê
     List(ListSubscriptions),
-    /// Delete one and the place that the hub keeps for it · Xoá
+    /// Delete one and the place that the hub keeps for it · Xóa
     Delete(DeleteSubscription),
 }
 
 /// `subscriptions list`.
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  luytre subscriptions list
+  luytre subscriptions list --format jsonl")]
 pub(crate) struct ListSubscriptions {
     /// How to write them
     #[arg(long, value_enum, default_value_t = TableOrJson::Table)]
@@ -92,7 +98,7 @@ pub(crate) struct ListSubscriptions {
 
 /// `subscriptions delete`.
 #[derive(Debug, Args)]
-#[command(after_long_help = "Example:
+#[command(after_long_help = "Examples:
   luytre subscriptions delete siem
 
 A process that receives under the name is cut off (SUBSCRIPTION_DISPLACED). Who subscribes under it

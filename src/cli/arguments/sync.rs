@@ -12,11 +12,11 @@ use super::values::seconds;
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   luytre sync --state /var/lib/luytre/fw --plain /etc/nftables.d/blocked.txt --kind ipv4 \\
-      --hook 'nft-reload'                               a firewall
+      --hook 'nft-reload'                                         # a firewall
   luytre sync --state /var/lib/luytre/dns --hosts /etc/blocked.hosts --kind domain \\
-      --hook 'systemctl reload dnsmasq'                 a resolver
+      --hook 'systemctl reload dnsmasq'                           # a resolver
   luytre sync --state /var/lib/luytre/siem --jsonl /srv/siem/luytre.jsonl --every 10
-  luytre sync --state DIR --plain list.txt --once       from cron: up to date, then the end
+  luytre sync --state DIR --plain list.txt --once                 # from cron: up to date, then the end
 
 The files begin with the hub's current state and go on with every change. What stands and the place
 in the stream lie in the state directory, which one sync at a time may use: after any break, kill or
@@ -58,8 +58,6 @@ pub(crate) struct Sync {
     /// Write values to --plain and --hosts that are not to be blocked as well
     #[arg(long)]
     pub(crate) include_monitor: bool,
-    #[command(flatten)]
-    pub(crate) filter: Filter,
     /// Name of a subscription, under which the hub shows how far this one is
     #[arg(long)]
     pub(crate) name: Option<String>,
@@ -75,6 +73,8 @@ pub(crate) struct Sync {
     /// Bring the files up to date, then end
     #[arg(long)]
     pub(crate) once: bool,
+    #[command(flatten)]
+    pub(crate) filter: Filter,
 }
 
 #[cfg(test)]

@@ -4,9 +4,10 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use time::Date;
 
+use super::manual::{self, Completions, Manual};
 use super::output::{self, Data};
 
 mod backup;
@@ -19,7 +20,18 @@ pub use failure::Failure;
 
 /// The hub of Lũy Tre.
 #[derive(Debug, Parser)]
-#[command(name = "luytred", version, about = "Runs and looks after a Lũy Tre hub", max_term_width = 100)]
+#[command(
+    name = "luytred",
+    version,
+    about = "Runs and looks after a Lũy Tre hub",
+    max_term_width = 100,
+    after_long_help = "Examples:
+  luytred check-config --config /etc/luytre/hub.toml
+  luytred serve --config /etc/luytre/hub.toml
+  luytred backup --config /etc/luytre/hub.toml --to /var/backups/luytre/2026-11-22
+
+docs/operating.md goes through all of it; docs/configuration.md has every key and exit code."
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -43,10 +55,25 @@ enum Command {
     Restore(Restore),
     /// Be the second person for changes of the running hub's roster.
     Roster(Roster),
+    /// Ask the running hub whether it is ready.
+    Ready(Ready),
+    /// Write a manual page for each command.
+    #[command(after_long_help = "Examples:
+  luytred man --to /usr/local/share/man/man8")]
+    Man(Manual),
+    /// Print completions for a shell.
+    #[command(after_long_help = "Examples:
+  luytred completions bash > /usr/share/bash-completion/completions/luytred")]
+    Completions(Completions),
 }
 
 /// `luytred roster`
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  luytred roster pending
+  luytred roster approve 6a1f
+
+Run it as the hub's own user, on its machine. It approves what an operator proposed, and cannot propose.")]
 struct Roster {
     #[command(subcommand)]
     action: RosterAction,
@@ -58,13 +85,19 @@ struct Roster {
 #[derive(Debug, Subcommand)]
 enum RosterAction {
     /// List the changes that wait for a second person.
+    #[command(after_long_help = "Examples:
+  luytred roster pending --config /etc/luytre/hub.toml")]
     Pending,
     /// Agree to a change that an operator proposed.
+    #[command(after_long_help = "Examples:
+  luytred roster approve 6a1f")]
     Approve {
         /// Its id, from `luytred roster pending`, or how that begins.
         id: String,
     },
     /// Drop a change that waits.
+    #[command(after_long_help = "Examples:
+  luytred roster reject 6a1f")]
     Reject {
         /// Its id, from `luytred roster pending`, or how that begins.
         id: String,
@@ -73,6 +106,12 @@ enum RosterAction {
 
 /// `luytred init`
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  luytred init --data /var/lib/luytre/store --roster roster.json --trust-domain hub.example.vn \\
+      --operator spiffe://hub.example.vn/org/ubnd-hanoi/user/lan \\
+      --operator spiffe://hub.example.vn/org/ubnd-hanoi/user/minh
+
+The fields of the roster are in docs/roster.md. Later it is changed with luytre roster.")]
 struct Init {
     /// Directory to make the store in; must not exist, or be empty.
     #[arg(long, value_name = "DIR")]
@@ -94,6 +133,10 @@ struct Init {
 
 /// `luytred serve`
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  luytred serve --config /etc/luytre/hub.toml
+
+SIGHUP reads the certificates anew, SIGTERM stops in good order.")]
 struct Serve {
     /// The hub's configuration, TOML.
     #[arg(long, value_name = "FILE")]
@@ -106,14 +149,37 @@ struct Serve {
 
 /// `luytred check-config`
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  luytred check-config --config /etc/luytre/hub.toml
+
+Reports every problem at once and changes nothing. Exit code 0: the hub would start; 78: it would not.")]
 struct CheckConfig {
     /// The hub's configuration, TOML.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
 }
 
+/// `luytred ready`
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  luytred ready
+  luytred ready --config /etc/luytre/hub.toml && echo serving
+
+Asks /readyz at http.listen, for health checks of containers. Exit code 0: a probe was really written
+to the disk; 75: the hub does not answer, or says why it is not ready.")]
+struct Ready {
+    /// The hub's configuration, TOML.
+    #[arg(long, value_name = "FILE", default_value = "/etc/luytre/hub.toml")]
+    config: PathBuf,
+}
+
 /// `luytred verify`
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  luytred verify --data /var/backups/luytre/2026-11-22
+  luytred verify --data /var/backups/luytre/2026-11-22 --scratch /var/tmp --json
+
+Exit code 0: clean; 70: damaged.")]
 struct Verify {
     /// The store's directory; no hub may be running on it.
     #[arg(long, value_name = "DIR")]
@@ -129,6 +195,10 @@ struct Verify {
 
 /// `luytred repair`
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  luytred repair --tail --data /var/lib/luytre/store
+
+Run it as the hub's own user, while the hub is stopped.")]
 struct Repair {
     /// Cut a torn tail off the log: what was never acknowledged.
     #[arg(long, required = true)]
@@ -140,6 +210,11 @@ struct Repair {
 
 /// `luytred backup`
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  luytred backup --config /etc/luytre/hub.toml --to /var/backups/luytre/2026-11-22
+  luytred backup --data /var/lib/luytre/store --to /var/backups/luytre/2026-11-22
+
+The copy holds the hub's keys and everything it knows.")]
 #[command(group(clap::ArgGroup::new("store").required(true)))]
 struct Backup {
     /// The hub's configuration, TOML.
@@ -155,6 +230,10 @@ struct Backup {
 
 /// `luytred restore`
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  luytred restore --from /var/backups/luytre/2026-11-22 --to /var/lib/luytre/store
+
+Stop the hub, and move its old store away first. Subscribers that are ahead of the backup are told so.")]
 struct Restore {
     /// A backup that `luytred backup` made.
     #[arg(long, value_name = "DIR")]
@@ -187,6 +266,13 @@ pub trait Server {
     /// # Errors
     /// Everything that is wrong.
     fn check(&self, config: &Path) -> Result<String, Failure>;
+
+    /// Asks the running hub of this configuration whether it is ready; says
+    /// what it answered.
+    ///
+    /// # Errors
+    /// It does not answer, or is not ready.
+    fn ready(&self, config: &Path) -> Result<String, Failure>;
 
     /// Where the hub of this configuration is.
     ///
@@ -239,7 +325,17 @@ fn execute(command: Command, server: &impl Server, data: &mut Data) -> Result<()
         }
         Command::Restore(options) => backup::restore(&options),
         Command::Roster(options) => roster::run(&server.place(&options.config)?, options.action, data),
+        Command::Ready(options) => Ok(data.line(&server.ready(&options.config)?)?),
+        Command::Man(options) => {
+            manual::write(definition(), "8", &options).map_err(|error| Failure::Io(error.to_string()))
+        }
+        Command::Completions(options) => Ok(manual::completions(definition(), &options, data)?),
     }
+}
+
+/// The definition of the commands.
+pub(super) fn definition() -> clap::Command {
+    Arguments::command()
 }
 
 /// Reads `YYYY-MM-DD`.
@@ -251,8 +347,6 @@ fn date(text: &str) -> Result<Date, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

@@ -246,17 +246,23 @@ fn the_examples_of_the_page_are_rosters() {
 }
 
 #[test]
-fn the_commands_of_the_readme_name_whom_its_roster_knows() {
-    const README: &str = include_str!("../../../README.md");
-    let file = README.split("```json\n").nth(1).unwrap().split("```").next().unwrap();
+fn the_commands_of_the_guides_name_whom_their_roster_knows() {
+    const OPERATING: &str = include_str!("../../../docs/operating.md");
+    let pages = [
+        OPERATING,
+        include_str!("../../../docs/publishing.md"),
+        include_str!("../../../docs/subscribing.md"),
+    ];
+    let file = OPERATING.split("```json\n").nth(1).unwrap().split("```").next().unwrap();
     let roster = parse(file.as_bytes()).unwrap();
     let known = |word: &str| match word.strip_prefix("spiffe://hub.example.vn/org/") {
         Some(id) => roster.organisations.keys().any(|slug| id.starts_with(&format!("{slug}/"))),
         None => roster.organisations.keys().chain(roster.groups.keys()).any(|slug| slug.as_str() == word),
     };
     let mut named = 0;
-    for line in README
-        .lines()
+    for line in pages
+        .iter()
+        .flat_map(|page| page.lines())
         .map(str::trim)
         .filter(|line| line.starts_with("luytre ") || line.starts_with("--operator"))
     {
@@ -278,7 +284,7 @@ fn the_commands_of_the_readme_name_whom_its_roster_knows() {
             }
         }
     }
-    assert!(named > 8, "the page has such commands: {named}");
+    assert!(named > 8, "the pages have such commands: {named}");
 }
 
 #[test]

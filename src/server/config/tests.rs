@@ -160,3 +160,72 @@ fn sizes_and_spans_reach_the_limits() {
     assert_eq!(limits.ring_bytes, Size(2 << 20));
     assert_eq!(limits.drain_deadline, Span(Duration::from_millis(500)));
 }
+
+const SAMPLE: &str = include_str!("../../../packaging/hub.toml");
+
+/// The sample, with `edit` done to each line that is switched off.
+fn sample(edit: impl Fn(&str) -> Option<String>) -> String {
+    let lines = SAMPLE.lines().map(|line| {
+        let key = line.strip_prefix('#').filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()));
+        key.and_then(&edit).unwrap_or_else(|| line.to_owned()) + "\n"
+    });
+    lines.collect()
+}
+
+#[test]
+fn the_sample_serves_as_it_stands_and_shows_the_values_that_hold_anyway() {
+    let as_it_stands = read(SAMPLE).unwrap();
+    assert_eq!(as_it_stands.limits, Limits::default());
+    assert_eq!(as_it_stands.data_dir, Path::new("/var/lib/luytre/store"));
+    // Two keys have no value that holds when nothing is said.
+    let all = sample(|key| (!key.contains("# default: ")).then(|| key.to_owned()));
+    assert_eq!(read(&all).unwrap(), as_it_stands, "what is switched off there is what holds");
+    let whole = read(&sample(|key| Some(key.to_owned()))).unwrap();
+    assert_eq!(whole.trust_domain.as_deref(), Some("hub.example.vn"));
+    assert_eq!(whole.ready_file.as_deref(), Some(Path::new("/etc/luytre/ready.json")));
+}
+
+#[test]
+fn the_sample_and_the_documentation_show_every_key_there_is() {
+    // The names of the fields, as their sections hold them.
+    let shown = format!("{:#?}", read(LEAST).unwrap());
+    let mut known = Vec::new();
+    let mut section = "";
+    for line in shown.lines() {
+        let (indent, text) = (line.len() - line.trim_start().len(), line.trim());
+        let Some((name, rest)) = text.split_once(": ") else { continue };
+        match indent {
+            4 if ["grpc", "http", "log", "limits"].contains(&name) => section = name,
+            4 => known.push(name.to_owned()),
+            8 if !section.is_empty() => known.push(format!("{section}.{name}")),
+            _ => assert!(!rest.is_empty(), "{line}"),
+        }
+    }
+    known.sort();
+    assert!(known.len() > 25 && known.contains(&"limits.free_space".to_owned()), "{known:?}");
+
+    let (mut sampled, mut section) = (Vec::new(), String::new());
+    for line in sample(|key| Some(key.to_owned())).lines() {
+        if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+            section = format!("{name}.");
+        } else if let Some((key, _)) = line.split_once(" = ").filter(|(key, _)| !key.contains(['#', ' '])) {
+            sampled.push(format!("{section}{key}"));
+        }
+    }
+    sampled.sort();
+    assert_eq!(sampled, known, "packaging/hub.toml");
+
+    let (mut documented, mut section) = (Vec::new(), Some(String::new()));
+    for line in include_str!("../../../docs/configuration.md").lines() {
+        if let Some(heading) = line.strip_prefix("## ") {
+            section = match heading.strip_prefix("`[").and_then(|rest| rest.split_once(']')) {
+                Some((name, _)) => Some(format!("{name}.")),
+                None => (heading == "Top level").then(String::new),
+            };
+        } else if let (Some(section), Some(rest)) = (&section, line.strip_prefix("| `")) {
+            documented.push(format!("{section}{}", rest.split('`').next().unwrap()));
+        }
+    }
+    documented.sort();
+    assert_eq!(documented, known, "docs/configuration.md");
+}

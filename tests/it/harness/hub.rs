@@ -213,6 +213,11 @@ impl TestHub {
         self.command(&["check-config", "--config"]).arg(config).output().unwrap()
     }
 
+    /// Runs `luytred ready`.
+    pub(crate) fn ready(&self, config: &Path) -> Output {
+        self.command(&["ready", "--config"]).arg(config).output().unwrap()
+    }
+
     /// Runs `luytred roster` as the operator of the hub's machine.
     pub(crate) fn roster_command(&self, words: &[&str]) -> Output {
         let mut command = self.command(&["roster"]);
