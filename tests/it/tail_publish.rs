@@ -110,6 +110,9 @@ async fn every_line_is_published_whoever_is_killed_and_however_often_the_log_is_
     append(&hub.dir().join("honeypot.log.0"), "old.tail.example\n");
     let mut tail = agent(&hub, &relay, &writer.log, &["--input-format", "plain"]);
     tail.start();
+    // From here on whatever is rotated counts.
+    let state = hub.dir().join("tail/places.json");
+    eventually("the log is followed", async || state.exists().then_some(())).await;
     for _ in 0..16 {
         for _ in 0..seed.between(1, 6) {
             writer.write(&mut seed);

@@ -36,6 +36,14 @@ pub(super) struct Seen {
     dropped: bool,
 }
 
+impl Seen {
+    /// Opens it, and no other file that has its name by now.
+    fn open(&self) -> io::Result<File> {
+        let file = File::open(&self.path)?;
+        if key(&file.metadata()?) == self.key { Ok(file) } else { Err(io::ErrorKind::NotFound.into()) }
+    }
+}
+
 /// What is to be published of a file.
 #[derive(Debug)]
 pub(super) enum Portion {
@@ -130,7 +138,8 @@ impl Follower {
         for seen in all.iter().filter(|seen| !known.contains(&seen.key)) {
             // What cannot be read now is published whole later: too much, not too little.
             let place = match is_first {
-                true => File::open(&seen.path)
+                true => seen
+                    .open()
                     .and_then(|mut file| Place::passed(&seen.path, asked, &mut file, seen.size))
                     .ok(),
                 false => self.copied(seen),
@@ -146,7 +155,7 @@ impl Follower {
     /// How far a copy of a log was published, as one that is about to be
     /// truncated; none if it is no such copy.
     fn copied(&self, seen: &Seen) -> Option<Place> {
-        let mut file = File::open(&seen.path).ok()?;
+        let mut file = seen.open().ok()?;
         let named = seen.asked.display().to_string();
         let original = self.places.of.values().find(|place| {
             place.asked == named
@@ -235,7 +244,8 @@ impl Follower {
     pub(super) fn next(&mut self, seen: &Seen) -> Result<Option<Portion>, Failure> {
         match self.try_next(seen) {
             Ok(portion) => Ok(portion),
-            // It may be gone again, or locked for a moment.
+            // Renamed meanwhile: the next scan finds it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => {
                 self.tell(format!("luytre: {} cannot be read: {error}", seen.path.display()));
                 Ok(None)
@@ -261,7 +271,7 @@ impl Follower {
     fn look(&mut self, seen: &Seen, is_settled: bool) -> io::Result<Option<Portion>> {
         let mut file = match self.open.get(&seen.key) {
             Some(file) => file.try_clone()?,
-            None => File::open(&seen.path)?,
+            None => seen.open()?,
         };
         if !seen.dropped && !self.open.contains_key(&seen.key) {
             self.open.insert(seen.key, file.try_clone()?);

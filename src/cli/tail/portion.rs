@@ -255,7 +255,7 @@ mod tests {
                 }
             }
             assert_eq!(all, [(2, "a.example.com".to_owned()), (4, "b.example.com".to_owned())], "{step}");
-            assert_eq!((place.offset, place.lines), (38, 4));
+            assert_eq!((place.offset, place.lines), (37, 4));
         }
     }
 
