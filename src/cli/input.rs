@@ -48,6 +48,7 @@ impl Input {
             encoding: options.how.encoding.into(),
             map: options.how.map.clone(),
             is_file: false,
+            stamp: None,
         };
         let opened = tasks::spawn_blocking(move || open(&path, how)).await;
         let (items, read, size) =

@@ -77,6 +77,8 @@ pub struct Options {
     /// Whether the input ends, as files do: then as much as is needed is read
     /// for the guess. Of a pipe only what is there first is looked at.
     pub is_file: bool,
+    /// The narrowest label that the document put on itself before what is read.
+    pub stamp: Option<Tlp>,
 }
 
 type Source<R> = BufReader<Prefixed<Utf8<Unpacked<R>>>>;
@@ -144,7 +146,7 @@ impl<R: Read> Items<R> {
             Format::Jsonl => {
                 let reader = Reader::Json(Records::new(source));
                 let queue = VecDeque::new();
-                return Ok(Self { reader, format, encoding, queue, stamp: None, ended: false });
+                return Ok(Self { reader, format, encoding, queue, stamp: options.stamp, ended: false });
             }
             Format::Plain => {
                 options.kind.map_or_else(|| Parser::Plain(plain::Names::default()), Parser::Typed)
@@ -163,7 +165,7 @@ impl<R: Read> Items<R> {
             format,
             encoding,
             queue: VecDeque::new(),
-            stamp: None,
+            stamp: options.stamp,
             ended: false,
         })
     }
@@ -172,6 +174,12 @@ impl<R: Read> Items<R> {
     #[must_use]
     pub const fn format(&self) -> Format {
         self.format
+    }
+
+    /// The narrowest label that the document has put on itself so far.
+    #[must_use]
+    pub const fn stamp(&self) -> Option<Tlp> {
+        self.stamp
     }
 
     fn fill(&mut self) -> Result<(), Error> {

@@ -315,7 +315,7 @@ impl Follower {
         if lines.is_tail {
             place.complete = Some(now);
         }
-        let items = lines.read(&self.wanted, format, &header)?;
+        let items = lines.read(&self.wanted, format, &header, &mut place)?;
         let published = place.offset;
         place.know(&mut file, published)?;
         Ok(Some(Portion::Lines(items, place)))

@@ -44,6 +44,9 @@ pub(super) struct Place {
     pub(super) skipping: bool,
     /// How it is written, once that is known; `whole` if it is read as a whole.
     pub(super) format: Option<String>,
+    /// The narrowest label that it put on itself so far.
+    #[serde(default)]
+    pub(super) stamp: Option<String>,
     /// Size and time of change of what was taken as complete.
     pub(super) complete: Option<(u64, i128)>,
     /// Length and digest of the beginning.

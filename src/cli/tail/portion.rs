@@ -7,6 +7,7 @@ use std::io::{self, Cursor, Read as _, Seek as _, SeekFrom};
 use crate::cli::arguments::Publish;
 use crate::interop::{self, Encoding, Format, Found, Items, Mapping, Reason, Reject, What};
 use crate::model::indicator::Kind;
+use crate::model::marking::Tlp;
 
 use super::place::Place;
 
@@ -78,6 +79,7 @@ impl Wanted {
             kind: self.kind,
             map: self.map.clone(),
             is_file: true,
+            stamp: None,
         }
     }
 }
@@ -197,8 +199,16 @@ pub(super) fn cut(place: &mut Place, mut text: Vec<u8>, tail: bool) -> Option<Li
 }
 
 impl Lines {
-    /// What stands in them, after a header that is not counted again.
-    pub(super) fn read(self, wanted: &Wanted, format: Format, header: &[u8]) -> io::Result<Vec<Found>> {
+    /// What stands in them, after a header that is not counted again. A label
+    /// that the file put on itself earlier holds on, and one in them is noted
+    /// in the place.
+    pub(super) fn read(
+        self,
+        wanted: &Wanted,
+        format: Format,
+        header: &[u8],
+        place: &mut Place,
+    ) -> io::Result<Vec<Found>> {
         let Self { text, before, too_long, .. } = self;
         let mut all = Vec::new();
         if too_long {
@@ -210,13 +220,16 @@ impl Lines {
             return Ok(all);
         }
         let header_lines = header.iter().filter(|byte| **byte == b'\n').count() as u64;
-        let items = Items::new(Cursor::new([header, &text].concat()), wanted.options(Some(format)))?;
-        for found in items {
+        let stamp = place.stamp.as_deref().and_then(Tlp::parse);
+        let options = interop::Options { stamp, ..wanted.options(Some(format)) };
+        let mut items = Items::new(Cursor::new([header, &text].concat()), options)?;
+        for found in &mut items {
             let Found { line, what } = found.map_err(io::Error::other)?;
             if line > header_lines {
                 all.push(Found { line: line - header_lines + before, what });
             }
         }
+        place.stamp = items.stamp().map(|stamp| stamp.as_str().to_owned());
         Ok(all)
     }
 }
@@ -244,6 +257,22 @@ mod tests {
     }
 
     #[test]
+    fn a_label_that_a_list_puts_on_itself_holds_for_what_is_added_later() {
+        let mut place = Place::default();
+        let mut labels = Vec::new();
+        for text in
+            [&b"# TLP:AMBER\na.example.com\n"[..], b"b.example.com\n", b"# TLP:GREEN\nc.example.com\n"]
+        {
+            let lines = cut(&mut place, text.to_vec(), false).unwrap();
+            for found in lines.read(&wanted(), Format::Plain, b"", &mut place).unwrap() {
+                let What::Record(record) = found.what else { panic!("a value") };
+                labels.push(record.tlp);
+            }
+        }
+        assert_eq!(labels, vec![Some("TLP:AMBER".to_owned()); 3]);
+    }
+
+    #[test]
     fn however_a_file_grows_its_lines_are_read_once_and_under_their_numbers() {
         let whole = b"# list\na.example.com\r\n\nb.example.com\nhalf.exa";
         for step in 1..whole.len() {
@@ -251,7 +280,7 @@ mod tests {
             for end in (step..whole.len() + step).step_by(step) {
                 let there = whole[at(&place)..end.min(whole.len())].to_vec();
                 if let Some(lines) = cut(&mut place, there, false) {
-                    all.extend(values(lines.read(&wanted(), Format::Plain, b"").unwrap()));
+                    all.extend(values(lines.read(&wanted(), Format::Plain, b"", &mut place).unwrap()));
                 }
             }
             assert_eq!(all, [(2, "a.example.com".to_owned()), (4, "b.example.com".to_owned())], "{step}");
@@ -265,7 +294,10 @@ mod tests {
         assert_eq!(cut(&mut place, b"a.example.co".to_vec(), false), None);
         let lines = cut(&mut place, b"a.example.com".to_vec(), true).unwrap();
         assert!(lines.is_tail);
-        assert_eq!(values(lines.read(&wanted(), Format::Plain, b"").unwrap()), [(1, "a.example.com".into())]);
+        assert_eq!(
+            values(lines.read(&wanted(), Format::Plain, b"", &mut place).unwrap()),
+            [(1, "a.example.com".into())]
+        );
         assert_eq!(place.offset, 0);
     }
 
@@ -282,7 +314,7 @@ mod tests {
         let header = header(&place, Format::Csv, &mut file).unwrap();
         let lines = cut(&mut place, b"y,b.example.com\n".to_vec(), false).unwrap();
         assert_eq!(
-            values(lines.read(&wanted(), Format::Csv, &header).unwrap()),
+            values(lines.read(&wanted(), Format::Csv, &header, &mut place).unwrap()),
             [(4, "b.example.com".into())]
         );
     }
@@ -297,7 +329,7 @@ mod tests {
             let there = &whole[at(&place)..];
             let there = there[..there.len().min(1 << 20)].to_vec();
             let Some(lines) = cut(&mut place, there, false) else { break };
-            all.extend(values(lines.read(&wanted(), Format::Plain, b"").unwrap()));
+            all.extend(values(lines.read(&wanted(), Format::Plain, b"", &mut place).unwrap()));
         }
         let expected = [(1, "a.example.com"), (2, "LINE_TOO_LONG"), (3, "b.example.com")];
         assert_eq!(all, expected.map(|(line, text)| (line, text.to_owned())));
