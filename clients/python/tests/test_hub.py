@@ -166,8 +166,10 @@ def test_a_certificate_that_the_hub_refuses_is_not_shown_for_ever(hub: Hub) -> N
         with client.subscribe(luytre.Start.EARLIEST) as subscription:
             subscription.confirm(next(subscription))
             hub.revoke(serial)
+            # What was under way may come first.
             with pytest.raises(errors.CertificateRevoked):
-                next(subscription)
+                while True:
+                    next(subscription)
             with pytest.raises(errors.Unaccepted):
                 next(subscription)
 
