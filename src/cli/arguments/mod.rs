@@ -126,9 +126,9 @@ pub(super) enum Command {
     Subscribe(Subscribe),
     /// Keep files up to date for a firewall, a resolver or a SIEM · Giữ tệp luôn mới
     Sync(Box<Sync>),
-    /// List or delete the named subscriptions of your organisation · Các đăng ký có tên
+    /// List or delete your own named subscriptions · Các đăng ký có tên của bạn
     Subscriptions(Subscriptions),
-    /// Ask whether exact values are known · Tra cứu giá trị
+    /// Ask what is known of values and of what contains them · Tra cứu giá trị
     Lookup(Lookup),
     /// List indicators, newest first · Liệt kê chỉ báo
     List(List),
