@@ -205,14 +205,13 @@ impl Step {
         let matches = |place: usize| found.get(place).map(|found| sight.matches(found)).unwrap_or_default();
         for Asked { exact, wider } in self.asked {
             let mut told = WideMatches { exact: matches(exact), ..WideMatches::default() };
-            for (relation, value, place) in wider {
-                for found in matches(place) {
-                    told.truncated |= told.wider.len() >= most;
-                    if !told.truncated {
-                        told.wider.push(WiderMatch { relation, value: value.clone(), found });
-                    }
-                }
-            }
+            let all = wider.into_iter().flat_map(|(relation, value, place)| {
+                let of = move |found| WiderMatch { relation, value: value.clone(), found };
+                matches(place).into_iter().map(of)
+            });
+            told.wider.extend(all.take(most + 1));
+            told.truncated = told.wider.len() > most;
+            told.wider.truncate(most);
             out.push(told);
         }
         Ok(())

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use crate::model::indicator::{Kind, RecommendedAction, Role};
+use crate::model::indicator::{Kind, Observable, RecommendedAction, Role};
+
+use super::everyones::is_everyones;
 
 /// What one indicator says of its value.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -48,13 +50,15 @@ struct Stand {
     blocked: bool,
     objected: bool,
     is_victim: bool,
-    is_domain: bool,
+    /// Everyone has or needs it: nobody should block it.
+    is_everyones: bool,
 }
 
 /// Values of which something is said, each once.
 #[derive(Default)]
 pub struct BlockList {
-    values: BTreeMap<String, Stand>,
+    /// By kind too: a mutex of a domain's name says nothing of the domain.
+    values: BTreeMap<(String, Kind), Stand>,
 }
 
 impl std::fmt::Debug for BlockList {
@@ -71,11 +75,12 @@ impl BlockList {
         if kind.is_rule() || value.is_empty() || value.contains(char::is_control) {
             return;
         }
-        let stand = self.values.entry(value).or_default();
+        let everyones = Observable::from_canonical(kind, &value).is_none_or(|value| is_everyones(&value));
+        let stand = self.values.entry((value, kind)).or_default();
         stand.blocked |= advice.blocks();
         stand.objected |= advice.objects();
         stand.is_victim |= advice.role == Some(Role::Victim);
-        stand.is_domain |= kind == Kind::Domain;
+        stand.is_everyones = everyones;
     }
 
     /// Writes one value a line, sorted by its bytes.
@@ -83,7 +88,14 @@ impl BlockList {
     /// # Errors
     /// Whatever the output answers.
     pub fn write_plain(&self, which: Which, out: &mut impl Write) -> io::Result<()> {
-        self.listed(which).try_for_each(|(value, _)| writeln!(out, "{value}"))
+        let mut last = None;
+        for (value, _) in self.listed(which) {
+            // One text may be a value of two kinds.
+            if last.replace(value) != Some(value) {
+                writeln!(out, "{value}")?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes the domains as a hosts file that sends them nowhere. The hosts of
@@ -92,19 +104,23 @@ impl BlockList {
     /// # Errors
     /// Whatever the output answers.
     pub fn write_hosts(&self, which: Which, out: &mut impl Write) -> io::Result<()> {
-        self.listed(which)
-            .filter(|(_, stand)| stand.is_domain)
-            .try_for_each(|(value, _)| writeln!(out, "0.0.0.0 {value}"))
+        let mut domains = self.listed(which).filter(|(_, kind)| *kind == Kind::Domain);
+        domains.try_for_each(|(value, _)| writeln!(out, "0.0.0.0 {value}"))
     }
 
-    fn listed(&self, which: Which) -> impl Iterator<Item = (&str, Stand)> {
-        self.values
-            .iter()
-            .filter(move |(_, stand)| match which {
-                Which::Blocked => stand.blocked && !stand.objected,
-                Which::Watched => !stand.is_victim,
-            })
-            .map(|(value, stand)| (value.as_str(), *stand))
+    /// How many values someone recommends to block that everyone has or needs,
+    /// and that are therefore not listed.
+    #[must_use]
+    pub fn spared(&self) -> usize {
+        self.values.values().filter(|stand| stand.blocked && stand.is_everyones).count()
+    }
+
+    fn listed(&self, which: Which) -> impl Iterator<Item = (&str, Kind)> {
+        let listed = self.values.iter().filter(move |(_, stand)| match which {
+            Which::Blocked => stand.blocked && !stand.objected && !stand.is_everyones,
+            Which::Watched => !stand.is_victim,
+        });
+        listed.map(|((value, kind), _)| (value.as_str(), *kind))
     }
 }
 
@@ -163,6 +179,33 @@ mod tests {
             let has_victim = advices.iter().any(|advice| advice.role == Some(Role::Victim));
             assert_eq!(written(&list, Which::Watched).0.is_empty(), has_victim, "{advices:?}");
         }
+    }
+
+    #[test]
+    fn what_one_kind_is_said_to_be_says_nothing_of_another() {
+        let mut list = BlockList::default();
+        let victim = Advice { role: Some(Role::Victim), ..Advice::default() };
+        list.note(Kind::Domain, "bad.example".into(), BLOCK);
+        list.note(Kind::Mutex, "bad.example".into(), victim);
+        list.note(Kind::Domain, "good.example".into(), Advice::default());
+        list.note(Kind::Mutex, "good.example".into(), BLOCK);
+        assert_eq!(written(&list, Which::Blocked).1, "0.0.0.0 bad.example\n");
+    }
+
+    #[test]
+    fn what_everyone_has_or_needs_is_blocked_by_nobody() {
+        let mut list = BlockList::default();
+        for (kind, value) in [
+            (Kind::Cidr, "0.0.0.0/0"),
+            (Kind::Ipv4, "127.0.0.1"),
+            (Kind::Domain, "com.vn"),
+            (Kind::Domain, "a.com.vn"),
+        ] {
+            list.note(kind, value.to_owned(), BLOCK);
+        }
+        let (plain, hosts) = written(&list, Which::Blocked);
+        assert_eq!((plain.as_str(), hosts.as_str()), ("a.com.vn\n", "0.0.0.0 a.com.vn\n"));
+        assert_eq!(list.spared(), 3);
     }
 
     #[test]

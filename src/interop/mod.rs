@@ -6,6 +6,7 @@
 mod adblock;
 pub mod blocklist;
 mod encoding;
+pub mod everyones;
 mod found;
 mod guess;
 mod hosts;

@@ -2,14 +2,10 @@
 //! no pattern, path or name that only resembles one, nor what everyone has or
 //! needs: blocked by all who read it, that would break more than it mends.
 
-use std::net::IpAddr;
-
-use ipnet::IpNet;
-use url::{Host, Url};
-
 use crate::model::indicator::{Kind, Observable, normalise};
 
 use super::encoding::Text;
+use super::everyones::{is_local, is_suffix};
 use super::found::{Reason, What};
 use super::jsonl::Record;
 
@@ -102,52 +98,6 @@ pub(super) fn ends_in_the_dns(name: &str) -> bool {
     let known = |name: &str| psl::suffix(name.as_bytes()).is_some_and(|suffix| suffix.is_known());
     // Some domains, such as .za, are delegated below their top level only.
     OTHER_ROOTS.contains(&top) || known(top) || known(name)
-}
-
-/// Whether everyone may register names under this one: a public suffix that is
-/// no private body's.
-fn is_suffix(name: &str) -> bool {
-    psl::suffix(name.as_bytes()).is_some_and(|suffix| {
-        suffix.is_known() && suffix.typ() == Some(psl::Type::Icann) && suffix.as_bytes() == name.as_bytes()
-    })
-}
-
-/// Whether the value is, or leads to, an address that means another machine to
-/// each who reads it, or a network that holds almost all addresses.
-fn is_local(observable: &Observable) -> bool {
-    match observable {
-        Observable::Ipv4(ip) => is_local_address((*ip).into()),
-        Observable::Ipv6(ip) => is_local_address((*ip).into()),
-        Observable::Endpoint(at) => is_local_address(at.ip()),
-        Observable::Cidr(net) => {
-            is_local_address(net.network()) && is_local_address(net.broadcast())
-                || net.prefix_len() < if matches!(net, IpNet::V4(_)) { 8 } else { 16 }
-        }
-        Observable::Url(url) => match Url::parse(url).ok().as_ref().and_then(Url::host) {
-            Some(Host::Ipv4(ip)) => is_local_address(ip.into()),
-            Some(Host::Ipv6(ip)) => is_local_address(ip.into()),
-            // Outside of the known schemes the standard leaves a host as it is.
-            Some(Host::Domain(name)) => name.parse().is_ok_and(is_local_address),
-            None => false,
-        },
-        _ => false,
-    }
-}
-
-fn is_local_address(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => {
-            let [first, ..] = ip.octets();
-            ip.is_private() || ip.is_loopback() || ip.is_link_local() || first == 0 || first >= 224
-        }
-        IpAddr::V6(ip) => {
-            ip.is_unspecified()
-                || ip.is_loopback()
-                || ip.is_unique_local()
-                || ip.is_unicast_link_local()
-                || ip.is_multicast()
-        }
-    }
 }
 
 /// Whether a name that is not defanged may as well be that of a file.

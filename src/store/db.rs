@@ -22,7 +22,7 @@ use super::record::{self, Assertion, Latest};
 use super::repair::Damage;
 
 /// Version of the whole layout, in the meta record `format`.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Meta record of [`Store::expiry_fence`].
 pub(super) const EXPIRY_FENCE: &str = "expiry-fence";

@@ -25,14 +25,17 @@ asked for anew, and the files stay as they are until it is there.
 
 Each file is replaced as a whole, only when its content changes, and keeps its mode, owner and group.
 A new one is readable for you alone (0600): make it beforehand with the mode that its reader needs.
-  --plain   one canonical value a line, sorted, each once; rules (yara, sigma …) are left out
+  --plain   one canonical value a line, sorted, each once; rules (yara, sigma …) are left out, and so
+            are names that are free text (file names, user agents, mutexes, registry keys), unless
+            --kind asks for them
   --hosts   domains, as `0.0.0.0 name`; of URLs the hosts are not blocked
   --jsonl   every indicator, one JSON object a line, as `luytre list --format jsonl` writes it
 There is no header, so that the same values give the same bytes.
 
 --plain and --hosts are for blocking. They hold a value if an indicator of it recommends to block
 (--action block), and leave it out if any indicator of the same value says that it is a victim's or
-must be watched and not blocked, whosever that is. --include-monitor writes all values but those of victims,
+must be watched and not blocked, whosever that is. What everyone has or needs (private addresses,
+public suffixes, nearly all addresses) is never in them, whoever recommends it. --include-monitor writes all values but those of victims,
 whatever is recommended. A filter hides objections too: all but --kind are for lists to look at rather
 than for blocking.
 

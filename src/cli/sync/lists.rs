@@ -12,7 +12,7 @@ use crate::cli::exit::Failure;
 use crate::cli::record::{self, Record};
 use crate::client::Collection;
 use crate::interop::blocklist::{Advice, BlockList, Which};
-use crate::model::indicator::{RecommendedAction, Role};
+use crate::model::indicator::{Kind, RecommendedAction, Role};
 use crate::wire::observable::flat;
 use crate::wire::proto::v1;
 
@@ -39,6 +39,10 @@ struct List {
 pub(super) struct Lists {
     lists: Vec<List>,
     which: Which,
+    /// The kinds that were asked for by name.
+    kinds: Vec<Kind>,
+    /// Values that were told to be left out of block lists.
+    spared: usize,
 }
 
 impl Lists {
@@ -70,7 +74,7 @@ impl Lists {
             ));
         }
         let which = if options.include_monitor { Which::Watched } else { Which::Blocked };
-        Ok(Self { lists, which })
+        Ok(Self { lists, which, kinds: options.filter.kind.clone(), spared: 0 })
     }
 
     /// Writes what stands. `announce` is called before the first file is
@@ -80,20 +84,25 @@ impl Lists {
         collection: &Collection,
         mut announce: impl FnMut() -> Result<(), Failure>,
     ) -> Result<usize, Failure> {
+        let Self { lists, which, kinds, spared } = self;
         let mut block = None;
         let mut replaced = 0;
-        for List { path, form, stands } in &mut self.lists {
+        for List { path, form, stands } in lists {
             let failed = |error: io::Error| cannot_write(path, &error);
             let mut new =
                 Hashed { out: Replacement::of(path, MODE).map_err(failed)?, hash: Sha256::default() };
             let written = match form {
-                Form::Plain => block.get_or_insert_with(|| of(collection)).write_plain(self.which, &mut new),
-                Form::Hosts => block.get_or_insert_with(|| of(collection)).write_hosts(self.which, &mut new),
+                Form::Plain => {
+                    block.get_or_insert_with(|| of(collection, kinds)).write_plain(*which, &mut new)
+                }
+                Form::Hosts => {
+                    block.get_or_insert_with(|| of(collection, kinds)).write_hosts(*which, &mut new)
+                }
                 Form::Jsonl => write_jsonl(collection, &mut new),
             };
             written.map_err(failed)?;
             let digest = new.hash.finish();
-            if *stands == Some(digest) {
+            if *stands == Some(digest) && path.exists() {
                 continue;
             }
             if replaced == 0 {
@@ -102,6 +111,14 @@ impl Lists {
             new.out.publish().map_err(failed)?;
             *stands = Some(digest);
             replaced += 1;
+        }
+        let left_out = block.as_ref().map_or(0, BlockList::spared);
+        if left_out != std::mem::replace(spared, left_out) && left_out > 0 {
+            tracing::warn!(
+                values = left_out,
+                "some recommend to block what everyone has or needs (private addresses, public suffixes, nearly all \
+                 addresses): that is not in the files"
+            );
         }
         Ok(replaced)
     }
@@ -129,12 +146,15 @@ fn digest(path: &Path) -> io::Result<Option<[u8; 32]>> {
     }
 }
 
-/// What is said of the values.
-fn of(collection: &Collection) -> BlockList {
+/// What is said of the values. Kinds that are free text stand in no list that
+/// did not ask for them: what reads the list may take a line for a command.
+fn of(collection: &Collection, kinds: &[Kind]) -> BlockList {
     let mut list = BlockList::default();
     for indicator in collection.iter() {
         let advice = advice(&indicator);
-        if let (Some(kind), value, _) = flat(indicator.observable) {
+        if let (Some(kind), value, _) = flat(indicator.observable)
+            && (!kind.may_hold_blanks() || kinds.contains(&kind))
+        {
             list.note(kind, value, advice);
         }
     }

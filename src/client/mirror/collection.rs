@@ -170,11 +170,6 @@ impl Collection {
         }
     }
 
-    /// Forgets what was collected of a state that will not be told to its end.
-    pub(super) fn stop_collecting(&mut self) {
-        self.fresh = None;
-    }
-
     /// Whether a state is being told.
     pub(super) const fn is_collecting(&self) -> bool {
         self.fresh.is_some()

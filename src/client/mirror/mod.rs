@@ -109,8 +109,8 @@ pub struct Mirror {
 impl Mirror {
     /// Opens the mirror in `directory`, which is made where there is none
     /// (mode 0700) and is this mirror's alone. `start` and `limit` of the
-    /// options do not apply. A mirror that was kept under another name or other
-    /// filters asks for the current state anew.
+    /// options do not apply. A mirror of another hub, name or filter is
+    /// empty, and asks for the current state anew.
     ///
     /// # Errors
     /// [`MirrorError::Busy`], [`MirrorError::State`].
@@ -120,16 +120,14 @@ impl Mirror {
         let lock = files::lock(&directory.join(LOCK))
             .map_err(failed)?
             .ok_or_else(|| MirrorError::Busy { directory: directory.to_owned() })?;
-        let asked = asked(&options);
+        let asked = asked(client.connection().hub(), &options);
         let mut read = Read::default();
         let journal =
             Journal::open(&directory.join(JOURNAL), |frame| read.take(frame).is_some()).map_err(failed)?;
         let Read { mut collection, mut token, asked: kept, whole } = read;
-        if !whole {
+        if !whole || kept != asked {
+            // Damaged, or of another question: it is not what stands.
             (collection, token) = (Collection::default(), None);
-        } else if kept != asked {
-            collection.stop_collecting();
-            token = None;
         }
         let mut mirror = Self {
             client: client.clone(),
@@ -324,9 +322,11 @@ fn parts(step: Step, changes: impl Iterator<Item = Change>) -> impl Iterator<Ite
 }
 
 /// What a token is good for.
-fn asked(options: &Subscribe) -> String {
+fn asked(hub: &str, options: &Subscribe) -> String {
     let name = options.name.as_deref().unwrap_or_default();
     let mut hash = digest::Sha256::default();
+    hash.update(hub.as_bytes());
+    hash.update(&[0]);
     hash.update(&options.filter.encode_to_vec());
     hash.update(&[options.include_sightings.into(), options.include_notices.into()]);
     hash.update(name.as_bytes());
