@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use luytre::base::clock::{Clock as _, SystemClock};
+use luytre::model::indicator::Kind;
 use luytre::model::principal::Role;
 use luytre::wire::proto::v1;
 use tokio_util::sync::CancellationToken;
@@ -223,6 +224,12 @@ async fn what_must_not_be_blocked_is_in_no_list_for_blocking() {
     publish(&a, blocking("torn.sync.example")).await;
     publish(&b, role("torn.sync.example", v1::IndicatorRole::Victim)).await;
     publish(&b, blocking("http://url.sync.example/x")).await;
+    // What would harm whoever blocks it, or reads as a command.
+    publish(&b, blocking("0.0.0.0/0")).await;
+    publish(&b, blocking("com.vn")).await;
+    let text = "0.0.0.0/0 } ; flush ruleset".to_owned();
+    let observable = luytre::wire::observable::of_text(Some(Kind::Mutex), text.clone());
+    publish(&b, v1::IndicatorDraft { observable: Some(observable), ..blocking("a.example") }).await;
 
     let [list, hosts, all] = ["list.txt", "hosts", "all.txt"].map(|name| hub.dir().join(name));
     let name = |path: &Path| path.to_str().unwrap().to_owned();
@@ -230,8 +237,17 @@ async fn what_must_not_be_blocked_is_in_no_list_for_blocking() {
     assert_eq!((ended.code, ended.stdout.as_str()), (0, ""), "{ended:?}");
     assert_eq!(plain(&list).unwrap(), [ANCHOR, "http://url.sync.example/x"]);
     assert_eq!(fs::read_to_string(&hosts).unwrap(), format!("0.0.0.0 {ANCHOR}\n"));
+    let mutexes = once(&hub, "mutexes", &["--plain", &name(&all), "--kind", "mutex"]).await;
+    assert_eq!((mutexes.code, plain(&all).unwrap()), (0, vec![text]));
     assert_eq!(once(&hub, "two", &["--plain", &name(&all), "--include-monitor"]).await.code, 0);
-    let watched = [ANCHOR, "http://url.sync.example/x", "silent.sync.example", "watched.sync.example"];
+    let watched = [
+        "0.0.0.0/0",
+        ANCHOR,
+        "com.vn",
+        "http://url.sync.example/x",
+        "silent.sync.example",
+        "watched.sync.example",
+    ];
     assert_eq!(plain(&all).unwrap(), watched);
     let victims = once(&hub, "two", &["--plain", &name(&all), "--role", "victim"]).await;
     assert_eq!(victims.code, 64, "{victims:?}");
