@@ -1,11 +1,14 @@
 //! Decides how a line of input becomes a draft: what the line says, and the
 //! options for what it leaves out.
 
+use prost::Message as _;
+
 use crate::base::clock::{Clock as _, SystemClock, Timestamp};
 use crate::interop::jsonl::Record;
 use crate::model::indicator::{Kind, RecommendedAction, Role};
 use crate::model::marking::Tlp;
 use crate::wire;
+use crate::wire::codec::{MAX_ITEM_BYTES, MAX_ITEM_LABELS, MAX_ITEM_NAMES};
 use crate::wire::proto::v1;
 
 use super::arguments::{Publish, group, organisation, person, time};
@@ -223,6 +226,7 @@ impl Template {
         }
         draft.first_seen = moment("first_seen", &record.first_seen)?;
         draft.last_seen = moment("last_seen", &record.last_seen)?;
+        check_size(&draft)?;
         Ok(draft)
     }
 
@@ -258,6 +262,24 @@ impl Template {
         };
         Ok(v1::IndicatorDraft { observable: Some(observable), marking: Some(marking), ..self.common.clone() })
     }
+}
+
+/// Refuses the one item for which the hub would refuse the whole request.
+fn check_size(draft: &v1::IndicatorDraft) -> Result<(), Refused> {
+    let names = draft
+        .marking
+        .as_ref()
+        .map_or(0, |marking| marking.organisations.len() + marking.groups.len() + marking.principals.len());
+    for (field, unit, found, most) in [
+        ("labels", "labels", draft.labels.len(), MAX_ITEM_LABELS),
+        ("to", "readers", names, MAX_ITEM_NAMES),
+        ("line", "bytes in all", draft.encoded_len(), MAX_ITEM_BYTES),
+    ] {
+        if found > most {
+            return Err(invalid(field, &format!("at most {most} {unit}; these are {found}")));
+        }
+    }
+    Ok(())
 }
 
 /// Whether the label leaves no room for named readers.

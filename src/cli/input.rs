@@ -36,10 +36,19 @@ impl Input {
     /// Opens a file, or stdin for `-`. Waits for the first bytes where these
     /// tell the format.
     pub(super) async fn open(options: &PublishFile) -> Result<Self, Failure> {
+        Self::read_from(options, None).await
+    }
+
+    /// As [`Self::open`], of a file that is open already; its name is only told.
+    pub(super) async fn of(options: &PublishFile, file: File) -> Result<Self, Failure> {
+        Self::read_from(options, Some(file)).await
+    }
+
+    async fn read_from(options: &PublishFile, file: Option<File>) -> Result<Self, Failure> {
         // A rule is one value as a whole.
         let asked = options.how.input_format.format();
         if options.how.kind.is_some_and(Kind::is_rule) && asked != Some(Format::Jsonl) {
-            return Self::whole(&options.input).await;
+            return Self::whole(&options.input, file).await;
         }
         let path = options.input.clone();
         let how = interop::Options {
@@ -50,7 +59,7 @@ impl Input {
             is_file: false,
             stamp: None,
         };
-        let opened = tasks::spawn_blocking(move || open(&path, how)).await;
+        let opened = tasks::spawn_blocking(move || open(&path, file, how)).await;
         let (items, read, size) =
             opened.map_err(|error| Failure::Io(format!("cannot read the input: {error}")))??;
         let format = items.format();
@@ -61,9 +70,9 @@ impl Input {
     }
 
     /// Opens a file, or stdin for `-`, that is one value as a whole: a rule.
-    async fn whole(path: &Path) -> Result<Self, Failure> {
+    async fn whole(path: &Path, file: Option<File>) -> Result<Self, Failure> {
         let path = path.to_owned();
-        let opened = tasks::spawn_blocking(move || whole(&path)).await;
+        let opened = tasks::spawn_blocking(move || whole(&path, file)).await;
         let (item, read, size) =
             opened.map_err(|error| Failure::Io(format!("cannot read the input: {error}")))??;
         let (out, items) = mpsc::channel(1);
@@ -98,8 +107,8 @@ type Source = Counted<Box<dyn Read + Send>>;
 /// What stands in an input, how much of it was read, and its size if known.
 type Opened = (Items<Source>, Arc<AtomicU64>, Option<u64>);
 
-fn open(path: &Path, mut how: interop::Options) -> Result<Opened, Failure> {
-    let (source, size) = source(path)?;
+fn open(path: &Path, file: Option<File>, mut how: interop::Options) -> Result<Opened, Failure> {
+    let (source, size) = source(path, file)?;
     how.is_file = size.is_some();
     let read = Arc::clone(&source.read);
     let items = Items::new(source, how).map_err(|error| match error.kind() {
@@ -113,12 +122,13 @@ fn missing(path: &Path, error: &io::Error) -> Failure {
     Failure::NoInput(format!("cannot read {}: {error}", path.display()))
 }
 
-/// A file, or stdin for `-`, and its size if it has one.
-fn source(path: &Path) -> Result<(Source, Option<u64>), Failure> {
-    let (source, size): (Box<dyn Read + Send>, _) = if path == Path::new("-") {
+/// A file, opened unless it is already, or stdin for `-`, and its size if it
+/// has one.
+fn source(path: &Path, file: Option<File>) -> Result<(Source, Option<u64>), Failure> {
+    let (source, size): (Box<dyn Read + Send>, _) = if file.is_none() && path == Path::new("-") {
         (Box::new(io::stdin()), None)
     } else {
-        let file = File::open(path).map_err(|error| missing(path, &error))?;
+        let file = file.map_or_else(|| File::open(path), Ok).map_err(|error| missing(path, &error))?;
         let metadata = file.metadata().map_err(|error| missing(path, &error))?;
         if metadata.is_dir() {
             return Err(Failure::NoInput(format!(
@@ -131,8 +141,8 @@ fn source(path: &Path) -> Result<(Source, Option<u64>), Failure> {
     Ok((Counted { source, read: Arc::new(AtomicU64::new(0)) }, size))
 }
 
-fn whole(path: &Path) -> Result<(Item, Arc<AtomicU64>, Option<u64>), Failure> {
-    let (source, size) = source(path)?;
+fn whole(path: &Path, file: Option<File>) -> Result<(Item, Arc<AtomicU64>, Option<u64>), Failure> {
+    let (source, size) = source(path, file)?;
     let mut bytes = Vec::new();
     // One byte more than a rule may have: the hub's own refusal says how many.
     let most = u64::try_from(MAX_RULE_BYTES + 1).unwrap_or(u64::MAX);
@@ -231,13 +241,13 @@ mod tests {
             What::Record(record) => record.value.unwrap(),
             other => panic!("{other:?}"),
         };
-        let mut input = Input::whole(&path).await.unwrap();
+        let mut input = Input::whole(&path, None).await.unwrap();
         let found = input.next().await.unwrap().unwrap();
         assert_eq!((found.line, value(found).as_str()), (1, rule));
         assert!(input.next().await.is_none());
         // Of a file without end no more is read than it takes to refuse it.
         std::fs::write(&path, vec![b'a'; 3 * MAX_RULE_BYTES]).unwrap();
-        let found = Input::whole(&path).await.unwrap().next().await.unwrap().unwrap();
+        let found = Input::whole(&path, None).await.unwrap().next().await.unwrap().unwrap();
         assert_eq!(value(found).len(), MAX_RULE_BYTES + 1);
     }
 

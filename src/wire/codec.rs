@@ -15,12 +15,13 @@ use super::proto::v1;
 use crate::model::indicator::draft::MAX_LABELS;
 
 /// Largest item, in bytes.
-const MAX_ITEM_BYTES: usize = 512 * 1024;
-/// Most labels of one item, and most names in its marking. Beyond what is
+pub const MAX_ITEM_BYTES: usize = 512 * 1024;
+/// Most labels of one item. This and [`MAX_ITEM_NAMES`] lie beyond what is
 /// accepted by so much that the refusal of the one item still tells an honest
 /// caller what is wrong with it.
-const MAX_ITEM_LABELS: usize = 4 * MAX_LABELS;
-const MAX_ITEM_NAMES: usize = 4 * MAX_ORGANISATIONS;
+pub const MAX_ITEM_LABELS: usize = 4 * MAX_LABELS;
+/// Most names in the marking of one item.
+pub const MAX_ITEM_NAMES: usize = 4 * MAX_ORGANISATIONS;
 
 /// The message holds more than a request may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -211,3 +211,25 @@ fn a_line_never_reaches_further_than_the_label_of_the_options() {
         );
     }
 }
+
+#[test]
+fn a_line_that_no_request_can_hold_is_refused_alone() {
+    let template = template(&["--tlp", "amber", "--label", "c2"]);
+    let line = |labels: usize, names: usize, text: usize| Record {
+        value: Some("a.example".to_owned()),
+        labels: vec!["x".to_owned(); labels],
+        to: (0..names).map(|n| format!("unit-{n}")).collect(),
+        description: Some("a".repeat(text)),
+        ..Record::default()
+    };
+    template.draft(&line(MAX_ITEM_LABELS - 1, MAX_ITEM_NAMES, MAX_ITEM_BYTES / 2)).unwrap();
+    for (line, problem) in [
+        (line(MAX_ITEM_LABELS, 1, 0), "labels: at most 256 labels; these are 257"),
+        (line(0, MAX_ITEM_NAMES + 1, 0), "to: at most 1024 readers; these are 1025"),
+        (line(0, 1, MAX_ITEM_BYTES), "line: at most 524288 bytes in all"),
+    ] {
+        let refused = template.draft(&line).unwrap_err();
+        assert_eq!(refused.reason, "FIELD_INVALID");
+        assert!(refused.problem.starts_with(problem), "{refused:?}");
+    }
+}

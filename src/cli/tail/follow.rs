@@ -2,12 +2,15 @@
 //! files there are, whether they are still the same, and which lines of them
 //! are complete.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{File, Metadata};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use rustix::fs::OFlags;
 
 use crate::base::clock::monotonic;
 use crate::cli::arguments::TailPublish;
@@ -18,8 +21,11 @@ use crate::interop::Found;
 use super::place::{Key, Place, Places};
 use super::portion::{self, Form, Wanted};
 
-/// Most files that are followed at once.
+/// Most files in directories that are followed at once.
 const MAX_FILES: usize = 10_000;
+
+/// Most files whose places are kept.
+const MAX_KNOWN: usize = 5 * MAX_FILES;
 
 /// Most portions that a kill may have published again.
 const MAX_UNSAVED: usize = 16;
@@ -37,10 +43,19 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// Opens it, and no other file that has its name by now.
+    /// Opens it, and no other file that has its name by now. A pipe under that
+    /// name is not waited for, and only the path that was asked for may be a link.
     fn open(&self) -> io::Result<File> {
-        let file = File::open(&self.path)?;
-        if key(&file.metadata()?) == self.key { Ok(file) } else { Err(io::ErrorKind::NotFound.into()) }
+        let mut flags = OFlags::NONBLOCK;
+        flags.set(OFlags::NOFOLLOW, self.path != self.asked);
+        let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(&self.path)?;
+        let found = file.metadata()?;
+        if found.is_file() && key(&found) == self.key {
+            Ok(file)
+        } else {
+            Err(io::ErrorKind::NotFound.into())
+        }
     }
 }
 
@@ -49,8 +64,8 @@ impl Seen {
 pub(super) enum Portion {
     /// These items, and how far the file is published with them.
     Lines(Vec<Found>, Place),
-    /// The file as a whole, likewise.
-    Whole(Place),
+    /// This file as a whole, likewise.
+    Whole(File, Place),
 }
 
 /// What is followed.
@@ -90,10 +105,11 @@ impl Follower {
         }
     }
 
-    /// The files that are there now, by path within each that was asked for.
+    /// The files that are there now: logs, then what lies in directories, by
+    /// path within each that was asked for.
     pub(super) fn scan(&mut self) -> Result<Vec<Seen>, Failure> {
         let begun = self.places.begun.len();
-        let mut seen = Vec::new();
+        let (mut seen, mut dropped) = (Vec::new(), Vec::new());
         let own = self.rejects.as_ref().and_then(|path| std::fs::metadata(path).ok()).map(|own| key(&own));
         let mut missing = BTreeSet::new();
         for asked in self.paths.clone() {
@@ -102,17 +118,33 @@ impl Follower {
                 self.tell(format!("luytre: {} cannot be read yet: {error}", asked.display()));
                 missing.insert(asked.display().to_string());
             }
-            let found = match found.ok() {
-                Some(found) if found.is_dir() => self.directory(&asked, |_, name| !is_unfinished(name), true),
-                found => self.log(&asked, found.as_ref()),
-            };
-            seen.extend(found.into_iter().filter(|seen| Some(seen.key) != own));
+            match found.ok() {
+                Some(found) if found.is_dir() => {
+                    dropped.extend(self.directory(&asked, |_, name| !is_unfinished(name), true));
+                }
+                found => seen.extend(self.log(&asked, found.as_ref())),
+            }
         }
-        if seen.len() > MAX_FILES {
-            self.tell(format!("luytre: there are {} files; only {MAX_FILES} are followed", seen.len()));
-            seen.truncate(MAX_FILES);
+        seen.retain(|seen| Some(seen.key) != own);
+        dropped.retain(|seen| Some(seen.key) != own);
+        let logs = seen.len();
+        let is_too_many = dropped.len() > MAX_FILES;
+        if is_too_many {
+            self.tell(format!(
+                "luytre: there are more than {MAX_FILES} files in the directories; only those that changed last are followed"
+            ));
+            dropped.sort_by_key(|seen| Reverse(seen.changed));
         }
+        seen.append(&mut dropped);
+        // What is only cut off keeps its place.
+        seen.truncate(logs + MAX_KNOWN);
         self.forget_all_but(&seen, &missing);
+        if is_too_many {
+            dropped = seen.split_off(logs);
+            dropped.truncate(MAX_FILES);
+            dropped.sort_by(|a, b| a.path.cmp(&b.path));
+            seen.append(&mut dropped);
+        }
         if self.places.begun.len() > begun {
             // From now on whatever appears counts.
             self.places.store()?;
@@ -185,8 +217,9 @@ impl Follower {
         paths.sort();
         let mut seen = Vec::new();
         for path in paths {
-            // It may be gone again.
-            let Ok(found) = std::fs::metadata(&path) else { continue };
+            // It may be gone again. A link would lead to what whoever writes here
+            // may not read.
+            let Ok(found) = std::fs::symlink_metadata(&path) else { continue };
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             if wanted(key(&found), &name) {
                 seen.extend(self.file(directory, &path, &found, dropped));
@@ -198,14 +231,15 @@ impl Follower {
     fn file(&mut self, asked: &Path, path: &Path, found: &Metadata, dropped: bool) -> Option<Seen> {
         if !found.is_file() {
             if !found.is_dir() {
-                self.tell(format!("luytre: {} is no regular file and is passed over", path.display()));
+                self.tell(format!(
+                    "luytre: {} is no regular file, or a link, and is passed over",
+                    path.display()
+                ));
             }
             return None;
         }
-        let (key, size) = (key(found), found.len());
-        let changed = i128::from(found.mtime()) * 1_000_000_000 + i128::from(found.mtime_nsec());
-        let as_it_is = self.since.get(&key).is_some_and(|(s, c, _)| (*s, *c) == (size, changed));
-        if !as_it_is {
+        let (key, (size, changed)) = (key(found), as_it_is(found));
+        if self.since.get(&key).is_none_or(|(s, c, _)| (*s, *c) != (size, changed)) {
             self.since.insert(key, (size, changed, monotonic()));
         }
         Some(Seen { key, path: path.to_owned(), asked: asked.to_owned(), size, changed, dropped })
@@ -254,9 +288,9 @@ impl Follower {
     }
 
     fn try_next(&mut self, seen: &Seen) -> io::Result<Option<Portion>> {
-        let as_it_is = self.since.get(&seen.key).map(|(_, _, since)| *since);
+        let since = self.since.get(&seen.key).map(|(_, _, since)| *since);
         let is_settled =
-            as_it_is.is_some_and(|since| monotonic().saturating_duration_since(since) >= self.settle);
+            since.is_some_and(|since| monotonic().saturating_duration_since(since) >= self.settle);
         let look = (seen.size, seen.changed, is_settled);
         if self.looked.get(&seen.key) == Some(&look) {
             return Ok(None);
@@ -282,16 +316,18 @@ impl Follower {
             asked: seen.asked.display().to_string(),
             ..self.places.of.get(&seen.key).cloned().unwrap_or_default()
         };
-        if found.len() < place.offset || !place.is_of(&mut file)? {
+        let (now, taken) = ((seen.size, seen.changed), as_it_is(&found));
+        // What changed in the middle shows in nothing but the time.
+        let is_rewritten = seen.dropped
+            && place.complete.is_some_and(|(size, changed)| size == taken.0 && changed != taken.1);
+        if is_rewritten || found.len() < place.offset || !place.is_of(&mut file)? {
             tracing::info!(file = place.name, "begins anew");
             place = place.anew();
         }
         let Some(form) = portion::form(&place, &self.wanted, &mut file, !seen.dropped, is_settled)? else {
             return Ok(None);
         };
-        let now = (seen.size, seen.changed);
-        let is_complete =
-            seen.dropped && is_settled && found.len() == seen.size && place.complete != Some(now);
+        let is_complete = seen.dropped && is_settled && taken == now && place.complete != Some(now);
         place.format = Some(form.as_str().to_owned());
         let Form::Lines(format) = form else {
             if !seen.dropped {
@@ -305,7 +341,8 @@ impl Follower {
             }
             place.complete = Some(now);
             place.know(&mut file, found.len())?;
-            return Ok(Some(Portion::Whole(place)));
+            file.seek(SeekFrom::Start(0))?;
+            return Ok(Some(Portion::Whole(file, place)));
         };
         let header = portion::header(&place, format, &mut file)?;
         file.seek(SeekFrom::Start(place.offset))?;
@@ -314,6 +351,8 @@ impl Follower {
         let Some(lines) = portion::cut(&mut place, text, is_complete) else { return Ok(None) };
         if lines.is_tail {
             place.complete = Some(now);
+        } else if seen.dropped && place.offset >= taken.0 {
+            place.complete = Some((place.offset, taken.1));
         }
         let items = lines.read(&self.wanted, format, &header, &mut place)?;
         let published = place.offset;
@@ -339,6 +378,8 @@ impl Follower {
     }
 
     fn tell(&mut self, text: String) {
+        // Whoever may name a file does not write the log.
+        let text = output::for_eyes(&text);
         if self.told.len() < MAX_FILES && self.told.insert(text.clone()) {
             output::talk(&text);
         }
@@ -347,6 +388,11 @@ impl Follower {
 
 fn key(found: &Metadata) -> Key {
     Key { device: found.dev(), inode: found.ino() }
+}
+
+/// Size and time of change.
+fn as_it_is(found: &Metadata) -> (u64, i128) {
+    (found.len(), i128::from(found.mtime()) * 1_000_000_000 + i128::from(found.mtime_nsec()))
 }
 
 /// Whether a file beside a log has the name of one that was moved away: the
@@ -363,3 +409,6 @@ fn is_rotated(name: &str, log: &str) -> bool {
 fn is_unfinished(name: &str) -> bool {
     name.starts_with('.') || [".tmp", ".part", "~"].iter().any(|end| name.ends_with(end))
 }
+
+#[cfg(test)]
+mod tests;

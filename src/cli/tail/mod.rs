@@ -5,6 +5,7 @@ mod follow;
 mod place;
 mod portion;
 
+use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use super::arguments::{PublishFile, TailPublish};
 use super::draft::{Refused, Template};
 use super::exit::Failure;
 use super::input::Input;
-use super::output::{self, count};
+use super::output::{self, count, for_eyes};
 use super::report::{Pending, Report};
 use super::stop::Stop;
 use follow::{Follower, Portion, Seen};
@@ -76,8 +77,8 @@ async fn take(
                 publish(client, options, &seen.path, items).await?;
                 place
             }
-            Portion::Whole(place) => {
-                whole(client, options, &seen.path).await?;
+            Portion::Whole(file, place) => {
+                whole(client, options, &seen.path, file).await?;
                 place
             }
         };
@@ -88,10 +89,11 @@ async fn take(
 
 /// Publishes a file that is read as a whole. One that cannot be read is told of
 /// and passed by.
-async fn whole(client: &Client, options: &TailPublish, path: &Path) -> Result<(), Failure> {
+async fn whole(client: &Client, options: &TailPublish, path: &Path, opened: File) -> Result<(), Failure> {
     let file = PublishFile { input: path.to_owned(), dry_run: false, resume: None, how: options.how.clone() };
-    let unreadable = |error: String| output::talk(&format!("luytre: {error}; it is passed over"));
-    let mut input = match Input::open(&file).await {
+    let unreadable =
+        |error: String| output::talk(&format!("luytre: {}; it is passed over", for_eyes(&error)));
+    let mut input = match Input::of(&file, opened).await {
         Ok(input) => input,
         Err(failure) => {
             unreadable(failure.text().unwrap_or_default());
@@ -153,10 +155,11 @@ async fn publish(
     }
     let (judged, refused) = (report.judged(), report.refused());
     let text = report.finish()?;
+    let name = for_eyes(&path.display().to_string());
     if refused > 0 {
-        output::talk(&format!("luytre: {}: {text}", path.display()));
+        output::talk(&format!("luytre: {name}: {text}"));
     } else {
-        tracing::info!(file = %path.display(), published = %count(judged), "published");
+        tracing::info!(file = %name, published = %count(judged), "published");
     }
     Ok(())
 }
