@@ -102,7 +102,7 @@ impl Lists {
             };
             written.map_err(failed)?;
             let digest = new.hash.finish();
-            if *stands == Some(digest) && path.exists() {
+            if *stands == Some(digest) && path.try_exists().unwrap_or(false) {
                 continue;
             }
             if replaced == 0 {
