@@ -104,11 +104,11 @@ pub(crate) async fn luytre_fed(
 ) -> (Ended, u64) {
     let mut child = begun(hub, organisation, name, words, Stdio::piped());
     let mut input = child.0.stdin.take().unwrap();
-    let status = format!("/proc/{}/status", child.0.id());
+    let pid = child.0.id();
     let feeding = tokio::task::spawn_blocking(move || {
         // It may end without reading all.
         let _ = input.write_all(&content);
-        peak(&status)
+        peak_kib(pid)
     });
     let peak = patiently("the command takes its input", feeding).await.unwrap();
     (ended(child).await, peak)
@@ -133,8 +133,8 @@ pub(crate) async fn luytre_killed(
 }
 
 /// The most memory of a process that still runs, in KiB; 0 if it does not.
-fn peak(status: &str) -> u64 {
-    let text = std::fs::read_to_string(status).unwrap_or_default();
+pub(crate) fn peak_kib(pid: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse().ok()).unwrap_or(0)
 }
