@@ -121,11 +121,6 @@ impl Drop for Agent {
             let _ = child.kill();
             let _ = child.wait();
         }
-        if std::thread::panicking() {
-            let log = self.log();
-            let tail: Vec<_> = log.lines().rev().take(20).collect();
-            eprintln!("--- the agent's last words ---");
-            tail.iter().rev().for_each(|line| eprintln!("{line}"));
-        }
+        super::hub::last_words("the agent", &self.log());
     }
 }

@@ -406,17 +406,21 @@ fn addresses(text: &str) -> (SocketAddr, SocketAddr) {
     (address("grpc"), address("http"))
 }
 
+/// Shows the end of a log where a test fails.
+pub(super) fn last_words(whose: &str, log: &str) {
+    if std::thread::panicking() {
+        let tail: Vec<_> = log.lines().rev().take(40).collect();
+        eprintln!("--- last words of {whose} ---");
+        tail.iter().rev().for_each(|line| eprintln!("{line}"));
+    }
+}
+
 impl Drop for TestHub {
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();
         }
-        if std::thread::panicking() {
-            let log = self.log();
-            let tail: Vec<_> = log.lines().rev().take(40).collect();
-            eprintln!("--- the hub's last words ---");
-            tail.iter().rev().for_each(|line| eprintln!("{line}"));
-        }
+        last_words("the hub", &self.log());
     }
 }
