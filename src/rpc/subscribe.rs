@@ -1,13 +1,12 @@
 //! Decides what a subscriber may say and when; frames leave as the bytes that
 //! the hub encoded once, through a codec of their own.
 
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt as _, stream};
+use futures_util::{Stream, StreamExt as _, TryFutureExt as _, stream};
 use prost::Message as _;
 use tokio_util::task::TaskTracker;
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
@@ -50,12 +49,20 @@ impl Subscribe {
             .await
     }
 
-    async fn open(
-        self,
-        mut request: Request<Streaming<v1::SubscribeRequest>>,
-    ) -> Result<Response<Frames>, Status> {
+    /// Answers an admitted call at once, before its first message: a client
+    /// may so wait to speak until it knows that it was let in, and one that is
+    /// not let in never writes to a call that has ended.
+    fn open(self, mut request: Request<Streaming<v1::SubscribeRequest>>) -> Result<Response<Frames>, Status> {
         let call = Call::take(&mut request)?;
-        let mut incoming = request.into_inner();
+        let frames = self.frames(call, request.into_inner()).try_flatten_stream();
+        Ok(Response::new(Box::pin(frames)))
+    }
+
+    async fn frames(
+        self,
+        call: Call,
+        mut incoming: Streaming<v1::SubscribeRequest>,
+    ) -> Result<Frames, Status> {
         let open = first(&mut incoming).await?;
         let open = read_open(open, call.caller.identity().org()).map_err(status)?;
         let (opened, pump) = self.hub.subscribe(&call.caller, open).await.map_err(status)?;
@@ -66,17 +73,17 @@ impl Subscribe {
             let _counted = &running;
             frame.map_err(status)
         }));
-        Ok(Response::new(Box::pin(frames)))
+        Ok(Box::pin(frames))
     }
 }
 
 impl tonic::server::StreamingService<v1::SubscribeRequest> for Subscribe {
     type Response = Frame;
     type ResponseStream = Frames;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Frames>, Status>> + Send>>;
+    type Future = std::future::Ready<Result<Response<Frames>, Status>>;
 
     fn call(&mut self, request: Request<Streaming<v1::SubscribeRequest>>) -> Self::Future {
-        Box::pin(self.clone().open(request))
+        std::future::ready(self.clone().open(request))
     }
 }
 

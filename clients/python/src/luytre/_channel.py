@@ -163,8 +163,21 @@ class Stream(Generic[Req, Resp]):
             method.path,
             request_serializer=_to_bytes,
             response_deserializer=method.response.FromString,
-        )(requests)
+        )(self._once_let_in(requests))
         self._reading: asyncio.Task[Any] | None = None
+
+    async def _once_let_in(self, requests: AsyncIterator[Req]) -> AsyncIterator[Req]:
+        """Hold the requests back until the hub answers that the call is let in, which it does at once.
+
+        gRPC loses the hub's reason where it writes to a call that the hub has refused: it says
+        "Internal error from Core" of its own. What lets a call in has at least a date; a refusal is
+        trailers alone (gRPC over HTTP/2, "Trailers-Only"), and its reason may be a moment behind.
+        """
+        if not await self._call.initial_metadata():
+            await self._call.code()
+            return
+        async for request in requests:
+            yield request
 
     async def hear(self, patience: float) -> Resp | None:
         """Wait for the next message; None at the end in good order.
