@@ -7,6 +7,7 @@
 //! | [`identity`] | who a leaf certificate says its holder is |
 //! | [`issue`] | what our own authorities sign |
 //! | [`revocation`] | which revocation list counts, and for which authority |
+//! | [`signing`] | what the hub may ask of whoever holds the authorities' keys |
 //! | [`tls`] | on what terms the hub and its clients shake hands |
 
 pub mod directory;
@@ -14,4 +15,5 @@ pub mod identity;
 pub mod issue;
 pub mod pem;
 pub mod revocation;
+pub mod signing;
 pub mod tls;

@@ -64,6 +64,7 @@ impl DirectoryService for Directory {
             certificate_serial: peer.serial,
             server_time: Some(time::write(self.0.now())),
             server_version: env!("CARGO_PKG_VERSION").to_owned(),
+            ..v1::WhoAmIResponse::default()
         }))
     }
 }

@@ -64,6 +64,34 @@ macro_rules! bounded_by_size {
 }
 
 bounded_by_size! {
+    EnrollSystemRequest
+    EnrollSystemResponse
+    RenewCertificateRequest
+    RenewCertificateResponse
+    GetTrustBundleRequest
+    GetTrustBundleResponse
+    GetRevocationListRequest
+    GetRevocationListResponse
+    IssueEnrollmentTokenRequest
+    IssueEnrollmentTokenResponse
+    ListEnrollmentTokensRequest
+    ListEnrollmentTokensResponse
+    ApproveEnrollmentTokenRequest
+    ApproveEnrollmentTokenResponse
+    CancelEnrollmentTokenRequest
+    CancelEnrollmentTokenResponse
+    ListCertificatesRequest
+    ListCertificatesResponse
+    GetCertificateRequest
+    GetCertificateResponse
+    RevokeCertificateRequest
+    RevokeCertificateResponse
+    SeverConnectionsRequest
+    SeverConnectionsResponse
+    ListAuthoritiesRequest
+    ListAuthoritiesResponse
+    RotateAuthorityRequest
+    RotateAuthorityResponse
     PublishIndicatorsResponse ReportSightingsResponse LookupObservablesResponse
     RevokeIndicatorRequest RevokeIndicatorResponse
     GetIndicatorRequest GetIndicatorResponse
