@@ -20,6 +20,8 @@ pub mod apply;
 pub mod asked;
 pub mod backup;
 pub mod caller;
+mod certify;
+pub mod certificates;
 pub mod cursors;
 pub mod directory;
 pub mod engine;

@@ -84,23 +84,7 @@ pub enum Error {
     Nameless,
 }
 
-/// The two hierarchies, kept apart so that either can be rotated alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hierarchy {
-    /// What agencies must trust: signs the hub's certificate.
-    Server,
-    /// What only the hub trusts: signs the agencies' certificates.
-    Client,
-}
-
-impl Hierarchy {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Server => "Server",
-            Self::Client => "Client",
-        }
-    }
-}
+pub use crate::model::certificate::Hierarchy;
 
 /// What a leaf is for.
 #[derive(Debug, Clone)]
