@@ -8,6 +8,7 @@
 //! | [`issue`] | what our own authorities sign |
 //! | [`revocation`] | which revocation list counts, and for which authority |
 //! | [`signing`] | what the hub may ask of whoever holds the authorities' keys |
+//! | [`token`] | how a one-time token for a new system is written |
 //! | [`tls`] | on what terms the hub and its clients shake hands |
 
 pub mod directory;
@@ -17,3 +18,4 @@ pub mod pem;
 pub mod revocation;
 pub mod signing;
 pub mod tls;
+pub mod token;
