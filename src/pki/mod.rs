@@ -9,6 +9,7 @@
 //! | [`ledger`] | what was issued, and how it stands |
 //! | [`revocation`] | which revocation list counts, and for which authority |
 //! | [`signing`] | what the hub may ask of whoever holds the authorities' keys |
+//! | [`token`] | how a one-time token for a new system is written |
 //! | [`tls`] | on what terms the hub and its clients shake hands |
 
 pub mod directory;
@@ -19,3 +20,4 @@ pub mod pem;
 pub mod revocation;
 pub mod signing;
 pub mod tls;
+pub mod token;
