@@ -3,6 +3,7 @@
 use tokio_util::sync::CancellationToken;
 
 use crate::base::clock::Timestamp;
+use crate::model::certificate::CertificateId;
 use crate::model::org::OrgNo;
 use crate::model::principal::{Roles, SpiffeId};
 
@@ -13,6 +14,7 @@ pub struct Caller {
     pub(super) identity: SpiffeId,
     pub(super) org: OrgNo,
     pub(super) roles: Roles,
+    pub(super) certificate: CertificateId,
     pub(super) severed: CancellationToken,
 }
 
@@ -30,6 +32,12 @@ pub struct PeerCertificate {
 }
 
 impl Caller {
+    /// The certificate that says so.
+    #[must_use]
+    pub const fn certificate(&self) -> &CertificateId {
+        &self.certificate
+    }
+
     /// The caller's identity.
     #[must_use]
     pub const fn identity(&self) -> &SpiffeId {

@@ -19,6 +19,7 @@ use crate::model::org::OrgNo;
 use crate::model::position::{Position, Seq};
 use crate::model::principal::SpiffeId;
 use crate::model::roster::Roster;
+use crate::pki::ledger::Ledger;
 use crate::store::chunk::{Chunk, ItemView, Op};
 use crate::store::keys::{self, Family, KeyKind};
 use crate::store::postings::{self, Posting};
@@ -32,7 +33,7 @@ use super::directory::Directory;
 use super::group::Group;
 use super::proposal::{Change, Collision, Due, ProposedIndicator, ProposedRevocation, ProposedSighting};
 use super::publish::digests;
-use super::{amend, genesis, leave};
+use super::{amend, certify, genesis, leave};
 
 /// Most differences that are told.
 const MAX_TOLD: usize = 20;

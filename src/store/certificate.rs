@@ -8,12 +8,13 @@
 //! 51 'n' issuer 32 bytes              last number of its revocation list, u64
 //! 51 'p' issuer 32 bytes | identity   empty: its trust was proved
 //! 51 'j'                              how far the signer's journal was read, u64
-//! 51 'r' hierarchy u8                 AuthorityRotation
+//! 51 'r' hierarchy u32                AuthorityRotation
 //! ```
 
 use std::sync::Arc;
 
 use prost::Message as _;
+use rustls::pki_types::CertificateDer;
 
 use crate::base::clock::Timestamp;
 use crate::base::digest;
@@ -23,6 +24,7 @@ use crate::model::certificate::{
 };
 use crate::model::position::Position;
 use crate::model::principal::SpiffeId;
+use crate::pki::authority::{Generation, Phase, Rotation};
 use crate::pki::ledger::Ledger;
 
 use super::batch::Batch;
@@ -37,7 +39,7 @@ const TOKEN: u8 = b't';
 const NUMBER: u8 = b'n';
 const PROOF: u8 = b'p';
 const JOURNAL: u8 = b'j';
-pub(super) const ROTATION: u8 = b'r';
+const ROTATION: u8 = b'r';
 
 fn damaged(what: impl std::fmt::Debug) -> Error {
     Error::corrupt("certificate", what)
@@ -219,6 +221,74 @@ pub fn decode_change(stored: &proto::CertificateChange) -> Result<CertificateEnt
     Ok(CertificateEntry { time: moment(stored.time), change })
 }
 
+/// A step of a rotation for an entry of the log.
+#[must_use]
+pub fn encode_rotation(time: Timestamp, rotation: &Rotation) -> proto::CertificateChange {
+    let change = Some(Stored::Rotate(encode_rotation_record(rotation)));
+    proto::CertificateChange { time: time.as_micros(), change }
+}
+
+fn encode_rotation_record(rotation: &Rotation) -> proto::AuthorityRotation {
+    let generation = |generation: &Generation| proto::AuthorityGeneration {
+        number: generation.number,
+        certificate: generation.certificate.to_vec().into(),
+    };
+    proto::AuthorityRotation {
+        hierarchy: hierarchy_number(rotation.hierarchy),
+        phase: u32::from(rotation.phase.code()),
+        current: Some(generation(&rotation.current)),
+        next: rotation.next.as_ref().map(generation),
+        since: rotation.since.as_micros(),
+        version: rotation.version,
+        retired: rotation
+            .retired
+            .iter()
+            .map(|(issuer, key)| proto::RetiredAuthority {
+                issuer: issuer.as_bytes().to_vec().into(),
+                key: key.to_vec().into(),
+            })
+            .collect(),
+    }
+}
+
+/// A rotation from an entry of the log, or as it stands.
+///
+/// # Errors
+/// [`Error::Corrupt`].
+pub fn decode_rotation(stored: &proto::AuthorityRotation) -> Result<Rotation, Error> {
+    let generation = |stored: &proto::AuthorityGeneration| {
+        Generation::from_der(stored.number, CertificateDer::from(stored.certificate.to_vec()))
+            .map_err(|error| damaged(error.to_string()))
+    };
+    Ok(Rotation {
+        hierarchy: match stored.hierarchy {
+            1 => Hierarchy::Server,
+            2 => Hierarchy::Client,
+            other => return Err(damaged(other)),
+        },
+        phase: u8::try_from(stored.phase)
+            .ok()
+            .and_then(Phase::from_code)
+            .ok_or_else(|| damaged(stored.phase))?,
+        current: generation(stored.current.as_ref().ok_or_else(|| damaged("current"))?)?,
+        next: stored.next.as_ref().map(generation).transpose()?,
+        since: moment(stored.since),
+        version: stored.version,
+        retired: stored
+            .retired
+            .iter()
+            .map(|retired| Ok((issuer(&retired.issuer)?, bytes_32(&retired.key)?)))
+            .collect::<Result<_, Error>>()?,
+    })
+}
+
+const fn hierarchy_number(hierarchy: Hierarchy) -> u32 {
+    match hierarchy {
+        Hierarchy::Server => 1,
+        Hierarchy::Client => 2,
+    }
+}
+
 fn key(noun: u8, parts: &[&[u8]]) -> Vec<u8> {
     [[KeyKind::Certificate.byte(), noun].as_slice(), &parts.concat()].concat()
 }
@@ -271,6 +341,12 @@ impl Batch<'_> {
         for (issuer, holder) in before.proofs.difference(&after.proofs) {
             self.no_small(&key(PROOF, &[issuer.as_bytes(), holder.as_str().as_bytes()]))?;
         }
+        for (hierarchy, rotation) in &after.rotations {
+            if before.rotations.get(hierarchy).is_none_or(|known| !Arc::ptr_eq(known, rotation)) {
+                let noun = hierarchy_number(*hierarchy).to_be_bytes();
+                self.small(&key(ROTATION, &[&noun]), &encode_rotation_record(rotation).encode_to_vec())?;
+            }
+        }
         if before.read != after.read {
             self.small(&key(JOURNAL, &[]), &after.read.to_be_bytes())?;
         }
@@ -308,6 +384,10 @@ impl Store {
                     let identity = std::str::from_utf8(identity).map_err(|_| damaged(&key))?;
                     ledger.proofs.insert((IssuerDigest::from_bytes(*digest), holder(identity)?));
                 }
+                ROTATION => {
+                    let rotation = decode_rotation(&message(&key, &value)?)?;
+                    ledger.rotations.insert(rotation.hierarchy, Arc::new(rotation));
+                }
                 JOURNAL => ledger.read = number(&key, &value)?,
                 _ => return Err(damaged(digest::hex(&key))),
             }
@@ -318,13 +398,4 @@ impl Store {
 
 fn number(key: &[u8], value: &[u8]) -> Result<u64, Error> {
     Ok(u64::from_be_bytes(value.try_into().map_err(|_| damaged(key))?))
-}
-
-/// Number of a hierarchy in storage.
-#[must_use]
-pub const fn hierarchy_number(hierarchy: Hierarchy) -> u8 {
-    match hierarchy {
-        Hierarchy::Server => 1,
-        Hierarchy::Client => 2,
-    }
 }
