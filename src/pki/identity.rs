@@ -70,6 +70,18 @@ impl IssuerDigest {
     pub fn of(name_der: &[u8]) -> Self {
         Self(digest::sha256(name_der))
     }
+
+    /// A digest that was written down.
+    #[must_use]
+    pub const fn from_bytes(digest: [u8; 32]) -> Self {
+        Self(digest)
+    }
+
+    /// The digest, to be written down.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
 }
 
 /// A certificate, named as revocation lists name it: by issuer and serial, for

@@ -6,6 +6,7 @@
 //! | [`pem`] | what a PEM file holds, all of it or an error |
 //! | [`identity`] | who a leaf certificate says its holder is |
 //! | [`issue`] | what our own authorities sign |
+//! | [`key`] | what our own private keys are, and how they are written down |
 //! | [`revocation`] | which revocation list counts, and for which authority |
 //! | [`signing`] | what the hub may ask of whoever holds the authorities' keys |
 //! | [`tls`] | on what terms the hub and its clients shake hands |
@@ -13,6 +14,7 @@
 pub mod directory;
 pub mod identity;
 pub mod issue;
+pub mod key;
 pub mod pem;
 pub mod revocation;
 pub mod signing;
