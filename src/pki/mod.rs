@@ -7,6 +7,7 @@
 //! | [`identity`] | who a leaf certificate says its holder is |
 //! | [`issue`] | what our own authorities sign |
 //! | [`key`] | what our own private keys are, and how they are written down |
+//! | [`request`] | which requests for a certificate prove that their key is the asker's |
 //! | [`revocation`] | which revocation list counts, and for which authority |
 //! | [`signing`] | what the hub may ask of whoever holds the authorities' keys |
 //! | [`tls`] | on what terms the hub and its clients shake hands |
@@ -16,6 +17,7 @@ pub mod identity;
 pub mod issue;
 pub mod key;
 pub mod pem;
+pub mod request;
 pub mod revocation;
 pub mod signing;
 pub mod tls;
