@@ -7,6 +7,8 @@
 //! | [`identity`] | who a leaf certificate says its holder is |
 //! | [`issue`] | what our own authorities sign |
 //! | [`ledger`] | what was issued, and how it stands |
+//! | [`key`] | what our own private keys are, and how they are written down |
+//! | [`request`] | which requests for a certificate prove that their key is the asker's |
 //! | [`revocation`] | which revocation list counts, and for which authority |
 //! | [`signing`] | what the hub may ask of whoever holds the authorities' keys |
 //! | [`token`] | how a one-time token for a new system is written |
@@ -16,7 +18,9 @@ pub mod directory;
 pub mod identity;
 pub mod issue;
 pub mod ledger;
+pub mod key;
 pub mod pem;
+pub mod request;
 pub mod revocation;
 pub mod signing;
 pub mod tls;
