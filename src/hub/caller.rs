@@ -23,6 +23,8 @@ pub struct Caller {
 pub struct PeerCertificate {
     /// The one SPIFFE identity in the certificate.
     pub identity: SpiffeId,
+    /// The certificate, as revocation lists name it.
+    pub certificate: CertificateId,
     /// Serial number, big-endian bytes in hexadecimal.
     pub serial: String,
     /// When the certificate expires.

@@ -154,7 +154,7 @@ impl Hub {
         by: Operator<'_>,
         request_id: Uuid,
         holder: SpiffeId,
-        ttl: Option<Duration>,
+        ttl: Duration,
         note: String,
     ) -> Result<(TokenView, Option<EnrolmentToken>), Error> {
         let issuance = self.issuance()?;
@@ -165,10 +165,7 @@ impl Hub {
                 format!("{holder} is of no organisation that takes part; see the roster (luytre roster show)"),
             ))
         })?;
-        let ttl = ttl.unwrap_or(schedule::TOKEN_LIFETIME);
-        if ttl.is_zero() || ttl > schedule::MAX_TOKEN_LIFETIME {
-            return Err(Invalid::new("ttl", "a token holds for at most 72 hours").into());
-        }
+        let ttl = schedule::token_ttl(ttl)?;
         let root = issuance.roots.first().ok_or_else(|| Error::internal("no root of the server hierarchy"))?;
         let token = EnrolmentToken::generate(digest::sha256(root));
         let content = [b"make ", holder.as_str().as_bytes(), &ttl.as_secs().to_be_bytes(), note.as_bytes()];

@@ -11,6 +11,7 @@
 //! * [`republication`] asks owners for leave;
 //! * [`fetch`], [`list`], [`lookup`] and `explain` ask; [`subscribe`], [`pump`] and [`look`] follow;
 //! * [`room`] and [`space`] decide when writing must wait;
+//! * [`certificates`] and `issuing` ask for certificates and give them;
 //! * [`merger`], [`mod@verify`] and [`backup`] look after what is stored, [`rest`] looks at it.
 
 mod agenda;
@@ -20,8 +21,8 @@ pub mod apply;
 pub mod asked;
 pub mod backup;
 pub mod caller;
-mod certify;
 pub mod certificates;
+mod certify;
 pub mod cursors;
 pub mod directory;
 pub mod engine;
@@ -31,6 +32,7 @@ mod explain;
 pub mod fetch;
 pub mod genesis;
 pub mod group;
+mod issuing;
 mod leave;
 pub mod list;
 mod look;
@@ -66,10 +68,12 @@ mod writing;
 pub use asked::Asked;
 pub use backup::{BackupReport, RepairReport, RestoreReport, repair_tail, restore};
 pub use caller::{Caller, PeerCertificate};
+pub use certificates::{CertificateView, Issuance, Operator, Peers, Switchboard, TokenView};
 pub use engine::{Hub, Options, OrganisationView, Statistics};
 pub use error::Error;
 pub use expire::Expired;
 pub use fetch::Found;
+pub use issuing::Issued;
 pub use list::Page;
 pub use lookup::{Match, WideMatches, WiderMatch};
 pub use publish::{Effect, Published, Rejection};

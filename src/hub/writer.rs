@@ -21,6 +21,7 @@ use crate::store::{Batch, db, keys, proto};
 use super::answered;
 use super::apply::Entry;
 use super::caller::Caller;
+use super::certificates;
 use super::directory::Directory;
 use super::error::{Error, Reason};
 use super::group::{Group, Values};

@@ -59,44 +59,7 @@ pub enum Error {
     Serial,
 }
 
-<<<<<<< HEAD
 pub use crate::model::certificate::{CertificateId, IssuerDigest};
-=======
-/// SHA-256 over the issuer's distinguished name in DER. Every generation of an
-/// authority has a name of its own, so this names the generation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct IssuerDigest([u8; 32]);
-
-impl IssuerDigest {
-    /// The digest of a distinguished name in DER.
-    #[must_use]
-    pub fn of(name_der: &[u8]) -> Self {
-        Self(digest::sha256(name_der))
-    }
-
-    /// A digest that was written down.
-    #[must_use]
-    pub const fn from_bytes(digest: [u8; 32]) -> Self {
-        Self(digest)
-    }
-
-    /// The digest, to be written down.
-    #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
-/// A certificate, named as revocation lists name it: by issuer and serial, for
-/// a serial alone names a different certificate under every issuer.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CertificateId {
-    /// Who signed it.
-    pub issuer: IssuerDigest,
-    /// Serial number, see [`serial_hex`].
-    pub serial: String,
-}
->>>>>>> h/signer
 
 /// What the hub reads from a client certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]

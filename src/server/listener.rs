@@ -240,6 +240,7 @@ where
             "connection established"
         );
         let certificate = PeerCertificate {
+            certificate: shaken.identity.certificate_id(),
             identity: shaken.identity.spiffe_id,
             serial: shaken.identity.serial,
             not_after: shaken.identity.not_after,
