@@ -2,18 +2,22 @@
 //!
 //! | module | decides |
 //! |---|---|
+//! | [`authority`] | how an authority gives way to the next one |
 //! | [`directory`] | how a directory of authorities and certificates lies on disk |
 //! | [`pem`] | what a PEM file holds, all of it or an error |
 //! | [`identity`] | who a leaf certificate says its holder is |
 //! | [`issue`] | what our own authorities sign |
 //! | [`revocation`] | which revocation list counts, and for which authority |
+//! | [`schedule`] | when something is due, and whether a clock can be believed |
 //! | [`signing`] | what the hub may ask of whoever holds the authorities' keys |
 //! | [`tls`] | on what terms the hub and its clients shake hands |
 
+pub mod authority;
 pub mod directory;
 pub mod identity;
 pub mod issue;
 pub mod pem;
 pub mod revocation;
+pub mod schedule;
 pub mod signing;
 pub mod tls;
