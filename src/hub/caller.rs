@@ -5,6 +5,7 @@ use tokio_util::sync::CancellationToken;
 use crate::base::clock::Timestamp;
 use crate::model::org::OrgNo;
 use crate::model::principal::{Roles, SpiffeId};
+use crate::pki::identity::CertificateId;
 
 /// Whoever asks the hub for something. Made by [`super::Hub::authenticate`]
 /// from a verified certificate, and from nothing else.
@@ -21,10 +22,16 @@ pub struct Caller {
 pub struct PeerCertificate {
     /// The one SPIFFE identity in the certificate.
     pub identity: SpiffeId,
-    /// Serial number, big-endian bytes in hexadecimal.
-    pub serial: String,
+    /// The certificate, by issuer and serial.
+    pub certificate: CertificateId,
+    /// SHA-256 over it in DER.
+    pub fingerprint: [u8; 32],
+    /// Start of its validity.
+    pub not_before: Timestamp,
     /// When the certificate expires.
     pub not_after: Timestamp,
+    /// The key exchange of the connection, such as `X25519MLKEM768`.
+    pub key_exchange: &'static str,
     /// Cancelled when the certificate is revoked or expires.
     pub severed: CancellationToken,
 }
