@@ -23,12 +23,16 @@ pub struct Caller {
 pub struct PeerCertificate {
     /// The one SPIFFE identity in the certificate.
     pub identity: SpiffeId,
-    /// The certificate, as revocation lists name it.
+    /// The certificate, by issuer and serial.
     pub certificate: CertificateId,
-    /// Serial number, big-endian bytes in hexadecimal.
-    pub serial: String,
+    /// SHA-256 over it in DER.
+    pub fingerprint: [u8; 32],
+    /// Start of its validity.
+    pub not_before: Timestamp,
     /// When the certificate expires.
     pub not_after: Timestamp,
+    /// The key exchange of the connection, such as `X25519MLKEM768`.
+    pub key_exchange: &'static str,
     /// Cancelled when the certificate is revoked or expires.
     pub severed: CancellationToken,
 }

@@ -2,7 +2,6 @@
 //!
 //! | module | decides |
 //! |---|---|
-//! | [`authority`] | how an authority gives way to the next |
 //! | [`authority`] | how an authority gives way to the next one |
 //! | [`directory`] | how a directory of authorities and certificates lies on disk |
 //! | [`pem`] | what a PEM file holds, all of it or an error |
@@ -12,7 +11,6 @@
 //! | [`ledger`] | what was issued, and how it stands |
 //! | [`request`] | which requests for a certificate prove that their key is the asker's |
 //! | [`revocation`] | which revocation list counts, and for which authority |
-//! | [`schedule`] | when certificates are renewed, authorities rotated, lists signed |
 //! | [`schedule`] | when something is due, and whether a clock can be believed |
 //! | [`signing`] | what the hub may ask of whoever holds the authorities' keys |
 //! | [`token`] | how a one-time token for a new system is written |
