@@ -13,8 +13,8 @@ use crate::base::clock::Timestamp;
 use crate::base::{digest, random};
 use crate::model::Invalid;
 use crate::model::certificate::{
-    Certificate, CertificateChange, CertificateEntry, CertificateId, Hierarchy, IssuerDigest,
-    MAX_NOTE_BYTES, Revoked, Token,
+    Certificate, CertificateChange, CertificateEntry, CertificateId, Hierarchy, IssuerDigest, MAX_NOTE_BYTES,
+    Revoked, Token,
 };
 use crate::model::org::OrgSlug;
 use crate::model::position::Position;
@@ -31,6 +31,9 @@ use super::error::{Error, Reason};
 use super::proposal::{Change, Decision, Proposal, Refusal};
 use super::shared::Shared;
 
+/// How long a revocation waits for the list that names it.
+const LIST_PATIENCE: Duration = Duration::from_millis(300);
+
 /// What the hub issues certificates with.
 #[derive(Debug, Clone)]
 pub struct Issuance {
@@ -40,6 +43,8 @@ pub struct Issuance {
     pub roots: Arc<[CertificateDer<'static>]>,
     /// How long a client's certificate holds.
     pub lifetime: Duration,
+    /// How long the next authority is at least trusted before it signs.
+    pub soak: Duration,
 }
 
 /// Which connections are meant.
@@ -64,6 +69,9 @@ pub trait Switchboard: fmt::Debug + Send + Sync {
 
     /// How many there are.
     fn count(&self, peers: &Peers) -> usize;
+
+    /// Under which certificates, whose, and how many.
+    fn in_use(&self) -> Vec<(CertificateId, SpiffeId, usize)>;
 }
 
 /// Who asks for something of an operator's.
@@ -104,6 +112,8 @@ pub struct Revocation {
     pub certificate: Option<CertificateView>,
     /// Connections that were ended.
     pub severed: usize,
+    /// Whether the list that names it is signed already.
+    pub list_signed: bool,
 }
 
 impl Hub {
@@ -162,11 +172,14 @@ impl Hub {
         self.shared.admit(&holder).map_err(|_| {
             Error::from(Invalid::new(
                 "spiffe_id",
-                format!("{holder} is of no organisation that takes part; see the roster (luytre roster show)"),
+                format!(
+                    "{holder} is of no organisation that takes part; see the roster (luytre roster show)"
+                ),
             ))
         })?;
         let ttl = schedule::token_ttl(ttl)?;
-        let root = issuance.roots.first().ok_or_else(|| Error::internal("no root of the server hierarchy"))?;
+        let root =
+            issuance.roots.first().ok_or_else(|| Error::internal("no root of the server hierarchy"))?;
         let token = EnrolmentToken::generate(digest::sha256(root));
         let content = [b"make ", holder.as_str().as_bytes(), &ttl.as_secs().to_be_bytes(), note.as_bytes()];
         let content = requests::first_16(&digest::sha256(&content.concat()));
@@ -281,7 +294,8 @@ impl Hub {
             Err(_) if self.ledger().revoked.contains_key(&id) => {}
             Err(error) => return Err(error),
         }
-        let severed = self.shared.switchboard.get().map_or(0, |board| board.revoke(&Peers::Certificate(id.clone())));
+        let severed =
+            self.shared.switchboard.get().map_or(0, |board| board.revoke(&Peers::Certificate(id.clone())));
         let certificate = self.certificate(&id);
         let holder = certificate.as_ref().map(|view| view.certificate.holder.to_string());
         tracing::warn!(
@@ -289,7 +303,19 @@ impl Hub {
             issuer = %id.issuer.short(), serial = id.serial, holder, severed, by = who(by),
             "certificate revoked"
         );
-        Ok(Revocation { certificate, severed })
+        let list_signed = self.wait_for_list(&id).await;
+        Ok(Revocation { certificate, severed, list_signed })
+    }
+
+    /// Waits a moment for the list that names a revoked certificate; it is
+    /// refused without it.
+    async fn wait_for_list(&self, id: &CertificateId) -> bool {
+        let mut lists = self.shared.in_force_changes.subscribe();
+        let named = || self.shared.in_force.load().listed.contains(id);
+        let waited =
+            tokio::time::timeout(LIST_PATIENCE, async { while !named() && lists.changed().await.is_ok() {} });
+        let _ = waited.await;
+        named()
     }
 
     /// Ends connections, and revokes nothing.
@@ -433,7 +459,9 @@ fn refused(refusal: ledger::Refusal) -> Error {
             Reason::SecondPersonRequired,
             "you made this token; another operator approves it, or the hub's machine over its socket",
         ),
-        Ledger::TooMany => Error::new(Reason::RateLimited, "too many of these stand already; take some back first"),
+        Ledger::TooMany => {
+            Error::new(Reason::RateLimited, "too many of these stand already; take some back first")
+        }
         Ledger::Reused => Error::new(
             Reason::KeyReused,
             "the hub has certified this key before; make a new key for every certificate",

@@ -46,7 +46,10 @@ pub(super) fn stored(header: &proto::EntryHeader) -> Option<Result<Change, db::E
         Some(certificate_change::Change::Rotate(rotation)) => {
             certificate::decode_rotation(rotation).map(|rotation| {
                 let time = crate::base::clock::Timestamp::from_micros_clamped(stored.time);
-                Change::Rotate(Box::new(super::proposal::ProposedRotation { time, rotation: Arc::new(rotation) }))
+                Change::Rotate(Box::new(super::proposal::ProposedRotation {
+                    time,
+                    rotation: Arc::new(rotation),
+                }))
             })
         }
         _ => certificate::decode_change(stored).map(|entry| Change::Certificate(Box::new(entry))),

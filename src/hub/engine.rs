@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -23,6 +23,7 @@ use crate::wire::seal::Sealer;
 use crate::wire::token::Tokens;
 
 use super::caller::{Caller, PeerCertificate};
+use super::certificates::Issuance;
 use super::cursors::Cursors;
 use super::directory::Directory;
 use super::error::{Error, Reason};
@@ -32,7 +33,6 @@ use super::owed::Owed;
 use super::proposal::{Decision, Proposal};
 use super::room::Room;
 use super::rosters::Rosters;
-use super::certificates::Issuance;
 use super::shared::{Counters, FirstUses, Latch, MAX_READS, Shared};
 use super::space::Space;
 use super::subscribe::LiveStreams;
@@ -199,6 +199,9 @@ impl Hub {
             ledger_changes: tokio::sync::watch::Sender::new(0),
             first_uses: FirstUses::default(),
             anchors: ArcSwap::default(),
+            in_force: ArcSwap::default(),
+            in_force_changes: tokio::sync::watch::Sender::new(0),
+            backed_up: parking_lot::Mutex::default(),
             switchboard: OnceLock::new(),
             cursors: Cursors::default(),
             backlog: Backlog::default(),

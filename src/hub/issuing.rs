@@ -38,8 +38,7 @@ pub struct Issued {
 }
 
 /// Why a token is not taken; none of it says whether there is such a token.
-const NO_SUCH_TOKEN: &str =
-    "the hub does not take this enrolment token: it was used, has ended, or never was; ask the operator for a new one";
+const NO_SUCH_TOKEN: &str = "the hub does not take this enrolment token: it was used, has ended, or never was; ask the operator for a new one";
 
 impl Hub {
     /// Trades a one-time token for a certificate. The same token with the same
@@ -62,7 +61,9 @@ impl Hub {
         match &known.state {
             TokenState::Ready => {}
             TokenState::Pending => {
-                return Err(invalid("this enrolment token waits for a second person's approval; try again then"));
+                return Err(invalid(
+                    "this enrolment token waits for a second person's approval; try again then",
+                ));
             }
             TokenState::Used(_) => {
                 let again = ledger.repeat(holder, &asked.fingerprint, now);
@@ -196,7 +197,10 @@ fn order(
     lifetime: Duration,
 ) -> Result<LeafOrder, Error> {
     let not_after = schedule::leaf_end(now, lifetime, authority.not_after).ok_or_else(|| {
-        Error::new(Reason::SignerUnavailable, "the authority that signs has run out of life; rotate it (luytre ca)")
+        Error::new(
+            Reason::SignerUnavailable,
+            "the authority that signs has run out of life; rotate it (luytre ca)",
+        )
     })?;
     Ok(LeafOrder {
         authority: authority.issuer,
@@ -228,8 +232,11 @@ pub(super) fn unsigned(error: signing::Error) -> Error {
     match &error {
         signing::Error::Unavailable { .. } => Error {
             retry_after: Some(Duration::from_secs(5)),
-            ..Error::new(Reason::SignerUnavailable, "the signer does not answer at present; try again in a moment")
-                .with_source(error)
+            ..Error::new(
+                Reason::SignerUnavailable,
+                "the signer does not answer at present; try again in a moment",
+            )
+            .with_source(error)
         },
         signing::Error::Refused { .. } => Error::internal(error),
     }

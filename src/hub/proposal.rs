@@ -7,8 +7,8 @@ use tokio::sync::oneshot;
 
 use crate::base::clock::Timestamp;
 use crate::model::amendment::RosterChange;
-use crate::model::certificate::CertificateEntry;
 use crate::model::audience::{ClassDefinition, ClassNo};
+use crate::model::certificate::CertificateEntry;
 use crate::model::indicator::lifecycle::Revocation;
 use crate::model::marking::Marking;
 use crate::model::org::{OrgNo, OrgSlug};
@@ -109,11 +109,9 @@ impl Change {
             Self::Expire(due) => due.len() * 1_024 + 256,
             Self::Notice(collisions) => collisions.len() * 512 + 256,
             // It is a group of its own in all but name: rights move with it.
-            Self::Roster(_)
-            | Self::Propose(_)
-            | Self::Reject(_)
-            | Self::Certificate(_)
-            | Self::Rotate(_) => 64 << 10,
+            Self::Roster(_) | Self::Propose(_) | Self::Reject(_) | Self::Certificate(_) | Self::Rotate(_) => {
+                64 << 10
+            }
             Self::Sight(items) => items.iter().flatten().map(|i| i.fields.len() + 256).sum::<usize>() + 256,
         }
     }

@@ -3,21 +3,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::base::clock::Clock;
+use crate::base::clock::{Clock, Timestamp};
 use crate::base::tasks;
 use crate::model::audience::ClassNo;
+use crate::model::certificate::{CertificateId, IssuerDigest};
 use crate::model::org::OrgNo;
 use crate::model::position::{Position, Seq};
 use crate::model::principal::{Roles, SpiffeId};
-use crate::model::certificate::{CertificateId, IssuerDigest};
 use crate::pki::ledger::Ledger;
 use crate::store::Store;
 use crate::wire::seal::Sealer;
@@ -30,6 +30,7 @@ use super::error::{Error, Reason};
 use super::expire::Expiries;
 use super::merger::Backlog;
 use super::rosters::Rosters;
+use super::rotation::InForce;
 use super::space::Space;
 use super::tail::Tail;
 
@@ -54,6 +55,12 @@ pub struct Shared {
     pub first_uses: FirstUses,
     /// The authorities that the hub trusts at present.
     pub anchors: ArcSwap<Vec<IssuerDigest>>,
+    /// What is in force of the hub's own authorities.
+    pub in_force: ArcSwap<InForce>,
+    /// Moves whenever that does.
+    pub in_force_changes: tokio::sync::watch::Sender<u64>,
+    /// When the last backup was made since the start.
+    pub backed_up: Mutex<Option<Timestamp>>,
     /// Whoever holds the connections.
     pub switchboard: OnceLock<Arc<dyn Switchboard>>,
     /// Who is who now.

@@ -369,7 +369,8 @@ impl Writer {
         // Against the ledger of the group: what stands behind a revocation in
         // the log is not taken, whenever its connection is ended.
         let now = self.shared.machine.now();
-        let refused = proposal.caller.as_ref().and_then(|c| certificates::refuses(&group.ledger, c.certificate(), now));
+        let refused =
+            proposal.caller.as_ref().and_then(|c| certificates::refuses(&group.ledger, c.certificate(), now));
         if let Some(error) = refused {
             return Ok((Err(error), None));
         }

@@ -41,7 +41,9 @@ impl Writing {
             Change::Roster(change) => Stored::Roster(roster_change::encode_change(change)),
             Change::Leave(asked) => Stored::Leave(leave::encode(asked)),
             Change::Certificate(entry) => Stored::Certificate(certificate::encode_change(entry)),
-            Change::Rotate(asked) => Stored::Certificate(certificate::encode_rotation(asked.time, &asked.rotation)),
+            Change::Rotate(asked) => {
+                Stored::Certificate(certificate::encode_rotation(asked.time, &asked.rotation))
+            }
             Change::Propose(change) => Stored::RosterProposal(roster_change::encode_change(change)),
             Change::Reject(RejectedChange { proposal, reason }) => {
                 let (proposal, reason) = (proposal.raw(), reason.clone());

@@ -185,7 +185,11 @@ impl Ledger {
                 Ok(())
             }
             CertificateChange::Prove { holder, issuer } => {
-                if self.proofs.insert((*issuer, holder.clone())) { Ok(()) } else { Err(Refusal::State) }
+                if self.proofs.insert((*issuer, holder.clone())) {
+                    Ok(())
+                } else {
+                    Err(Refusal::State)
+                }
             }
             CertificateChange::Read(number) => {
                 if *number <= self.read {
@@ -284,9 +288,7 @@ impl Ledger {
                 }
                 // One successor at a time: one that was issued before this
                 // and never used has lost its way.
-                self.supersede(&certificate.holder, now, now, |c| {
-                    c.first_used.is_none() && c.id != *before
-                });
+                self.supersede(&certificate.holder, now, now, |c| c.first_used.is_none() && c.id != *before);
             }
         }
         self.insert(Arc::clone(certificate));

@@ -61,7 +61,11 @@ impl Certificates {
     }
 
     fn asker<T>(&self, request: &mut Request<T>) -> Result<Asker, Status> {
-        if self.machine { Ok(Asker::Machine) } else { Ok(Asker::Person(Box::new(Call::take(request)?.caller))) }
+        if self.machine {
+            Ok(Asker::Machine)
+        } else {
+            Ok(Asker::Person(Box::new(Call::take(request)?.caller)))
+        }
     }
 
     fn id(&self, field: &str, name: &str) -> Result<CertificateId, Status> {
@@ -82,7 +86,8 @@ impl CertificateService for Certificates {
             let problem = "a certificate is renewed over the connection that it opened, not over this socket";
             return Err(invalid(Invalid::new("certificate_request", problem)));
         };
-        let issued = self.hub.renew(&caller, &request.into_inner().certificate_request).await.map_err(status)?;
+        let issued =
+            self.hub.renew(&caller, &request.into_inner().certificate_request).await.map_err(status)?;
         let certificate = Some(show_issued(issued, &self.hub));
         Ok(Response::new(v1::RenewCertificateResponse { certificate }))
     }
@@ -173,7 +178,8 @@ impl CertificateService for Certificates {
         };
         let before = time::read("expire_before", expire_before).map_err(invalid)?;
         let now = self.hub.machine_now();
-        let list = format!("certificates {organisation} {} {include_ended}", before.map_or(0, |at| at.as_micros()));
+        let list =
+            format!("certificates {organisation} {} {include_ended}", before.map_or(0, |at| at.as_micros()));
         let chosen = self.hub.certificates().into_iter().filter(|view| {
             of.as_ref().is_none_or(|of| view.certificate.holder.org() == of)
                 && before.is_none_or(|before| view.certificate.not_after < before)

@@ -181,10 +181,9 @@ pub fn encode_change(entry: &CertificateEntry) -> proto::CertificateChange {
             issuer: issuer.as_bytes().to_vec().into(),
         }),
         CertificateChange::Read(number) => Stored::Read(*number),
-        CertificateChange::Skip { issuer, number } => Stored::Skip(proto::ListNumber {
-            issuer: issuer.as_bytes().to_vec().into(),
-            number: *number,
-        }),
+        CertificateChange::Skip { issuer, number } => {
+            Stored::Skip(proto::ListNumber { issuer: issuer.as_bytes().to_vec().into(), number: *number })
+        }
     };
     proto::CertificateChange { time: entry.time.as_micros(), change: Some(change) }
 }
@@ -213,9 +212,7 @@ pub fn decode_change(stored: &proto::CertificateChange) -> Result<CertificateEnt
             CertificateChange::Prove { holder: holder(&proof.holder)?, issuer: issuer(&proof.issuer)? }
         }
         Stored::Read(number) => CertificateChange::Read(*number),
-        Stored::Skip(list) => {
-            CertificateChange::Skip { issuer: issuer(&list.issuer)?, number: list.number }
-        }
+        Stored::Skip(list) => CertificateChange::Skip { issuer: issuer(&list.issuer)?, number: list.number },
         Stored::Rotate(_) => return Err(damaged("rotation")),
     };
     Ok(CertificateEntry { time: moment(stored.time), change })
@@ -368,8 +365,7 @@ impl Store {
                 ISSUED => ledger.insert(Arc::new(decode_certificate(&message(&key, &value)?)?)),
                 REVOKED => {
                     let stored: proto::RevokedCertificate = message(&key, &value)?;
-                    let revoked =
-                        Revoked { time: moment(stored.time), reason: stored.reason, by: stored.by };
+                    let revoked = Revoked { time: moment(stored.time), reason: stored.reason, by: stored.by };
                     ledger.revoked.insert(decode_id(stored.id.as_ref())?, Arc::new(revoked));
                 }
                 TOKEN => {

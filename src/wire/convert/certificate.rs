@@ -10,7 +10,8 @@ use crate::model::certificate::{Hierarchy, IssuerDigest};
 use crate::model::principal::SpiffeId;
 use crate::wire::proto::v1;
 
-const CERTIFICATE: &str = "a resource name of the form authorities/{authority}/certificates/{serial}, as ListCertificates gives it";
+const CERTIFICATE: &str =
+    "a resource name of the form authorities/{authority}/certificates/{serial}, as ListCertificates gives it";
 const AUTHORITY: &str =
     "a resource name of the form authorities/{authority}, as ListAuthorities gives it: 16 hexadecimal digits";
 const TOKEN: &str = "a resource name of the form enrollmentTokens/{token}, as ListEnrollmentTokens gives it";
@@ -46,8 +47,10 @@ pub fn certificate(issuer: &IssuerDigest, serial: &str) -> String {
 /// Any other spelling.
 pub fn read_certificate<'a>(field: &str, name: &'a str) -> Result<(&'a str, &'a str), Invalid> {
     let wrong = || Invalid::new(field, CERTIFICATE);
-    let (authority, serial) =
-        name.strip_prefix("authorities/").and_then(|rest| rest.split_once("/certificates/")).ok_or_else(wrong)?;
+    let (authority, serial) = name
+        .strip_prefix("authorities/")
+        .and_then(|rest| rest.split_once("/certificates/"))
+        .ok_or_else(wrong)?;
     let whole = serial.len() % 2 == 0 && (2..=40).contains(&serial.len()) && is_hex(serial, serial.len());
     if is_hex(authority, AUTHORITY_DIGITS) && whole { Ok((authority, serial)) } else { Err(wrong()) }
 }
@@ -127,8 +130,13 @@ mod tests {
         let issuer = IssuerDigest::of(b"CN=Test");
         let name = certificate(&issuer, "4a01ff");
         assert_eq!(read_certificate("name", &name), Ok((issuer.short().as_str(), "4a01ff")));
-        for wrong in ["", "authorities/ab/certificates/4a", "authorities/0123456789abcdef/certificates/4A",
-            "authorities/0123456789abcdef/certificates/4a0", "authorities/0123456789abcdef"] {
+        for wrong in [
+            "",
+            "authorities/ab/certificates/4a",
+            "authorities/0123456789abcdef/certificates/4A",
+            "authorities/0123456789abcdef/certificates/4a0",
+            "authorities/0123456789abcdef",
+        ] {
             assert!(read_certificate("name", wrong).is_err(), "{wrong}");
         }
     }
