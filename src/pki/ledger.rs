@@ -59,8 +59,9 @@ pub struct Ledger {
     pub numbers: BTreeMap<IssuerDigest, u64>,
     /// Who proved that he trusts which authority.
     pub proofs: BTreeSet<(IssuerDigest, SpiffeId)>,
-    /// Up to which record the signer's journal was read.
-    pub read: u64,
+    /// Up to which record the signer's journal was read, and where that was
+    /// noted.
+    pub read: (u64, Position),
     /// Where the authorities stand.
     pub rotations: BTreeMap<Hierarchy, Arc<Rotation>>,
 }
@@ -192,10 +193,10 @@ impl Ledger {
                 }
             }
             CertificateChange::Read(number) => {
-                if *number <= self.read {
+                if *number < self.read.0 {
                     return Err(Refusal::Stale);
                 }
-                self.read = *number;
+                self.read = (*number, asker.at);
                 Ok(())
             }
             CertificateChange::Skip { issuer, number } => {

@@ -7,7 +7,8 @@
 //! 51 't' position u64                 EnrolmentToken
 //! 51 'n' issuer 32 bytes              last number of its revocation list, u64
 //! 51 'p' issuer 32 bytes | identity   empty: its trust was proved
-//! 51 'j'                              how far the signer's journal was read, u64
+//! 51 'j'                              how far the signer's journal was read, u64, and the position
+//!                                     of the entry that says so, u64
 //! 51 'r' hierarchy u32                AuthorityRotation
 //! ```
 
@@ -345,7 +346,9 @@ impl Batch<'_> {
             }
         }
         if before.read != after.read {
-            self.small(&key(JOURNAL, &[]), &after.read.to_be_bytes())?;
+            let (number, at) = after.read;
+            let record = [number.to_be_bytes(), at.raw().to_be_bytes()].concat();
+            self.small(&key(JOURNAL, &[]), &record)?;
         }
         Ok(())
     }
@@ -384,7 +387,10 @@ impl Store {
                     let rotation = decode_rotation(&message(&key, &value)?)?;
                     ledger.rotations.insert(rotation.hierarchy, Arc::new(rotation));
                 }
-                JOURNAL => ledger.read = number(&key, &value)?,
+                JOURNAL => {
+                    let (read, at) = value.split_at_checked(8).ok_or_else(|| damaged(&key))?;
+                    ledger.read = (number(&key, read)?, Position::from_raw(number(&key, at)?));
+                }
                 _ => return Err(damaged(digest::hex(&key))),
             }
         }
