@@ -20,7 +20,7 @@ pub const RENEW_AT: (u32, u32) = (2, 3);
 pub const RENEWAL_OPENS: (u32, u32) = (1, 3);
 /// How far a renewal strays to either side, as a share of the time until it:
 /// a tenth, as SPIRE has it (`rotationutil`).
-pub const RENEW_JITTER: u32 = 10;
+pub const RENEW_JITTER: (u32, u32) = (1, 10);
 /// How long before its authority a leaf ends at the latest, for clocks that
 /// differ.
 pub const AUTHORITY_MARGIN: Duration = Duration::from_secs(5 * 60);
@@ -58,11 +58,10 @@ pub const MAX_AT_ONCE: usize = 10;
 /// not all come at once.
 #[must_use]
 pub fn renew_at(not_before: Timestamp, not_after: Timestamp, random: u64) -> Timestamp {
-    let until = micros(share(not_after.since(not_before), RENEW_AT));
-    // A tenth to either side: from nine tenths on, a random part of two tenths.
-    let jitter = until / u64::from(RENEW_JITTER);
-    let stray = within(random, jitter.saturating_mul(2));
-    not_before.saturating_add(Duration::from_micros(until.saturating_sub(jitter).saturating_add(stray)))
+    let until = share(not_after.since(not_before), RENEW_AT);
+    let jitter = share(until, RENEW_JITTER);
+    let stray = within(random, micros(jitter).saturating_mul(2));
+    not_before.saturating_add(until.saturating_sub(jitter)).saturating_add(Duration::from_micros(stray))
 }
 
 /// From when on a leaf may be renewed.
