@@ -3,6 +3,7 @@
 //! | module | decides |
 //! |---|---|
 //! | [`directory`] | how a directory of authorities and certificates lies on disk |
+//! | [`encrypted`] | how a private key is kept under a passphrase |
 //! | [`pem`] | what a PEM file holds, all of it or an error |
 //! | [`identity`] | who a leaf certificate says its holder is |
 //! | [`issue`] | what our own authorities sign |
@@ -13,6 +14,8 @@
 //! | [`tls`] | on what terms the hub and its clients shake hands |
 
 pub mod directory;
+#[cfg(feature = "hub")]
+pub mod encrypted;
 pub mod identity;
 pub mod issue;
 pub mod key;
