@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`authority`] | how an authority gives way to the next one |
 //! | [`directory`] | how a directory of authorities and certificates lies on disk |
+//! | [`encrypted`] | how a private key is kept under a passphrase |
 //! | [`pem`] | what a PEM file holds, all of it or an error |
 //! | [`identity`] | who a leaf certificate says its holder is |
 //! | [`issue`] | what our own authorities sign |
@@ -18,6 +19,8 @@
 
 pub mod authority;
 pub mod directory;
+#[cfg(feature = "hub")]
+pub mod encrypted;
 pub mod identity;
 pub mod issue;
 pub mod key;
