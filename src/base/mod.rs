@@ -6,5 +6,6 @@ pub mod digest;
 pub mod files;
 pub mod random;
 pub mod secret;
+pub mod steady;
 pub mod tasks;
 pub mod volume;
