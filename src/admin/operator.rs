@@ -25,6 +25,7 @@ use tokio::net::{UnixListener, UnixSocket, UnixStream};
 use crate::base::tasks;
 use crate::hub::{BackupReport, Hub};
 
+use super::certificates::{self, Keeper};
 use super::changes;
 
 /// Longest request, in bytes.
@@ -143,13 +144,15 @@ impl OperatorSocket {
     pub async fn serve(
         self,
         hub: Arc<Hub>,
+        keeper: Arc<dyn Keeper>,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> io::Result<()> {
         let router = Router::new()
             .route("/backup", post(backup))
             .route("/roster", post(changes::answer))
-            .layer(DefaultBodyLimit::max(MAX_BYTES))
-            .with_state(hub);
+            .with_state(hub)
+            .merge(certificates::router(keeper))
+            .layer(DefaultBodyLimit::max(MAX_BYTES));
         let served = axum::serve(self.listener, router).with_graceful_shutdown(stop).await;
         // Only what was bound here: another may stand in its place by now.
         if fs::symlink_metadata(&self.path)

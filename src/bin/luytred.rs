@@ -30,13 +30,10 @@ impl Server for Hub {
     fn serve(&self, path: &Path, as_of: Option<Date>) -> Result<(), Failure> {
         let config = Config::load(path).map_err(|error| failure(error.into()))?;
         telemetry::init(&config.log).map_err(failure)?;
-        let calendar: Arc<dyn Clock> = match as_of {
-            Some(date) => {
-                tracing::warn!(%date, "the hub's calendar does not show today's date: for demonstrations only");
-                Arc::new(DatedClock::starting_on(date))
-            }
-            None => SystemClock::shared(),
-        };
+        let calendar = as_of.map(|date| -> Arc<dyn Clock> {
+            tracing::warn!(%date, "the hub's calendar does not show today's date: for demonstrations only");
+            Arc::new(DatedClock::starting_on(date))
+        });
         run(config, calendar).map_err(failure)
     }
 
@@ -65,7 +62,7 @@ impl Server for Hub {
     }
 }
 
-fn run(config: Config, calendar: Arc<dyn Clock>) -> Result<(), Error> {
+fn run(config: Config, calendar: Option<Arc<dyn Clock>>) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let shutdown = CancellationToken::new();

@@ -7,6 +7,7 @@
 //! | [`telemetry`] | how events are logged |
 //! | [`metrics`] | what is counted and where it is read |
 //! | [`tls`] | which certificates are in force |
+//! | [`keeper`] | what the machine's operator is told of them |
 //! | [`listener`] | how connections are taken and served, within its [`limits`] |
 //! | [`connections`] | which connections may exist |
 //! | [`handshake`] | which of them are let in |
@@ -21,8 +22,10 @@ pub mod check;
 pub mod config;
 pub mod connections;
 mod error;
+mod expiry;
 pub mod handshake;
 mod health;
+pub mod keeper;
 pub mod limits;
 pub mod listener;
 pub mod metrics;

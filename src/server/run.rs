@@ -13,10 +13,13 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::config::{Config, Limits};
+use super::keeper::Keys;
 use super::listener::{self, Drained, Listener};
-use super::{Error, Ready, calendar, health, metrics, process, tls};
-use crate::admin::{Admin, OperatorSocket};
-use crate::base::clock::{Clock, SystemClock};
+use super::tls::{Certificates, Files, Source};
+use super::{Error, Ready, calendar, expiry, health, metrics, process, tls};
+use crate::admin::{Admin, Keeper, OperatorSocket};
+use crate::base::clock::Clock;
+use crate::base::steady::SteadyClock;
 use crate::base::tasks;
 use crate::hub::{Hub, Options};
 use crate::pki::tls::Snapshot;
@@ -56,8 +59,9 @@ pub struct Assembly {
     hub: Arc<Hub>,
     face: Face,
     snapshot: Arc<ArcSwap<Snapshot>>,
+    source: Arc<dyn Source>,
     rpc: Metrics,
-    machine: Arc<dyn Clock>,
+    machine: Arc<SteadyClock>,
 }
 
 impl fmt::Debug for Assembly {
@@ -68,16 +72,18 @@ impl fmt::Debug for Assembly {
 
 impl Assembly {
     /// Opens the store and reads the certificates. `calendar` is the hub's
-    /// clock; certificates are held against the machine's. Blocks.
+    /// clock, if it is not the machine's, against which certificates are held.
+    /// Blocks.
     ///
     /// # Errors
     /// What is wrong with the store or the certificates.
-    pub fn open(config: Config, calendar: Arc<dyn Clock>) -> Result<Self, Error> {
+    pub fn open(config: Config, calendar: Option<Arc<dyn Clock>>) -> Result<Self, Error> {
         process::prepare();
+        let machine = SteadyClock::system();
         let limits = &config.limits;
         let hub = Hub::open(Options {
             data_dir: config.data_dir.clone(),
-            clock: calendar,
+            clock: calendar.unwrap_or_else(|| Arc::clone(&machine) as _),
             block_cache_bytes: bytes(limits.block_cache_bytes.0),
             ring_bytes: bytes(limits.ring_bytes.0),
             heartbeat: limits.heartbeat.0,
@@ -94,11 +100,13 @@ impl Assembly {
         if let Some(config) = config.trust_domain.as_deref().filter(|&config| config != store) {
             return Err(Error::TrustDomain { store: store.to_owned(), config: config.to_owned() });
         }
-        let machine = SystemClock::shared();
-        let snapshot = tls::load(&config.grpc, store, 1, &machine)?;
+        let source: Arc<dyn Source> = Arc::new(Files(config.grpc.clone()));
+        let clock = Arc::clone(&machine) as Arc<dyn Clock>;
+        let snapshot = tls::make(source.as_ref(), store, 1, &clock, None)?;
         let rpc = Metrics::default();
         let face = Face::new(Arc::clone(&hub), rpc.clone(), limits.call_deadline.0)?;
-        Ok(Self { hub, face, snapshot: Arc::new(ArcSwap::from_pointee(snapshot)), rpc, machine, config })
+        let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
+        Ok(Self { hub, face, snapshot, source, rpc, machine, config })
     }
 }
 
@@ -113,7 +121,8 @@ pub async fn serve(
     shutdown: CancellationToken,
     reload: watch::Receiver<u64>,
 ) -> Result<(), Error> {
-    let Assembly { config, hub, face, snapshot, rpc, machine } = assembly;
+    let Assembly { config, hub, face, snapshot, source, rpc, machine } = assembly;
+    let clock = Arc::clone(&machine) as Arc<dyn Clock>;
     let operator = match OperatorSocket::bind(&config.admin_socket).await {
         Ok(operator) => operator,
         Err(error) => {
@@ -130,17 +139,21 @@ pub async fn serve(
         Arc::clone(&snapshot),
         face.clone(),
         limits(&config.limits),
-        Arc::clone(&machine),
+        Arc::clone(&clock),
         None,
     );
     let connections = listener.connections();
-    let registry = Arc::new(metrics::registry(&hub, &rpc, &connections, &snapshot, &machine));
-    let admin = Admin::new(Arc::clone(&hub), registry, stopping.clone()).router();
+    let certificates =
+        Arc::new(Certificates::new(source, None, snapshot, Arc::clone(&connections), Arc::clone(&clock)));
+    let registry = Arc::new(metrics::registry(&hub, &rpc, &connections, &certificates, &machine));
+    let keeper: Arc<dyn Keeper> = Arc::new(Keys::new(Arc::clone(&certificates), connections, machine));
+    let admin = Admin::new(Arc::clone(&hub), registry, Arc::clone(&keeper), stopping.clone()).router();
     let admin = axum::serve(sockets.http, admin).with_graceful_shutdown(closed.clone().cancelled_owned());
-    let follow = tls::follow(config.grpc.clone(), snapshot, machine, connections, reload, stopping.clone());
+    let expiry = expiry::follow(Arc::clone(&certificates), stopping.clone());
+    let follow = certificates.follow(reload, stopping.clone());
     let calendar = calendar::follow(Arc::clone(&hub), stopping.clone());
     let health = health::follow(Arc::clone(&hub), face.clone(), stopping.clone());
-    let operator = operator.serve(Arc::clone(&hub), closed.clone().cancelled_owned());
+    let operator = operator.serve(Arc::clone(&hub), keeper, closed.clone().cancelled_owned());
     let mut served = tasks::spawn("listener", listener.run(drain.clone()));
     let parts = Parts {
         admin: tasks::spawn("admin", admin.into_future()),
@@ -148,6 +161,7 @@ pub async fn serve(
         health: tasks::spawn("health", health),
         calendar: tasks::spawn("calendar", calendar),
         follow: tasks::spawn("certificates", follow),
+        expiry: tasks::spawn("expiry", expiry),
         patience: config.limits.drain_deadline.0 + LAST_WORDS,
         hub,
         face,
@@ -188,6 +202,7 @@ struct Parts {
     health: JoinHandle<()>,
     calendar: JoinHandle<()>,
     follow: JoinHandle<()>,
+    expiry: JoinHandle<()>,
     operator: JoinHandle<io::Result<()>>,
     admin: JoinHandle<io::Result<()>>,
     patience: Duration,
@@ -201,12 +216,25 @@ impl Parts {
     /// nobody can ask it any more, and the admin face, red all along, goes
     /// last.
     async fn stop(self, served: Option<JoinHandle<Drained>>) -> usize {
-        let Self { hub, face, stopping, drain, closed, health, calendar, follow, operator, admin, patience } =
-            self;
+        let Self {
+            hub,
+            face,
+            stopping,
+            drain,
+            closed,
+            health,
+            calendar,
+            follow,
+            expiry,
+            operator,
+            admin,
+            patience,
+        } = self;
         stopping.cancel();
         in_time("health", patience, health).await;
         in_time("calendar", patience, calendar).await;
         in_time("certificates", patience, follow).await;
+        in_time("expiry", patience, expiry).await;
         hub.begin_drain();
         drain.cancel();
         let cut = match served {

@@ -11,6 +11,7 @@ use super::manual::{self, Completions, Manual};
 use super::output::{self, Data};
 
 mod backup;
+mod certificates;
 mod check;
 mod failure;
 mod init;
@@ -55,6 +56,10 @@ enum Command {
     Restore(Restore),
     /// Be the second person for changes of the running hub's roster.
     Roster(Roster),
+    /// Have the running hub read its certificates anew.
+    Reload(Reload),
+    /// Show or settle the time by which the running hub judges certificates.
+    Clock(Clock),
     /// Ask the running hub whether it is ready.
     Ready(Ready),
     /// Write a manual page for each command.
@@ -102,6 +107,54 @@ enum RosterAction {
         /// Its id, from `luytred roster pending`, or how that begins.
         id: String,
     },
+}
+
+/// `luytred reload`
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  luytred reload
+  luytred reload --config /etc/luytre/hub.toml --json
+
+What SIGHUP does, with the result. Exit code 0: what was read is in force; 65: it is refused, and what was
+in force stays; 75: no hub answers.")]
+struct Reload {
+    /// The hub's configuration, TOML.
+    #[arg(long, value_name = "FILE", default_value = "/etc/luytre/hub.toml")]
+    config: PathBuf,
+    /// Take a new certificate of the hub although it ends within a day.
+    #[arg(long)]
+    force: bool,
+    /// Print the result as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// `luytred clock`
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  luytred clock show
+  luytred clock accept
+
+When the machine's clock jumps by a day or more, the hub does not believe it: no certificate expires by it.
+Set the clock right, and the hub goes by it again; or accept what it shows.")]
+struct Clock {
+    #[command(subcommand)]
+    action: ClockAction,
+    /// The hub's configuration, TOML.
+    #[arg(long, value_name = "FILE", global = true, default_value = "/etc/luytre/hub.toml")]
+    config: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum ClockAction {
+    /// Show the time.
+    #[command(after_long_help = "Examples:
+  luytred clock show")]
+    Show,
+    /// Believe the machine's clock: certificates that have expired by it are cut off.
+    #[command(after_long_help = "Examples:
+  luytred clock accept")]
+    Accept,
 }
 
 /// `luytred init`
@@ -325,6 +378,10 @@ fn execute(command: Command, server: &impl Server, data: &mut Data) -> Result<()
         }
         Command::Restore(options) => backup::restore(&options),
         Command::Roster(options) => roster::run(&server.place(&options.config)?, options.action, data),
+        Command::Reload(options) => certificates::reload(&server.place(&options.config)?, &options, data),
+        Command::Clock(options) => {
+            certificates::clock(&server.place(&options.config)?, &options.action, data)
+        }
         Command::Ready(options) => Ok(data.line(&server.ready(&options.config)?)?),
         Command::Man(options) => {
             manual::write(definition(), "8", &options).map_err(|error| Failure::Io(error.to_string()))
