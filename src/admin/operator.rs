@@ -137,7 +137,8 @@ impl OperatorSocket {
         }
     }
 
-    /// Answers until `stop`, then removes the socket.
+    /// Answers until `stop`, then removes the socket. `calls` is what else is
+    /// served there, over gRPC.
     ///
     /// # Errors
     /// Whatever accepting answers.
@@ -145,6 +146,7 @@ impl OperatorSocket {
         self,
         hub: Arc<Hub>,
         keeper: Arc<dyn Keeper>,
+        calls: Router,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> io::Result<()> {
         let router = Router::new()
@@ -152,6 +154,7 @@ impl OperatorSocket {
             .route("/roster", post(changes::answer))
             .with_state(hub)
             .merge(certificates::router(keeper))
+            .merge(calls)
             .layer(DefaultBodyLimit::max(MAX_BYTES));
         let served = axum::serve(self.listener, router).with_graceful_shutdown(stop).await;
         // Only what was bound here: another may stand in its place by now.

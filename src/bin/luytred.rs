@@ -101,6 +101,7 @@ fn failure(error: Error) -> Failure {
             Failure::Io(text)
         }
         Error::Log(_) => Failure::Configuration(text),
+        Error::Authorities(_) => Failure::TryLater(text),
         Error::ListenerFailed => Failure::TryLater(text),
     }
 }

@@ -325,6 +325,18 @@ impl Hub {
         severed
     }
 
+    /// Writes down which certificates are used for the first time, without end.
+    pub async fn note_first_uses(&self) {
+        loop {
+            for id in self.shared.first_uses.take().await {
+                let change = CertificateChange::Use(id);
+                if let Err(error) = self.certify(Operator::Machine, None, random::bytes(), change).await {
+                    tracing::debug!(%error, "the first use of a certificate could not be written down");
+                }
+            }
+        }
+    }
+
     /// Writes down that a system proved its trust in an authority of the
     /// server hierarchy.
     ///

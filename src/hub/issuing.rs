@@ -238,6 +238,14 @@ pub(super) fn unsigned(error: signing::Error) -> Error {
             )
             .with_source(error)
         },
+        signing::Error::Limited { .. } => Error {
+            retry_after: Some(Duration::from_secs(600)),
+            ..Error::new(
+                Reason::RateLimited,
+                "the signer has signed as much as it may within the hour; try again later",
+            )
+            .with_source(error)
+        },
         signing::Error::Refused { .. } => Error::internal(error),
     }
 }

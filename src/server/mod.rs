@@ -21,6 +21,8 @@ mod calendar;
 pub mod check;
 pub mod config;
 pub mod connections;
+mod custody;
+mod enrolment;
 mod error;
 mod expiry;
 pub mod handshake;
@@ -35,6 +37,7 @@ mod ready;
 mod run;
 pub mod sever;
 pub mod signals;
+mod switchboard;
 pub mod telemetry;
 pub mod tls;
 

@@ -18,6 +18,7 @@ use super::connections::Connections;
 use crate::base::clock::Clock;
 use crate::base::files;
 use crate::base::tasks;
+use crate::pki::pem;
 use crate::pki::tls::{self, Change, Ledger, Material, Snapshot, Trial, rehearse};
 
 /// What might come into force.
@@ -43,6 +44,20 @@ pub trait Source: fmt::Debug + Send + Sync {
 /// The four files of the configuration.
 #[derive(Debug, Clone)]
 pub struct Files(pub Grpc);
+
+impl Files {
+    /// Adds the authorities of clients in these files, and their lists.
+    ///
+    /// # Errors
+    /// What is missing or damaged, with the fix.
+    pub(super) fn add_clients(&self, material: &mut Material) -> Result<(), Error> {
+        let Self(grpc) = self;
+        let (anchors, lists) = (read(&grpc.client_ca)?, read(&grpc.client_crl)?);
+        material.anchors.extend(pem::certificates(&anchors).map_err(tls::Error::from)?);
+        material.revocation_lists.extend(pem::revocation_lists(&lists).map_err(tls::Error::from)?);
+        Ok(())
+    }
+}
 
 impl Source for Files {
     fn gather(&self) -> Result<Candidate, Error> {
@@ -269,6 +284,11 @@ impl Certificates {
                 Err(NotReloaded { error, epoch })
             }
         }
+    }
+
+    /// Ends the connections that what is in force does not take any more.
+    pub fn sweep(&self) -> usize {
+        self.connections.sweep(&self.current.load(), self.clock.now())
     }
 
     async fn prepare(&self, held: Arc<Snapshot>, forced: bool) -> Result<Arc<Snapshot>, Error> {

@@ -3,6 +3,7 @@
 
 mod canary;
 mod client;
+mod greeting;
 mod handshake;
 mod ledger;
 mod rehearsal;
@@ -19,6 +20,7 @@ use rustls::time_provider::TimeProvider;
 
 pub use canary::{Canary, Witness};
 pub use client::{client_config, client_key};
+pub use greeting::greeting;
 pub use handshake::shake_hands;
 pub use ledger::{Ledger, LedgerVerdict};
 pub use rehearsal::{Monitor, Trial, rehearse};

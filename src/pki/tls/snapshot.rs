@@ -286,6 +286,11 @@ impl Snapshot {
         asked.is_some_and(|asked| is_named(name, asked)).then_some(*authority)
     }
 
+    /// The authorities whose clients are taken.
+    pub fn issuers(&self) -> impl Iterator<Item = IssuerDigest> {
+        self.anchors.keys().copied()
+    }
+
     /// How a certificate that was taken before stands now.
     #[must_use]
     pub fn standing(&self, holder: &Identity, now: Timestamp) -> Standing {

@@ -336,6 +336,11 @@ fn assemble(table: toml::Table, base: &Path, problems: &mut Vec<Invalid>) -> Con
             problems.push(Invalid::new(names.0, problem));
         }
     }
+    if !alone && !grpc.cert.as_os_str().is_empty() {
+        let problem =
+            "is not for a hub with [authorities]: its signer gives it its certificate; leave it out";
+        problems.push(Invalid::new("grpc.cert", problem));
+    }
     section.finish(problems);
 
     let mut section = root.section("http", problems);
