@@ -82,6 +82,7 @@ pub use list::Page;
 pub use lookup::{Match, WideMatches, WiderMatch};
 pub use publish::{Effect, Published, Rejection};
 pub use pump::{Command, Pump};
+pub use recovery::Learnt;
 pub use republication::LeavePage;
 pub use roster::{Amended, Comparison, RosterView, Second, Waiting};
 pub use rotation::{InForce, RotationView, StepAsked, StepDone};

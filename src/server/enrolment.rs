@@ -33,7 +33,7 @@ const MAX_HEADERS: u32 = 8 * 1024;
 const BACK_OFF: Duration = Duration::from_millis(200);
 
 /// What the listener shows of the hub; nothing yet: connections are closed.
-pub type Shown = Arc<ArcSwapOption<ServerConfig>>;
+pub(super) type Shown = Arc<ArcSwapOption<ServerConfig>>;
 
 /// Serves enrolment on `tcp` until `stopping`.
 pub(super) async fn serve(tcp: TcpListener, hub: Arc<Hub>, shown: Shown, stopping: CancellationToken) {

@@ -32,7 +32,7 @@ const TICK: Duration = Duration::from_secs(30);
 const RETRY: Duration = Duration::from_secs(2);
 
 /// Keeps the hub's own authorities in force.
-pub struct Custodian {
+pub(super) struct Custodian {
     hub: Arc<Hub>,
     issuance: Issuance,
     config: Authorities,
@@ -65,7 +65,7 @@ impl fmt::Debug for Custodian {
 impl Custodian {
     /// For `hub`, whose signer and roots are in `issuance`.
     #[must_use]
-    pub fn new(hub: Arc<Hub>, issuance: Issuance, authorities: Authorities, config: &Config) -> Self {
+    pub(super) fn new(hub: Arc<Hub>, issuance: Issuance, authorities: Authorities, config: &Config) -> Self {
         let given = !config.grpc.client_ca.as_os_str().is_empty();
         let files = given.then(|| Files(config.grpc.clone()));
         Self { hub, issuance, config: authorities, files, held: Mutex::default() }
@@ -78,7 +78,7 @@ impl Custodian {
     /// Does all that is due; what fails does not keep the rest from being
     /// done. Returns whether what is to be in force changed, and the first
     /// failure.
-    pub async fn maintain(&self) -> (bool, Option<Error>) {
+    pub(super) async fn maintain(&self) -> (bool, Option<Error>) {
         let mut failure = self.look_at_signer().await.err();
         let mut changed = false;
         let mut note = |done: Result<bool, Error>| match done {
@@ -108,7 +108,7 @@ impl Custodian {
     ///
     /// # Errors
     /// There is no certificate yet.
-    pub fn greeting(&self) -> Result<Arc<rustls::ServerConfig>, Error> {
+    pub(super) fn greeting(&self) -> Result<Arc<rustls::ServerConfig>, Error> {
         let ledger = self.ledger();
         let issuer = Self::rotation(&ledger, Hierarchy::Server)?.shown().issuer;
         let own = self.held.lock().own.get(&issuer).cloned();
