@@ -38,7 +38,6 @@ mod profile;
 mod remote;
 mod vault;
 
-pub use keys::directory_of;
 pub use profile::{MAX_LIST_LIFETIME, MAX_REVOKED, Profile};
 pub use remote::Remote;
 pub use vault::Vault;
