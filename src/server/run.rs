@@ -159,8 +159,12 @@ pub async fn serve(
             return Err(error.into());
         }
     };
-    let ready =
-        Ready { pid: std::process::id(), grpc: sockets.grpc.local_addr()?, http: sockets.http.local_addr()? };
+    let ready = Ready {
+        pid: std::process::id(),
+        grpc: sockets.grpc.local_addr()?,
+        http: sockets.http.local_addr()?,
+        enrolment: sockets.enrolment.as_ref().map(TcpListener::local_addr).transpose()?,
+    };
     let (stopping, drain, closed) =
         (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
     let listener = Listener::new(

@@ -9,6 +9,8 @@ use time::Date;
 
 use super::manual::{self, Completions, Manual};
 use super::output::{self, Data};
+use super::passphrase::Passphrase;
+use crate::signer::passphrase::Source;
 
 mod backup;
 mod certificates;
@@ -44,6 +46,8 @@ enum Command {
     Init(Init),
     /// Run the hub until SIGTERM or SIGINT.
     Serve(Serve),
+    /// Hold the issuing keys, and sign what the hub orders within bounds.
+    Signer(Signer),
     /// Check a configuration and the files it names.
     CheckConfig(CheckConfig),
     /// Check the log, and the state against it.
@@ -200,6 +204,23 @@ struct Serve {
     as_of: Option<Date>,
 }
 
+/// `luytred signer`
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  luytred signer --config /etc/luytre/signer.toml
+  luytred signer --config /etc/luytre/signer.toml --passphrase-file /run/credentials/luytre-signer.service/passphrase
+  luytred signer --config /etc/luytre/signer.toml --passphrase-fd 3 3< passphrase
+
+Asks for the passphrase of the keys at the terminal unless told where it is. Run it as a user of its own.
+SIGHUP looks for new authorities, SIGTERM stops in good order. docs/certificates.md goes through all of it.")]
+struct Signer {
+    /// The signer's configuration, TOML.
+    #[arg(long, value_name = "FILE", default_value = "/etc/luytre/signer.toml")]
+    config: PathBuf,
+    #[command(flatten)]
+    passphrase: Passphrase,
+}
+
 /// `luytred check-config`
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
@@ -314,6 +335,12 @@ pub trait Server {
     /// Why it could not start, or stopped by itself.
     fn serve(&self, config: &Path, as_of: Option<Date>) -> Result<(), Failure>;
 
+    /// Runs the signer of this configuration until it is told to stop.
+    ///
+    /// # Errors
+    /// Why it could not start, or stopped by itself.
+    fn signer(&self, config: &Path, passphrase: &Source) -> Result<(), Failure>;
+
     /// Checks a configuration and what it names; says what it found good.
     ///
     /// # Errors
@@ -361,6 +388,10 @@ fn execute(command: Command, server: &impl Server, data: &mut Data) -> Result<()
     match command {
         Command::Init(options) => init::run(&options),
         Command::Serve(options) => server.serve(&options.config, options.as_of),
+        Command::Signer(options) => {
+            let passphrase = options.passphrase.source().unwrap_or(Source::Terminal);
+            server.signer(&options.config, &passphrase)
+        }
         Command::CheckConfig(options) => {
             output::talk(&server.check(&options.config)?);
             Ok(())
