@@ -7,7 +7,6 @@ use clap::Parser;
 use super::super::exit::Failure;
 use super::*;
 use crate::base::files;
-use crate::pki::identity::CertificateId;
 use crate::pki::tls::{Material, Snapshot, Standing};
 
 #[derive(Debug, Parser)]
