@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use luytre::base::clock::{Clock as _, SystemClock, Timestamp};
@@ -34,10 +35,17 @@ impl Place {
 
     /// With these lines in the configuration's section of limits.
     fn with(limits: &str) -> Self {
+        // Made once: deriving a key from a passphrase is slow on purpose.
+        static MADE: LazyLock<Place> = LazyLock::new(|| {
+            let place = Place { dir: tempfile::tempdir().unwrap() };
+            place.write("passphrase", PASSPHRASE);
+            place.pki("init --dir pki --trust-domain hub.example --passphrase-file passphrase");
+            place.pki("export-signer --dir pki --to keys");
+            place
+        });
         let place = Self { dir: tempfile::tempdir().unwrap() };
-        place.write("passphrase", PASSPHRASE);
-        place.pki("init --dir pki --trust-domain hub.example --passphrase-file passphrase");
-        place.pki("export-signer --dir pki --to keys");
+        let copied = place.run("cp", &format!("-a {}/. .", MADE.dir.path().display()));
+        assert!(copied.status.success(), "{copied:?}");
         place.write(
             "signer.toml",
             &format!(
