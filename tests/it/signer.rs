@@ -270,7 +270,7 @@ async fn a_journal_damaged_in_the_middle_keeps_the_signer_from_starting() {
     running.kill();
     let whole = place.journal();
     let second = whole.lines().next().unwrap().len() + 1;
-    let mut damaged = whole.clone().into_bytes();
+    let mut damaged = whole.into_bytes();
     damaged[second + 40] ^= 1;
     fs::write(place.path("state/journal"), &damaged).unwrap();
     let (code, said) = place.fails("--passphrase-file passphrase");
