@@ -46,6 +46,7 @@ mod roster;
 mod scenarios;
 mod sharing;
 mod shim;
+mod signer;
 mod state;
 mod streams;
 mod sync;
