@@ -3,11 +3,13 @@
 
 mod abuse;
 mod canary;
+mod clock;
 mod handshake;
 mod identity;
 mod ledger;
 mod limits;
 mod log;
+mod reload;
 mod revocation;
 mod snapshot;
 mod support;
