@@ -200,7 +200,10 @@ async fn the_common_changes_are_made_at_the_prompt() {
     luytre(&hub, "a", "system/feed", &["whoami"]).await.well();
     roster(&["rename", "a", "--vi", "Sở mới"]).await.well();
     assert!(roster(&["end", "b", "--into", "a", "--dry-run"]).await.well().contains("b (b): absorbed on"));
-    luytre(&hub, "b", "system/siem", &["whoami"]).await.well();
+    let me = luytre(&hub, "b", "system/siem", &["whoami"]).await.well();
+    assert!(me.contains("key exchange: X25519MLKEM768"), "{me}");
+    let me = luytre(&hub, "b", "system/siem", &["whoami", "--format", "jsonl"]).await.json();
+    assert_eq!(me[0]["key_exchange"], "X25519MLKEM768");
     roster(&["end", "b", "--into", "a"]).await.well();
     assert_eq!(luytre(&hub, "b", "system/siem", &["whoami"]).await.code, 77);
     assert_eq!(roster(&["end", "nobody"]).await.code, 66);

@@ -42,7 +42,7 @@ async fn ten_thousand_sockets_that_say_nothing_take_no_more_than_their_share() {
         assert!(hub.connections.total() <= 201);
     }
     let counters = hub.connections.counters();
-    eventually("all were accepted", || counters.accepted() >= many as u64 + 1).await;
+    eventually("all were accepted", || counters.accepted() > many as u64).await;
     // Whoever was silent for longest made way, one for each that came.
     hub.eventually_refused(Refused::Displaced, many as u64 - 200).await;
     assert_eq!(hub.connections.total(), 201);
@@ -71,7 +71,8 @@ async fn a_list_of_a_hundred_thousand_is_swapped_under_load_and_the_old_one_is_l
         let mut shaken = 0;
         while !done.load(Ordering::SeqCst) {
             let clients = join_all((0..8).map(|_| hub.tls(&good))).await;
-            shaken += clients.into_iter().map(|client| client.expect("every handshake succeeds")).count();
+            assert!(clients.iter().all(Result::is_ok), "every handshake succeeds");
+            shaken += clients.len();
         }
         shaken
     };

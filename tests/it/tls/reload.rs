@@ -172,7 +172,7 @@ async fn files_that_are_gone_unreadable_or_open_to_others_change_nothing() {
         fs::rename(&aside, kept.at(name)).unwrap();
         if !rustix::process::geteuid().is_root() {
             let mode = fs::metadata(kept.at(name)).unwrap().permissions();
-            fs::set_permissions(kept.at(name), fs::Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(kept.at(name), fs::Permissions::from_mode(0o000)).unwrap();
             kept.assert_refused(Failure::File).await;
             fs::set_permissions(kept.at(name), mode).unwrap();
         }
