@@ -8,16 +8,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use luytre::pki::issue::{DAY, Key, Leaf};
+use luytre::base::clock::Clock as _;
+use luytre::model::principal::SpiffeId;
+use luytre::pki::issue::{Authority, DAY, Hierarchy, Key, Leaf};
 use luytre::pki::pem::{self, Label};
 use luytre::pki::tls::{Material, Monitor, Trial};
 use luytre::server::Error;
 use luytre::server::config::Grpc;
+use luytre::server::handshake::Refused;
+use luytre::server::listener::Limits;
 use luytre::server::tls::{Candidate, Certificates, Failure, Files, NotReloaded, Source};
 use parking_lot::Mutex;
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 
-use super::support::{Credential, Hub, NAME, check, crl, reason, within};
+use super::support::{Credential, FEED, Hub, ManualClock, NAME, check, crl, reason, within};
 
 /// The four files of a hub, which is served by what they say.
 struct Kept {
@@ -247,11 +251,46 @@ async fn an_older_revocation_list_is_refused() {
 async fn a_chain_that_does_not_hold_together_is_refused() {
     let kept = Kept::start().await;
     let mut server = kept.leaf(&[NAME], DAY * 30);
-    let (_, stranger) =
-        super::support::authority(luytre::pki::issue::Hierarchy::Server, kept.hub.clock.now());
+    let (_, stranger) = super::support::authority(Hierarchy::Server, kept.hub.clock.now());
     server.chain[1] = stranger.certificate().clone();
     kept.write(&server, &[]);
     kept.assert_refused(Failure::Rehearsal).await;
+}
+
+#[tokio::test]
+async fn what_has_run_out_in_force_keeps_no_revocation_out() {
+    let clock = ManualClock::shared();
+    let now = clock.now();
+    let root = Authority::root(Hierarchy::Client, "test", now, DAY * 300).unwrap();
+    let brief = root.issuing(Hierarchy::Client, "test", 2, now, DAY * 10).unwrap();
+    let hub = Hub::start_with(Limits::default(), clock.clone(), &[&brief]).await;
+    let source = Arc::new(Told::default());
+    let certificates = certificates(&hub, Arc::clone(&source) as _);
+    let server = hub.pki.material(now);
+    let reload = async |revoked: &[&[u8]], foreign: &CertificateRevocationListDer<'static>| {
+        let list = crl(&hub.pki.client, None, revoked, clock.now());
+        let trusted = [(&hub.pki.client, list), (&brief, foreign.clone())];
+        let key = luytre::base::secret::Secret::new(server.key.expose().clone_key());
+        let material = Material { chain: server.chain.clone(), key, ..hub.pki.material_with(&trusted) };
+        *source.says.lock() = Some(Candidate { material, trial: None });
+        certificates.reload(false).await
+    };
+    let foreign = crl(&brief, None, &[], now);
+    reload(&[], &foreign).await.unwrap();
+    let feed = Leaf::Client(SpiffeId::parse(FEED).unwrap());
+    let [good, bad] = [(); 2].map(|()| Credential::from(hub.pki.client.issue(&feed, now, DAY * 90).unwrap()));
+    let mut calls = hub.client(&bad);
+    check(&mut calls).await.unwrap();
+
+    // By now the authority, its list and the hub's own certificate are over.
+    clock.forward(DAY * 60);
+    let done = reload(&[&bad.serial()], &foreign).await.unwrap();
+    assert_eq!((done.severed, done.change.newly_revoked, done.change.server), (1, 1, false));
+    hub.assert_refuses(&bad, Refused::Revoked).await;
+    hub.assert_serves(&good).await;
+    // Another list that is over is no better for that.
+    let NotReloaded { error, .. } = reload(&[], &crl(&brief, None, &[&[9]], now)).await.unwrap_err();
+    assert_eq!(Failure::of(&error), Failure::RevocationList, "{error}");
 }
 
 /// Says what it is told to, and counts how many ask at once.
