@@ -41,6 +41,7 @@ mod lookup;
 mod masked;
 mod proto_contract;
 mod quick_start;
+mod reload;
 mod resume;
 mod roster;
 mod scenarios;
