@@ -128,12 +128,19 @@
 
 mod backoff;
 mod calls;
+mod certificates;
 mod connection;
+mod connector;
 mod delivery;
 mod draft;
+mod endpoint;
+mod enrolment;
 mod error;
 mod identity;
+mod issued;
+mod keep;
 mod ledger;
+mod line;
 mod lookup;
 mod mirror;
 mod pipeline;
@@ -148,11 +155,16 @@ mod tls;
 
 pub use backoff::Backoff;
 pub use calls::{Client, Listing, MAX_ITEMS};
-pub use connection::{Connection, Endpoint};
+pub use certificates::{CertificateWalk, Severed};
+pub use connection::Connection;
 pub use delivery::{Delivery, SubscriptionEvents};
 pub use draft::Draft;
+pub use endpoint::Endpoint;
+pub use enrolment::Enrolment;
 pub use error::{Advice, Broken, Error, FieldViolation, Refusal};
 pub use identity::Identity;
+pub use issued::Issued;
+pub use keep::Keep;
 pub use lookup::{Found, Lookup};
 pub use mirror::{Collection, Mirror, MirrorError, News};
 pub use publish::{PublishOptions, PublishStream, Verdict};

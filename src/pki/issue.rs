@@ -163,6 +163,11 @@ impl Key {
         Zeroizing::new(self.0.expose().serialize_pem())
     }
 
+    /// The key as the library takes it.
+    pub(super) const fn pair(&self) -> &KeyPair {
+        self.0.expose()
+    }
+
     /// The key as PKCS #8 in DER, for the TLS library.
     #[must_use]
     pub fn to_der(&self) -> Secret<PrivateKeyDer<'static>> {

@@ -2,6 +2,7 @@
 //! certificates on both sides, no resumption, no early data, HTTP/2.
 
 mod client;
+mod pinned;
 mod preflight;
 mod snapshot;
 mod verifier;
@@ -14,6 +15,7 @@ use rustls::pki_types::UnixTime;
 use rustls::time_provider::TimeProvider;
 
 pub use client::{client_config, client_key};
+pub use pinned::{FirstTrust, first_contact_config};
 pub use preflight::shake_hands;
 pub use snapshot::{Material, Part, Snapshot, Standing, problems_of};
 pub use verifier::Refusal;
