@@ -46,12 +46,7 @@ impl Keep {
         let path = beside(&chain, "lock")?;
         let lock = files::lock(&path)
             .map_err(|error| wrong(&path, format!("cannot be made: {error}")))?
-            .ok_or_else(|| {
-                wrong(
-                    &chain,
-                    "is kept up to date by another process (luytre cert agent?); leave its renewal to that one",
-                )
-            })?;
+            .ok_or_else(|| Error::Busy { path: chain.clone() })?;
         let keep = Self { chain, key, authorities: None, _lock: Arc::new(lock) };
         keep.finish()?;
         Ok(keep)
@@ -103,10 +98,7 @@ impl Keep {
     /// # Errors
     /// If a file cannot be written.
     pub fn store(&self, issued: &Issued) -> Result<(), Error> {
-        let authorities = issued.authorities_pem();
-        if !authorities.is_empty() {
-            self.store_authorities(&authorities)?;
-        }
+        self.store_authorities(&issued.authorities_pem())?;
         let next = beside(&self.key, "next")?;
         files::write_atomic(&next, issued.key_pem().as_bytes(), MODE)
             .map_err(|error| unwritten(&next, &error))?;
@@ -116,22 +108,31 @@ impl Keep {
         self.finish()
     }
 
-    /// Replaces the hub's authorities by those in `pem`; says whether that
-    /// changed them.
+    /// Whether `pem` holds other authorities than the file.
+    ///
+    /// # Errors
+    /// If the place of the file cannot be read.
+    pub fn would_change_authorities(&self, pem: &str) -> Result<bool, Error> {
+        let Some(path) = &self.authorities else { return Ok(false) };
+        let path = target(path.clone())?;
+        Ok(!std::fs::read(&path).is_ok_and(|old| same(&old, pem.as_bytes())))
+    }
+
+    /// Replaces the hub's authorities by those in `pem`, unless they are the
+    /// same.
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn store_authorities(&self, pem: &str) -> Result<bool, Error> {
-        let Some(path) = &self.authorities else { return Ok(false) };
-        let path = target(path.clone())?;
-        if std::fs::read(&path).is_ok_and(|old| same(&old, pem.as_bytes())) {
-            return Ok(false);
+    pub fn store_authorities(&self, pem: &str) -> Result<(), Error> {
+        let Some(path) = self.authorities.clone().filter(|_| !pem.is_empty()) else { return Ok(()) };
+        if !self.would_change_authorities(pem)? {
+            return Ok(());
         }
+        let path = target(path)?;
         let next = beside(&path, "next")?;
         files::write_atomic(&next, pem.as_bytes(), 0o644)
             .and_then(|()| files::put_in_place(&next, &path))
-            .map_err(|error| unwritten(&path, &error))?;
-        Ok(true)
+            .map_err(|error| unwritten(&path, &error))
     }
 
     /// Puts a new pair in its place as soon as it is whole.
@@ -222,4 +223,105 @@ fn remove(path: &Path) -> Result<(), Error> {
 
 fn unwritten(path: &Path, error: &io::Error) -> Error {
     wrong(path, format!("cannot be written: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::super::identity::Identity;
+    use super::*;
+    use crate::wire::proto::v1;
+
+    const HOLDER: &str = "spiffe://hub.example/org/soc/system/feed";
+
+    fn open(dir: &Path) -> Keep {
+        Keep::open(dir.join("me.pem"), dir.join("me.key")).unwrap().with_authorities(dir.join("ca.pem"))
+    }
+
+    fn issued(key: Key) -> Issued {
+        let signing = rcgen::KeyPair::from_pem(&key.to_pem()).unwrap();
+        let mut params = rcgen::CertificateParams::default();
+        params.subject_alt_names = vec![rcgen::SanType::URI(HOLDER.try_into().unwrap())];
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        let der: bytes::Bytes = params.self_signed(&signing).unwrap().der().to_vec().into();
+        let answer = v1::IssuedCertificate {
+            chain: vec![der.clone()],
+            trust_bundle: vec![der],
+            spiffe_id: HOLDER.to_owned(),
+            ..v1::IssuedCertificate::default()
+        };
+        Issued::check(key, answer, None).unwrap()
+    }
+
+    fn pair(dir: &Path) -> Result<Identity, Error> {
+        Identity::from_files(dir.join("me.pem"), dir.join("me.key"))
+    }
+
+    /// Files as they lie when a process is killed after some steps of a store.
+    fn killed(dir: &Path, steps: usize) {
+        let keep = open(dir);
+        keep.store(&issued(keep.pending_key().unwrap())).unwrap();
+        let new = issued(keep.pending_key().unwrap());
+        if steps > 0 {
+            fs::write(dir.join(".me.pem.next"), new.chain_pem()).unwrap();
+        }
+        if steps > 1 {
+            fs::rename(dir.join(".me.key.next"), dir.join("me.key")).unwrap();
+        }
+        if steps > 2 {
+            fs::rename(dir.join(".me.pem.next"), dir.join("me.pem")).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_kill_at_any_step_leaves_a_pair_that_fits_once_the_files_are_opened_again() {
+        for steps in 0..=3 {
+            let dir = tempfile::tempdir().unwrap();
+            killed(dir.path(), steps);
+            let key = fs::read(dir.path().join(".me.key.next")).ok();
+            let keep = open(dir.path());
+            pair(dir.path()).unwrap();
+            assert!(!dir.path().join(".me.pem.next").exists());
+            // Without an answer the same key asks again.
+            if steps == 0 {
+                assert_eq!(keep.pending_key().unwrap().to_pem().as_bytes(), key.unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn a_chain_that_is_of_no_key_here_is_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        killed(dir.path(), 0);
+        let old = fs::read(dir.path().join("me.pem")).unwrap();
+        let other = issued(Key::for_leaf().unwrap());
+        fs::write(dir.path().join(".me.pem.next"), other.chain_pem()).unwrap();
+        open(dir.path());
+        assert_eq!(fs::read(dir.path().join("me.pem")).unwrap(), old);
+        pair(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn a_key_is_its_owners_alone_and_a_file_that_is_there_keeps_its_mode() {
+        let dir = tempfile::tempdir().unwrap();
+        let mode = |name: &str| fs::metadata(dir.path().join(name)).unwrap().permissions().mode() & 0o777;
+        let keep = open(dir.path());
+        keep.store(&issued(keep.pending_key().unwrap())).unwrap();
+        assert_eq!((mode("me.key"), mode("me.pem"), mode("ca.pem")), (0o600, 0o600, 0o644));
+        fs::set_permissions(dir.path().join("me.pem"), fs::Permissions::from_mode(0o640)).unwrap();
+        keep.store(&issued(keep.pending_key().unwrap())).unwrap();
+        assert_eq!((mode("me.key"), mode("me.pem")), (0o600, 0o640));
+    }
+
+    #[test]
+    fn one_process_at_a_time_keeps_the_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = open(dir.path());
+        let error = Keep::open(dir.path().join("me.pem"), dir.path().join("me.key")).unwrap_err();
+        assert!(error.to_string().contains("another process"), "{error}");
+        drop(first);
+        open(dir.path());
+    }
 }

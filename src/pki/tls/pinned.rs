@@ -107,3 +107,48 @@ impl ServerCertVerifier for Pinned {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::base::clock::{Clock as _, SystemClock};
+    use crate::pki::issue::{Authority, DAY, Hierarchy, Leaf};
+
+    /// A root, and the chain of a server under it.
+    fn chain() -> (Vec<u8>, Vec<CertificateDer<'static>>) {
+        let now = SystemClock.now();
+        let root = Authority::root(Hierarchy::Server, "hub.example", now, DAY * 30).unwrap();
+        let issuing = root.issuing(Hierarchy::Server, "hub.example", 1, now, DAY * 20).unwrap();
+        let leaf = Leaf::Server { dns: vec!["hub.example".to_owned()], ip: Vec::new() };
+        let leaf = issuing.issue(&leaf, now, DAY).unwrap().certificate;
+        (root.certificate().to_vec(), vec![leaf, issuing.certificate().clone(), root.certificate().clone()])
+    }
+
+    fn verify(pinned: &[u8], chain: &[CertificateDer<'_>], later: Duration) -> Result<(), rustls::Error> {
+        let pinned = Pinned { digest: digest::sha256(pinned), provider: provider().unwrap() };
+        let name = ServerName::try_from("hub.example").unwrap();
+        let since = SystemClock.now().since(crate::base::clock::Timestamp::EPOCH);
+        let now = UnixTime::since_unix_epoch(since + later);
+        let (leaf, rest) = chain.split_first().unwrap();
+        pinned.verify_server_cert(leaf, rest, &name, &[], now).map(|_| ())
+    }
+
+    #[test]
+    fn a_chain_that_ends_in_the_pinned_root_is_trusted_as_long_as_it_is_valid() {
+        let (root, chain) = chain();
+        verify(&root, &chain, Duration::ZERO).unwrap();
+        verify(&root, &chain, DAY * 2).unwrap_err();
+    }
+
+    #[test]
+    fn a_root_that_is_only_sent_along_makes_nobody_the_hub() {
+        let ((root, genuine), (_, mut forged)) = (chain(), chain());
+        forged.push(genuine[2].clone());
+        verify(&root, &forged, Duration::ZERO).unwrap_err();
+        // Nor does the server's own certificate, nor a chain without the root.
+        verify(&genuine[0], &genuine, Duration::ZERO).unwrap_err();
+        verify(&root, &genuine[..2], Duration::ZERO).unwrap_err();
+    }
+}

@@ -1,0 +1,300 @@
+//! Decides how a hub is played that shakes hands, enrols and renews: over TLS on
+//! loopback, in this process.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use parking_lot::Mutex;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, CertifiedIssuer, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, PublicKeyData, SanType,
+};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::server::{Connected, Router};
+use tonic::{Code, Request, Response, Status};
+
+use crate::base::{digest, tasks};
+use crate::pki::tls::ALPN;
+use crate::wire::proto::v1;
+use v1::certificate_service_server::CertificateService;
+use v1::enrollment_service_server::EnrollmentService;
+
+use super::stub::refuse;
+
+/// The identity that this authority knows.
+pub(crate) const HOLDER: &str = "spiffe://hub.example/org/soc/system/feed";
+
+/// Both hierarchies in one authority.
+pub(crate) struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    /// Public keys that were certified, repeats included.
+    certified: Mutex<Vec<Vec<u8>>>,
+    /// Answers that are lost on the way.
+    pub(crate) lost: Mutex<usize>,
+    /// What the next answer gets wrong.
+    pub(crate) fault: Mutex<Option<Fault>>,
+}
+
+/// How an answer of the authority is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Key,
+    Holder,
+}
+
+impl Authority {
+    pub(crate) fn new() -> Arc<Self> {
+        let mut params = CertificateParams::new([]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, "G1");
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        Arc::new(Self {
+            issuer,
+            certified: Mutex::default(),
+            lost: Mutex::default(),
+            fault: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn digest(&self) -> [u8; 32] {
+        digest::sha256(self.issuer.der())
+    }
+
+    pub(crate) fn pem(&self) -> String {
+        self.issuer.pem()
+    }
+
+    /// How many keys were certified, each counted once.
+    pub(crate) fn keys(&self) -> usize {
+        let mut keys = self.certified.lock().clone();
+        keys.sort();
+        keys.dedup();
+        keys.len()
+    }
+
+    fn sign(&self, name: SanType, usage: ExtendedKeyUsagePurpose, key: &impl PublicKeyData) -> Vec<u8> {
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = vec![name];
+        params.extended_key_usages = vec![usage];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.signed_by(key, &self.issuer).unwrap().der().to_vec()
+    }
+
+    /// A certificate of [`HOLDER`] and its key, as a operator writes them.
+    pub(crate) fn enrol(&self, dir: &Path) {
+        let key = KeyPair::generate().unwrap();
+        let name = SanType::URI(HOLDER.try_into().unwrap());
+        let der = self.sign(name, ExtendedKeyUsagePurpose::ClientAuth, &key);
+        let pem = crate::pki::pem::encode(crate::pki::pem::Label::Certificate, &der);
+        std::fs::write(dir.join("me.pem"), pem).unwrap();
+        std::fs::write(dir.join("me.key"), key.serialize_pem()).unwrap();
+        std::fs::write(dir.join("ca.pem"), self.pem()).unwrap();
+    }
+
+    fn answer(&self, request: &[u8]) -> Result<v1::IssuedCertificate, Status> {
+        let request = CertificateSigningRequestParams::from_der(&request.to_vec().into()).unwrap();
+        self.certified.lock().push(request.public_key.der_bytes().to_vec());
+        if let Some(left) = { self.lost.lock().checked_sub(1) } {
+            *self.lost.lock() = left;
+            return Err(refuse(Code::Unavailable, "DRAINING"));
+        }
+        let fault = self.fault.lock().take();
+        let holder =
+            if fault == Some(Fault::Holder) { "spiffe://hub.example/org/soc/user/eve" } else { HOLDER };
+        let name = SanType::URI(holder.try_into().unwrap());
+        let leaf = if fault == Some(Fault::Key) {
+            self.sign(name, ExtendedKeyUsagePurpose::ClientAuth, &KeyPair::generate().unwrap())
+        } else {
+            self.sign(name, ExtendedKeyUsagePurpose::ClientAuth, &request.public_key)
+        };
+        let root = self.issuer.der().to_vec();
+        Ok(v1::IssuedCertificate {
+            chain: vec![leaf.into()],
+            trust_bundle: vec![root.into()],
+            spiffe_id: holder.to_owned(),
+            ..v1::IssuedCertificate::default()
+        })
+    }
+
+    /// The terms of the hub: with certificates of this authority alone, or
+    /// without any.
+    pub(crate) fn config(&self, clients: bool) -> Arc<ServerConfig> {
+        let key = KeyPair::generate().unwrap();
+        let name = SanType::DnsName("localhost".try_into().unwrap());
+        let leaf = self.sign(name, ExtendedKeyUsagePurpose::ServerAuth, &key);
+        let mut roots = RootCertStore::empty();
+        roots.add(self.issuer.der().clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+        let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let builder = if clients {
+            builder.unwrap().with_client_cert_verifier(verifier.build().unwrap())
+        } else {
+            builder.unwrap().with_no_client_auth()
+        };
+        let chain = vec![leaf.into(), self.issuer.der().clone()];
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let mut config = builder.with_single_cert(chain, key).unwrap();
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        Arc::new(config)
+    }
+}
+
+/// A hub behind TLS; gone when dropped.
+pub(crate) struct TlsHub {
+    pub(crate) address: SocketAddr,
+    /// Certificates of the connections in the order of their handshakes.
+    pub(crate) seen: Arc<Mutex<Vec<CertificateDer<'static>>>>,
+    /// How many connections have ended.
+    pub(crate) ended: watch::Receiver<usize>,
+    tasks: [JoinHandle<()>; 2],
+}
+
+impl Drop for TlsHub {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+impl TlsHub {
+    pub(crate) async fn serve(config: Arc<ServerConfig>, router: Router) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (out, incoming) = mpsc::channel(16);
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (count, ended) = watch::channel(0);
+        let count = Arc::new(count);
+        let all = Arc::clone(&seen);
+        let accept = tasks::spawn("accept", async move {
+            while let Ok((tcp, _)) = listener.accept().await {
+                let Ok(stream) = TlsAcceptor::from(Arc::clone(&config)).accept(tcp).await else { continue };
+                let peer = stream.get_ref().1.peer_certificates().map(|all| all[0].clone());
+                all.lock().extend(peer);
+                let _ = out.send(io::Result::Ok(Counted { stream, ended: Arc::clone(&count) })).await;
+            }
+        });
+        let serve = tasks::spawn("serve", async move {
+            let _ = router.serve_with_incoming(ReceiverStream::new(incoming)).await;
+        });
+        Self { address, seen, ended, tasks: [accept, serve] }
+    }
+
+    /// Certificates seen so far.
+    pub(crate) fn shown(&self) -> Vec<CertificateDer<'static>> {
+        self.seen.lock().clone()
+    }
+}
+
+/// A connection whose end is counted.
+struct Counted {
+    stream: TlsStream<TcpStream>,
+    ended: Arc<watch::Sender<usize>>,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.ended.send_modify(|ended| *ended += 1);
+    }
+}
+
+impl Connected for Counted {
+    type ConnectInfo = ();
+
+    fn connect_info(&self) {}
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[tonic::async_trait]
+impl EnrollmentService for Authority {
+    async fn enroll_system(
+        &self,
+        request: Request<v1::EnrollSystemRequest>,
+    ) -> Result<Response<v1::EnrollSystemResponse>, Status> {
+        let certificate = Some(self.answer(&request.into_inner().certificate_request)?);
+        Ok(Response::new(v1::EnrollSystemResponse { certificate }))
+    }
+}
+
+/// Methods that this authority does not have.
+macro_rules! absent {
+    ($($method:ident($request:ident) -> $response:ident),* $(,)?) => {$(
+        fn $method<'a: 'b, 'b>(
+            &'a self,
+            _: Request<v1::$request>,
+        ) -> Pin<Box<dyn Future<Output = Result<Response<v1::$response>, Status>> + Send + 'b>>
+        where
+            Self: 'b,
+        {
+            Box::pin(async { Err(Status::unimplemented("not of this stub")) })
+        }
+    )*};
+}
+
+#[tonic::async_trait]
+impl CertificateService for Authority {
+    async fn renew_certificate(
+        &self,
+        request: Request<v1::RenewCertificateRequest>,
+    ) -> Result<Response<v1::RenewCertificateResponse>, Status> {
+        let certificate = Some(self.answer(&request.into_inner().certificate_request)?);
+        Ok(Response::new(v1::RenewCertificateResponse { certificate }))
+    }
+
+    async fn get_trust_bundle(
+        &self,
+        _: Request<v1::GetTrustBundleRequest>,
+    ) -> Result<Response<v1::GetTrustBundleResponse>, Status> {
+        let certificates = vec![self.issuer.der().to_vec().into()];
+        Ok(Response::new(v1::GetTrustBundleResponse { certificates, digest: String::new() }))
+    }
+
+    absent! {
+        get_revocation_list(GetRevocationListRequest) -> GetRevocationListResponse,
+        issue_enrollment_token(IssueEnrollmentTokenRequest) -> IssueEnrollmentTokenResponse,
+        list_enrollment_tokens(ListEnrollmentTokensRequest) -> ListEnrollmentTokensResponse,
+        approve_enrollment_token(ApproveEnrollmentTokenRequest) -> ApproveEnrollmentTokenResponse,
+        cancel_enrollment_token(CancelEnrollmentTokenRequest) -> CancelEnrollmentTokenResponse,
+        list_certificates(ListCertificatesRequest) -> ListCertificatesResponse,
+        get_certificate(GetCertificateRequest) -> GetCertificateResponse,
+        revoke_certificate(RevokeCertificateRequest) -> RevokeCertificateResponse,
+        sever_connections(SeverConnectionsRequest) -> SeverConnectionsResponse,
+        list_authorities(ListAuthoritiesRequest) -> ListAuthoritiesResponse,
+        rotate_authority(RotateAuthorityRequest) -> RotateAuthorityResponse,
+    }
+}
