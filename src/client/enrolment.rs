@@ -9,7 +9,7 @@ use tonic::Code;
 use zeroize::Zeroizing;
 
 use crate::pki::issue::Key;
-use crate::pki::request::certificate_request;
+use crate::pki::ask::certificate_request;
 use crate::pki::tls::{self, FirstTrust};
 use crate::pki::token::EnrolmentToken;
 use crate::wire::proto::v1;
