@@ -7,7 +7,7 @@
 //! | floor | modules | what it is |
 //! |---|---|---|
 //! | 6 | [`server`], [`cli`] | assembly; commands |
-//! | 5 | [`rpc`], [`admin`], [`client`] | faces inward; our own client outward |
+//! | 5 | [`rpc`], [`admin`], [`client`], [`signer`] | faces inward; our own client outward; the process that holds the authorities' keys |
 //! | 4 | [`hub`] | the engine: the only module that decides and writes |
 //! | 3 | [`store`] | RocksDB, and the log |
 //! | 2 | [`policy`], [`interop`], [`wire`], [`pki`] | pure decisions; foreign formats; protobuf; X.509 and TLS |
@@ -32,6 +32,8 @@ pub mod policy;
 pub mod rpc;
 #[cfg(feature = "hub")]
 pub mod server;
+#[cfg(feature = "hub")]
+pub mod signer;
 #[cfg(feature = "hub")]
 pub mod store;
 pub mod wire;

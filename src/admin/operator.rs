@@ -190,7 +190,11 @@ async fn backup(State(hub): State<Arc<Hub>>, body: Bytes) -> Response {
         return refused("the path of a backup must be absolute");
     }
     tracing::info!(to = %request.to.display(), "backup asked for");
-    let taken = tasks::spawn_blocking(move || hub.backup(&request.to)).await;
+    let copied = Arc::clone(&hub);
+    let taken = tasks::spawn_blocking(move || copied.backup(&request.to)).await;
+    if matches!(taken, Ok(Ok(_))) {
+        hub.note_backup();
+    }
     match taken {
         Ok(Ok(report)) => answer(StatusCode::OK, &Answer::from(report)),
         Ok(Err(error)) => {

@@ -38,6 +38,17 @@ pub fn write_new(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     file.sync_all()
 }
 
+/// Opens a file to be read and added to at its end, made with the given Unix
+/// `mode` where there is none; that there is one is then on disk.
+///
+/// # Errors
+/// Whatever the file system answers.
+pub fn open_journal(path: &Path, mode: u32) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).append(true).create(true).mode(mode).open(path)?;
+    sync(parent(path))?;
+    Ok(file)
+}
+
 /// Creates a directory that only this user can enter (mode 0700), parents
 /// included. One that is there already and empty becomes so.
 ///

@@ -1,10 +1,12 @@
 //! Decides nothing about the domain: clock, randomness, digests, tasks, files,
-//! volumes and redaction, through which every effect enters.
+//! sockets, volumes and redaction, through which every effect enters.
 
 pub mod clock;
 pub mod digest;
 pub mod files;
 pub mod random;
 pub mod secret;
+#[cfg(feature = "hub")]
+pub mod socket;
 pub mod tasks;
 pub mod volume;

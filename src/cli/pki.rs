@@ -294,7 +294,6 @@ mod tests {
     use super::super::exit::Failure;
     use super::*;
     use crate::base::files;
-    use crate::pki::identity::CertificateId;
     use crate::pki::tls::{Material, Snapshot, Standing};
 
     #[derive(Debug, Parser)]
@@ -343,7 +342,7 @@ mod tests {
             &read("server.pem"),
             &read("server.key"),
         );
-        Snapshot::build(material?, "hub.example", 1, &SystemClock::shared())
+        Snapshot::build(material?, "hub.example", 1, &SystemClock::shared(), None)
     }
 
     #[test]
@@ -354,10 +353,7 @@ mod tests {
         let text = fs::read(format!("{dir}/soc-feed.pem")).unwrap();
         let certificates = pem::certificates(&text).unwrap();
         let identity = identity::read(&certificates[0], "hub.example").unwrap();
-        let standing = |snapshot: &Snapshot| {
-            let id: CertificateId = identity.certificate_id();
-            snapshot.standing(&id, identity.not_after, SystemClock.now())
-        };
+        let standing = |snapshot: &Snapshot| snapshot.standing(&identity, SystemClock.now());
         let before = snapshot(&dir);
         assert_eq!(standing(&before), Standing::Good);
         told(&format!("revoke --dir {dir} --serial {}", identity.serial));

@@ -7,8 +7,8 @@ use prost::bytes::Bytes;
 
 use crate::base::clock::Timestamp;
 use crate::model::principal::SpiffeId;
-use crate::pki::issue::Key;
 use crate::pki::ask::certificate_request;
+use crate::pki::issue::Key;
 use crate::wire::proto::v1;
 use v1::certificate_service_client::CertificateServiceClient;
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 use tonic::Code;
 use zeroize::Zeroizing;
 
-use crate::pki::issue::Key;
 use crate::pki::ask::certificate_request;
+use crate::pki::issue::Key;
 use crate::pki::tls::{self, FirstTrust};
 use crate::pki::token::EnrolmentToken;
 use crate::wire::proto::v1;

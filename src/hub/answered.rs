@@ -2,6 +2,7 @@
 //! is given once more.
 
 use crate::base::clock::Timestamp;
+use crate::pki::ledger;
 use crate::store::requests::{self, ItemOutcome};
 use crate::store::{db, proto};
 
@@ -33,7 +34,14 @@ pub(super) fn replay(
         .map(|outcome| match outcome {
             ItemOutcome::Refused(number) => Ok(Decision::Refused(refusal(number))),
             ItemOutcome::Written(position)
-                if matches!(change, Change::Roster(_) | Change::Propose(_) | Change::Reject(_)) =>
+                if matches!(
+                    change,
+                    Change::Roster(_)
+                        | Change::Propose(_)
+                        | Change::Reject(_)
+                        | Change::Certificate(_)
+                        | Change::Rotate(_)
+                ) =>
             {
                 Ok(resolved(position))
             }
@@ -54,6 +62,8 @@ pub(super) fn replay(
         .collect()
 }
 
+/// Numbers of the ledger's refusals begin here.
+const LEDGER_FROM: u32 = 32;
 /// Numbers of refusals from here on name the place of a recipient.
 const UNKNOWN_RECIPIENTS_FROM: u32 = 256;
 
@@ -81,6 +91,7 @@ fn outcome(decision: &Decision) -> ItemOutcome {
                     Refusal::NotReached => 14,
                     Refusal::Past => 15,
                     Refusal::NobodyDecides => 16,
+                    Refusal::Ledger(refusal) => LEDGER_FROM + refusal as u32,
                     Refusal::UnknownRecipient(place) => place.saturating_add(UNKNOWN_RECIPIENTS_FROM),
                 },
         ),
@@ -105,6 +116,13 @@ const fn refusal(number: u32) -> Refusal {
         14 => Refusal::NotReached,
         15 => Refusal::Past,
         16 => Refusal::NobodyDecides,
+        LEDGER_FROM => Refusal::Ledger(ledger::Refusal::Absent),
+        33 => Refusal::Ledger(ledger::Refusal::State),
+        34 => Refusal::Ledger(ledger::Refusal::Expired),
+        35 => Refusal::Ledger(ledger::Refusal::SecondPerson),
+        36 => Refusal::Ledger(ledger::Refusal::TooMany),
+        37 => Refusal::Ledger(ledger::Refusal::Reused),
+        38 => Refusal::Ledger(ledger::Refusal::Stale),
         number if number >= UNKNOWN_RECIPIENTS_FROM => {
             Refusal::UnknownRecipient(number - UNKNOWN_RECIPIENTS_FROM)
         }
@@ -136,6 +154,13 @@ mod tests {
             Refusal::NotReached,
             Refusal::Past,
             Refusal::NobodyDecides,
+            Refusal::Ledger(ledger::Refusal::Absent),
+            Refusal::Ledger(ledger::Refusal::State),
+            Refusal::Ledger(ledger::Refusal::Expired),
+            Refusal::Ledger(ledger::Refusal::SecondPerson),
+            Refusal::Ledger(ledger::Refusal::TooMany),
+            Refusal::Ledger(ledger::Refusal::Reused),
+            Refusal::Ledger(ledger::Refusal::Stale),
             Refusal::UnknownRecipient(0),
             Refusal::UnknownRecipient(255),
         ] {

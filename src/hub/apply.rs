@@ -66,6 +66,14 @@ impl Group<'_> {
                 }
                 return Ok(vec![decision]);
             }
+            Change::Certificate(_) | Change::Rotate(_) => {
+                let decision = self.certify(entry);
+                if matches!(decision, Decision::Written { .. }) {
+                    self.last_version = floor;
+                    self.chunks.extend(writing.builder.finish());
+                }
+                return Ok(vec![decision]);
+            }
             Change::Notice(collisions) => {
                 for collision in collisions {
                     decisions.push(self.notify(collision, &mut writing)?);

@@ -3,6 +3,7 @@
 use tokio_util::sync::CancellationToken;
 
 use crate::base::clock::Timestamp;
+use crate::model::certificate::CertificateId;
 use crate::model::org::OrgNo;
 use crate::model::principal::{Roles, SpiffeId};
 
@@ -13,6 +14,7 @@ pub struct Caller {
     pub(super) identity: SpiffeId,
     pub(super) org: OrgNo,
     pub(super) roles: Roles,
+    pub(super) certificate: CertificateId,
     pub(super) severed: CancellationToken,
 }
 
@@ -21,15 +23,27 @@ pub struct Caller {
 pub struct PeerCertificate {
     /// The one SPIFFE identity in the certificate.
     pub identity: SpiffeId,
-    /// Serial number, big-endian bytes in hexadecimal.
-    pub serial: String,
+    /// The certificate, by issuer and serial.
+    pub certificate: CertificateId,
+    /// SHA-256 over it in DER.
+    pub fingerprint: [u8; 32],
+    /// Start of its validity.
+    pub not_before: Timestamp,
     /// When the certificate expires.
     pub not_after: Timestamp,
+    /// The key exchange of the connection, such as `X25519MLKEM768`.
+    pub key_exchange: &'static str,
     /// Cancelled when the certificate is revoked or expires.
     pub severed: CancellationToken,
 }
 
 impl Caller {
+    /// The certificate that says so.
+    #[must_use]
+    pub const fn certificate(&self) -> &CertificateId {
+        &self.certificate
+    }
+
     /// The caller's identity.
     #[must_use]
     pub const fn identity(&self) -> &SpiffeId {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -23,6 +23,7 @@ use crate::wire::seal::Sealer;
 use crate::wire::token::Tokens;
 
 use super::caller::{Caller, PeerCertificate};
+use super::certificates::Issuance;
 use super::cursors::Cursors;
 use super::directory::Directory;
 use super::error::{Error, Reason};
@@ -32,7 +33,7 @@ use super::owed::Owed;
 use super::proposal::{Decision, Proposal};
 use super::room::Room;
 use super::rosters::Rosters;
-use super::shared::{Counters, Latch, MAX_READS, Shared};
+use super::shared::{Counters, FirstUses, Latch, MAX_READS, Shared};
 use super::space::Space;
 use super::subscribe::LiveStreams;
 use super::tail::Tail;
@@ -47,6 +48,10 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
+    /// The clock that certificates are held against.
+    pub machine: Arc<dyn Clock>,
+    /// What certificates are issued with; none: the hub issues none.
+    pub issuance: Option<Issuance>,
     /// Block cache of the store, in bytes.
     pub block_cache_bytes: usize,
     /// Memory of the ring of recent chunks, in bytes.
@@ -73,6 +78,8 @@ impl Default for Options {
         Self {
             data_dir: PathBuf::from("data"),
             clock: SystemClock::shared(),
+            machine: SystemClock::shared(),
+            issuance: None,
             block_cache_bytes: 256 << 20,
             ring_bytes: 64 << 20,
             heartbeat: Duration::from_secs(10),
@@ -187,6 +194,15 @@ impl Hub {
             sealer,
             tokens,
             clock: Arc::clone(&options.clock),
+            machine: Arc::clone(&options.machine),
+            ledger: ArcSwap::from_pointee(store.ledger()?),
+            ledger_changes: tokio::sync::watch::Sender::new(0),
+            first_uses: FirstUses::default(),
+            anchors: ArcSwap::default(),
+            in_force: ArcSwap::default(),
+            in_force_changes: tokio::sync::watch::Sender::new(0),
+            backed_up: parking_lot::Mutex::default(),
+            switchboard: OnceLock::new(),
             cursors: Cursors::default(),
             backlog: Backlog::default(),
             space: Space::new(Arc::clone(&options.volume), options.free_space_floor),
@@ -230,8 +246,13 @@ impl Hub {
         if peer.severed.is_cancelled() {
             return Err(Error::new(Reason::CertificateRevoked, "your certificate is no longer accepted"));
         }
+        if let Some(refused) = self.shared.refuses(&peer.certificate) {
+            return Err(refused);
+        }
         let (org, roles) = self.shared.admit(&peer.identity)?;
-        Ok(Caller { identity: peer.identity.clone(), org, roles, severed: peer.severed.clone() })
+        self.shared.note_use(&peer.certificate);
+        let (identity, severed) = (peer.identity.clone(), peer.severed.clone());
+        Ok(Caller { identity, org, roles, certificate: peer.certificate.clone(), severed })
     }
 
     /// An organisation as it stands on the hub's date.

@@ -76,6 +76,20 @@ pub enum Reason {
     CertificateRevoked,
     /// The certificate expired while the connection was open.
     CertificateExpired,
+    /// A newer certificate of the same holder is in use.
+    CertificateSuperseded,
+    /// The enrolment token is unknown, used, ended, or waits for approval.
+    EnrolmentTokenInvalid,
+    /// The certificate was renewed a moment ago, or is too young to be.
+    RenewalTooEarly,
+    /// The key was certified before.
+    KeyReused,
+    /// The certificate is not one that the hub's own authorities issued.
+    CertificateForeign,
+    /// Something stands in the way of a step of a rotation.
+    RotationBlocked,
+    /// Whoever signs certificates does not answer, or there is nobody.
+    SignerUnavailable,
     /// No role of the caller may call this method.
     RoleInsufficient,
     /// The caller's organisation does not act for the one that it names.
@@ -124,7 +138,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 40] = [
         Self::Input(invalid::Reason::FieldInvalid),
         Self::Input(invalid::Reason::MarkingRequired),
         Self::Input(invalid::Reason::MarkingUnsupported),
@@ -136,6 +150,13 @@ impl Reason {
         Self::OrganisationInactive,
         Self::CertificateRevoked,
         Self::CertificateExpired,
+        Self::CertificateSuperseded,
+        Self::EnrolmentTokenInvalid,
+        Self::RenewalTooEarly,
+        Self::KeyReused,
+        Self::CertificateForeign,
+        Self::RotationBlocked,
+        Self::SignerUnavailable,
         Self::RoleInsufficient,
         Self::DelegationMissing,
         Self::SecondPersonRequired,
@@ -169,6 +190,13 @@ impl Reason {
             Self::OrganisationInactive => "ORGANISATION_INACTIVE",
             Self::CertificateRevoked => "CERTIFICATE_REVOKED",
             Self::CertificateExpired => "CERTIFICATE_EXPIRED",
+            Self::CertificateSuperseded => "CERTIFICATE_SUPERSEDED",
+            Self::EnrolmentTokenInvalid => "ENROLMENT_TOKEN_INVALID",
+            Self::RenewalTooEarly => "RENEWAL_TOO_EARLY",
+            Self::KeyReused => "KEY_REUSED",
+            Self::CertificateForeign => "CERTIFICATE_FOREIGN",
+            Self::RotationBlocked => "ROTATION_BLOCKED",
+            Self::SignerUnavailable => "SIGNER_UNAVAILABLE",
             Self::RoleInsufficient => "ROLE_INSUFFICIENT",
             Self::DelegationMissing => "DELEGATION_MISSING",
             Self::SecondPersonRequired => "SECOND_PERSON_REQUIRED",
@@ -203,7 +231,10 @@ impl Reason {
             | Self::RequestTooLarge
             | Self::ResumeTokenInvalid
             | Self::PageTokenInvalid => Kind::Invalid,
-            Self::CertificateRevoked | Self::CertificateExpired => Kind::Unauthenticated,
+            Self::CertificateRevoked
+            | Self::CertificateExpired
+            | Self::CertificateSuperseded
+            | Self::EnrolmentTokenInvalid => Kind::Unauthenticated,
             Self::PrincipalUnknown
             | Self::OrganisationInactive
             | Self::RoleInsufficient
@@ -212,15 +243,18 @@ impl Reason {
             | Self::MethodUnknown => Kind::Denied,
             Self::NotFound => Kind::Absent,
             Self::IndicatorRevoked
+            | Self::KeyReused
+            | Self::CertificateForeign
+            | Self::RotationBlocked
             | Self::IdentityConflict
             | Self::RepublicationWithoutLeave
             | Self::RepublicationTooWide => Kind::State,
             Self::EtagMismatch => Kind::Stale,
             Self::ResumeTokenExpired => Kind::Expired,
             Self::SubscriptionDisplaced => Kind::Displaced,
-            Self::RateLimited => Kind::Limited,
+            Self::RateLimited | Self::RenewalTooEarly => Kind::Limited,
             Self::StoreReadOnly => Kind::ReadOnly,
-            Self::Draining => Kind::Draining,
+            Self::Draining | Self::SignerUnavailable => Kind::Draining,
             Self::DeadlineExceeded => Kind::Timeout,
             Self::DataCorrupt => Kind::Corrupt,
             Self::InternalError => Kind::Internal,

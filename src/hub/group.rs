@@ -14,6 +14,7 @@ use crate::model::indicator::wider::PrefixLengths;
 use crate::model::marking::Tlp;
 use crate::model::org::OrgNo;
 use crate::model::position::Position;
+use crate::pki::ledger::Ledger;
 use crate::store::chunk::{Chunk, Item, ItemHeader, Op};
 use crate::store::keys::{self, Dimension};
 use crate::store::postings::{Posting, Postings};
@@ -55,6 +56,10 @@ pub struct Group<'a> {
     pub(super) expired: Option<Vec<Due>>,
     /// Collisions of which the group tells.
     pub(super) told: FxHashSet<Collision>,
+    /// Certificates, those of this group included.
+    pub ledger: Arc<Ledger>,
+    /// Certificates before the group.
+    ledger_before: Arc<Ledger>,
     /// What the group changes of leave to republish.
     pub(super) leaves: Leaves,
     /// Chunks of the group, in order.
@@ -122,9 +127,23 @@ impl<'a> Group<'a> {
             validities: Vec::new(),
             expired: None,
             told: FxHashSet::default(),
+            ledger: Arc::default(),
+            ledger_before: Arc::default(),
             leaves: Leaves::default(),
             chunks: Vec::new(),
         }
+    }
+
+    /// The same, over these certificates.
+    #[must_use]
+    pub fn with_ledger(self, ledger: Arc<Ledger>) -> Self {
+        Self { ledger_before: Arc::clone(&ledger), ledger, ..self }
+    }
+
+    /// Whether the group changed anything among certificates.
+    #[must_use]
+    pub fn has_certified(&self) -> bool {
+        !Arc::ptr_eq(&self.ledger, &self.ledger_before)
     }
 
     /// Reads ahead, in one go, what publishing `changes` will ask for.
@@ -399,6 +418,9 @@ impl<'a> Group<'a> {
         }
         if !self.generations.is_empty() {
             self.directory.write_to(self.before.roster(), batch)?;
+        }
+        if self.has_certified() {
+            batch.ledger(&self.ledger_before, &self.ledger)?;
         }
         self.leaves.write_to(&self.directory, batch)?;
         self.directory.write_pending_to(&self.before, batch)?;

@@ -1,16 +1,21 @@
 //! Decides what a request asks of the writer: everything that needs a clock,
 //! randomness or much work is decided before, and carried here.
 
+use std::sync::Arc;
+
 use tokio::sync::oneshot;
 
 use crate::base::clock::Timestamp;
 use crate::model::amendment::RosterChange;
 use crate::model::audience::{ClassDefinition, ClassNo};
+use crate::model::certificate::CertificateEntry;
 use crate::model::indicator::lifecycle::Revocation;
 use crate::model::marking::Marking;
 use crate::model::org::{OrgNo, OrgSlug};
 use crate::model::position::Position;
 use crate::model::republication::Terms;
+use crate::pki::authority::Rotation;
+use crate::pki::ledger;
 use crate::store::chunk::Op;
 use crate::store::postings::Posting;
 use crate::store::requests::RequestKey;
@@ -59,6 +64,10 @@ pub enum Change {
     Reject(RejectedChange),
     /// To ask for leave to republish, to give or to withdraw it.
     Leave(Box<ProposedLeave>),
+    /// To change something among certificates.
+    Certificate(Box<CertificateEntry>),
+    /// To take the rotation of an authority one step on.
+    Rotate(Box<ProposedRotation>),
 }
 
 /// A version that ends by itself, and when; in order of time.
@@ -68,6 +77,15 @@ pub struct Due {
     pub until: Timestamp,
     /// The version, and its record.
     pub version: Posting,
+}
+
+/// A rotation of an authority, as it will stand.
+#[derive(Debug, Clone)]
+pub struct ProposedRotation {
+    /// When, by the clock that certificates are held against.
+    pub time: Timestamp,
+    /// Where it stands then.
+    pub rotation: Arc<Rotation>,
 }
 
 /// A change of the roster to drop.
@@ -91,7 +109,9 @@ impl Change {
             Self::Expire(due) => due.len() * 1_024 + 256,
             Self::Notice(collisions) => collisions.len() * 512 + 256,
             // It is a group of its own in all but name: rights move with it.
-            Self::Roster(_) | Self::Propose(_) | Self::Reject(_) => 64 << 10,
+            Self::Roster(_) | Self::Propose(_) | Self::Reject(_) | Self::Certificate(_) | Self::Rotate(_) => {
+                64 << 10
+            }
             Self::Sight(items) => items.iter().flatten().map(|i| i.fields.len() + 256).sum::<usize>() + 256,
         }
     }
@@ -318,4 +338,6 @@ pub enum Refusal {
     Past,
     /// The recipient at this place of the marking is not in the roster.
     UnknownRecipient(u32),
+    /// The ledger of certificates refuses.
+    Ledger(ledger::Refusal),
 }

@@ -80,7 +80,10 @@ impl Rejection {
                 Reason::IdentityConflict,
                 "the hashes name two indicators of your organisation; publish each with its own hashes, or first publish without a shared hash the one that has it",
             ),
-            Refusal::Absent => (Reason::NotFound, "there is no such indicator, or you may not see it"),
+            // Of the ledger alone, which tells it in its own words.
+            Refusal::Absent | Refusal::Ledger(_) => {
+                (Reason::NotFound, "there is no such indicator, or you may not see it")
+            }
             Refusal::Stale => {
                 (Reason::EtagMismatch, "another version stands by now; read it and decide again")
             }

@@ -1,32 +1,36 @@
 //! Decides what the engine's parts share: the store, keys, the directory of
 //! the moment, the end of the log, the latch, and the counters.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::base::clock::Clock;
+use crate::base::clock::{Clock, Timestamp};
 use crate::base::tasks;
 use crate::model::audience::ClassNo;
+use crate::model::certificate::{CertificateId, IssuerDigest};
 use crate::model::org::OrgNo;
 use crate::model::position::{Position, Seq};
 use crate::model::principal::{Roles, SpiffeId};
+use crate::pki::ledger::Ledger;
 use crate::store::Store;
 use crate::wire::seal::Sealer;
 use crate::wire::token::Tokens;
 
+use super::certificates::Switchboard;
 use super::cursors::Cursors;
 use super::directory::Directory;
 use super::error::{Error, Reason};
 use super::expire::Expiries;
 use super::merger::Backlog;
 use super::rosters::Rosters;
+use super::rotation::InForce;
 use super::space::Space;
 use super::tail::Tail;
 
@@ -41,6 +45,24 @@ pub struct Shared {
     pub tokens: Tokens,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
+    /// The clock that certificates are held against: the machine's.
+    pub machine: Arc<dyn Clock>,
+    /// Certificates now.
+    pub ledger: ArcSwap<Ledger>,
+    /// Moves whenever the ledger does.
+    pub ledger_changes: tokio::sync::watch::Sender<u64>,
+    /// Certificates of the ledger that were used and are not noted as such.
+    pub first_uses: FirstUses,
+    /// The authorities that the hub trusts at present.
+    pub anchors: ArcSwap<Vec<IssuerDigest>>,
+    /// What is in force of the hub's own authorities.
+    pub in_force: ArcSwap<InForce>,
+    /// Moves whenever that does.
+    pub in_force_changes: tokio::sync::watch::Sender<u64>,
+    /// When the last backup was made since the start.
+    pub backed_up: Mutex<Option<Timestamp>>,
+    /// Whoever holds the connections.
+    pub switchboard: OnceLock<Arc<dyn Switchboard>>,
     /// Who is who now.
     pub directory: ArcSwap<Directory>,
     /// Who was who, generation by generation.
@@ -128,6 +150,33 @@ impl Shared {
             work(&shared)
         });
         read.await.map_err(Error::internal)?
+    }
+}
+
+/// Certificates whose first use is to be noted, and who waits for some.
+#[derive(Debug, Default)]
+pub struct FirstUses {
+    waiting: Mutex<BTreeSet<CertificateId>>,
+    news: tokio::sync::Notify,
+}
+
+impl FirstUses {
+    /// Notes one; the ledger knows it, which bounds how many there can be.
+    pub fn note(&self, id: CertificateId) {
+        if self.waiting.lock().insert(id) {
+            self.news.notify_one();
+        }
+    }
+
+    /// Waits for some, and takes them.
+    pub async fn take(&self) -> BTreeSet<CertificateId> {
+        loop {
+            let taken = std::mem::take(&mut *self.waiting.lock());
+            if !taken.is_empty() {
+                return taken;
+            }
+            self.news.notified().await;
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use crate::base::clock::{SystemClock, Timestamp};
 use crate::model::org::{OrgSlug, Organisation};
 use crate::model::principal::{Roles, SpiffeId};
 use crate::model::roster::{Grant, Roster};
+use crate::pki::identity::{CertificateId, IssuerDigest};
 
 use super::caller::Caller;
 use super::engine::Hub;
@@ -36,7 +37,10 @@ pub(super) fn hub(slugs: &[&str]) -> (TempDir, Arc<Hub>, Caller) {
     let hub = Hub::open(Options { data_dir, ..Options::default() }).unwrap();
     let peer = PeerCertificate {
         identity: SpiffeId::parse(IDENTITY).unwrap(),
-        serial: "2a".into(),
+        certificate: CertificateId { issuer: IssuerDigest::of(b"authority"), serial: "2a".into() },
+        fingerprint: [0; 32],
+        not_before: Timestamp::EPOCH,
+        key_exchange: "X25519MLKEM768",
         not_after: Timestamp::from_micros(4_000_000_000_000_000).unwrap(),
         severed: CancellationToken::new(),
     };

@@ -19,6 +19,7 @@ use crate::model::org::OrgNo;
 use crate::model::position::{Position, Seq};
 use crate::model::principal::SpiffeId;
 use crate::model::roster::Roster;
+use crate::pki::ledger::Ledger;
 use crate::store::chunk::{Chunk, ItemView, Op};
 use crate::store::keys::{self, Family, KeyKind};
 use crate::store::postings::{self, Posting};
@@ -32,7 +33,7 @@ use super::directory::Directory;
 use super::group::Group;
 use super::proposal::{Change, Collision, Due, ProposedIndicator, ProposedRevocation, ProposedSighting};
 use super::publish::digests;
-use super::{amend, genesis, leave};
+use super::{amend, certify, genesis, leave};
 
 /// Most differences that are told.
 const MAX_TOLD: usize = 20;
@@ -127,6 +128,7 @@ pub fn verify_in(
         compare(&store, copy, Family::Latest, KeyKind::Latest, &mut report)?;
         compare(&store, copy, Family::Meta, KeyKind::Directory, &mut report)?;
         compare(&store, copy, Family::Meta, KeyKind::Leave, &mut report)?;
+        compare(&store, copy, Family::Meta, KeyKind::Certificate, &mut report)?;
         compare_postings(&store, copy, &mut report)?;
     }
     report.digest = state_digest(&store)?;
@@ -155,6 +157,7 @@ pub fn state_digest(store: &Store) -> Result<String, db::Error> {
         (Family::Latest, KeyKind::Latest),
         (Family::Meta, KeyKind::Directory),
         (Family::Meta, KeyKind::Leave),
+        (Family::Meta, KeyKind::Certificate),
     ];
     for (family, kind) in families {
         let mut records = store.records(family, &[kind.byte()])?;
@@ -191,6 +194,7 @@ fn replay(
         sealer: &sealer,
         classes: &stored_directory,
         directory: Arc::new(Directory::from_roster(genesis.roster, began)),
+        ledger: Arc::default(),
         last_version: 0,
         floor: Position::ZERO,
     };
@@ -221,6 +225,7 @@ struct Replay<'a> {
     sealer: &'a Sealer,
     classes: &'a Directory,
     directory: Arc<Directory>,
+    ledger: Arc<Ledger>,
     last_version: u64,
     floor: Position,
 }
@@ -232,7 +237,8 @@ impl Replay<'_> {
         entries: &[Vec<Chunk>],
         report: &mut VerifyReport,
     ) -> Result<(), db::Error> {
-        let mut group = Group::new(copy, self.sealer, Arc::clone(&self.directory), self.last_version);
+        let mut group = Group::new(copy, self.sealer, Arc::clone(&self.directory), self.last_version)
+            .with_ledger(Arc::clone(&self.ledger));
         let mut batch = Batch::new(copy);
         for chunks in entries {
             let Some(first) = chunks.first() else { continue };
@@ -256,7 +262,8 @@ impl Replay<'_> {
                     | Stored::Roster(_)
                     | Stored::RosterProposal(_)
                     | Stored::RosterRejection(_)
-                    | Stored::Leave(_),
+                    | Stored::Leave(_)
+                    | Stored::Certificate(_),
                 ) => {
                     self.entry(&mut group, chunks, &header, report)?;
                 }
@@ -270,6 +277,7 @@ impl Replay<'_> {
         group.write_to(&mut batch)?;
         copy.commit_unsynced(batch)?;
         self.directory = Arc::clone(&group.directory);
+        self.ledger = Arc::clone(&group.ledger);
         self.last_version = group.last_version;
         Ok(())
     }
@@ -304,7 +312,8 @@ impl Replay<'_> {
 
     /// What the entry asked for, from what it left behind.
     fn change(&self, chunks: &[Chunk], header: &proto::EntryHeader) -> Result<Change, db::Error> {
-        if let Some(change) = amend::stored(header).or_else(|| leave::stored(header, self.classes)) {
+        let stored = amend::stored(header).or_else(|| leave::stored(header, self.classes));
+        if let Some(change) = stored.or_else(|| certify::stored(header)) {
             return change;
         }
         // Whoever writes what is another's acts on its behalf.

@@ -21,6 +21,7 @@ use crate::store::{Batch, db, keys, proto};
 use super::answered;
 use super::apply::Entry;
 use super::caller::Caller;
+use super::certificates;
 use super::directory::Directory;
 use super::error::{Error, Reason};
 use super::group::{Group, Values};
@@ -281,7 +282,8 @@ impl Writer {
     fn try_group(&mut self, proposals: Vec<Proposal>, answers: &mut Vec<Answer>) -> Result<Wrote, db::Error> {
         let shared = Arc::clone(&self.shared);
         let directory = shared.directory.load_full();
-        let mut group = Group::new(&shared.store, &shared.sealer, Arc::clone(&directory), self.last_version);
+        let mut group = Group::new(&shared.store, &shared.sealer, Arc::clone(&directory), self.last_version)
+            .with_ledger(shared.ledger.load_full());
         // Nobody's request waits for what others are owed: it would tell.
         let notified = if proposals.is_empty() { self.notify(&mut group) } else { Ok(()) };
         let prefetched =
@@ -362,6 +364,14 @@ impl Writer {
     ) -> Result<(Result<Vec<Decision>, Error>, Option<proto::Request>), db::Error> {
         if proposal.caller.as_ref().is_some_and(Caller::is_severed) {
             let error = Error::new(Reason::CertificateRevoked, "your certificate is no longer accepted");
+            return Ok((Err(error), None));
+        }
+        // Against the ledger of the group: what stands behind a revocation in
+        // the log is not taken, whenever its connection is ended.
+        let now = self.shared.machine.now();
+        let refused =
+            proposal.caller.as_ref().and_then(|c| certificates::refuses(&group.ledger, c.certificate(), now));
+        if let Some(error) = refused {
             return Ok((Err(error), None));
         }
         if let Some(known) = self.remembered(&proposal.request, so_far, in_group)? {
@@ -483,6 +493,10 @@ impl Writer {
         }
         if !group.generations.is_empty() || !group.directory.waits_as(before) {
             shared.directory.store(Arc::clone(&group.directory));
+        }
+        if group.has_certified() {
+            shared.ledger.store(Arc::clone(&group.ledger));
+            shared.ledger_changes.send_modify(|count| *count = count.wrapping_add(1));
         }
         for (handle, class) in group.reclassed() {
             shared.reclassed.write().insert(handle, class);

@@ -8,7 +8,7 @@ use crate::model::indicator::State;
 use crate::model::org::OrgNo;
 use crate::model::position::{Position, Seq};
 use crate::store::chunk::Builder;
-use crate::store::{proto, roster_change};
+use crate::store::{certificate, proto, roster_change};
 
 use super::apply::Entry;
 use super::leave;
@@ -40,6 +40,10 @@ impl Writing {
             Change::Notice(_) => Stored::Notice(proto::Notice {}),
             Change::Roster(change) => Stored::Roster(roster_change::encode_change(change)),
             Change::Leave(asked) => Stored::Leave(leave::encode(asked)),
+            Change::Certificate(entry) => Stored::Certificate(certificate::encode_change(entry)),
+            Change::Rotate(asked) => {
+                Stored::Certificate(certificate::encode_rotation(asked.time, &asked.rotation))
+            }
             Change::Propose(change) => Stored::RosterProposal(roster_change::encode_change(change)),
             Change::Reject(RejectedChange { proposal, reason }) => {
                 let (proposal, reason) = (proposal.raw(), reason.clone());

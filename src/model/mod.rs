@@ -2,6 +2,7 @@
 
 pub mod amendment;
 pub mod audience;
+pub mod certificate;
 pub mod difference;
 pub mod event;
 pub mod indicator;

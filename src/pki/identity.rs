@@ -8,6 +8,7 @@ use x509_parser::oid_registry::{
 };
 use x509_parser::prelude::FromDer as _;
 use x509_parser::public_key::PublicKey;
+use x509_parser::time::ASN1Time;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
 use crate::base::clock::Timestamp;
@@ -59,28 +60,7 @@ pub enum Error {
     Serial,
 }
 
-/// SHA-256 over the issuer's distinguished name in DER. Every generation of an
-/// authority has a name of its own, so this names the generation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct IssuerDigest([u8; 32]);
-
-impl IssuerDigest {
-    /// The digest of a distinguished name in DER.
-    #[must_use]
-    pub fn of(name_der: &[u8]) -> Self {
-        Self(digest::sha256(name_der))
-    }
-}
-
-/// A certificate, named as revocation lists name it: by issuer and serial, for
-/// a serial alone names a different certificate under every issuer.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CertificateId {
-    /// Who signed it.
-    pub issuer: IssuerDigest,
-    /// Serial number, see [`serial_hex`].
-    pub serial: String,
-}
+pub use crate::model::certificate::{CertificateId, IssuerDigest};
 
 /// What the hub reads from a client certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,10 +69,14 @@ pub struct Identity {
     pub spiffe_id: SpiffeId,
     /// Serial number, see [`serial_hex`].
     pub serial: String,
+    /// Start of its validity.
+    pub not_before: Timestamp,
     /// When the certificate expires.
     pub not_after: Timestamp,
     /// Who signed it.
     pub issuer: IssuerDigest,
+    /// SHA-256 over the certificate in DER.
+    pub fingerprint: [u8; 32],
 }
 
 impl Identity {
@@ -125,10 +109,16 @@ pub fn read_of_any_domain(der: &[u8]) -> Result<Identity, Error> {
     check_leaf(&certificate)?;
     check_key(certificate.public_key())?;
     let spiffe_id = SpiffeId::parse(sole_uri(&certificate)?).map_err(Error::IdentityInvalid)?;
-    let not_after =
-        Timestamp::from_offset(certificate.validity().not_after.to_datetime()).ok_or(Error::Malformed)?;
-    let serial = serial_hex(certificate.raw_serial()).ok_or(Error::Serial)?;
-    Ok(Identity { spiffe_id, serial, not_after, issuer: IssuerDigest::of(certificate.issuer().as_raw()) })
+    let moment = |at: &ASN1Time| Timestamp::from_offset(at.to_datetime()).ok_or(Error::Malformed);
+    let validity = certificate.validity();
+    Ok(Identity {
+        spiffe_id,
+        serial: serial_hex(certificate.raw_serial()).ok_or(Error::Serial)?,
+        not_before: moment(&validity.not_before)?,
+        not_after: moment(&validity.not_after)?,
+        issuer: IssuerDigest::of(certificate.issuer().as_raw()),
+        fingerprint: digest::sha256(der),
+    })
 }
 
 /// Parses one certificate with nothing behind it.

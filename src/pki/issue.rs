@@ -1,25 +1,26 @@
 //! Decides what our own authorities sign: two hierarchies, each an offline
 //! root over an issuing authority, and leaves with exactly one purpose.
 
-use std::fmt;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
-    PKCS_ECDSA_P384_SHA384, PublicKeyData, RevokedCertParams, SanType, SerialNumber,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData as _,
+    RevokedCertParams, SanType, SerialNumber, SubjectPublicKeyInfo,
 };
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use x509_parser::extensions::ParsedExtension;
-use zeroize::Zeroizing;
+use x509_parser::prelude::FromDer as _;
 
-use super::identity;
+use super::identity::{self, IssuerDigest};
+pub use super::key::Key;
 use super::revocation::List;
+pub use super::signing::Holder as Leaf;
+use super::signing::{Holder, LeafOrder, ListOrder};
 use crate::base::clock::Timestamp;
-use crate::base::secret::Secret;
 use crate::base::{digest, random};
-use crate::model::principal::SpiffeId;
 
 /// A day.
 pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -82,39 +83,33 @@ pub enum Error {
     /// A server certificate without names.
     #[error("a server certificate needs at least one DNS name or IP address")]
     Nameless,
-}
-
-/// The two hierarchies, kept apart so that either can be rotated alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hierarchy {
-    /// What agencies must trust: signs the hub's certificate.
-    Server,
-    /// What only the hub trusts: signs the agencies' certificates.
-    Client,
-}
-
-impl Hierarchy {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Server => "Server",
-            Self::Client => "Client",
-        }
-    }
-}
-
-/// What a leaf is for.
-#[derive(Debug, Clone)]
-pub enum Leaf {
-    /// The hub, under these names.
-    Server {
-        /// DNS names.
-        dns: Vec<String>,
-        /// IP addresses.
-        ip: Vec<IpAddr>,
+    /// The order is for another authority.
+    #[error("the order names another authority than the one that is to sign it")]
+    OtherAuthority,
+    /// A serial number that is too short, too long, or not positive.
+    #[error("a serial number is 16 to 20 bytes, the first from 0x01 to 0x7f")]
+    Serial,
+    /// What was ordered begins after its end, or ends after the authority.
+    #[error("what is signed ends after it begins, and not after the authority, at {authority_not_after}")]
+    Span {
+        /// End of the authority.
+        authority_not_after: Timestamp,
     },
-    /// A system or person.
-    Client(SpiffeId),
+    /// The holder's key is not one that is taken.
+    #[error("the public key is refused: {0}")]
+    PublicKey(identity::Error),
+    /// What is to be revoked is named by no serial number.
+    #[error("{serial:?} is no serial number; write at most 20 bytes in hexadecimal")]
+    RevokedSerial {
+        /// What stands there.
+        serial: String,
+    },
+    /// The number of the list before leaves none for the next.
+    #[error("the number of the revocation list before is past 2^64; make the authority's next generation")]
+    ListNumber,
 }
+
+pub use crate::model::certificate::Hierarchy;
 
 /// A certificate just signed, with the key that was made for it.
 #[derive(Debug)]
@@ -129,58 +124,6 @@ pub struct Issued {
     pub not_after: Timestamp,
 }
 
-/// A private key, wiped on drop.
-pub struct Key(Secret<KeyPair>);
-
-impl Key {
-    /// A new key for an authority: P-384.
-    ///
-    /// # Errors
-    /// If the library has none to give.
-    pub fn for_authority() -> Result<Self, Error> {
-        Ok(Self(Secret::new(KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384)?)))
-    }
-
-    /// A new key for a leaf: P-256.
-    ///
-    /// # Errors
-    /// If the library has none to give.
-    pub fn for_leaf() -> Result<Self, Error> {
-        Ok(Self(Secret::new(KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?)))
-    }
-
-    /// From a PKCS #8 key as read from a file.
-    ///
-    /// # Errors
-    /// If the key is not PKCS #8 or of no kind that signs here.
-    pub fn from_der(der: &Secret<PrivateKeyDer<'static>>) -> Result<Self, Error> {
-        Ok(Self(Secret::new(KeyPair::try_from(der.expose())?)))
-    }
-
-    /// The key as PKCS #8 in PEM, for the file that keeps it.
-    #[must_use]
-    pub fn to_pem(&self) -> Zeroizing<String> {
-        Zeroizing::new(self.0.expose().serialize_pem())
-    }
-
-    /// The key as the library takes it.
-    pub(super) const fn pair(&self) -> &KeyPair {
-        self.0.expose()
-    }
-
-    /// The key as PKCS #8 in DER, for the TLS library.
-    #[must_use]
-    pub fn to_der(&self) -> Secret<PrivateKeyDer<'static>> {
-        Secret::new(PrivatePkcs8KeyDer::from(self.0.expose().serialize_der()).into())
-    }
-}
-
-impl fmt::Debug for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("<private key>")
-    }
-}
-
 /// An authority: a certificate and the key behind it.
 #[derive(Debug)]
 pub struct Authority {
@@ -189,6 +132,7 @@ pub struct Authority {
     not_before: Timestamp,
     not_after: Timestamp,
     key_identifier: Vec<u8>,
+    name: IssuerDigest,
 }
 
 impl Authority {
@@ -205,7 +149,7 @@ impl Authority {
         let key = Key::for_authority()?;
         let name = format!("Luytre {} Root {}", hierarchy.as_str(), digest::hex(&random::bytes::<4>()));
         let params = authority_params(&name, owner, 1, validity(now, lifetime, None)?);
-        let certificate = params.self_signed(key.0.expose())?;
+        let certificate = params.self_signed(key.pair())?;
         Self::load(certificate.der().clone(), key)
     }
 
@@ -226,7 +170,7 @@ impl Authority {
         let random = digest::hex(&random::bytes::<4>());
         let name = format!("Luytre {} CA G{generation} {random}", hierarchy.as_str());
         let params = authority_params(&name, owner, 0, validity(now, lifetime, Some(self))?);
-        let certificate = params.signed_by(key.0.expose(), &self.issuer()?)?;
+        let certificate = params.signed_by(key.pair(), &self.issuer()?)?;
         Self::load(certificate.der().clone(), key)
     }
 
@@ -236,7 +180,7 @@ impl Authority {
     /// If the two do not belong together or are no authority's.
     pub fn load(certificate: CertificateDer<'static>, key: Key) -> Result<Self, Error> {
         let parsed = identity::parse(&certificate)?;
-        if parsed.public_key().raw != key.0.expose().subject_public_key_info() {
+        if parsed.public_key().raw != key.public_key() {
             return Err(Error::KeyMismatch);
         }
         check_authority(&parsed)?;
@@ -249,7 +193,8 @@ impl Authority {
             })
             .ok_or(Error::NotAuthority)?;
         let (not_before, not_after) = validity_of(&parsed)?;
-        Ok(Self { certificate, key, not_before, not_after, key_identifier })
+        let name = IssuerDigest::of(parsed.subject().as_raw());
+        Ok(Self { certificate, key, not_before, not_after, key_identifier, name })
     }
 
     /// The authority's certificate.
@@ -280,22 +225,15 @@ impl Authority {
         let key = Key::for_leaf()?;
         let (not_before, not_after) = validity(now, lifetime, Some(self))?;
         let serial = random_serial();
-        let mut params = CertificateParams::default();
-        params.not_before = not_before.to_offset();
-        params.not_after = not_after.to_offset();
-        params.serial_number = Some(SerialNumber::from_slice(&serial));
-        params.is_ca = IsCa::ExplicitNoCa;
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.use_authority_key_identifier_extension = true;
-        params.distinguished_name = DistinguishedName::new();
-        (params.subject_alt_names, params.extended_key_usages) = match leaf {
-            Leaf::Server { dns, ip } => (server_names(dns, ip)?, vec![ExtendedKeyUsagePurpose::ServerAuth]),
-            Leaf::Client(id) => {
-                (vec![SanType::URI(id.as_str().try_into()?)], vec![ExtendedKeyUsagePurpose::ClientAuth])
-            }
-        };
-        let certificate = params.signed_by(key.0.expose(), &self.issuer()?)?;
-        Ok(Issued { certificate: certificate.der().clone(), key, serial: digest::hex(&serial), not_after })
+        let certificate = self.sign_leaf(&LeafOrder {
+            authority: self.name,
+            public_key: key.public_key(),
+            serial: serial.to_vec(),
+            holder: leaf.clone(),
+            not_before,
+            not_after,
+        })?;
+        Ok(Issued { certificate, key, serial: digest::hex(&serial), not_after })
     }
 
     /// Signs the revocation list that follows `previous` and also revokes
@@ -316,19 +254,95 @@ impl Authority {
             // A second revocation leaves the date of the first.
             revoked.entry(serial).or_insert(now);
         }
+        let number = previous.map_or(Some(0), List::number_u64).and_then(|number| number.checked_add(1));
+        self.sign_list(&ListOrder {
+            authority: self.name,
+            number: number.ok_or(Error::ListNumber)?,
+            this_update,
+            next_update,
+            revoked: revoked.into_iter().collect(),
+        })
+    }
+
+    /// Signs a leaf as ordered. Of the holder's key only the key is taken, and
+    /// the serial number is the order's: derived from the key it would name
+    /// every certificate of that key at once.
+    ///
+    /// # Errors
+    /// If the order is for another authority, outlives this one or is not
+    /// well-formed, the key is of no kind that is taken, or the library refuses.
+    pub fn sign_leaf(&self, order: &LeafOrder) -> Result<CertificateDer<'static>, Error> {
+        self.check_order(order.authority, order.not_before, order.not_after)?;
+        if !(16..=20).contains(&order.serial.len())
+            || !order.serial.first().is_some_and(|first| (0x01..0x80).contains(first))
+        {
+            return Err(Error::Serial);
+        }
+        let mut params = CertificateParams::default();
+        params.not_before = order.not_before.to_offset();
+        params.not_after = order.not_after.to_offset();
+        params.serial_number = Some(SerialNumber::from_slice(&order.serial));
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.use_authority_key_identifier_extension = true;
+        params.distinguished_name = DistinguishedName::new();
+        (params.subject_alt_names, params.extended_key_usages) = match &order.holder {
+            Holder::Server { dns, ip } => (server_names(dns, ip)?, vec![ExtendedKeyUsagePurpose::ServerAuth]),
+            Holder::Client(id) => {
+                (vec![SanType::URI(id.as_str().try_into()?)], vec![ExtendedKeyUsagePurpose::ClientAuth])
+            }
+        };
+        let certificate = params.signed_by(&public_key(&order.public_key)?, &self.issuer()?)?;
+        Ok(certificate.der().clone())
+    }
+
+    /// Signs a revocation list as ordered.
+    ///
+    /// # Errors
+    /// If the order is for another authority, outlives this one or is not
+    /// well-formed, or the library refuses.
+    pub fn sign_list(&self, order: &ListOrder) -> Result<CertificateRevocationListDer<'static>, Error> {
+        self.check_order(order.authority, order.this_update, order.next_update)?;
+        // Sorted, and each serial number once.
+        let revoked: BTreeMap<_, _> = order.revoked.iter().map(|(serial, at)| (serial, at)).collect();
+        let number = order.number.to_be_bytes();
+        let significant = number.iter().position(|&byte| byte != 0).and_then(|first| number.get(first..));
         let params = CertificateRevocationListParams {
-            this_update: this_update.to_offset(),
-            next_update: next_update.to_offset(),
-            crl_number: SerialNumber::from_slice(&next_number(previous)),
+            this_update: order.this_update.to_offset(),
+            next_update: order.next_update.to_offset(),
+            crl_number: SerialNumber::from_slice(significant.unwrap_or(&[0])),
             issuing_distribution_point: None,
-            revoked_certs: revoked.iter().filter_map(revoked_params).collect(),
+            revoked_certs: revoked.into_iter().map(revoked_params).collect::<Result<_, _>>()?,
             key_identifier_method: KeyIdMethod::PreSpecified(self.key_identifier.clone()),
         };
         Ok(params.signed_by(&self.issuer()?)?.into())
     }
 
+    /// What orders and revocations call this authority.
+    #[must_use]
+    pub const fn name(&self) -> IssuerDigest {
+        self.name
+    }
+
+    /// When the authority begins.
+    #[must_use]
+    pub const fn not_before(&self) -> Timestamp {
+        self.not_before
+    }
+
+    fn check_order(&self, authority: IssuerDigest, begin: Timestamp, end: Timestamp) -> Result<(), Error> {
+        if authority != self.name {
+            return Err(Error::OtherAuthority);
+        }
+        if begin < end && end <= self.not_after {
+            Ok(())
+        } else {
+            Err(Error::Span { authority_not_after: self.not_after })
+        }
+    }
+
     fn issuer(&self) -> Result<Issuer<'static, &KeyPair>, Error> {
-        Ok(Issuer::from_ca_cert_der(&self.certificate, self.key.0.expose())?)
+        Ok(Issuer::from_ca_cert_der(&self.certificate, self.key.pair())?)
     }
 }
 
@@ -429,7 +443,8 @@ pub fn validity_of(
 
 /// Twenty random bytes, the most that RFC 5280 allows, made positive and
 /// without a leading zero so that every tool writes the same digits.
-fn random_serial() -> [u8; 20] {
+#[must_use]
+pub fn random_serial() -> [u8; 20] {
     let mut serial = random::bytes::<20>();
     if let Some(first) = serial.first_mut() {
         *first = (*first & 0x3f) | 0x40;
@@ -437,25 +452,25 @@ fn random_serial() -> [u8; 20] {
     serial
 }
 
-/// The number after that of `previous`; numbers start at 1.
-fn next_number(previous: Option<&List>) -> Vec<u8> {
-    let mut number = previous.map(|list| list.number.clone()).unwrap_or_default();
-    for byte in number.iter_mut().rev() {
-        let (next, overflowed) = byte.overflowing_add(1);
-        *byte = next;
-        if !overflowed {
-            return number;
-        }
-    }
-    number.insert(0, 1);
-    number
-}
-
-fn revoked_params((serial, at): (&String, &Timestamp)) -> Option<RevokedCertParams> {
-    Some(RevokedCertParams {
-        serial_number: SerialNumber::from_slice(&serial_from_hex(serial)?),
+fn revoked_params((serial, at): (&String, &Timestamp)) -> Result<RevokedCertParams, Error> {
+    let raw = serial_from_hex(serial).ok_or_else(|| Error::RevokedSerial { serial: serial.clone() })?;
+    Ok(RevokedCertParams {
+        serial_number: SerialNumber::from_slice(&raw),
         revocation_time: at.to_offset(),
         reason_code: None,
         invalidity_date: None,
     })
+}
+
+/// Reads a SubjectPublicKeyInfo of a kind that is taken, with nothing behind
+/// it and in its one right encoding.
+fn public_key(der: &[u8]) -> Result<SubjectPublicKeyInfo, Error> {
+    let malformed = || Error::PublicKey(identity::Error::Malformed);
+    let (rest, parsed) = x509_parser::x509::SubjectPublicKeyInfo::from_der(der).map_err(|_| malformed())?;
+    if !rest.is_empty() {
+        return Err(malformed());
+    }
+    identity::check_key(&parsed).map_err(Error::PublicKey)?;
+    let key = SubjectPublicKeyInfo::from_der(der).map_err(|_| malformed())?;
+    if key.subject_public_key_info() == der { Ok(key) } else { Err(malformed()) }
 }

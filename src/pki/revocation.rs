@@ -121,6 +121,15 @@ impl List {
         })
     }
 
+    /// Its number, if that is below 2^64.
+    #[must_use]
+    pub fn number_u64(&self) -> Option<u64> {
+        let mut number = [0; 8];
+        let from = number.len().checked_sub(self.number.len())?;
+        number.get_mut(from..)?.copy_from_slice(&self.number);
+        Some(u64::from_be_bytes(number))
+    }
+
     /// Whether this list has a lower number than `other`.
     #[must_use]
     pub fn is_older_than(&self, other: &Self) -> bool {

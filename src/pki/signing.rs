@@ -109,6 +109,12 @@ pub enum Error {
         /// Which rule, with what to do.
         problem: String,
     },
+    /// It signed as much as it may within the hour.
+    #[error("the signer signs nothing more for now: {problem}; try again later")]
+    Limited {
+        /// Which limit.
+        problem: String,
+    },
     /// The signer does not answer now.
     #[error("the signer does not answer: {problem}; start it (luytred signer), then try again")]
     Unavailable {
@@ -128,7 +134,8 @@ pub trait Signer: fmt::Debug + Send + Sync {
     /// Signs a leaf, once it is written in the journal.
     ///
     /// # Errors
-    /// [`Error::Refused`] if the order breaks the profile, [`Error::Unavailable`].
+    /// [`Error::Refused`] if the order breaks the profile, [`Error::Limited`],
+    /// [`Error::Unavailable`].
     fn sign_leaf(&self, order: &LeafOrder) -> Result<CertificateDer<'static>, Error>;
 
     /// Signs a revocation list, once it is written in the journal. A number
@@ -136,11 +143,12 @@ pub trait Signer: fmt::Debug + Send + Sync {
     /// is refused.
     ///
     /// # Errors
-    /// [`Error::Refused`], [`Error::Unavailable`].
+    /// [`Error::Refused`], [`Error::Limited`], [`Error::Unavailable`].
     fn sign_list(&self, order: &ListOrder) -> Result<CertificateRevocationListDer<'static>, Error>;
 
-    /// What was signed after record number `after`, at most 1,000 records,
-    /// oldest first. What a restored hub has forgotten it learns from here.
+    /// What was signed after record number `after`, at most 1,000 records and
+    /// fewer if they are long, oldest first; none means that there are no more.
+    /// What a restored hub has forgotten it learns from here.
     ///
     /// # Errors
     /// [`Error::Unavailable`].

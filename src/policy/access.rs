@@ -64,6 +64,32 @@ pub enum Method {
     WithdrawRepublication,
     /// Reads what was asked and given.
     ListRepublications,
+    /// Trades a certificate for a new one.
+    RenewCertificate,
+    /// Reads what the hub is known by.
+    GetTrustBundle,
+    /// Reads the revocation lists.
+    GetRevocationList,
+    /// Makes a token for a new system.
+    IssueEnrollmentToken,
+    /// Reads the tokens.
+    ListEnrollmentTokens,
+    /// Agrees to one.
+    ApproveEnrollmentToken,
+    /// Takes one back.
+    CancelEnrollmentToken,
+    /// Reads pages of certificates.
+    ListCertificates,
+    /// Reads one certificate.
+    GetCertificate,
+    /// Revokes one.
+    RevokeCertificate,
+    /// Ends connections.
+    SeverConnections,
+    /// Reads where the authorities stand.
+    ListAuthorities,
+    /// Takes a rotation one step on.
+    RotateAuthority,
 }
 
 /// What a method asks of its caller.
@@ -79,7 +105,7 @@ pub enum Requirement {
 
 impl Method {
     /// Every method.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 42] = [
         Self::PublishIndicators,
         Self::PublishStream,
         Self::RevokeIndicator,
@@ -109,6 +135,19 @@ impl Method {
         Self::GrantRepublication,
         Self::WithdrawRepublication,
         Self::ListRepublications,
+        Self::RenewCertificate,
+        Self::GetTrustBundle,
+        Self::GetRevocationList,
+        Self::IssueEnrollmentToken,
+        Self::ListEnrollmentTokens,
+        Self::ApproveEnrollmentToken,
+        Self::CancelEnrollmentToken,
+        Self::ListCertificates,
+        Self::GetCertificate,
+        Self::RevokeCertificate,
+        Self::SeverConnections,
+        Self::ListAuthorities,
+        Self::RotateAuthority,
     ];
 
     /// The path under which gRPC calls the method.
@@ -139,6 +178,19 @@ impl Method {
             Self::GrantRepublication => "/luytre.v1.RepublicationService/GrantRepublication",
             Self::WithdrawRepublication => "/luytre.v1.RepublicationService/WithdrawRepublication",
             Self::ListRepublications => "/luytre.v1.RepublicationService/ListRepublications",
+            Self::RenewCertificate => "/luytre.v1.CertificateService/RenewCertificate",
+            Self::GetTrustBundle => "/luytre.v1.CertificateService/GetTrustBundle",
+            Self::GetRevocationList => "/luytre.v1.CertificateService/GetRevocationList",
+            Self::IssueEnrollmentToken => "/luytre.v1.CertificateService/IssueEnrollmentToken",
+            Self::ListEnrollmentTokens => "/luytre.v1.CertificateService/ListEnrollmentTokens",
+            Self::ApproveEnrollmentToken => "/luytre.v1.CertificateService/ApproveEnrollmentToken",
+            Self::CancelEnrollmentToken => "/luytre.v1.CertificateService/CancelEnrollmentToken",
+            Self::ListCertificates => "/luytre.v1.CertificateService/ListCertificates",
+            Self::GetCertificate => "/luytre.v1.CertificateService/GetCertificate",
+            Self::RevokeCertificate => "/luytre.v1.CertificateService/RevokeCertificate",
+            Self::SeverConnections => "/luytre.v1.CertificateService/SeverConnections",
+            Self::ListAuthorities => "/luytre.v1.CertificateService/ListAuthorities",
+            Self::RotateAuthority => "/luytre.v1.CertificateService/RotateAuthority",
             Self::HealthCheck => "/grpc.health.v1.Health/Check",
             Self::HealthWatch => "/grpc.health.v1.Health/Watch",
             Self::Reflection => "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
@@ -185,6 +237,19 @@ impl Method {
             | Self::GrantRepublication
             | Self::WithdrawRepublication
             | Self::ListRepublications
+            | Self::RenewCertificate
+            | Self::GetTrustBundle
+            | Self::GetRevocationList
+            | Self::IssueEnrollmentToken
+            | Self::ListEnrollmentTokens
+            | Self::ApproveEnrollmentToken
+            | Self::CancelEnrollmentToken
+            | Self::ListCertificates
+            | Self::GetCertificate
+            | Self::RevokeCertificate
+            | Self::SeverConnections
+            | Self::ListAuthorities
+            | Self::RotateAuthority
             | Self::HealthCheck => true,
             Self::PublishStream
             | Self::LookupObservables
@@ -222,11 +287,26 @@ impl Method {
                 Requirement::OneOf(SUBSCRIBER)
             }
             Self::GetOrganisation | Self::ListOrganisations => Requirement::AnyRole,
-            Self::GetRoster | Self::DiffRoster | Self::ListPendingChanges => {
-                Requirement::OneOf(OPERATOR.with(Role::Coordinator))
-            }
-            Self::ApplyRoster | Self::ApproveChange | Self::RejectChange => Requirement::OneOf(OPERATOR),
+            Self::GetRoster
+            | Self::DiffRoster
+            | Self::ListPendingChanges
+            | Self::ListEnrollmentTokens
+            | Self::ListCertificates
+            | Self::GetCertificate
+            | Self::ListAuthorities => Requirement::OneOf(OPERATOR.with(Role::Coordinator)),
+            Self::ApplyRoster
+            | Self::ApproveChange
+            | Self::RejectChange
+            | Self::IssueEnrollmentToken
+            | Self::ApproveEnrollmentToken
+            | Self::CancelEnrollmentToken
+            | Self::RevokeCertificate
+            | Self::SeverConnections
+            | Self::RotateAuthority => Requirement::OneOf(OPERATOR),
             Self::WhoAmI
+            | Self::RenewCertificate
+            | Self::GetTrustBundle
+            | Self::GetRevocationList
             | Self::HealthCheck
             | Self::HealthWatch
             | Self::Reflection
@@ -278,13 +358,26 @@ mod tests {
                 "Check",
                 "Watch",
                 "ServerReflectionInfo",
-                "ServerReflectionInfo"
+                "ServerReflectionInfo",
+                "RenewCertificate",
+                "GetTrustBundle",
+                "GetRevocationList",
+                "IssueEnrollmentToken",
+                "ListEnrollmentTokens",
+                "ApproveEnrollmentToken",
+                "CancelEnrollmentToken",
+                "ListCertificates",
+                "GetCertificate",
+                "RevokeCertificate",
+                "SeverConnections",
+                "ListAuthorities",
+                "RotateAuthority",
             ]
         );
     }
 
     #[test]
-    fn without_a_role_only_who_am_i_health_and_the_contract_are_open() {
+    fn without_a_role_only_who_am_i_the_own_certificate_health_and_the_contract_are_open() {
         let open: Vec<_> = Method::ALL.into_iter().filter(|&m| allowed(m, Roles::NONE)).collect();
         assert_eq!(
             open,
@@ -293,7 +386,10 @@ mod tests {
                 Method::HealthCheck,
                 Method::HealthWatch,
                 Method::Reflection,
-                Method::ReflectionAlpha
+                Method::ReflectionAlpha,
+                Method::RenewCertificate,
+                Method::GetTrustBundle,
+                Method::GetRevocationList
             ]
         );
     }

@@ -61,9 +61,10 @@ impl DirectoryService for Directory {
             organisation: name::organisation(caller.identity().org()),
             roles: caller.roles().iter().map(|role| role.as_str().to_owned()).collect(),
             certificate_expire_time: Some(time::write(peer.not_after)),
-            certificate_serial: peer.serial,
+            certificate_serial: peer.certificate.serial,
             server_time: Some(time::write(self.0.now())),
             server_version: env!("CARGO_PKG_VERSION").to_owned(),
+            key_exchange: peer.key_exchange.to_owned(),
             ..v1::WhoAmIResponse::default()
         }))
     }

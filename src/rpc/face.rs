@@ -24,6 +24,7 @@ use crate::hub::error::{Error, Reason};
 use crate::hub::{Hub, PeerCertificate};
 use crate::policy::access::Method;
 use crate::wire::proto;
+use crate::wire::proto::v1::certificate_service_server::CertificateServiceServer;
 use crate::wire::proto::v1::directory_service_server::DirectoryServiceServer;
 use crate::wire::proto::v1::exchange_service_server::ExchangeServiceServer;
 use crate::wire::proto::v1::republication_service_server::RepublicationServiceServer;
@@ -31,6 +32,7 @@ use crate::wire::proto::v1::roster_service_server::RosterServiceServer;
 use crate::wire::proto::v1::subscription_service_server::SubscriptionServiceServer;
 
 use super::call::Call;
+use super::certificate::Certificates;
 use super::directory::Directory;
 use super::exchange::Exchange;
 use super::layers::deadline;
@@ -60,6 +62,7 @@ pub struct Face {
     subscribe: Subscribe,
     directory: DirectoryServiceServer<Directory>,
     republications: RepublicationServiceServer<Republications>,
+    certificates: CertificateServiceServer<Certificates>,
     rosters: RosterServiceServer<Rosters>,
     /// The same, for what carries a whole roster.
     documents: RosterServiceServer<Rosters>,
@@ -97,6 +100,8 @@ impl Face {
             directory: DirectoryServiceServer::new(Directory(Arc::clone(&hub)))
                 .max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES),
             republications: RepublicationServiceServer::new(Republications(Arc::clone(&hub)))
+                .max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES),
+            certificates: CertificateServiceServer::new(Certificates::for_callers(Arc::clone(&hub)))
                 .max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES),
             rosters: rosters.clone().max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES),
             documents: rosters.max_decoding_message_size(MAX_MESSAGE_BYTES),
@@ -197,6 +202,19 @@ impl Face {
             | Method::GrantRepublication
             | Method::WithdrawRepublication
             | Method::ListRepublications => self.republications.call(request).await,
+            Method::RenewCertificate
+            | Method::GetTrustBundle
+            | Method::GetRevocationList
+            | Method::IssueEnrollmentToken
+            | Method::ListEnrollmentTokens
+            | Method::ApproveEnrollmentToken
+            | Method::CancelEnrollmentToken
+            | Method::ListCertificates
+            | Method::GetCertificate
+            | Method::RevokeCertificate
+            | Method::SeverConnections
+            | Method::ListAuthorities
+            | Method::RotateAuthority => self.certificates.call(request).await,
             Method::DiffRoster | Method::ApplyRoster => self.documents.call(request).await,
             Method::GetRoster | Method::ListPendingChanges | Method::ApproveChange | Method::RejectChange => {
                 self.rosters.call(request).await
@@ -226,7 +244,8 @@ pub(super) const fn longest(method: Method) -> usize {
 }
 
 /// Our services, for health.
-const SERVICES: [&str; 5] = [
+const SERVICES: [&str; 6] = [
+    "luytre.v1.CertificateService",
     "luytre.v1.ExchangeService",
     "luytre.v1.SubscriptionService",
     "luytre.v1.DirectoryService",

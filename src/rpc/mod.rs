@@ -1,6 +1,7 @@
 //! Decides the gRPC face: unpack, convert, call, wrap.
 
 mod call;
+pub mod certificate;
 mod directory;
 mod exchange;
 mod face;

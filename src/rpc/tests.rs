@@ -25,6 +25,7 @@ use crate::hub::{Hub, Options, PeerCertificate};
 use crate::model::org::{OrgSlug, Organisation};
 use crate::model::principal::{Role, Roles, SpiffeId};
 use crate::model::roster::{Grant, Roster};
+use crate::pki::identity::{CertificateId, IssuerDigest};
 use crate::policy::access::Method;
 use crate::wire::proto::v1;
 use crate::wire::proto::v1::directory_service_client::DirectoryServiceClient;
@@ -68,8 +69,15 @@ impl Trial {
         Hub::init(&data_dir, roster, "test.example", &SystemClock).unwrap();
         let hub = Hub::open(Options { data_dir, ..Options::default() }).unwrap();
         let not_after = Timestamp::from_micros(4_000_000_000_000_000).unwrap();
-        let peer =
-            PeerCertificate { identity, serial: "2a".into(), not_after, severed: CancellationToken::new() };
+        let peer = PeerCertificate {
+            identity,
+            certificate: CertificateId { issuer: IssuerDigest::of(b"authority"), serial: "2a".into() },
+            fingerprint: [0; 32],
+            not_before: Timestamp::EPOCH,
+            not_after,
+            key_exchange: "X25519MLKEM768",
+            severed: CancellationToken::new(),
+        };
         Self { hub, peer, metrics: Metrics::default(), _dir: dir }
     }
 
@@ -132,6 +140,7 @@ async fn who_am_i_tells_what_the_certificate_says() {
     assert_eq!((me.spiffe_id.as_str(), me.organisation.as_str()), (IDENTITY, "organisations/a"));
     assert_eq!((me.roles, me.certificate_serial.as_str()), (vec!["publisher".to_owned()], "2a"));
     assert_eq!(me.certificate_expire_time.unwrap().seconds, 4_000_000_000);
+    assert_eq!(me.key_exchange, "X25519MLKEM768");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

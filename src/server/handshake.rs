@@ -13,7 +13,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
 use crate::base::clock::Timestamp;
-use crate::pki::identity::{self, Identity};
+use crate::pki::identity::{self, Identity, IssuerDigest};
 use crate::pki::tls::{ALPN, Refusal, Snapshot};
 
 /// Why a connection was refused, as counted and logged.
@@ -35,6 +35,10 @@ pub enum Refused {
     RevocationStale,
     /// Its authority has no revocation list.
     RevocationUnknown,
+    /// The ledger of its authority does not know it.
+    NotIssued,
+    /// The organisation of its holder takes no part now.
+    Inactive,
     /// It says nothing usable about who holds it.
     Identity,
     /// It breaks another rule of X.509.
@@ -65,7 +69,7 @@ pub enum Refused {
 
 impl Refused {
     /// Every reason, in the order of the counters.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::NoCertificate,
         Self::Expired,
         Self::NotYetValid,
@@ -74,6 +78,8 @@ impl Refused {
         Self::Revoked,
         Self::RevocationStale,
         Self::RevocationUnknown,
+        Self::NotIssued,
+        Self::Inactive,
         Self::Identity,
         Self::Certificate,
         Self::TlsVersion,
@@ -101,6 +107,8 @@ impl Refused {
             Self::Revoked => "revoked",
             Self::RevocationStale => "revocation_stale",
             Self::RevocationUnknown => "revocation_unknown",
+            Self::NotIssued => "not_issued",
+            Self::Inactive => "inactive",
             Self::Identity => "identity",
             Self::Certificate => "certificate",
             Self::TlsVersion => "tls_version",
@@ -170,6 +178,7 @@ impl Failure {
                 Refusal::Identity(_) => Refused::Identity,
                 Refusal::Issuer => Refused::UnknownIssuer,
                 Refusal::AuthorityExpired => Refused::Expired,
+                Refusal::NotIssued { .. } => Refused::NotIssued,
             };
             return Self::new(refused, refusal);
         }
@@ -186,6 +195,7 @@ impl Failure {
                 CertificateError::NotValidYet => Refused::NotYetValid,
                 CertificateError::UnknownIssuer => Refused::UnknownIssuer,
                 CertificateError::Revoked => Refused::Revoked,
+                CertificateError::ApplicationVerificationFailure => Refused::Inactive,
                 CertificateError::UnknownRevocationStatus => Refused::RevocationUnknown,
                 CertificateError::ExpiredRevocationList
                 | CertificateError::ExpiredRevocationListContext { .. } => Refused::RevocationStale,
@@ -229,7 +239,10 @@ pub(super) struct Shaken {
     /// The last second of the right to be served.
     pub(super) ends: Timestamp,
     /// The key exchange that was negotiated.
-    pub(super) key_exchange: String,
+    pub(super) key_exchange: &'static str,
+    /// The authority that the client has proved to trust, if the canary was
+    /// shown.
+    pub(super) proof: Option<IssuerDigest>,
 }
 
 /// Awaits the client's hello, which costs the hub no cryptography.
@@ -266,11 +279,10 @@ pub(super) async fn shake_hands(
     let identity = identity::read(leaf, snapshot.trust_domain())
         .map_err(|error| Failure::new(Refused::Identity, error))?;
     let ends = snapshot.ends(&identity);
-    let key_exchange = session
-        .negotiated_key_exchange_group()
-        .map(|group| format!("{:?}", group.name()))
-        .unwrap_or_default();
-    Ok(Shaken { stream, identity, ends, key_exchange })
+    let key_exchange =
+        session.negotiated_key_exchange_group().and_then(|group| group.name().as_str()).unwrap_or("other");
+    let proof = snapshot.proof(session.server_name());
+    Ok(Shaken { stream, identity, ends, key_exchange, proof })
 }
 
 #[cfg(test)]

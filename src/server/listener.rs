@@ -27,12 +27,12 @@ use tonic::transport::server::TcpConnectInfo;
 use tower::{Service, ServiceExt as _};
 
 use super::connections::{Connections, Place};
-use super::handshake::{Failure, Shaken, hello, shake_hands};
+use super::handshake::{Failure, Refused, Shaken, hello, shake_hands};
 use super::sever::{Cause, End};
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::{random, tasks};
 use crate::hub::PeerCertificate;
-use crate::pki::tls::{Snapshot, Standing};
+use crate::pki::tls::{Snapshot, Witness};
 
 pub use super::limits::Limits;
 
@@ -57,6 +57,7 @@ struct Shared<S> {
     limits: Limits,
     clock: Arc<dyn Clock>,
     connections: Arc<Connections>,
+    witness: Option<Arc<dyn Witness>>,
     handshakes: Semaphore,
     drain: CancellationToken,
 }
@@ -75,12 +76,14 @@ where
 {
     /// A listener on a bound socket. `service` is `tonic::service::Routes` or
     /// layers around it; each of its requests carries a [`PeerCertificate`].
+    /// `witness` is told which clients have shaken hands under the canary.
     pub fn new(
         tcp: TcpListener,
         snapshot: Arc<ArcSwap<Snapshot>>,
         service: S,
         limits: Limits,
         clock: Arc<dyn Clock>,
+        witness: Option<Arc<dyn Witness>>,
     ) -> Self {
         let shared = Shared {
             handshakes: Semaphore::new(limits.max_handshakes),
@@ -90,6 +93,7 @@ where
             service,
             limits,
             clock,
+            witness,
         };
         Self { shared: Arc::new(shared), tcp }
     }
@@ -205,6 +209,11 @@ where
 
     fn refuse(&self, peer: SocketAddr, failure: &Failure) {
         self.connections.counters().count_refused(failure.refused);
+        if failure.refused == Refused::NotIssued {
+            // Nobody else can sign such a certificate by mistake.
+            tracing::error!(peer = %peer.ip(), detail = failure.detail, "an authority's key may be stolen");
+            return;
+        }
         tracing::info!(
             peer = %peer.ip(),
             reason = failure.refused.as_str(),
@@ -222,15 +231,14 @@ where
         place: &mut Place,
         end: &End,
     ) -> Result<Established<S>, Failure> {
-        place.register(&shaken.identity, shaken.ends, end, &self.limits).map_err(Failure::refused)?;
+        place.register(&shaken.identity, end, &self.limits).map_err(Failure::refused)?;
         // Registered first, checked second: a revocation that lands between
         // the handshake and here is found by one of the two.
-        let standing =
-            self.snapshot.load().standing(&shaken.identity.certificate_id(), shaken.ends, self.clock.now());
-        match standing {
-            Standing::Good => {}
-            Standing::Revoked => drop(self.connections.end(end, Cause::Revoked)),
-            Standing::Expired => drop(self.connections.end(end, Cause::Expired)),
+        let standing = self.snapshot.load().standing(&shaken.identity, self.clock.now());
+        if let Some(cause) = Cause::of(standing) {
+            self.connections.end(end, cause);
+        } else if let (Some(authority), Some(witness)) = (shaken.proof, &self.witness) {
+            witness.proved(&shaken.identity.spiffe_id, authority);
         }
         tracing::debug!(
             peer = %peer.ip(),
@@ -240,9 +248,12 @@ where
             "connection established"
         );
         let certificate = PeerCertificate {
+            certificate: shaken.identity.certificate_id(),
             identity: shaken.identity.spiffe_id,
-            serial: shaken.identity.serial,
+            fingerprint: shaken.identity.fingerprint,
+            not_before: shaken.identity.not_before,
             not_after: shaken.identity.not_after,
+            key_exchange: shaken.key_exchange,
             severed: end.severed(),
         };
         let called = Arc::new(AtomicBool::new(false));
@@ -263,7 +274,7 @@ where
     async fn serve(&self, established: Established<S>, peer: SocketAddr, end: &End) {
         let Established { connection, certificate, ends, called } = established;
         self.drive(connection, ends, &called, peer, end).await;
-        let (identity, serial) = (certificate.identity, certificate.serial);
+        let (identity, serial) = (certificate.identity, certificate.certificate.serial);
         match end.cause() {
             Some(cause) => {
                 tracing::info!(peer = %peer.ip(), %identity, serial, cause = cause.as_str(), "connection ended by the hub");

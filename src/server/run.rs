@@ -131,6 +131,7 @@ pub async fn serve(
         face.clone(),
         limits(&config.limits),
         Arc::clone(&machine),
+        None,
     );
     let connections = listener.connections();
     let registry = Arc::new(metrics::registry(&hub, &rpc, &connections, &snapshot, &machine));

@@ -15,6 +15,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::hub::error::Reason;
+use crate::pki::tls::Standing;
 use crate::rpc::status::DOMAIN;
 
 /// Why the hub ends a connection.
@@ -24,6 +25,14 @@ pub enum Cause {
     Revoked,
     /// Its certificate expired.
     Expired,
+    /// Its holder has a newer certificate, and the time of this one is over.
+    Superseded,
+    /// No authority of this hub has issued it, whatever its signature says.
+    NotIssued,
+    /// Its holder's organisation takes no part any more.
+    Inactive,
+    /// An operator ended it; the client may come back.
+    Severed,
     /// It reached its greatest age; the client comes back.
     Aged,
     /// The hub goes down and waited long enough.
@@ -32,7 +41,29 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause.
-    pub const ALL: [Self; 4] = [Self::Revoked, Self::Expired, Self::Aged, Self::Draining];
+    pub const ALL: [Self; 8] = [
+        Self::Revoked,
+        Self::Expired,
+        Self::Superseded,
+        Self::NotIssued,
+        Self::Inactive,
+        Self::Severed,
+        Self::Aged,
+        Self::Draining,
+    ];
+
+    /// What ends a connection whose certificate stands so.
+    #[must_use]
+    pub const fn of(standing: Standing) -> Option<Self> {
+        match standing {
+            Standing::Good => None,
+            Standing::Revoked => Some(Self::Revoked),
+            Standing::Expired => Some(Self::Expired),
+            Standing::Superseded => Some(Self::Superseded),
+            Standing::NotIssued => Some(Self::NotIssued),
+            Standing::Inactive => Some(Self::Inactive),
+        }
+    }
 
     /// The cause in metrics and logs.
     #[must_use]
@@ -40,6 +71,10 @@ impl Cause {
         match self {
             Self::Revoked => "revoked",
             Self::Expired => "expired",
+            Self::Superseded => "superseded",
+            Self::NotIssued => "not_issued",
+            Self::Inactive => "inactive",
+            Self::Severed => "severed",
             Self::Aged => "aged",
             Self::Draining => "draining",
         }
@@ -48,7 +83,10 @@ impl Cause {
     /// Whether the holder of the certificate lost the right to be served.
     #[must_use]
     pub const fn is_final(self) -> bool {
-        matches!(self, Self::Revoked | Self::Expired)
+        match self {
+            Self::Revoked | Self::Expired | Self::Superseded | Self::NotIssued | Self::Inactive => true,
+            Self::Severed | Self::Aged | Self::Draining => false,
+        }
     }
 
     /// What every open call receives.
@@ -64,6 +102,26 @@ impl Cause {
                 Code::Unauthenticated,
                 Reason::CertificateExpired,
                 "the certificate expired; connect with a renewed one",
+            ),
+            Self::Superseded => (
+                Code::Unauthenticated,
+                Reason::CertificateRevoked,
+                "a newer certificate has taken the place of this one; connect with the newer one",
+            ),
+            Self::NotIssued => (
+                Code::Unauthenticated,
+                Reason::CertificateRevoked,
+                "the hub knows of no such certificate; ask the hub's operator",
+            ),
+            Self::Inactive => (
+                Code::Unauthenticated,
+                Reason::OrganisationInactive,
+                "your organisation is suspended or takes no part any more; ask the hub's operator",
+            ),
+            Self::Severed => (
+                Code::Unavailable,
+                Reason::Draining,
+                "the hub's operator ended the connection; connect again and resume with the last token",
             ),
             Self::Aged => (
                 Code::Unavailable,

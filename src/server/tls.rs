@@ -31,7 +31,7 @@ pub fn load(grpc: &Grpc, trust_domain: &str, epoch: u64, clock: &Arc<dyn Clock>)
     let chain = read(&grpc.cert)?;
     let key = Zeroizing::new(read(&grpc.key)?);
     let material = Material::from_pem(&anchors, &revocation_lists, &chain, &key)?;
-    Ok(Snapshot::build(material, trust_domain, epoch, clock)?)
+    Ok(Snapshot::build(material, trust_domain, epoch, clock, None)?)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {

@@ -35,7 +35,7 @@ pub enum KeyKind {
     Request = 0x40,
     /// Organisations, duties, principals, audience classes.
     Directory = 0x50,
-    /// Reserved: certificates.
+    /// Certificates, tokens, authorities.
     Certificate = 0x51,
     /// Leave to republish, by owner and by who asks.
     Leave = 0x52,

@@ -9,12 +9,13 @@
 //! * [`requests`]: what was answered, for idempotent retries;
 //! * [`roster`], [`subscription`]: organisations, principals, audience classes; named
 //!   subscriptions and their cursors; [`roster_change`]: what changes the roster, or waits to;
-//! * [`leave`]: leave to republish; [`lengths`]: of prefixes of networks;
+//! * [`certificate`]: the ledger of certificates; [`leave`]: leave to republish; [`lengths`]: of prefixes of networks;
 //! * [`changed`]: which records changed since birth, in order;
 //! * [`batch`], [`db`], [`log`]: writing a commit group, opening, reading; [`calls`] counts.
 
 pub mod batch;
 pub mod calls;
+pub mod certificate;
 pub mod changed;
 pub mod checkpoint;
 pub mod chunk;

@@ -112,7 +112,9 @@ async fn a_subscription_outlives_its_certificate_if_the_files_hold_another() {
     };
     enrol(&hub.credentials("a", "system/soc"));
     let client = client_with(&hub, &used);
-    let old = client.whoami().await.unwrap().certificate_serial;
+    let me = client.whoami().await.unwrap();
+    assert_eq!(me.key_exchange, "X25519MLKEM768");
+    let old = me.certificate_serial;
     let mut subscription = client.subscribe(Subscribe::from(Start::Earliest));
     client.publish([Draft::new("one.example", Tlp::Green)]).await.unwrap();
     let next = async |subscription: &mut luytre::client::Subscription| loop {

@@ -2,8 +2,10 @@
 //! against the real listener on loopback.
 
 mod abuse;
+mod canary;
 mod handshake;
 mod identity;
+mod ledger;
 mod limits;
 mod log;
 mod revocation;

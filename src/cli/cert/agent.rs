@@ -14,9 +14,9 @@ use crate::cli::output;
 use crate::cli::profile::Settings;
 use crate::cli::stop::Stop;
 use crate::client::{Advice, Backoff, Issued};
+use crate::pki::schedule;
 
 use super::own::{Held, Own, read_token};
-use super::plan;
 
 /// Longest wait before the hub is asked whether something is due.
 const LOOK: Duration = Duration::from_secs(60 * 60);
@@ -90,7 +90,7 @@ struct Agent<'a> {
     /// Serial number of a certificate, and when it is renewed.
     due: Option<(String, Timestamp)>,
     /// The last warning of a near end, in days.
-    warned: Option<u64>,
+    warned: Option<u32>,
     quiet: bool,
 }
 
@@ -125,7 +125,7 @@ impl Agent<'_> {
         match &self.due {
             Some((serial, at)) if *serial == held.serial => *at,
             _ => {
-                let at = plan::renew_at(held.not_before, held.not_after, random::u64());
+                let at = schedule::renew_at(held.not_before, held.not_after, random::u64());
                 self.due = Some((held.serial.clone(), at));
                 at
             }
@@ -193,7 +193,7 @@ impl Agent<'_> {
         if now >= held.not_after || now < self.due(&held) {
             return;
         }
-        let warning = plan::warning(held.not_after.since(now));
+        let warning = schedule::warning(held.not_before, held.not_after, now);
         if warning.is_some() && warning != self.warned {
             output::talk(&format!(
                 "luytre: warning: the certificate in {} ends at {} and could not be renewed yet",

@@ -3,7 +3,6 @@
 
 mod agent;
 mod own;
-mod plan;
 
 use super::Environment;
 use super::arguments::{Cert, CertAction, Hub};

@@ -1,7 +1,9 @@
 //! Decides on what terms the hub and its clients shake hands: TLS 1.3 alone,
 //! certificates on both sides, no resumption, no early data, HTTP/2.
 
+mod canary;
 mod client;
+mod ledger;
 mod pinned;
 mod preflight;
 mod snapshot;
@@ -14,7 +16,9 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::UnixTime;
 use rustls::time_provider::TimeProvider;
 
+pub use canary::{Canary, Witness};
 pub use client::{client_config, client_key};
+pub use ledger::{Ledger, LedgerVerdict};
 pub use pinned::{FirstTrust, first_contact_config};
 pub use preflight::shake_hands;
 pub use snapshot::{Material, Part, Snapshot, Standing, problems_of};
@@ -60,6 +64,12 @@ pub enum Error {
     /// The hub's own certificate is not usable.
     #[error("server certificate: {problem}")]
     ServerCertificate {
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The certificate of the next generation is not usable.
+    #[error("canary certificate: {problem}")]
+    Canary {
         /// What is wrong with it.
         problem: String,
     },

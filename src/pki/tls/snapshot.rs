@@ -4,17 +4,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, DnsName, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::sign::SingleCertAndKey;
 use rustls::{RootCertStore, ServerConfig};
 use x509_parser::certificate::X509Certificate;
 
+use super::canary::{Canary, Wardrobe, is_named};
+use super::ledger::Ledger;
 use super::verifier::Verifier;
 use super::{ALPN, ClockTime, Error, certified, provider};
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::secret::Secret;
-use crate::pki::identity::{self, CertificateId, Identity, IssuerDigest};
+use crate::pki::identity::{self, Identity, IssuerDigest};
 use crate::pki::revocation::Revocations;
 use crate::pki::{issue, pem};
 
@@ -29,6 +30,8 @@ pub struct Material {
     pub chain: Vec<CertificateDer<'static>>,
     /// The key of the hub's own certificate.
     pub key: Secret<PrivateKeyDer<'static>>,
+    /// A certificate of the next generation, while one is being introduced.
+    pub canary: Option<Canary>,
 }
 
 impl Material {
@@ -48,6 +51,7 @@ impl Material {
             revocation_lists: pem::revocation_lists(revocation_lists)?,
             chain: pem::certificates(chain)?,
             key: pem::private_key(key)?,
+            canary: None,
         })
     }
 }
@@ -118,6 +122,12 @@ pub enum Standing {
     Revoked,
     /// It, or the authority that signed it, has expired.
     Expired,
+    /// The ledger has a newer one in its place.
+    Superseded,
+    /// The ledger is kept for its authority, and does not know it.
+    NotIssued,
+    /// The organisation of its holder takes no part now.
+    Inactive,
 }
 
 /// Whom the hub trusts and what it shows, for one epoch.
@@ -129,11 +139,14 @@ pub struct Snapshot {
     anchors: BTreeMap<IssuerDigest, Timestamp>,
     revocations: Revocations,
     server_not_after: Timestamp,
+    canary: Option<(DnsName<'static>, IssuerDigest)>,
+    ledger: Option<Arc<dyn Ledger>>,
 }
 
 impl Snapshot {
     /// Checks `material` and makes a configuration of it that shares nothing
-    /// with any other.
+    /// with any other. Certificates of the authorities that `ledger` is kept
+    /// for must be in it.
     ///
     /// # Errors
     /// The first rule that the material breaks; whatever is in force stays.
@@ -142,6 +155,7 @@ impl Snapshot {
         trust_domain: &str,
         epoch: u64,
         clock: &Arc<dyn Clock>,
+        ledger: Option<Arc<dyn Ledger>>,
     ) -> Result<Self, Error> {
         let now = clock.now();
         let provider = provider()?;
@@ -161,14 +175,27 @@ impl Snapshot {
             .enforce_revocation_expiration()
             .build()
             .map_err(|error| rustls::Error::General(error.to_string()))?;
-        let verifier = Verifier { inner, trust_domain: trust_domain.to_owned(), anchors: anchors.clone() };
-        let certified = certified(material.chain, &material.key, &provider)?;
+        let verifier = Verifier {
+            inner,
+            trust_domain: trust_domain.to_owned(),
+            anchors: anchors.clone(),
+            ledger: ledger.clone(),
+        };
+        let own = certified(material.chain, &material.key, &provider)?;
+        let (canary, proof) = match material.canary {
+            None => (None, None),
+            Some(canary) => {
+                check_server(&canary.chain, now)?;
+                let proof = (canary.name.clone(), canary.check()?);
+                (Some((canary.name, certified(canary.chain, &canary.key, &provider)?)), Some(proof))
+            }
+        };
 
         let time = Arc::new(ClockTime(Arc::clone(clock)));
         let mut server = ServerConfig::builder_with_details(provider, time)
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_client_cert_verifier(Arc::new(verifier))
-            .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+            .with_cert_resolver(Arc::new(Wardrobe { own, canary }));
         server.alpn_protocols = vec![ALPN.to_vec()];
         // A resumed session would skip every check above, so there are none.
         server.send_tls13_tickets = 0;
@@ -184,6 +211,8 @@ impl Snapshot {
             anchors,
             revocations,
             server_not_after,
+            canary: proof,
+            ledger,
         })
     }
 
@@ -235,15 +264,29 @@ impl Snapshot {
         self.revocations.len()
     }
 
+    /// What a handshake under the name `asked` proves: that the client trusts
+    /// what this authority signs. `None` where the hub's usual certificate was
+    /// shown.
+    #[must_use]
+    pub fn proof(&self, asked: Option<&str>) -> Option<IssuerDigest> {
+        let (name, authority) = self.canary.as_ref()?;
+        asked.is_some_and(|asked| is_named(name, asked)).then_some(*authority)
+    }
+
     /// How a certificate that was taken before stands now.
     #[must_use]
-    pub fn standing(&self, certificate: &CertificateId, not_after: Timestamp, now: Timestamp) -> Standing {
-        match self.anchors.get(&certificate.issuer) {
+    pub fn standing(&self, holder: &Identity, now: Timestamp) -> Standing {
+        let certificate = holder.certificate_id();
+        match self.anchors.get(&holder.issuer) {
             None => Standing::Revoked,
-            Some(_) if self.revocations.contains(certificate) => Standing::Revoked,
+            Some(_) if self.revocations.contains(&certificate) => Standing::Revoked,
             // The second that a certificate names is the last in which it holds.
-            Some(&authority) if now.as_seconds() > authority.min(not_after).as_seconds() => Standing::Expired,
-            Some(_) => Standing::Good,
+            Some(&authority) if now.as_seconds() > authority.min(holder.not_after).as_seconds() => {
+                Standing::Expired
+            }
+            Some(_) => self.ledger.as_ref().map_or(Standing::Good, |ledger| {
+                ledger.judge(&certificate, &holder.fingerprint, now).standing()
+            }),
         }
     }
 

@@ -10,8 +10,10 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, SignatureScheme};
 
+use super::ledger::{Ledger, LedgerVerdict};
 use crate::base::clock::Timestamp;
-use crate::pki::identity::{self, IssuerDigest};
+use crate::model::principal::SpiffeId;
+use crate::pki::identity::{self, Identity, IssuerDigest};
 
 /// Why our own rules refuse a certificate that the library would take.
 #[derive(Debug, Clone)]
@@ -22,6 +24,14 @@ pub enum Refusal {
     Issuer,
     /// The authority that signed it has expired.
     AuthorityExpired,
+    /// The ledger is kept for its authority, and does not know it: another
+    /// than this hub has the authority's key.
+    NotIssued {
+        /// Whom it names.
+        holder: SpiffeId,
+        /// Its serial number.
+        serial: String,
+    },
 }
 
 impl Refusal {
@@ -45,6 +55,11 @@ impl fmt::Display for Refusal {
                 f.write_str("the certificate is not signed by a trusted issuing authority itself")
             }
             Self::AuthorityExpired => f.write_str("the authority that signed the certificate has expired"),
+            Self::NotIssued { holder, serial } => write!(
+                f,
+                "the ledger does not know certificate {serial} of {holder}, which a trusted authority signed: \
+                 the authority's key may be stolen"
+            ),
         }
     }
 }
@@ -60,15 +75,39 @@ pub(super) struct Verifier {
     pub(super) inner: Arc<dyn ClientCertVerifier>,
     pub(super) trust_domain: String,
     pub(super) anchors: BTreeMap<IssuerDigest, Timestamp>,
+    pub(super) ledger: Option<Arc<dyn Ledger>>,
 }
 
 impl Verifier {
-    fn judge(&self, leaf: &[u8], now: UnixTime) -> Result<(), Refusal> {
-        let identity =
-            identity::read(leaf, &self.trust_domain).map_err(|error| Refusal::Identity(Arc::new(error)))?;
-        let authority = self.anchors.get(&identity.issuer).ok_or(Refusal::Issuer)?;
-        if now.as_secs() > authority.as_seconds() { Err(Refusal::AuthorityExpired) } else { Ok(()) }
+    fn judge(&self, leaf: &[u8], now: UnixTime) -> Result<(), CertificateError> {
+        let identity = identity::read(leaf, &self.trust_domain)
+            .map_err(|error| ours(Refusal::Identity(Arc::new(error))))?;
+        let authority = self.anchors.get(&identity.issuer).ok_or_else(|| ours(Refusal::Issuer))?;
+        if now.as_secs() > authority.as_seconds() {
+            return Err(ours(Refusal::AuthorityExpired));
+        }
+        let Some(ledger) = &self.ledger else { return Ok(()) };
+        let now = Timestamp::from_micros_clamped(now.as_secs().saturating_mul(1_000_000));
+        let verdict = ledger.judge(&identity.certificate_id(), &identity.fingerprint, now);
+        let refused = match verdict {
+            LedgerVerdict::Taken | LedgerVerdict::NotEmbedded => return Ok(()),
+            LedgerVerdict::Unknown => ours(Refusal::NotIssued {
+                holder: identity.spiffe_id.clone(),
+                serial: identity.serial.clone(),
+            }),
+            // The alerts that RFC 8446, section 6.2, has for these.
+            LedgerVerdict::Revoked | LedgerVerdict::Superseded => CertificateError::Revoked,
+            LedgerVerdict::Inactive => CertificateError::ApplicationVerificationFailure,
+        };
+        let Identity { spiffe_id, serial, .. } = identity;
+        tracing::info!(identity = %spiffe_id, serial, ?verdict, "the ledger refuses a certificate");
+        Err(refused)
     }
+}
+
+/// A refusal that only our own rules know.
+fn ours(refusal: Refusal) -> CertificateError {
+    CertificateError::Other(OtherError(Arc::new(refusal)))
 }
 
 impl ClientCertVerifier for Verifier {
@@ -83,8 +122,7 @@ impl ClientCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
         let verified = self.inner.verify_client_cert(end_entity, intermediates, now)?;
-        self.judge(end_entity, now)
-            .map_err(|refusal| CertificateError::Other(OtherError(Arc::new(refusal))))?;
+        self.judge(end_entity, now)?;
         Ok(verified)
     }
 

@@ -11,9 +11,11 @@ use serde::Deserialize;
 use crate::model::Invalid;
 use crate::model::principal::check_trust_domain;
 
+mod authorities;
 mod section;
 mod units;
 
+pub use authorities::Authorities;
 use section::Section;
 pub use units::{Size, Span};
 
@@ -30,6 +32,8 @@ pub struct Config {
     pub admin_socket: PathBuf,
     /// The agencies' side.
     pub grpc: Grpc,
+    /// The hub's own authorities, if it has any.
+    pub authorities: Option<Authorities>,
     /// Metrics and health.
     pub http: Http,
     /// What is logged, and how.
@@ -43,7 +47,8 @@ pub struct Config {
 pub struct Grpc {
     /// Address to listen on.
     pub listen: SocketAddr,
-    /// The hub's certificate and its chain, PEM.
+    /// The hub's certificate and its chain, PEM; empty, as the others: none,
+    /// for the hub has authorities of its own.
     pub cert: PathBuf,
     /// The hub's private key, PEM, mode 0600.
     pub key: PathBuf,
@@ -300,24 +305,37 @@ fn assemble(table: toml::Table, base: &Path, problems: &mut Vec<Invalid>) -> Con
         ));
     }
 
+    let authorities = authorities::read(root.section("authorities", problems), base, &data_dir, problems);
+    let alone = authorities.is_none();
     let mut section = root.section("grpc", problems);
     let grpc = Grpc {
         listen: section.or("listen", SocketAddr::from((Ipv4Addr::UNSPECIFIED, 7443)), problems),
-        cert: section.required_path("cert", base, "the hub's certificate", problems),
-        key: section.required_path("key", base, "the hub's private key", problems),
-        client_ca: section.required_path(
+        cert: section.path_if(alone, "cert", base, "the hub's certificate", problems),
+        key: section.path_if(alone, "key", base, "the hub's private key", problems),
+        client_ca: section.path_if(
+            alone,
             "client_ca",
             base,
             "the authorities of agencies' certificates",
             problems,
         ),
-        client_crl: section.required_path(
+        client_crl: section.path_if(
+            alone,
             "client_crl",
             base,
             "these authorities' revocation lists",
             problems,
         ),
     };
+    for (one, other, names) in [
+        (&grpc.cert, &grpc.key, ("grpc.cert", "grpc.key")),
+        (&grpc.client_ca, &grpc.client_crl, ("grpc.client_ca", "grpc.client_crl")),
+    ] {
+        if !alone && one.as_os_str().is_empty() != other.as_os_str().is_empty() {
+            let problem = format!("goes with {}: name both, or neither", names.1);
+            problems.push(Invalid::new(names.0, problem));
+        }
+    }
     section.finish(problems);
 
     let mut section = root.section("http", problems);
@@ -330,7 +348,7 @@ fn assemble(table: toml::Table, base: &Path, problems: &mut Vec<Invalid>) -> Con
     let log = read_log(root.section("log", problems), problems);
     let limits = read_limits(root.section("limits", problems), problems);
     root.finish(problems);
-    Config { data_dir, trust_domain, ready_file, admin_socket, grpc, http, log, limits }
+    Config { data_dir, trust_domain, ready_file, admin_socket, grpc, authorities, http, log, limits }
 }
 
 fn read_log(mut section: Section, problems: &mut Vec<Invalid>) -> Log {

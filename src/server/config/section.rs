@@ -37,6 +37,11 @@ impl Section {
         Self { path, rest, known: Vec::new() }
     }
 
+    /// Whether nothing is said in this table.
+    pub(super) fn is_absent(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     /// The path of `key` in this table.
     pub(super) fn at(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
@@ -118,6 +123,22 @@ impl Section {
             problems.push(Invalid::new(self.at(key), format!("is missing; write the path of {what}")));
         }
         path.unwrap_or_default()
+    }
+
+    /// The path at `key`, which `required` says must be there.
+    pub(super) fn path_if(
+        &mut self,
+        required: bool,
+        key: &'static str,
+        base: &Path,
+        what: &str,
+        problems: &mut Vec<Invalid>,
+    ) -> PathBuf {
+        if required {
+            self.required_path(key, base, what, problems)
+        } else {
+            self.path(key, base, problems).unwrap_or_default()
+        }
     }
 
     /// Notes every key that nobody asked for.

@@ -150,7 +150,7 @@ pub fn read_etag(text: &str) -> Result<Option<u64>, Invalid> {
 }
 
 /// A UUID as this hub writes it: lower case, with hyphens.
-fn lower_uuid(text: &str) -> Option<Uuid> {
+pub(super) fn lower_uuid(text: &str) -> Option<Uuid> {
     let canonical = text.len() == 36 && !text.bytes().any(|b| b.is_ascii_uppercase());
     Uuid::try_parse(text).ok().filter(|_| canonical)
 }

@@ -12,6 +12,7 @@ use luytre::hub::{Caller, Command, Error, Hub, Open, Options, PeerCertificate};
 use luytre::model::org::{DatedName, OrgSlug, Organisation};
 use luytre::model::principal::{Roles, SpiffeId};
 use luytre::model::roster::{Grant, Roster};
+use luytre::pki::identity::{CertificateId, IssuerDigest};
 use luytre::wire::frame::Frame;
 use luytre::wire::proto::v1;
 use luytre::wire::proto::v1::subscribe_response::Message;
@@ -114,7 +115,10 @@ impl Engine {
     pub(crate) fn caller_as(&self, identity: SpiffeId) -> Result<Caller, Error> {
         let peer = PeerCertificate {
             identity,
-            serial: "01".into(),
+            certificate: CertificateId { issuer: IssuerDigest::of(b"authority"), serial: "01".into() },
+            fingerprint: [0; 32],
+            not_before: Timestamp::EPOCH,
+            key_exchange: "X25519MLKEM768",
             not_after: Timestamp::from_micros_clamped(u64::MAX),
             severed: CancellationToken::new(),
         };

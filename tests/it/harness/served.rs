@@ -94,6 +94,7 @@ impl Builder {
             face,
             Limits::default(),
             machine,
+            None,
         );
         let drain = CancellationToken::new();
         let running = tokio::spawn(listener.run(drain.clone()));

@@ -38,7 +38,10 @@ async fn every_call_carries_the_peer_that_the_handshake_proved() {
     hub.assert_serves(&client).await;
     let callers = hub.callers.lock();
     assert_eq!(callers[0].identity.as_str(), FEED);
-    assert_eq!(callers[0].serial, client.certificate_id().serial);
+    assert_eq!(callers[0].certificate, client.certificate_id());
+    assert_eq!(callers[0].fingerprint, luytre::base::digest::sha256(&client.chain[0]));
+    assert!(callers[0].not_before < callers[0].not_after);
+    assert_eq!(callers[0].key_exchange, "X25519MLKEM768");
     assert!(!callers[0].severed.is_cancelled());
 }
 
@@ -263,8 +266,7 @@ async fn a_client_exchanges_its_certificate_without_a_new_channel() {
         }
     };
     within(retried).await;
-    let serial = new.certificate_id().serial;
-    assert_eq!(hub.callers.lock().last().unwrap().serial, serial);
+    assert_eq!(hub.callers.lock().last().unwrap().certificate, new.certificate_id());
 }
 
 pub fn roots(hub: &Hub) -> RootCertStore {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use luytre::base::clock::Clock as _;
 use luytre::pki::issue::{DAY, Hierarchy};
+use luytre::server::connections::Whose;
 use luytre::server::handshake::Refused;
 use luytre::server::listener::Limits;
 use luytre::server::sever::Cause;
@@ -12,8 +13,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tonic::Code;
 
 use super::support::{
-    FEED, Hub, ManualClock, authority, check, client_leaf, crl, eventually, long_crl, odd_leaf, reason,
-    within,
+    Credential, FEED, Hub, ManualClock, authority, check, client_leaf, crl, eventually, long_crl, odd_leaf,
+    reason, within,
 };
 
 const OTHER: &str = "spiffe://hub.test/org/other/system/feed";
@@ -224,16 +225,39 @@ async fn snapshots_that_change_all_the_time_fail_no_handshake() {
 }
 
 #[tokio::test]
-async fn severing_by_certificate_ends_the_connections_of_that_one() {
+async fn severing_ends_the_connections_that_are_meant_and_no_other() {
     let hub = Hub::start().await;
-    let (bad, good) = (hub.good_client(), hub.good_client());
-    let (mut bad_calls, mut good_calls) = (hub.client(&bad), hub.client(&good));
-    let mut bad_stream = hub.watch(&mut bad_calls).await;
-    let _good_stream = hub.watch(&mut good_calls).await;
-    assert_eq!(hub.connections.sever(&bad.certificate_id(), Cause::Revoked), 1);
-    assert_eq!(hub.connections.sever(&bad.certificate_id(), Cause::Revoked), 0);
-    assert_eq!(reason(&within(bad_stream.message()).await.unwrap_err()), "CERTIFICATE_REVOKED");
-    eventually("the bad one is gone", || hub.connections.live() == 1).await;
-    check(&mut good_calls).await.unwrap();
-    assert_eq!(hub.connections.counters().served(), 2);
+    let leaf =
+        |id: &str| client_leaf(&hub.pki.client, &format!("spiffe://hub.test/org/{id}"), hub.clock.now());
+    let credentials =
+        [leaf("soc/system/feed"), leaf("soc/system/feed"), leaf("soc/user/lan"), leaf("cb/user/an")];
+    let [bad, namesake, colleague, other] = &credentials;
+    let mut calls: Vec<_> = credentials.iter().map(|credential| hub.client(credential)).collect();
+    let mut streams = Vec::new();
+    for calls in &mut calls {
+        streams.push(hub.watch(calls).await);
+    }
+    let mut ended = async |index: usize| reason(&within(streams[index].message()).await.unwrap_err());
+
+    let (id, holder) = (bad.certificate_id(), namesake.read().spiffe_id);
+    let sever = |whose, cause| (hub.connections.count(whose), hub.connections.sever(whose, cause));
+    assert_eq!(sever(Whose::Certificate(&id), Cause::Revoked), (1, 1));
+    assert_eq!(hub.connections.sever(Whose::Certificate(&id), Cause::Revoked), 0);
+    assert_eq!(ended(0).await, "CERTIFICATE_REVOKED");
+    eventually("the bad one is gone", || hub.connections.live() == 3).await;
+    let used: Vec<_> = hub.connections.in_use().into_iter().map(|used| used.certificate).collect();
+    let mut left = [namesake, colleague, other].map(Credential::certificate_id);
+    left.sort();
+    assert_eq!(used, left);
+
+    assert_eq!(sever(Whose::Holder(&holder), Cause::Superseded), (1, 1));
+    assert_eq!(ended(1).await, "CERTIFICATE_REVOKED");
+    eventually("the namesake is gone", || hub.connections.live() == 2).await;
+    assert_eq!(sever(Whose::Organisation(holder.org()), Cause::Inactive), (1, 1));
+    assert_eq!(ended(2).await, "ORGANISATION_INACTIVE");
+    eventually("the colleague is gone", || hub.connections.live() == 1).await;
+    assert_eq!(sever(Whose::Authority(other.read().issuer), Cause::Severed), (1, 1));
+    assert_eq!(ended(3).await, "DRAINING");
+    eventually("all are gone", || hub.connections.live() == 0).await;
+    assert_eq!(hub.connections.in_use(), []);
 }

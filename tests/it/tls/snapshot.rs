@@ -16,7 +16,7 @@ use super::support::{
 };
 
 fn build(material: Material) -> Result<Snapshot, Error> {
-    Snapshot::build(material, TRUST_DOMAIN, 1, &SystemClock::shared())
+    Snapshot::build(material, TRUST_DOMAIN, 1, &SystemClock::shared(), None)
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn a_list_past_its_next_update_is_refused() {
     clock.forward(DAY * 8);
     let material = pki.material_with(&[(&pki.client, stale)]);
     let clock: Arc<dyn Clock> = clock;
-    let built = Snapshot::build(material, TRUST_DOMAIN, 1, &clock);
+    let built = Snapshot::build(material, TRUST_DOMAIN, 1, &clock, None);
     assert!(matches!(built, Err(Error::Revocation(revocation::Error::Stale { .. }))));
 }
 
@@ -117,7 +117,7 @@ fn an_expired_or_future_authority_is_refused_although_the_library_takes_it() {
         clock.forward(later);
         let clock: Arc<dyn Clock> = clock;
         let material = pki.material_with(&[(&expired, list.clone())]);
-        let built = Snapshot::build(material, TRUST_DOMAIN, 1, &clock);
+        let built = Snapshot::build(material, TRUST_DOMAIN, 1, &clock, None);
         if later.is_zero() {
             assert!(built.is_ok());
         } else {
@@ -170,7 +170,7 @@ fn an_older_list_or_epoch_does_not_follow() {
     let second = crl(&pki.client, None, &[&[7]], now);
     let with = |list: &rustls::pki_types::CertificateRevocationListDer<'static>, epoch| {
         let material = pki.material_with(&[(&pki.client, list.clone())]);
-        Snapshot::build(material, TRUST_DOMAIN, epoch, &SystemClock::shared()).unwrap()
+        Snapshot::build(material, TRUST_DOMAIN, epoch, &SystemClock::shared(), None).unwrap()
     };
     let current = with(&second, 5);
     assert!(with(&second, 6).check_follows(&current).is_ok());

@@ -14,10 +14,10 @@ use luytre::base::clock::{Clock, SystemClock, Timestamp};
 use luytre::base::secret::Secret;
 use luytre::hub::PeerCertificate;
 use luytre::model::principal::SpiffeId;
-use luytre::pki::identity::{self, CertificateId};
+use luytre::pki::identity::{self, CertificateId, Identity, IssuerDigest};
 use luytre::pki::issue::{Authority, DAY, Hierarchy, Issued, Key, Leaf};
 use luytre::pki::revocation::List;
-use luytre::pki::tls::{Material, Snapshot, client_config};
+use luytre::pki::tls::{Ledger, Material, Snapshot, Witness, client_config};
 use luytre::server::connections::Connections;
 use luytre::server::handshake::Refused;
 use luytre::server::listener::{Drained, Limits, Listener};
@@ -83,8 +83,12 @@ impl Credential {
         Shown::new(self.chain.clone(), &self.key)
     }
 
+    pub fn read(&self) -> Identity {
+        identity::read(&self.chain[0], TRUST_DOMAIN).unwrap()
+    }
+
     pub fn certificate_id(&self) -> CertificateId {
-        identity::read(&self.chain[0], TRUST_DOMAIN).unwrap().certificate_id()
+        self.read().certificate_id()
     }
 
     pub fn serial(&self) -> Vec<u8> {
@@ -126,6 +130,7 @@ impl Pki {
             revocation_lists: trusted.iter().map(|(_, list)| list.clone()).collect(),
             chain: vec![issued.certificate, self.server.certificate().clone()],
             key: issued.key.to_der(),
+            canary: None,
         }
     }
 
@@ -233,6 +238,16 @@ pub fn odd_authority(edit: impl FnOnce(&mut CertificateParams)) -> Authority {
     Authority::load(certificate.der().clone(), Key::from_der(&der).unwrap()).unwrap()
 }
 
+/// Writes down what the canary proves.
+#[derive(Debug, Default)]
+pub struct Proofs(pub Mutex<Vec<(SpiffeId, IssuerDigest)>>);
+
+impl Witness for Proofs {
+    fn proved(&self, holder: &SpiffeId, authority: IssuerDigest) {
+        self.0.lock().push((holder.clone(), authority));
+    }
+}
+
 /// A listener with a health service behind it.
 pub struct Hub {
     pub address: SocketAddr,
@@ -241,7 +256,10 @@ pub struct Hub {
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     pub connections: Arc<Connections>,
     pub callers: Arc<Mutex<Vec<PeerCertificate>>>,
+    /// What the canary has proved.
+    pub proofs: Arc<Proofs>,
     pub health: tonic_health::server::HealthReporter,
+    ledger: Option<Arc<dyn Ledger>>,
     drain: CancellationToken,
     running: JoinHandle<Drained>,
 }
@@ -261,13 +279,23 @@ impl Hub {
     }
 
     pub async fn start_with(limits: Limits, clock: Arc<dyn Clock>, others: &[&Authority]) -> Self {
+        Self::start_judged(limits, clock, others, None).await
+    }
+
+    /// A hub whose certificates must also stand in `ledger`.
+    pub async fn start_judged(
+        limits: Limits,
+        clock: Arc<dyn Clock>,
+        others: &[&Authority],
+        ledger: Option<Arc<dyn Ledger>>,
+    ) -> Self {
         super::log::install();
         let now = clock.now();
         let pki = Pki::new(now);
         let mut trusted = vec![(&pki.client, crl(&pki.client, None, &[], now))];
         trusted.extend(others.iter().map(|&authority| (authority, crl(authority, None, &[], now))));
         let material = pki.material_with(&trusted);
-        let snapshot = Snapshot::build(material, TRUST_DOMAIN, 1, &clock).unwrap();
+        let snapshot = Snapshot::build(material, TRUST_DOMAIN, 1, &clock, ledger.clone()).unwrap();
         let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
 
         let tcp = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
@@ -282,11 +310,13 @@ impl Hub {
             let routes = routes.clone();
             async move { Ok::<_, Infallible>(routes.oneshot(request).await.unwrap()) }
         });
-        let listener = Listener::new(tcp, Arc::clone(&snapshot), spy, limits, Arc::clone(&clock));
+        let proofs = Arc::new(Proofs::default());
+        let witness = Some(Arc::clone(&proofs) as _);
+        let listener = Listener::new(tcp, Arc::clone(&snapshot), spy, limits, Arc::clone(&clock), witness);
         let connections = listener.connections();
         let drain = CancellationToken::new();
         let running = tokio::spawn(listener.run(drain.clone()));
-        Self { address, pki, clock, snapshot, connections, callers, health, drain, running }
+        Self { address, pki, clock, snapshot, connections, callers, proofs, health, ledger, drain, running }
     }
 
     pub fn good_client(&self) -> Credential {
@@ -295,9 +325,14 @@ impl Hub {
 
     /// Puts a snapshot of `trusted` in force and sweeps, as a reload does.
     pub fn reload(&self, trusted: &[(&Authority, CertificateRevocationListDer<'static>)]) -> usize {
+        self.put_in_force(self.pki.material_with(trusted))
+    }
+
+    /// Puts a snapshot of `material` in force and sweeps.
+    pub fn put_in_force(&self, material: Material) -> usize {
         let current = self.snapshot.load_full();
-        let material = self.pki.material_with(trusted);
-        let next = Snapshot::build(material, TRUST_DOMAIN, current.epoch() + 1, &self.clock).unwrap();
+        let (epoch, ledger) = (current.epoch() + 1, self.ledger.clone());
+        let next = Snapshot::build(material, TRUST_DOMAIN, epoch, &self.clock, ledger).unwrap();
         next.check_follows(&current).unwrap();
         self.snapshot.store(Arc::new(next));
         self.connections.sweep(&self.snapshot.load(), self.clock.now())

@@ -3,10 +3,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
-use std::net::{IpAddr, Ipv6Addr};
+use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::{fmt, iter};
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -15,70 +14,16 @@ use super::handshake::Refused;
 use super::listener::Limits;
 use super::sever::{Cause, End};
 use crate::base::clock::Timestamp;
-use crate::pki::identity::{CertificateId, Identity};
-use crate::pki::tls::{Snapshot, Standing};
+use crate::model::org::OrgSlug;
+use crate::model::principal::SpiffeId;
+use crate::pki::identity::{CertificateId, Identity, IssuerDigest};
+use crate::pki::tls::Snapshot;
 
-/// What a listener counted since it started.
-#[derive(Debug, Default)]
-pub struct Counters {
-    accepted: AtomicU64,
-    accept_errors: AtomicU64,
-    served: AtomicU64,
-    refused: [AtomicU64; Refused::ALL.len()],
-    ended: [AtomicU64; Cause::ALL.len()],
-}
+mod counters;
+mod networks;
 
-impl Counters {
-    /// TCP connections accepted.
-    #[must_use]
-    pub fn accepted(&self) -> u64 {
-        self.accepted.load(Ordering::Relaxed)
-    }
-
-    /// Failures to accept, such as running out of file descriptors.
-    #[must_use]
-    pub fn accept_errors(&self) -> u64 {
-        self.accept_errors.load(Ordering::Relaxed)
-    }
-
-    /// Connections whose handshake succeeded.
-    #[must_use]
-    pub fn served(&self) -> u64 {
-        self.served.load(Ordering::Relaxed)
-    }
-
-    /// Connections refused for this reason.
-    #[must_use]
-    pub fn refused(&self, reason: Refused) -> u64 {
-        self.refused.get(reason as usize).map_or(0, |count| count.load(Ordering::Relaxed))
-    }
-
-    /// Connections that the hub ended for this cause.
-    #[must_use]
-    pub fn ended(&self, cause: Cause) -> u64 {
-        self.ended.get(cause as usize).map_or(0, |count| count.load(Ordering::Relaxed))
-    }
-
-    pub(super) fn count_accepted(&self) {
-        self.accepted.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn count_accept_error(&self) {
-        self.accept_errors.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn count_refused(&self, reason: Refused) {
-        if let Some(count) = self.refused.get(reason as usize) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    fn count_ended(&self, cause: Cause) {
-        if let Some(count) = self.ended.get(cause as usize) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
+pub use counters::Counters;
+use networks::{Crowd, Network, Networks};
 
 /// Every connection of a listener, from the accepted socket to its close.
 #[derive(Debug, Default)]
@@ -136,57 +81,45 @@ struct Silent {
     _place: oneshot::Sender<Infallible>,
 }
 
-/// How many connections a network has.
-#[derive(Debug, Default)]
-struct Crowd {
-    connections: usize,
-    handshakes: usize,
-}
-
-/// What is counted together: its first address and the length of its prefix.
-type Network = (IpAddr, u8);
-
-/// How many times as much the wide network may have as the narrow one.
-const WIDE_FACTOR: usize = 4;
-
-/// The networks that a source is counted in.
-#[derive(Debug, Clone, Copy)]
-struct Networks {
-    narrow: Network,
-    wide: Option<Network>,
-}
-
-impl Networks {
-    /// An address alone, or a /64 of IPv6, for one host owns at least that
-    /// much, and the /48 around it, for one site does.
-    fn of(from: IpAddr) -> Self {
-        match from.to_canonical() {
-            IpAddr::V6(v6) => {
-                let [a, b, c, d, ..] = v6.segments();
-                Self {
-                    narrow: (Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into(), 64),
-                    wide: Some((Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0).into(), 48)),
-                }
-            }
-            v4 => Self { narrow: (v4, 32), wide: None },
-        }
-    }
-
-    fn each(self) -> impl Iterator<Item = Network> {
-        iter::once(self.narrow).chain(self.wide)
-    }
-
-    /// Each network with how many times the limits of one source it may reach.
-    fn factors(self) -> impl Iterator<Item = (Network, usize)> {
-        self.each().zip([1, WIDE_FACTOR])
-    }
-}
-
 #[derive(Debug)]
 struct Live {
-    certificate: CertificateId,
-    not_after: Timestamp,
+    identity: Identity,
     end: End,
+}
+
+/// Which connections are meant.
+#[derive(Debug, Clone, Copy)]
+pub enum Whose<'a> {
+    /// Those under one certificate.
+    Certificate(&'a CertificateId),
+    /// Those of one system or person, whatever its certificate.
+    Holder(&'a SpiffeId),
+    /// Those of everyone in one organisation.
+    Organisation(&'a OrgSlug),
+    /// Those under certificates of one authority.
+    Authority(IssuerDigest),
+}
+
+impl Whose<'_> {
+    fn are(self, identity: &Identity) -> bool {
+        match self {
+            Self::Certificate(id) => identity.issuer == id.issuer && identity.serial == id.serial,
+            Self::Holder(holder) => identity.spiffe_id == *holder,
+            Self::Organisation(slug) => identity.spiffe_id.org() == slug,
+            Self::Authority(issuer) => identity.issuer == issuer,
+        }
+    }
+}
+
+/// A certificate under which connections are open now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InUse {
+    /// Which.
+    pub certificate: CertificateId,
+    /// Its holder.
+    pub holder: SpiffeId,
+    /// How many connections.
+    pub connections: usize,
 }
 
 impl Connections {
@@ -209,32 +142,55 @@ impl Connections {
         state.pending + state.live.len()
     }
 
-    /// Ends every connection under `certificate`; returns how many.
-    pub fn sever(&self, certificate: &CertificateId, cause: Cause) -> usize {
-        self.end_where(cause, |live| live.certificate == *certificate)
+    /// Ends these connections; returns how many.
+    pub fn sever(&self, whose: Whose<'_>, cause: Cause) -> usize {
+        self.end_where(cause, |live| whose.are(&live.identity))
+    }
+
+    /// How many of these connections are being served.
+    #[must_use]
+    pub fn count(&self, whose: Whose<'_>) -> usize {
+        self.state.lock().live.values().filter(|live| whose.are(&live.identity)).count()
+    }
+
+    /// The certificates under which connections are being served, by issuer
+    /// and serial.
+    #[must_use]
+    pub fn in_use(&self) -> Vec<InUse> {
+        let mut all: BTreeMap<CertificateId, InUse> = BTreeMap::new();
+        for Live { identity, .. } in self.state.lock().live.values() {
+            let certificate = identity.certificate_id();
+            let holder = || identity.spiffe_id.clone();
+            all.entry(certificate)
+                .or_insert_with_key(|id| InUse { certificate: id.clone(), holder: holder(), connections: 0 })
+                .connections += 1;
+        }
+        all.into_values().collect()
     }
 
     /// Ends every connection whose certificate is no longer good under
     /// `snapshot`, and no other; returns how many. To be called after each
-    /// swap.
+    /// swap, and whenever the ledger has changed.
     pub fn sweep(&self, snapshot: &Snapshot, now: Timestamp) -> usize {
-        let standing = |live: &Live| snapshot.standing(&live.certificate, live.not_after, now);
-        self.end_where(Cause::Revoked, |live| standing(live) == Standing::Revoked)
-            + self.end_where(Cause::Expired, |live| standing(live) == Standing::Expired)
+        let fallen = |live: &Live| Cause::of(snapshot.standing(&live.identity, now));
+        self.end_each(fallen)
     }
 
     fn end_where(&self, cause: Cause, chosen: impl Fn(&Live) -> bool) -> usize {
+        self.end_each(|live| chosen(live).then_some(cause))
+    }
+
+    fn end_each(&self, cause: impl Fn(&Live) -> Option<Cause>) -> usize {
         // Ended outside the lock: waking a task may drop it, and with it a
         // place in this very table.
-        let ends: Vec<End> = self
+        let ends: Vec<(End, Cause)> = self
             .state
             .lock()
             .live
             .values()
-            .filter(|live| chosen(live))
-            .map(|live| live.end.clone())
+            .filter_map(|live| Some((live.end.clone(), cause(live)?)))
             .collect();
-        ends.iter().filter(|end| self.end(end, cause)).count()
+        ends.iter().filter(|(end, cause)| self.end(end, *cause)).count()
     }
 
     /// Ends one connection and counts it.
@@ -338,14 +294,13 @@ impl Place {
     pub(super) fn register(
         &mut self,
         identity: &Identity,
-        not_after: Timestamp,
         end: &End,
         limits: &Limits,
     ) -> Result<(), Refused> {
         if !self.hear() {
             return Err(Refused::Displaced);
         }
-        let live = Live { certificate: identity.certificate_id(), not_after, end: end.clone() };
+        let live = Live { identity: identity.clone(), end: end.clone() };
         let mut state = self.all.state.lock();
         if state.live.len() >= limits.max_connections {
             return Err(Refused::ConnectionsSaturated);
@@ -354,7 +309,7 @@ impl Place {
         state.leave_handshake(self.networks);
         self.stage = Stage::Live;
         drop(state);
-        self.all.counters.served.fetch_add(1, Ordering::Relaxed);
+        self.all.counters.count_served();
         Ok(())
     }
 }
@@ -385,84 +340,4 @@ impl Drop for Place {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn limits() -> Limits {
-        Limits {
-            max_connections: 3,
-            max_pending: 3,
-            max_connections_per_source: 2,
-            max_handshakes_per_source: 2,
-            ..Limits::default()
-        }
-    }
-
-    #[test]
-    fn one_source_cannot_take_every_place() {
-        let many = usize::MAX;
-        for limits in [
-            Limits { max_connections_per_source: many, ..limits() },
-            Limits { max_handshakes_per_source: many, ..limits() },
-        ] {
-            let all = Arc::new(Connections::default());
-            let greedy = IpAddr::from([192, 0, 2, 1]);
-            let _two = [all.admit(greedy, &limits).unwrap(), all.admit(greedy, &limits).unwrap()];
-            assert_eq!(all.admit(greedy, &limits).unwrap_err(), Refused::SourceSaturated);
-            assert!(all.admit(IpAddr::from([192, 0, 2, 2]), &limits).is_ok());
-        }
-    }
-
-    #[test]
-    fn one_network_of_version_six_is_one_source() {
-        let all = Arc::new(Connections::default());
-        let host = |last: u16| IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, last]);
-        let _two = [all.admit(host(1), &limits()).unwrap(), all.admit(host(2), &limits()).unwrap()];
-        assert_eq!(all.admit(host(3), &limits()).unwrap_err(), Refused::SourceSaturated);
-    }
-
-    #[test]
-    fn a_place_is_free_again_once_left() {
-        let all = Arc::new(Connections::default());
-        for last in 0..100_u8 {
-            drop(all.admit(IpAddr::from([192, 0, 2, last]), &limits()).unwrap());
-        }
-        assert_eq!(all.total(), 0);
-        assert!(all.state.lock().networks.is_empty());
-    }
-
-    #[test]
-    fn a_site_of_version_six_cannot_take_every_place_by_its_many_networks() {
-        let all = Arc::new(Connections::default());
-        let limits = Limits { max_pending: 100, ..limits() };
-        let host = |site: u16, network: u16| IpAddr::from([0x2001, 0xdb8, site, network, 0, 0, 0, 1]);
-        let _places: Vec<_> = (0..8).map(|network| all.admit(host(1, network), &limits).unwrap()).collect();
-        assert_eq!(all.admit(host(1, 8), &limits).unwrap_err(), Refused::SourceSaturated);
-        assert!(all.admit(host(2, 0), &limits).is_ok());
-    }
-
-    #[test]
-    fn a_newcomer_takes_the_place_of_the_one_that_was_silent_for_longest() {
-        let all = Arc::new(Connections::default());
-        let mut places: Vec<_> =
-            (0..3_u8).map(|last| all.admit(IpAddr::from([192, 0, 2, last]), &limits()).unwrap()).collect();
-        assert!(places[0].hear());
-        places.push(all.admit(IpAddr::from([192, 0, 2, 9]), &limits()).unwrap());
-        assert_eq!(all.total(), 3);
-        let kept: Vec<_> = places.iter_mut().map(Place::hear).collect();
-        assert_eq!(kept, [true, false, true, true]);
-        drop(places);
-        assert_eq!(all.total(), 0);
-        assert!(all.state.lock().networks.is_empty());
-    }
-
-    #[test]
-    fn those_who_have_said_hello_are_not_displaced() {
-        let all = Arc::new(Connections::default());
-        let mut places: Vec<_> =
-            (0..3_u8).map(|last| all.admit(IpAddr::from([192, 0, 2, last]), &limits()).unwrap()).collect();
-        assert!(places.iter_mut().all(Place::hear));
-        let late = all.admit(IpAddr::from([192, 0, 2, 9]), &limits());
-        assert_eq!(late.unwrap_err(), Refused::HandshakesSaturated);
-    }
-}
+mod tests;

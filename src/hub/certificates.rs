@@ -1,0 +1,474 @@
+//! Decides how certificates are asked for, issued, listed and revoked: the
+//! ledger in the log decides, the signer signs, and whoever holds the
+//! connections ends them.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::CertificateDer;
+use uuid::Uuid;
+
+use crate::base::clock::Timestamp;
+use crate::base::{digest, random};
+use crate::model::Invalid;
+use crate::model::certificate::{
+    Certificate, CertificateChange, CertificateEntry, CertificateId, Hierarchy, IssuerDigest, MAX_NOTE_BYTES,
+    Revoked, Token,
+};
+use crate::model::org::OrgSlug;
+use crate::model::position::Position;
+use crate::model::principal::SpiffeId;
+use crate::pki::ledger::{self, Ledger};
+use crate::pki::schedule;
+use crate::pki::signing::Signer;
+use crate::pki::token::EnrolmentToken;
+use crate::store::requests;
+
+use super::caller::Caller;
+use super::engine::Hub;
+use super::error::{Error, Reason};
+use super::proposal::{Change, Decision, Proposal, Refusal};
+use super::shared::Shared;
+
+/// How long a revocation waits for the list that names it.
+const LIST_PATIENCE: Duration = Duration::from_millis(300);
+
+/// What the hub issues certificates with.
+#[derive(Debug, Clone)]
+pub struct Issuance {
+    /// Who signs.
+    pub signer: Arc<dyn Signer>,
+    /// What agencies must trust: the roots of the server hierarchy.
+    pub roots: Arc<[CertificateDer<'static>]>,
+    /// How long a client's certificate holds.
+    pub lifetime: Duration,
+    /// How long the next authority is at least trusted before it signs.
+    pub soak: Duration,
+}
+
+/// Which connections are meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Peers {
+    /// Those under this certificate.
+    Certificate(CertificateId),
+    /// Those of this system or person.
+    Identity(SpiffeId),
+    /// Those of this organisation.
+    Organisation(OrgSlug),
+}
+
+/// Whoever holds the connections.
+pub trait Switchboard: fmt::Debug + Send + Sync {
+    /// Ends connections for good, because their certificate was revoked;
+    /// returns how many. When it returns, nothing more is read from them.
+    fn revoke(&self, peers: &Peers) -> usize;
+
+    /// Ends connections whose clients may come back; returns how many.
+    fn sever(&self, peers: &Peers) -> usize;
+
+    /// How many there are.
+    fn count(&self, peers: &Peers) -> usize;
+
+    /// Under which certificates, whose, and how many.
+    fn in_use(&self) -> Vec<(CertificateId, SpiffeId, usize)>;
+}
+
+/// Who asks for something of an operator's.
+#[derive(Debug, Clone, Copy)]
+pub enum Operator<'a> {
+    /// An operator, by his certificate.
+    Person(&'a Caller),
+    /// The operator of the hub's machine, over the hub's own socket.
+    Machine,
+}
+
+/// A certificate as operators see it.
+#[derive(Debug, Clone)]
+pub struct CertificateView {
+    /// What was issued.
+    pub certificate: Arc<Certificate>,
+    /// That it was revoked.
+    pub revoked: Option<Arc<Revoked>>,
+    /// Connections open under it.
+    pub connections: usize,
+    /// Whether its holder is asked to renew it now.
+    pub renew_now: bool,
+}
+
+/// A token as operators see it.
+#[derive(Debug, Clone)]
+pub struct TokenView {
+    /// Its id.
+    pub id: Uuid,
+    /// What is known of it.
+    pub token: Arc<Token>,
+}
+
+/// What became of a revocation.
+#[derive(Debug)]
+pub struct Revocation {
+    /// What was revoked; `None`: not of the ledger.
+    pub certificate: Option<CertificateView>,
+    /// Connections that were ended.
+    pub severed: usize,
+    /// Whether the list that names it is signed already.
+    pub list_signed: bool,
+}
+
+impl Hub {
+    /// The ledger of the moment.
+    #[must_use]
+    pub fn ledger(&self) -> Arc<Ledger> {
+        self.shared.ledger.load_full()
+    }
+
+    /// The clock that certificates are held against.
+    #[must_use]
+    pub fn machine_now(&self) -> Timestamp {
+        self.shared.machine.now()
+    }
+
+    /// Says who holds the connections. Once; a second time changes nothing.
+    pub fn attend(&self, switchboard: Arc<dyn Switchboard>) {
+        let _ = self.shared.switchboard.set(switchboard);
+    }
+
+    /// Resolves whenever the ledger has changed.
+    #[must_use]
+    pub fn ledger_changes(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.shared.ledger_changes.subscribe()
+    }
+
+    /// What the hub issues with.
+    ///
+    /// # Errors
+    /// `SIGNER_UNAVAILABLE`: this hub has no authorities of its own.
+    pub(super) fn issuance(&self) -> Result<&Issuance, Error> {
+        self.options.issuance.as_ref().ok_or_else(|| {
+            Error::new(
+                Reason::SignerUnavailable,
+                "this hub issues no certificates: its configuration names no signer; ask its operator for one",
+            )
+        })
+    }
+
+    /// Makes a one-time token for `holder`; a second person approves it. The
+    /// token itself is `None` where the same request made it before.
+    ///
+    /// # Errors
+    /// `FIELD_INVALID`, `PRINCIPAL_UNKNOWN`, `ORGANISATION_INACTIVE`,
+    /// `SIGNER_UNAVAILABLE`, `RATE_LIMITED`; as every write.
+    pub async fn make_token(
+        &self,
+        by: Operator<'_>,
+        request_id: Uuid,
+        holder: SpiffeId,
+        ttl: Duration,
+        note: String,
+    ) -> Result<(TokenView, Option<EnrolmentToken>), Error> {
+        let issuance = self.issuance()?;
+        check_note("note", &note, false)?;
+        self.shared.admit(&holder).map_err(|_| {
+            Error::from(Invalid::new(
+                "spiffe_id",
+                format!(
+                    "{holder} is of no organisation that takes part; see the roster (luytre roster show)"
+                ),
+            ))
+        })?;
+        let ttl = schedule::token_ttl(ttl)?;
+        let root =
+            issuance.roots.first().ok_or_else(|| Error::internal("no root of the server hierarchy"))?;
+        let token = EnrolmentToken::generate(digest::sha256(root));
+        let content = [b"make ", holder.as_str().as_bytes(), &ttl.as_secs().to_be_bytes(), note.as_bytes()];
+        let content = requests::first_16(&digest::sha256(&content.concat()));
+        let change = CertificateChange::Make {
+            digest: token.digest(),
+            holder,
+            expires: self.machine_now().saturating_add(ttl),
+            note,
+        };
+        let at = self.certify(by, Some(request_id), content, change).await?;
+        let made = self.ledger().tokens.get(&at).cloned().ok_or_else(Error::absent)?;
+        let fresh = made.digest == token.digest();
+        tracing::info!(target: "luytre::audit", holder = %made.holder, by = who(by), "enrolment token made");
+        Ok((TokenView { id: self.shared.sealer.id(at), token: made }, fresh.then_some(token)))
+    }
+
+    /// The tokens that can still be used or approved, oldest first.
+    #[must_use]
+    pub fn tokens(&self) -> Vec<TokenView> {
+        let (ledger, now) = (self.ledger(), self.machine_now());
+        let standing = ledger.tokens.values().filter(|token| now < token.expires);
+        standing
+            .map(|token| TokenView { id: self.shared.sealer.id(token.at), token: Arc::clone(token) })
+            .collect()
+    }
+
+    /// Lets a token be used that another operator made.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`; `SECOND_PERSON_REQUIRED` for its own author; as every write.
+    pub async fn approve_token(
+        &self,
+        by: Operator<'_>,
+        request_id: Uuid,
+        id: Uuid,
+    ) -> Result<TokenView, Error> {
+        let at = self.shared.sealer.handle(id).ok_or_else(Error::absent)?;
+        let content = named(b"approve ", id);
+        self.certify(by, Some(request_id), content, CertificateChange::Approve(at)).await?;
+        let token = self.ledger().tokens.get(&at).cloned().ok_or_else(Error::absent)?;
+        tracing::info!(target: "luytre::audit", holder = %token.holder, by = who(by), "enrolment token approved");
+        Ok(TokenView { id, token })
+    }
+
+    /// Takes a token back.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`; as every write.
+    pub async fn cancel_token(&self, by: Operator<'_>, request_id: Uuid, id: Uuid) -> Result<(), Error> {
+        let at = self.shared.sealer.handle(id).ok_or_else(Error::absent)?;
+        let content = named(b"cancel ", id);
+        self.certify(by, Some(request_id), content, CertificateChange::Cancel(at)).await?;
+        tracing::info!(target: "luytre::audit", by = who(by), "enrolment token taken back");
+        Ok(())
+    }
+
+    /// Every certificate of the ledger, the one that ends first before the
+    /// others.
+    #[must_use]
+    pub fn certificates(&self) -> Vec<CertificateView> {
+        let ledger = self.ledger();
+        let mut all: Vec<_> = ledger.certificates.values().map(|c| self.view(&ledger, c)).collect();
+        all.sort_by(|a, b| {
+            let key = |view: &CertificateView| (view.certificate.not_after, view.certificate.id.clone());
+            key(a).cmp(&key(b))
+        });
+        all
+    }
+
+    /// One certificate.
+    #[must_use]
+    pub fn certificate(&self, id: &CertificateId) -> Option<CertificateView> {
+        let ledger = self.ledger();
+        ledger.certificates.get(id).map(|certificate| self.view(&ledger, certificate))
+    }
+
+    /// The authority that a resource name means, by its first digits.
+    #[must_use]
+    pub fn issuer(&self, short: &str) -> Option<IssuerDigest> {
+        let ledger = self.ledger();
+        let issued = ledger.certificates.keys().map(|id| id.issuer);
+        let anchors = self.shared.anchors.load();
+        let found = issued.chain(anchors.iter().copied()).find(|issuer| issuer.short() == short);
+        found
+    }
+
+    /// Notes which authorities the hub trusts at present.
+    pub fn note_anchors(&self, anchors: Vec<IssuerDigest>) {
+        self.shared.anchors.store(Arc::new(anchors));
+    }
+
+    /// Revokes a certificate for good and ends its connections. When it
+    /// returns, nothing of that certificate is accepted any more, and nothing
+    /// more is sent to it.
+    ///
+    /// # Errors
+    /// `FIELD_INVALID`; as every write.
+    pub async fn revoke_certificate(
+        &self,
+        by: Operator<'_>,
+        request_id: Uuid,
+        id: CertificateId,
+        reason: String,
+    ) -> Result<Revocation, Error> {
+        check_note("reason", &reason, true)?;
+        let content = [b"revoke ", id.issuer.as_bytes().as_slice(), id.serial.as_bytes(), reason.as_bytes()];
+        let content = requests::first_16(&digest::sha256(&content.concat()));
+        let change = CertificateChange::Revoke { id: id.clone(), reason };
+        match self.certify(by, Some(request_id), content, change).await {
+            Ok(_) => {}
+            // It is what was asked for.
+            Err(_) if self.ledger().revoked.contains_key(&id) => {}
+            Err(error) => return Err(error),
+        }
+        let severed =
+            self.shared.switchboard.get().map_or(0, |board| board.revoke(&Peers::Certificate(id.clone())));
+        let certificate = self.certificate(&id);
+        let holder = certificate.as_ref().map(|view| view.certificate.holder.to_string());
+        tracing::warn!(
+            target: "luytre::audit",
+            issuer = %id.issuer.short(), serial = id.serial, holder, severed, by = who(by),
+            "certificate revoked"
+        );
+        let list_signed = self.wait_for_list(&id).await;
+        Ok(Revocation { certificate, severed, list_signed })
+    }
+
+    /// Waits a moment for the list that names a revoked certificate; it is
+    /// refused without it.
+    async fn wait_for_list(&self, id: &CertificateId) -> bool {
+        let mut lists = self.shared.in_force_changes.subscribe();
+        let named = || self.shared.in_force.load().listed.contains(id);
+        let waited =
+            tokio::time::timeout(LIST_PATIENCE, async { while !named() && lists.changed().await.is_ok() {} });
+        let _ = waited.await;
+        named()
+    }
+
+    /// Ends connections, and revokes nothing.
+    pub fn sever_connections(&self, by: Operator<'_>, peers: &Peers) -> usize {
+        let severed = self.shared.switchboard.get().map_or(0, |board| board.sever(peers));
+        tracing::warn!(target: "luytre::audit", ?peers, severed, by = who(by), "connections ended");
+        severed
+    }
+
+    /// Writes down that a system proved its trust in an authority of the
+    /// server hierarchy.
+    ///
+    /// # Errors
+    /// As every write.
+    pub async fn prove(&self, holder: SpiffeId, issuer: IssuerDigest) -> Result<(), Error> {
+        if self.ledger().proofs.contains(&(issuer, holder.clone())) {
+            return Ok(());
+        }
+        let change = CertificateChange::Prove { holder, issuer };
+        self.certify(Operator::Machine, None, random::bytes(), change).await.map(drop)
+    }
+
+    fn view(&self, ledger: &Ledger, certificate: &Arc<Certificate>) -> CertificateView {
+        let peers = Peers::Certificate(certificate.id.clone());
+        CertificateView {
+            certificate: Arc::clone(certificate),
+            revoked: ledger.revoked.get(&certificate.id).cloned(),
+            connections: self.shared.switchboard.get().map_or(0, |board| board.count(&peers)),
+            renew_now: is_tainted(ledger, &certificate.id.issuer),
+        }
+    }
+
+    /// Brings a change among certificates to the writer: where its entry
+    /// stands.
+    pub(super) async fn certify(
+        &self,
+        by: Operator<'_>,
+        request_id: Option<Uuid>,
+        content: [u8; 16],
+        change: CertificateChange,
+    ) -> Result<Position, Error> {
+        let entry = CertificateEntry { time: self.machine_now(), change };
+        self.write(by, request_id, content, Change::Certificate(Box::new(entry))).await
+    }
+
+    pub(super) async fn write(
+        &self,
+        by: Operator<'_>,
+        request_id: Option<Uuid>,
+        content: [u8; 16],
+        change: Change,
+    ) -> Result<Position, Error> {
+        let (caller, request) = match (by, request_id) {
+            (Operator::Person(caller), Some(id)) => {
+                (Some(caller.clone()), requests::request_key(caller.identity().as_str(), id.as_bytes()))
+            }
+            (Operator::Person(caller), None) => (Some(caller.clone()), random::bytes()),
+            (Operator::Machine, _) => (None, random::bytes()),
+        };
+        let salt = random::bytes();
+        let proposal = |reply| Proposal { request, content, salt, caller, change, reply };
+        match self.propose(proposal).await?.pop() {
+            Some(Decision::Written { position, .. } | Decision::Unchanged { position, .. }) => Ok(position),
+            Some(Decision::Refused(Refusal::Ledger(refusal))) => Err(refused(refusal)),
+            Some(Decision::Refused(_)) | None => Err(Error::absent()),
+        }
+    }
+}
+
+/// Whether the authority is on its way out, so that its certificates are to
+/// be renewed now.
+pub(super) fn is_tainted(ledger: &Ledger, issuer: &IssuerDigest) -> bool {
+    ledger.rotations.get(&Hierarchy::Client).is_some_and(|rotation| rotation.renews_now(issuer))
+}
+
+impl Shared {
+    /// How the ledger stands to a certificate that the hub is shown.
+    #[must_use]
+    pub fn refuses(&self, certificate: &CertificateId) -> Option<Error> {
+        let ledger = self.ledger.load();
+        refuses(&ledger, certificate, self.machine.now())
+    }
+
+    /// Notes that a certificate is in use, if it is the first time.
+    pub fn note_use(&self, id: &CertificateId) {
+        let ledger = self.ledger.load();
+        if ledger.certificates.get(id).is_some_and(|certificate| certificate.first_used.is_none()) {
+            self.first_uses.note(id.clone());
+        }
+    }
+}
+
+/// Why a certificate is not taken, if it is not.
+pub(super) fn refuses(ledger: &Ledger, id: &CertificateId, now: Timestamp) -> Option<Error> {
+    use crate::model::certificate::State;
+    if ledger.revoked.contains_key(id) {
+        return Some(Error::new(
+            Reason::CertificateRevoked,
+            "the certificate was revoked; ask the hub's operator for a new one",
+        ));
+    }
+    match ledger.certificates.get(id).map(|certificate| certificate.state(now)) {
+        Some(State::Superseded) => Some(Error::new(
+            Reason::CertificateSuperseded,
+            "a newer certificate of this system is in use; connect with that one",
+        )),
+        _ => None,
+    }
+}
+
+fn named(what: &[u8], id: Uuid) -> [u8; 16] {
+    requests::first_16(&digest::sha256(&[what, id.as_bytes().as_slice()].concat()))
+}
+
+fn who(by: Operator<'_>) -> &str {
+    match by {
+        Operator::Person(caller) => caller.identity().as_str(),
+        Operator::Machine => "the machine's operator",
+    }
+}
+
+fn check_note(field: &'static str, text: &str, required: bool) -> Result<(), Error> {
+    if required && text.trim().is_empty() {
+        return Err(Invalid::new(field, "required: say why, for the log").into());
+    }
+    if text.len() > MAX_NOTE_BYTES || text.chars().any(char::is_control) {
+        let problem = format!("at most {MAX_NOTE_BYTES} bytes on one line");
+        return Err(Invalid::new(field, problem).into());
+    }
+    Ok(())
+}
+
+/// A refusal of the ledger, told.
+fn refused(refusal: ledger::Refusal) -> Error {
+    use ledger::Refusal as Ledger;
+    match refusal {
+        Ledger::Absent => Error::absent(),
+        Ledger::State => Error::new(Reason::NotFound, "it was used, approved or taken back already"),
+        Ledger::Expired => Error::new(Reason::EnrolmentTokenInvalid, "the token has ended; make a new one"),
+        Ledger::SecondPerson => Error::new(
+            Reason::SecondPersonRequired,
+            "you made this token; another operator approves it, or the hub's machine over its socket",
+        ),
+        Ledger::TooMany => {
+            Error::new(Reason::RateLimited, "too many of these stand already; take some back first")
+        }
+        Ledger::Reused => Error::new(
+            Reason::KeyReused,
+            "the hub has certified this key before; make a new key for every certificate",
+        ),
+        Ledger::Stale => Error::new(
+            Reason::EtagMismatch,
+            "the authorities have moved on since; look at them again (luytre ca status)",
+        ),
+    }
+}

@@ -1,0 +1,243 @@
+//! Decides who gets a certificate: the holder of a one-time token, and the
+//! holder of a good certificate in time. The ledger has it before he does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::CertificateDer;
+
+use crate::base::clock::Timestamp;
+use crate::base::{digest, random, tasks};
+use crate::model::Invalid;
+use crate::model::certificate::{
+    Certificate, CertificateChange, CertificateId, Hierarchy, Origin, TokenState,
+};
+use crate::model::principal::SpiffeId;
+use crate::pki::identity;
+use crate::pki::issue::{self, BACKDATE};
+use crate::pki::ledger::Ledger;
+use crate::pki::request::{self, PublicKeyRequest};
+use crate::pki::signing::{self, Holder, LeafOrder};
+use crate::pki::token::EnrolmentToken;
+use crate::pki::{authority::Generation, schedule};
+
+use super::caller::Caller;
+use super::certificates::{Operator, is_tainted};
+use super::engine::Hub;
+use super::error::{Error, Reason};
+
+/// A certificate as its holder gets it.
+#[derive(Debug, Clone)]
+pub struct Issued {
+    /// What was issued.
+    pub certificate: Arc<Certificate>,
+    /// What to trust: the roots of the server hierarchy.
+    pub roots: Arc<[CertificateDer<'static>]>,
+    /// When to renew it.
+    pub renew: Timestamp,
+}
+
+/// Why a token is not taken; none of it says whether there is such a token.
+const NO_SUCH_TOKEN: &str = "the hub does not take this enrolment token: it was used, has ended, or never was; ask the operator for a new one";
+
+impl Hub {
+    /// Trades a one-time token for a certificate. The same token with the same
+    /// key gets the same certificate for some minutes, for an answer that was
+    /// lost.
+    ///
+    /// # Errors
+    /// `ENROLMENT_TOKEN_INVALID`, `FIELD_INVALID`, `ORGANISATION_INACTIVE`,
+    /// `KEY_REUSED`, `SIGNER_UNAVAILABLE`; as every write.
+    pub async fn enrol(&self, token: &EnrolmentToken, request: &[u8]) -> Result<Issued, Error> {
+        let (ledger, now) = (self.ledger(), self.machine_now());
+        let invalid = |problem: &str| Error::new(Reason::EnrolmentTokenInvalid, problem);
+        let known = ledger.token(&token.digest()).filter(|token| now < token.expires);
+        let known = known.ok_or_else(|| {
+            tracing::warn!(target: "luytre::audit", "an enrolment token that is not taken was shown");
+            invalid(NO_SUCH_TOKEN)
+        })?;
+        let holder = &known.holder;
+        let asked = read(request, holder)?;
+        match &known.state {
+            TokenState::Ready => {}
+            TokenState::Pending => {
+                return Err(invalid(
+                    "this enrolment token waits for a second person's approval; try again then",
+                ));
+            }
+            TokenState::Used(_) => {
+                let again = ledger.repeat(holder, &asked.fingerprint, now);
+                return again.map(|certificate| self.issued(certificate)).transpose()?.ok_or_else(|| {
+                    tracing::warn!(target: "luytre::audit", %holder, "a used enrolment token was shown with another key");
+                    invalid(NO_SUCH_TOKEN)
+                });
+            }
+        }
+        self.shared.admit(holder)?;
+        let origin = Origin::Token(token.digest());
+        let issued = self.issue(&ledger, holder, asked, origin, now).await;
+        match issued {
+            // Another was faster with the same token.
+            Err(error) if error.reason == Reason::NotFound => Err(invalid(NO_SUCH_TOKEN)),
+            other => other,
+        }
+    }
+
+    /// Trades the caller's certificate for a new one with a new key. The old
+    /// one is taken until the new one was used, and some time beyond.
+    ///
+    /// # Errors
+    /// `FIELD_INVALID`, `CERTIFICATE_FOREIGN`, `RENEWAL_TOO_EARLY`,
+    /// `KEY_REUSED`, `CERTIFICATE_REVOKED`, `SIGNER_UNAVAILABLE`; as every
+    /// write.
+    pub async fn renew(&self, caller: &Caller, request: &[u8]) -> Result<Issued, Error> {
+        let (ledger, now) = (self.ledger(), self.machine_now());
+        let holder = caller.identity();
+        let asked = read(request, holder)?;
+        let known = ledger.certificates.get(caller.certificate()).ok_or_else(|| {
+            Error::new(
+                Reason::CertificateForeign,
+                "the hub's own authorities did not issue this certificate; enrol with a token from the operator",
+            )
+        })?;
+        if let Some(again) = ledger.repeat(holder, &asked.fingerprint, now).filter(|c| c.id != known.id) {
+            return self.issued(again);
+        }
+        if !is_tainted(&ledger, &known.id.issuer) {
+            self.check_pace(&ledger, known, now)?;
+        }
+        let origin = Origin::Renewal(known.id.clone());
+        self.issue(&ledger, holder, asked, origin, now).await
+    }
+
+    /// What the holder of a certificate gets of it.
+    ///
+    /// # Errors
+    /// `SIGNER_UNAVAILABLE`.
+    fn issued(&self, certificate: &Arc<Certificate>) -> Result<Issued, Error> {
+        let roots = Arc::clone(&self.issuance()?.roots);
+        let renew = schedule::renew_at(certificate.not_before, certificate.not_after, random::u64());
+        Ok(Issued { certificate: Arc::clone(certificate), roots, renew })
+    }
+
+    /// One who renews all the time gets no certificate each time.
+    fn check_pace(&self, ledger: &Ledger, known: &Certificate, now: Timestamp) -> Result<(), Error> {
+        let early = |at: Timestamp, problem: String| Error {
+            retry_after: Some(at.since(now)),
+            ..Error::new(Reason::RenewalTooEarly, problem)
+        };
+        let opens = schedule::renewal_opens(known.not_before, known.not_after);
+        if now < opens {
+            return Err(early(opens, format!("this certificate can be renewed from {opens} on")));
+        }
+        let newest = ledger.of(&known.holder).map(|c| c.issued).max().unwrap_or(known.issued);
+        let again = newest.saturating_add(schedule::renewal_period(known.not_after.since(known.not_before)));
+        if now < again && newest > known.issued {
+            return Err(early(again, format!("a certificate was issued at {newest}; use that one")));
+        }
+        Ok(())
+    }
+
+    async fn issue(
+        &self,
+        ledger: &Ledger,
+        holder: &SpiffeId,
+        asked: PublicKeyRequest,
+        origin: Origin,
+        now: Timestamp,
+    ) -> Result<Issued, Error> {
+        let issuance = self.issuance()?;
+        if ledger.knows_key(&asked.fingerprint) {
+            return Err(Error::new(
+                Reason::KeyReused,
+                "the hub has certified this key before; make a new key for every certificate",
+            ));
+        }
+        let rotation = ledger.rotations.get(&Hierarchy::Client).ok_or_else(no_authority)?;
+        let order = order(rotation.signing(), holder, asked.public_key, now, issuance.lifetime)?;
+        let id = CertificateId {
+            issuer: order.authority,
+            serial: identity::serial_hex(&order.serial).ok_or_else(no_authority)?,
+        };
+        let (not_before, not_after) = (order.not_before, order.not_after);
+        let signer = Arc::clone(&issuance.signer);
+        let der = tasks::spawn_blocking(move || signer.sign_leaf(&order)).await;
+        let der = der.map_err(Error::internal)?.map_err(unsigned)?;
+        let certificate = Arc::new(Certificate {
+            id,
+            der: der.to_vec(),
+            holder: holder.clone(),
+            key: asked.fingerprint,
+            not_before,
+            not_after,
+            issued: now,
+            origin,
+            first_used: None,
+            superseded: None,
+        });
+        // The ledger first: what is not in it is not taken, so a certificate
+        // whose entry failed is worth nothing.
+        let change = CertificateChange::Issue(Arc::clone(&certificate));
+        self.certify(Operator::Machine, None, random::bytes(), change).await?;
+        tracing::info!(
+            target: "luytre::audit",
+            %holder, issuer = %certificate.id.issuer.short(), serial = certificate.id.serial, %not_after,
+            "certificate issued"
+        );
+        self.issued(&certificate)
+    }
+}
+
+/// What is to be signed for `holder` now.
+fn order(
+    authority: &Generation,
+    holder: &SpiffeId,
+    public_key: Vec<u8>,
+    now: Timestamp,
+    lifetime: Duration,
+) -> Result<LeafOrder, Error> {
+    let not_after = schedule::leaf_end(now, lifetime, authority.not_after).ok_or_else(|| {
+        Error::new(
+            Reason::SignerUnavailable,
+            "the authority that signs has run out of life; rotate it (luytre ca)",
+        )
+    })?;
+    Ok(LeafOrder {
+        authority: authority.issuer,
+        public_key,
+        serial: issue::random_serial().to_vec(),
+        holder: Holder::Client(holder.clone()),
+        not_before: now.saturating_sub(BACKDATE),
+        not_after,
+    })
+}
+
+fn read(request: &[u8], holder: &SpiffeId) -> Result<PublicKeyRequest, Error> {
+    request::read(request, holder).map_err(|error| {
+        let digest = digest::hex(&digest::sha256(request));
+        tracing::warn!(target: "luytre::audit", %holder, %error, request = digest, "certificate request refused");
+        Invalid::new("certificate_request", error.to_string()).into()
+    })
+}
+
+fn no_authority() -> Error {
+    Error::new(
+        Reason::SignerUnavailable,
+        "the hub has no authority that signs yet; ask its operator whether the signer runs",
+    )
+}
+
+/// Why nothing was signed.
+pub(super) fn unsigned(error: signing::Error) -> Error {
+    match &error {
+        signing::Error::Unavailable { .. } => Error {
+            retry_after: Some(Duration::from_secs(5)),
+            ..Error::new(
+                Reason::SignerUnavailable,
+                "the signer does not answer at present; try again in a moment",
+            )
+            .with_source(error)
+        },
+        signing::Error::Refused { .. } => Error::internal(error),
+    }
+}

@@ -1,0 +1,159 @@
+//! Decides what a hub learns from the signer's journal: what was signed that
+//! its ledger does not know, for it was restored from a backup.
+
+use std::sync::Arc;
+
+use crate::base::{digest, random};
+use crate::model::certificate::{
+    Certificate, CertificateChange, CertificateId, Hierarchy, IssuerDigest, Origin,
+};
+use crate::pki::identity;
+use crate::pki::ledger::NUMBER_STEP;
+use crate::pki::signing::{Record, Signed};
+
+use super::certificates::Operator;
+use super::engine::Hub;
+use super::error::Error;
+
+/// What was learnt.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Learnt {
+    /// Certificates that the ledger did not know.
+    pub certificates: usize,
+    /// Revocations that it did not know.
+    pub revocations: usize,
+}
+
+impl Hub {
+    /// The last record of the signer's journal that the log knows of, and
+    /// whether the log was restored from a backup since it was noted.
+    #[must_use]
+    pub fn journal_read(&self) -> (u64, bool) {
+        let (number, at) = self.ledger().read;
+        let restored = self.shared.fences.last().is_some_and(|fence| at.seq() <= *fence);
+        (number, restored)
+    }
+
+    /// Learns what the journal says that the ledger does not. Numbers of
+    /// lists and revocations always; certificates only where the log was
+    /// `restored`: else what the ledger lacks was never given to anybody.
+    ///
+    /// # Errors
+    /// As every write.
+    pub async fn learn(&self, records: &[Record], restored: bool) -> Result<Learnt, Error> {
+        let mut learnt = Learnt::default();
+        for record in records {
+            match &record.signed {
+                Signed::Leaf { certificate } if restored => {
+                    learnt.certificates += usize::from(self.adopt(certificate, record).await?);
+                }
+                Signed::Leaf { .. } => {}
+                Signed::List { authority, number, added } => {
+                    self.skip(*authority, *number).await?;
+                    for (serial, _) in added {
+                        let id = CertificateId { issuer: *authority, serial: serial.clone() };
+                        learnt.revocations += usize::from(self.revoke_again(id).await?);
+                    }
+                }
+            }
+        }
+        Ok(learnt)
+    }
+
+    /// Notes up to which record the journal was read.
+    ///
+    /// # Errors
+    /// As every write.
+    pub async fn note_journal(&self, number: u64) -> Result<(), Error> {
+        self.certify(Operator::Machine, None, random::bytes(), CertificateChange::Read(number)).await.map(drop)
+    }
+
+    /// After a restore, numbers of lists go on far above what the journal
+    /// knows: lists may have been signed that it lost as well.
+    ///
+    /// # Errors
+    /// As every write.
+    pub async fn leap_numbers(&self) -> Result<(), Error> {
+        let numbers: Vec<_> = self.ledger().numbers.iter().map(|(issuer, number)| (*issuer, *number)).collect();
+        for (issuer, number) in numbers {
+            self.skip(issuer, number.saturating_add(NUMBER_STEP)).await?;
+        }
+        Ok(())
+    }
+
+    /// The next number of an authority's revocation list; never the same twice.
+    ///
+    /// # Errors
+    /// As every write.
+    pub async fn draw_number(&self, issuer: IssuerDigest) -> Result<u64, Error> {
+        self.certify(Operator::Machine, None, random::bytes(), CertificateChange::Draw(issuer)).await?;
+        Ok(self.ledger().numbers.get(&issuer).copied().unwrap_or_default())
+    }
+
+    async fn skip(&self, issuer: IssuerDigest, number: u64) -> Result<(), Error> {
+        if self.ledger().numbers.get(&issuer).is_some_and(|known| *known >= number) {
+            return Ok(());
+        }
+        let change = CertificateChange::Skip { issuer, number };
+        self.certify(Operator::Machine, None, random::bytes(), change).await.map(drop)
+    }
+
+    async fn revoke_again(&self, id: CertificateId) -> Result<bool, Error> {
+        if self.ledger().revoked.contains_key(&id) {
+            return Ok(false);
+        }
+        let reason = "found in the signer's journal after a restore".to_owned();
+        let change = CertificateChange::Revoke { id, reason };
+        self.certify(Operator::Machine, None, random::bytes(), change).await?;
+        Ok(true)
+    }
+
+    async fn adopt(&self, der: &[u8], record: &Record) -> Result<bool, Error> {
+        // The hub's own certificates are in the journal, too.
+        let Ok(known) = identity::read(der, self.trust_domain()) else { return Ok(false) };
+        let id = known.certificate_id();
+        let ledger = self.ledger();
+        let ours = ledger.rotations.get(&Hierarchy::Client).is_some_and(|r| r.generation(&id.issuer).is_some());
+        if !ours || ledger.certificates.contains_key(&id) {
+            return Ok(false);
+        }
+        let parsed = identity::parse(der).map_err(Error::internal)?;
+        let certificate = Arc::new(Certificate {
+            key: digest::sha256(parsed.public_key().raw),
+            id,
+            der: der.to_vec(),
+            holder: known.spiffe_id,
+            not_before: known.not_before,
+            not_after: known.not_after,
+            issued: record.time,
+            origin: Origin::Recovered,
+            first_used: None,
+            superseded: None,
+        });
+        let change = CertificateChange::Issue(certificate);
+        self.certify(Operator::Machine, None, random::bytes(), change).await?;
+        Ok(true)
+    }
+
+    /// Enters a certificate of the hub's own into the ledger: with it the hub
+    /// tries every configuration on itself.
+    ///
+    /// # Errors
+    /// As every write.
+    pub async fn enter_monitor(&self, der: &[u8], revoked: bool) -> Result<(), Error> {
+        let known = identity::read(der, self.trust_domain()).map_err(Error::internal)?;
+        let id = known.certificate_id();
+        let record = Record {
+            number: 0,
+            time: self.machine_now(),
+            signed: Signed::Leaf { certificate: der.to_vec().into() },
+        };
+        self.adopt(der, &record).await?;
+        if revoked {
+            let reason = "tries the revocation list of every configuration".to_owned();
+            let change = CertificateChange::Revoke { id, reason };
+            self.certify(Operator::Machine, None, random::bytes(), change).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,345 @@
+//! Decides how the hub's own authorities stay in force: whatever the log says
+//! of them is signed, tried, put in force and reported, again and again.
+
+mod own;
+mod paper;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use rustls::pki_types::{CertificateDer, DnsName, PrivateKeyDer, ServerName};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::Error;
+use super::config::{Authorities, Config};
+use super::tls::{Candidate, Certificates, Files, Source};
+use crate::base::clock::Timestamp;
+use crate::base::secret::Secret;
+use crate::base::tasks;
+use crate::hub::{Hub, InForce, Issuance};
+use crate::model::certificate::{CertificateId, Hierarchy, IssuerDigest};
+use crate::pki::authority::{Generation, Rotation};
+use crate::pki::ledger::Ledger;
+use crate::pki::tls::{Canary, Material, Monitor, Trial};
+use crate::pki::{pem, schedule};
+use own::Leaf;
+use paper::SignedList;
+
+/// How long at most between two looks at everything.
+const TICK: Duration = Duration::from_secs(30);
+/// How soon a failure is tried again.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Keeps the hub's own authorities in force.
+pub struct Keeper {
+    hub: Arc<Hub>,
+    issuance: Issuance,
+    config: Authorities,
+    files: Option<Files>,
+    held: Mutex<Held>,
+}
+
+/// What is at hand.
+#[derive(Default)]
+struct Held {
+    /// The hub's certificates, by who signed them.
+    own: BTreeMap<IssuerDigest, Arc<Leaf>>,
+    /// The revocation lists.
+    lists: BTreeMap<IssuerDigest, Arc<SignedList>>,
+    /// A certificate that must be taken, and one that must not, of each
+    /// authority that signs clients.
+    monitors: BTreeMap<IssuerDigest, Arc<(Leaf, Leaf)>>,
+    /// The authorities whose key the signer holds.
+    keys: BTreeSet<IssuerDigest>,
+    /// Those of which a certificate was proved by a handshake.
+    tested: BTreeSet<IssuerDigest>,
+}
+
+impl fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keeper").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Keeper {
+    /// For `hub`, whose signer and roots are in `issuance`.
+    #[must_use]
+    pub fn new(hub: Arc<Hub>, issuance: Issuance, authorities: Authorities, config: &Config) -> Self {
+        let given = !config.grpc.client_ca.as_os_str().is_empty() || !config.grpc.cert.as_os_str().is_empty();
+        let files = given.then(|| Files(config.grpc.clone()));
+        Self { hub, issuance, config: authorities, files, held: Mutex::default() }
+    }
+
+    fn ledger(&self) -> Arc<Ledger> {
+        self.hub.ledger()
+    }
+
+    /// Does all that is due. Returns whether what is to be in force changed.
+    ///
+    /// # Errors
+    /// Why something could not be done; the rest stands.
+    pub async fn maintain(&self) -> Result<bool, Error> {
+        self.look_at_signer().await?;
+        let mut changed = false;
+        let ledger = self.ledger();
+        if let Some(rotation) = ledger.rotations.get(&Hierarchy::Server) {
+            for generation in rotation.trusted() {
+                changed |= self.keep_own(generation).await?;
+            }
+        }
+        if let Some(rotation) = ledger.rotations.get(&Hierarchy::Client) {
+            for generation in rotation.trusted() {
+                changed |= self.keep_monitors(generation).await?;
+                changed |= self.keep_list(generation).await?;
+            }
+        }
+        Ok(self.forget(&ledger) || changed)
+    }
+
+    /// Learns which authorities the signer has, and what it signed that the
+    /// ledger does not know.
+    async fn look_at_signer(&self) -> Result<(), Error> {
+        let signer = Arc::clone(&self.issuance.signer);
+        let held = self.ask(move || signer.authorities()).await?;
+        let generations: Vec<_> = held
+            .into_iter()
+            .filter_map(|held| Some((held.hierarchy, Generation::from_der(0, held.certificate).ok()?)))
+            .collect();
+        let keys = generations.iter().map(|(_, generation)| generation.issuer).collect();
+        self.held.lock().keys = keys;
+        for hierarchy in Hierarchy::ALL {
+            if self.ledger().rotations.contains_key(&hierarchy) {
+                continue;
+            }
+            let mut first = generations.iter().filter(|(of, _)| *of == hierarchy).map(|(_, g)| g);
+            match (first.next(), first.next()) {
+                (Some(generation), None) => self.hub.begin_hierarchy(hierarchy, generation.clone()).await?,
+                (None, _) => {
+                    return Err(Error::Authorities(format!(
+                        "the signer holds no authority of the {} hierarchy; put one into its directory (docs/certificates.md)",
+                        hierarchy.as_str().to_lowercase()
+                    )));
+                }
+                (Some(_), Some(_)) => {
+                    return Err(Error::Authorities(format!(
+                        "the signer holds several authorities of the {} hierarchy, and the hub has none yet; begin with one",
+                        hierarchy.as_str().to_lowercase()
+                    )));
+                }
+            }
+        }
+        self.read_journal().await
+    }
+
+    async fn read_journal(&self) -> Result<(), Error> {
+        let (mut read, restored) = self.hub.journal_read();
+        let before = read;
+        loop {
+            let (signer, after) = (Arc::clone(&self.issuance.signer), read);
+            let records = self.ask(move || signer.journal(after)).await?;
+            let Some(last) = records.last() else { break };
+            let learnt = self.hub.learn(&records, restored).await?;
+            if learnt.certificates + learnt.revocations > 0 {
+                tracing::warn!(
+                    certificates = learnt.certificates,
+                    revocations = learnt.revocations,
+                    "the signer's journal knew what this restored hub did not"
+                );
+            }
+            read = last.number;
+        }
+        if restored {
+            self.hub.leap_numbers().await?;
+        }
+        if restored || read > before {
+            self.hub.note_journal(read).await?;
+        }
+        Ok(())
+    }
+
+    /// Drops what belongs to authorities that are trusted no more.
+    fn forget(&self, ledger: &Ledger) -> bool {
+        let trusted: BTreeSet<_> =
+            ledger.rotations.values().flat_map(|rotation| rotation.trusted()).map(|g| g.issuer).collect();
+        let mut held = self.held.lock();
+        let before = held.own.len() + held.lists.len();
+        held.own.retain(|issuer, _| trusted.contains(issuer));
+        held.lists.retain(|issuer, _| trusted.contains(issuer));
+        held.monitors.retain(|issuer, _| trusted.contains(issuer));
+        held.tested.retain(|issuer| trusted.contains(issuer));
+        before != held.own.len() + held.lists.len()
+    }
+
+    /// Asks the signer, off the threads that serve.
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce() -> Result<T, crate::pki::signing::Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let answer = tasks::spawn_blocking(question).await.map_err(std::io::Error::other)?;
+        answer.map_err(|error| Error::Authorities(error.to_string()))
+    }
+
+    /// Tries the authorities that are not in use yet on what is in force.
+    fn test(&self, certificates: &Certificates) {
+        let snapshot = certificates.current();
+        let monitors: Vec<_> = {
+            let held = self.held.lock();
+            held.monitors.iter().map(|(issuer, pair)| (*issuer, Arc::clone(pair))).collect()
+        };
+        for (issuer, pair) in monitors {
+            if let Err(error) = own::shake(&snapshot, &self.issuance.roots, &pair.0, self.shown_name()) {
+                tracing::warn!(authority = %issuer.short(), %error, "an authority's certificate does not connect");
+            } else {
+                self.held.lock().tested.insert(issuer);
+            }
+        }
+        let next = self.ledger().rotations.get(&Hierarchy::Server).and_then(|r| r.canary().map(|g| g.issuer));
+        let good = self.held.lock().monitors.values().next().map(Arc::clone);
+        if let (Some(issuer), Some(pair), Ok(name)) = (next, good, DnsName::try_from(self.config.canary.clone())) {
+            match own::shake(&snapshot, &self.issuance.roots, &pair.0, Some(ServerName::DnsName(name))) {
+                Ok(()) => {
+                    self.held.lock().tested.insert(issuer);
+                }
+                Err(error) => {
+                    tracing::warn!(authority = %issuer.short(), %error, "the next authority does not prove itself");
+                }
+            }
+        }
+    }
+
+    /// The first name under which the hub is known.
+    fn shown_name(&self) -> Option<ServerName<'static>> {
+        let dns = self.config.dns.first().and_then(|name| ServerName::try_from(name.clone()).ok());
+        dns.or_else(|| self.config.ip.first().map(|ip| ServerName::IpAddress((*ip).into())))
+    }
+
+    /// Tells the hub what is in force.
+    fn report(&self, certificates: &Certificates) {
+        let ledger = self.ledger();
+        let held = self.held.lock();
+        let shown = ledger.rotations.get(&Hierarchy::Server).map(|rotation| rotation.shown().issuer);
+        self.hub.note_in_force(InForce {
+            hub_leaf: shown,
+            hub_leaves: held.own.keys().copied().collect(),
+            lists: held
+                .lists
+                .iter()
+                .map(|(issuer, list)| (*issuer, (list.number, list.next_update, list.der.clone())))
+                .collect(),
+            keys: held.keys.clone(),
+            tested: held.tested.clone(),
+            listed: held
+                .lists
+                .iter()
+                .flat_map(|(issuer, list)| {
+                    list.revoked.iter().map(|serial| CertificateId { issuer: *issuer, serial: serial.clone() })
+                })
+                .collect(),
+            files: Vec::new(),
+        });
+        drop(held);
+        self.hub.note_anchors(certificates.current().anchors().collect());
+    }
+
+    /// Keeps the authorities in force until `stopping`.
+    pub(super) async fn follow(
+        self: Arc<Self>,
+        certificates: Arc<Certificates>,
+        stopping: CancellationToken,
+    ) {
+        let mut changes = self.hub.ledger_changes();
+        // What `gather` gives depends on the ledger, too.
+        let mut seen = None;
+        while !stopping.is_cancelled() {
+            changes.mark_unchanged();
+            let pause = match self.round(&certificates, &mut seen).await {
+                Ok(()) => TICK,
+                Err(error) => {
+                    tracing::error!(%error, "the hub's authorities are not all in force; trying again");
+                    RETRY
+                }
+            };
+            let wait = async {
+                tokio::select! {
+                    _ = changes.changed() => {}
+                    () = tokio::time::sleep(pause) => {}
+                }
+            };
+            stopping.run_until_cancelled(wait).await;
+        }
+    }
+
+    async fn round(&self, certificates: &Certificates, seen: &mut Option<[u64; 2]>) -> Result<(), Error> {
+        let changed = self.maintain().await?;
+        let versions = self.versions();
+        if changed || *seen != Some(versions) {
+            if let Err(refused) = certificates.reload(false).await {
+                return Err(Error::Authorities(refused.to_string()));
+            }
+            *seen = Some(versions);
+        } else {
+            // Certificates that were superseded, and organisations that ended.
+            certificates.sweep();
+        }
+        self.test(certificates);
+        self.report(certificates);
+        if self.hub.settle_rotations().await? {
+            tracing::info!("a rotation has settled");
+        }
+        Ok(())
+    }
+
+    fn versions(&self) -> [u64; 2] {
+        let ledger = self.ledger();
+        Hierarchy::ALL.map(|hierarchy| ledger.rotations.get(&hierarchy).map_or(0, |r| r.version))
+    }
+
+    /// The rotation of a hierarchy, which [`Self::look_at_signer`] has begun.
+    fn rotation(ledger: &Ledger, hierarchy: Hierarchy) -> Result<&Rotation, Error> {
+        let missing = || Error::Authorities("the hub has no authorities yet; see the log".to_owned());
+        ledger.rotations.get(&hierarchy).map(Arc::as_ref).ok_or_else(missing)
+    }
+}
+
+impl Source for Keeper {
+    fn gather(&self) -> Result<Candidate, Error> {
+        let ledger = self.ledger();
+        let (server, client) =
+            (Self::rotation(&ledger, Hierarchy::Server)?, Self::rotation(&ledger, Hierarchy::Client)?);
+        let held = self.held.lock();
+        let lacking = |what: &str| Error::Authorities(format!("{what} is not signed yet; is the signer there?"));
+        let own = held.own.get(&server.shown().issuer).ok_or_else(|| lacking("the hub's certificate"))?;
+        let mut material = Material {
+            anchors: Vec::new(),
+            revocation_lists: Vec::new(),
+            chain: own.chain(),
+            key: own.secret(),
+            canary: None,
+        };
+        if let Some(Files(grpc)) = &self.files {
+            Files::add_to(grpc, &mut material)?;
+        }
+        for generation in client.trusted() {
+            let list = held.lists.get(&generation.issuer).ok_or_else(|| lacking("a revocation list"))?;
+            material.anchors.push(generation.certificate.clone());
+            material.revocation_lists.push(list.der.clone());
+        }
+        if let Some(next) = server.canary() {
+            let leaf = held.own.get(&next.issuer).ok_or_else(|| lacking("the certificate of the next authority"))?;
+            let name = DnsName::try_from(self.config.canary.clone())
+                .map_err(|_| Error::Authorities("authorities.canary is no DNS name".to_owned()))?;
+            material.canary = Some(Canary { name, chain: leaf.chain(), key: leaf.secret() });
+        }
+        let trial = held.monitors.get(&client.signing().issuer).map(|pair| Trial {
+            good: Monitor { chain: pair.0.chain(), key: pair.0.secret() },
+            revoked: Monitor { chain: pair.1.chain(), key: pair.1.secret() },
+        });
+        Ok(Candidate { material, trial })
+    }
+}

@@ -1,0 +1,92 @@
+//! Decides when a revocation list is signed anew: whenever somebody was
+//! revoked, and each day.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateRevocationListDer;
+
+use super::{Error, Keeper};
+use crate::base::clock::Timestamp;
+use crate::base::files;
+use crate::pki::authority::Generation;
+use crate::pki::issue::BACKDATE;
+use crate::pki::revocation::List;
+use crate::pki::signing::ListOrder;
+use crate::pki::{pem, schedule};
+
+/// A list, and what it says.
+pub(super) struct SignedList {
+    pub(super) der: CertificateRevocationListDer<'static>,
+    pub(super) number: u64,
+    pub(super) this_update: Timestamp,
+    pub(super) next_update: Timestamp,
+    /// Serials that it revokes.
+    pub(super) revoked: BTreeSet<String>,
+}
+
+impl SignedList {
+    fn read(der: CertificateRevocationListDer<'static>) -> Option<Self> {
+        let list = List::read(&der).ok()?;
+        let number = list.number.iter().try_fold(0_u64, |all, byte| {
+            all.checked_mul(256).and_then(|all| all.checked_add(u64::from(*byte)))
+        })?;
+        Some(Self {
+            der,
+            number,
+            this_update: list.this_update,
+            next_update: list.next_update,
+            revoked: list.revoked.into_keys().collect(),
+        })
+    }
+}
+
+impl Keeper {
+    /// Has the list of `generation` that says what the ledger does; whether
+    /// there is a new one.
+    pub(super) async fn keep_list(&self, generation: &Generation) -> Result<bool, Error> {
+        let (ledger, now) = (self.hub.ledger(), self.hub.machine_now());
+        let revoked: Vec<(String, Timestamp)> = ledger
+            .revoked
+            .iter()
+            .filter(|(id, _)| id.issuer == generation.issuer)
+            .map(|(id, revoked)| (id.serial.clone(), revoked.time))
+            .collect();
+        let known = self.held.lock().lists.get(&generation.issuer).cloned();
+        let path = self.config.directory.join(format!("{}.crl", generation.issuer.short()));
+        let known = known.or_else(|| {
+            let text = std::fs::read(&path).ok()?;
+            SignedList::read(pem::revocation_lists(&text).ok()?.pop()?).map(Arc::new)
+        });
+        let says = |list: &SignedList| {
+            list.revoked.len() == revoked.len() && revoked.iter().all(|(serial, _)| list.revoked.contains(serial))
+        };
+        let last = ledger.numbers.get(&generation.issuer).copied().unwrap_or_default();
+        let good = known.filter(|list| {
+            says(list) && list.number >= last && now < schedule::list_due(list.this_update, list.next_update)
+        });
+        if let Some(list) = good {
+            return Ok(self.held.lock().lists.insert(generation.issuer, list).is_none());
+        }
+        // Drawn before it is signed: no number is ever used twice, whatever
+        // becomes of this process meanwhile.
+        let order = ListOrder {
+            authority: generation.issuer,
+            number: self.hub.draw_number(generation.issuer).await?,
+            this_update: now.saturating_sub(BACKDATE),
+            next_update: now.saturating_add(self.config.list_lifetime.0).min(generation.not_after),
+            revoked,
+        };
+        let (signer, number) = (Arc::clone(&self.issuance.signer), order.number);
+        let der = self.ask(move || signer.sign_list(&order)).await?;
+        let text = pem::encode(pem::Label::RevocationList, &der);
+        files::create_private_dir(&self.config.directory)
+            .and_then(|()| files::write_atomic(&path, text.as_bytes(), 0o600))
+            .map_err(|source| Error::File { path, source })?;
+        let list = SignedList::read(der)
+            .ok_or_else(|| Error::Authorities("the signer's revocation list cannot be read".to_owned()))?;
+        tracing::info!(authority = generation.name, number, revoked = list.revoked.len(), "revocation list signed");
+        self.held.lock().lists.insert(generation.issuer, Arc::new(list));
+        Ok(true)
+    }
+}
