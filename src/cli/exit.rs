@@ -153,6 +153,16 @@ fn advice(error: &client::Error) -> &'static str {
         "ETAG_MISMATCH" => {
             "\n  It changed meanwhile. Read it again (`luytre get`, `luytre roster export`), then decide again."
         }
+        "ENROLMENT_TOKEN_INVALID" => {
+            "\n  A token is good once, for a day or as its maker said, and only after a second operator approved it. Ask the hub's operator for another one if this one was used or has ended."
+        }
+        "CERTIFICATE_FOREIGN" => {
+            "\n  The hub renews what its own authorities issued. Whoever issued this certificate renews it, or the hub's operator gives a token for `luytre cert enrol`."
+        }
+        "RENEWAL_TOO_EARLY" => {
+            "\n  `luytre whoami` shows from when on it is renewed; `luytre cert agent` does it in time."
+        }
+        "ROTATION_BLOCKED" => "\n  The same command with --dry-run tells what stands in the way, and who.",
         "ROLE_INSUFFICIENT" => {
             "\n  `luytre whoami` shows the roles of this certificate; the hub's operator gives them."
         }

@@ -4,7 +4,6 @@
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use tonic::Code;
 use zeroize::Zeroizing;
 
 use crate::base::clock::Timestamp;
@@ -114,8 +113,7 @@ impl Own {
         let key = self.keep.pending_key()?;
         let renewed = self.client()?.renew(key, &held.identity).await;
         if let Err(error) = &renewed
-            && let Some(refusal) = error.refusal()
-            && matches!(refusal.code, Code::InvalidArgument | Code::AlreadyExists | Code::FailedPrecondition)
+            && matches!(error.reason(), "KEY_REUSED" | "FIELD_INVALID")
         {
             // It may be the key that is refused, such as one of an answer that
             // was lost long ago.

@@ -30,6 +30,7 @@ use crate::base::{digest, tasks};
 use crate::pki::tls::ALPN;
 use crate::wire::proto::v1;
 use v1::certificate_service_server::CertificateService;
+use v1::directory_service_server::DirectoryService;
 use v1::enrollment_service_server::EnrollmentService;
 
 use super::stub::refuse;
@@ -46,6 +47,12 @@ pub(crate) struct Authority {
     pub(crate) lost: Mutex<usize>,
     /// What the next answer gets wrong.
     pub(crate) fault: Mutex<Option<Fault>>,
+    /// Whether holders are asked to renew now.
+    pub(crate) renew_now: Mutex<bool>,
+    /// Names that were revoked.
+    pub(crate) revoked: Mutex<Vec<String>>,
+    /// The last step of a rotation that was asked for.
+    pub(crate) step: Mutex<Option<v1::RotateAuthorityRequest>>,
 }
 
 /// How an answer of the authority is wrong.
@@ -66,6 +73,9 @@ impl Authority {
             certified: Mutex::default(),
             lost: Mutex::default(),
             fault: Mutex::default(),
+            renew_now: Mutex::default(),
+            revoked: Mutex::default(),
+            step: Mutex::default(),
         })
     }
 
@@ -93,11 +103,19 @@ impl Authority {
         params.signed_by(key, &self.issuer).unwrap().der().to_vec()
     }
 
-    /// A certificate of [`HOLDER`] and its key, as a operator writes them.
+    /// A certificate of [`HOLDER`] and its key, as an operator writes them.
     pub(crate) fn enrol(&self, dir: &Path) {
+        self.enrol_until(dir, 4_000);
+    }
+
+    /// The same until the end of a year.
+    pub(crate) fn enrol_until(&self, dir: &Path, year: i32) {
         let key = KeyPair::generate().unwrap();
-        let name = SanType::URI(HOLDER.try_into().unwrap());
-        let der = self.sign(name, ExtendedKeyUsagePurpose::ClientAuth, &key);
+        let mut params = CertificateParams::default();
+        params.not_after = rcgen::date_time_ymd(year, 12, 31);
+        params.subject_alt_names = vec![SanType::URI(HOLDER.try_into().unwrap())];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let der = params.signed_by(&key, &self.issuer).unwrap().der().to_vec();
         let pem = crate::pki::pem::encode(crate::pki::pem::Label::Certificate, &der);
         std::fs::write(dir.join("me.pem"), pem).unwrap();
         std::fs::write(dir.join("me.key"), key.serialize_pem()).unwrap();
@@ -284,17 +302,93 @@ impl CertificateService for Authority {
         Ok(Response::new(v1::GetTrustBundleResponse { certificates, digest: String::new() }))
     }
 
+    async fn list_certificates(
+        &self,
+        request: Request<v1::ListCertificatesRequest>,
+    ) -> Result<Response<v1::ListCertificatesResponse>, Status> {
+        // Two pages.
+        let (serial, next) = match request.into_inner().page_token.as_str() {
+            "" => ("ab12cd34", "more"),
+            _ => ("ab1299ff", ""),
+        };
+        let certificates = vec![v1::Certificate {
+            name: format!("authorities/0f/certificates/{serial}"),
+            spiffe_id: HOLDER.to_owned(),
+            serial: serial.to_owned(),
+            state: v1::CertificateState::Active.into(),
+            connection_count: 2,
+            ..v1::Certificate::default()
+        }];
+        Ok(Response::new(v1::ListCertificatesResponse { certificates, next_page_token: next.to_owned() }))
+    }
+
+    async fn revoke_certificate(
+        &self,
+        request: Request<v1::RevokeCertificateRequest>,
+    ) -> Result<Response<v1::RevokeCertificateResponse>, Status> {
+        self.revoked.lock().push(request.into_inner().name);
+        Ok(Response::new(v1::RevokeCertificateResponse { severed_count: 2, ..Default::default() }))
+    }
+
+    async fn issue_enrollment_token(
+        &self,
+        request: Request<v1::IssueEnrollmentTokenRequest>,
+    ) -> Result<Response<v1::IssueEnrollmentTokenResponse>, Status> {
+        let token = v1::EnrollmentToken {
+            name: "enrollmentTokens/6a1f".to_owned(),
+            spiffe_id: request.into_inner().spiffe_id,
+            state: v1::EnrollmentTokenState::Pending.into(),
+            ..v1::EnrollmentToken::default()
+        };
+        let shown = "luytre-enrol-1.once".to_owned();
+        Ok(Response::new(v1::IssueEnrollmentTokenResponse { enrollment_token: Some(token), token: shown }))
+    }
+
+    async fn list_authorities(
+        &self,
+        _: Request<v1::ListAuthoritiesRequest>,
+    ) -> Result<Response<v1::ListAuthoritiesResponse>, Status> {
+        let rotations = vec![v1::Rotation {
+            hierarchy: v1::Hierarchy::Client.into(),
+            phase: v1::RotationPhase::Draining.into(),
+            etag: "seven".to_owned(),
+            current: Some(v1::Authority { name: "authorities/0f".to_owned(), ..v1::Authority::default() }),
+            ..v1::Rotation::default()
+        }];
+        Ok(Response::new(v1::ListAuthoritiesResponse { rotations }))
+    }
+
+    async fn rotate_authority(
+        &self,
+        request: Request<v1::RotateAuthorityRequest>,
+    ) -> Result<Response<v1::RotateAuthorityResponse>, Status> {
+        let request = request.into_inner();
+        let free = request.accept_cutting_off == [HOLDER];
+        *self.step.lock() = Some(request);
+        let blocks = |text: &str| if free { Vec::new() } else { vec![text.to_owned()] };
+        let (blockers, cut_off) = (blocks("one system has not renewed"), blocks(HOLDER));
+        Ok(Response::new(v1::RotateAuthorityResponse { rotation: None, blockers, cut_off }))
+    }
+
     absent! {
         get_revocation_list(GetRevocationListRequest) -> GetRevocationListResponse,
-        issue_enrollment_token(IssueEnrollmentTokenRequest) -> IssueEnrollmentTokenResponse,
         list_enrollment_tokens(ListEnrollmentTokensRequest) -> ListEnrollmentTokensResponse,
         approve_enrollment_token(ApproveEnrollmentTokenRequest) -> ApproveEnrollmentTokenResponse,
         cancel_enrollment_token(CancelEnrollmentTokenRequest) -> CancelEnrollmentTokenResponse,
-        list_certificates(ListCertificatesRequest) -> ListCertificatesResponse,
         get_certificate(GetCertificateRequest) -> GetCertificateResponse,
-        revoke_certificate(RevokeCertificateRequest) -> RevokeCertificateResponse,
         sever_connections(SeverConnectionsRequest) -> SeverConnectionsResponse,
-        list_authorities(ListAuthoritiesRequest) -> ListAuthoritiesResponse,
-        rotate_authority(RotateAuthorityRequest) -> RotateAuthorityResponse,
+    }
+}
+
+#[tonic::async_trait]
+impl DirectoryService for Authority {
+    async fn who_am_i(&self, _: Request<v1::WhoAmIRequest>) -> Result<Response<v1::WhoAmIResponse>, Status> {
+        let renew_now = *self.renew_now.lock();
+        Ok(Response::new(v1::WhoAmIResponse { renew_now, ..v1::WhoAmIResponse::default() }))
+    }
+
+    absent! {
+        list_organisations(ListOrganisationsRequest) -> ListOrganisationsResponse,
+        get_organisation(GetOrganisationRequest) -> GetOrganisationResponse,
     }
 }

@@ -192,6 +192,14 @@ class CertificateExpired(HubError, reason="CERTIFICATE_EXPIRED"):
     """The certificate expired while the connection was open."""
 
 
+class CertificateSuperseded(HubError, reason="CERTIFICATE_SUPERSEDED"):
+    """The certificate was renewed, its successor is in use, and its time of grace is over."""
+
+
+class EnrolmentTokenInvalid(HubError, reason="ENROLMENT_TOKEN_INVALID"):
+    """The token was used, has ended, waits for approval, or was never one."""
+
+
 class PrincipalUnknown(HubError, reason="PRINCIPAL_UNKNOWN"):
     """The roster does not know the organisation that the certificate names."""
 
@@ -224,6 +232,18 @@ class IndicatorRevoked(HubError, reason="INDICATOR_REVOKED"):
     """The caller's organisation revoked the value before."""
 
 
+class KeyReused(HubError, reason="KEY_REUSED"):
+    """The key of the request was certified before; each certificate needs a new one."""
+
+
+class CertificateForeign(HubError, reason="CERTIFICATE_FOREIGN"):
+    """The certificate is of an authority that the hub does not issue with, so the hub cannot renew it."""
+
+
+class RotationBlocked(HubError, reason="ROTATION_BLOCKED"):
+    """Something stands in the way of the step; a dry run says what."""
+
+
 class IdentityConflict(HubError, reason="IDENTITY_CONFLICT"):
     """The hashes of a file belong to two indicators already."""
 
@@ -248,12 +268,20 @@ class SubscriptionDisplaced(HubError, reason="SUBSCRIPTION_DISPLACED"):
     """A newer stream opened the same named subscription."""
 
 
+class RenewalTooEarly(HubError, reason="RENEWAL_TOO_EARLY"):
+    """The certificate has not reached the time from which it is renewed, or was renewed just now."""
+
+
 class RateLimited(HubError, reason="RATE_LIMITED"):
     """Too many requests, streams or items, or a limit of the organisation is reached."""
 
 
 class StoreReadOnly(HubError, reason="STORE_READ_ONLY"):
     """The hub takes no writes until its operator mends it: wait for minutes."""
+
+
+class SignerUnavailable(HubError, reason="SIGNER_UNAVAILABLE"):
+    """The process that signs certificates does not answer; everything else goes on."""
 
 
 class Draining(HubError, reason="DRAINING"):
