@@ -176,8 +176,10 @@ pub(crate) struct TlsHub {
     pub(crate) address: SocketAddr,
     /// Certificates of the connections in the order of their handshakes.
     pub(crate) seen: Arc<Mutex<Vec<CertificateDer<'static>>>>,
-    /// How many connections have ended.
-    pub(crate) ended: watch::Receiver<usize>,
+    /// Certificates of the connections that have ended.
+    pub(crate) ended: watch::Receiver<Vec<CertificateDer<'static>>>,
+    /// How many handshakes failed.
+    pub(crate) refused: watch::Receiver<usize>,
     tasks: [JoinHandle<()>; 2],
 }
 
@@ -193,21 +195,24 @@ impl TlsHub {
         let address = listener.local_addr().unwrap();
         let (out, incoming) = mpsc::channel(16);
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let (count, ended) = watch::channel(0);
-        let count = Arc::new(count);
-        let all = Arc::clone(&seen);
+        let (gone, ended) = watch::channel(Vec::new());
+        let (gone, all) = (Arc::new(gone), Arc::clone(&seen));
+        let (failed, refused) = watch::channel(0);
         let accept = tasks::spawn("accept", async move {
             while let Ok((tcp, _)) = listener.accept().await {
-                let Ok(stream) = TlsAcceptor::from(Arc::clone(&config)).accept(tcp).await else { continue };
+                let Ok(stream) = TlsAcceptor::from(Arc::clone(&config)).accept(tcp).await else {
+                    failed.send_modify(|failed| *failed += 1);
+                    continue;
+                };
                 let peer = stream.get_ref().1.peer_certificates().map(|all| all[0].clone());
-                all.lock().extend(peer);
-                let _ = out.send(io::Result::Ok(Counted { stream, ended: Arc::clone(&count) })).await;
+                all.lock().extend(peer.clone());
+                let _ = out.send(io::Result::Ok(Counted { stream, peer, gone: Arc::clone(&gone) })).await;
             }
         });
         let serve = tasks::spawn("serve", async move {
             let _ = router.serve_with_incoming(ReceiverStream::new(incoming)).await;
         });
-        Self { address, seen, ended, tasks: [accept, serve] }
+        Self { address, seen, ended, refused, tasks: [accept, serve] }
     }
 
     /// Certificates seen so far.
@@ -216,15 +221,17 @@ impl TlsHub {
     }
 }
 
-/// A connection whose end is counted.
+/// A connection whose end is noted.
 struct Counted {
     stream: TlsStream<TcpStream>,
-    ended: Arc<watch::Sender<usize>>,
+    peer: Option<CertificateDer<'static>>,
+    gone: Arc<watch::Sender<Vec<CertificateDer<'static>>>>,
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.ended.send_modify(|ended| *ended += 1);
+        let peer = self.peer.take();
+        self.gone.send_modify(|gone| gone.extend(peer));
     }
 }
 

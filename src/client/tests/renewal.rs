@@ -47,9 +47,10 @@ impl Scene {
         Connection::open(&endpoint.unwrap().server_name("localhost"), identity).unwrap()
     }
 
-    /// Waits until that many connections have ended.
-    async fn ended(&mut self, connections: usize) {
-        self.hub.ended.wait_for(|ended| *ended >= connections).await.unwrap();
+    /// Waits until a connection has ended, and checks that it was the first.
+    async fn first_ended(&mut self) {
+        let ended = self.hub.ended.wait_for(|ended| !ended.is_empty()).await.unwrap().clone();
+        assert_eq!(ended, self.hub.shown()[..1]);
     }
 }
 
@@ -75,7 +76,7 @@ async fn a_renewed_certificate_takes_over_a_live_stream_and_no_event_is_lost_or_
 
     assert_eq!([before, after].concat(), (1..=30).collect::<Vec<_>>());
     // The old connection ends while the stream goes on over the new one.
-    scene.ended(1).await;
+    scene.first_ended().await;
     let shown = scene.hub.shown();
     assert_eq!(shown.len(), 2);
     assert_eq!(shown[1].as_ref(), leaf(scene.dir.path()));
@@ -96,7 +97,7 @@ async fn a_subscriber_that_waits_moves_over_too() {
     assert!(waits.unwrap().events().is_empty());
     let waiting = crate::base::tasks::spawn("waiting", async move { stream.next().await });
     identity.renew_over(&client).await.unwrap();
-    scene.ended(1).await;
+    scene.first_ended().await;
     assert!(!waiting.is_finished());
     waiting.abort();
 }
@@ -136,14 +137,14 @@ async fn files_that_another_program_replaced_move_connections_over() {
     connection.client().trust_bundle().await.unwrap();
     scene.authority.enrol(scene.dir.path());
     assert!(identity.reload().unwrap());
-    scene.ended(1).await;
+    scene.first_ended().await;
     connection.client().trust_bundle().await.unwrap();
     assert_eq!(scene.hub.shown().len(), 2);
 }
 
 #[tokio::test]
 async fn a_renewed_certificate_that_the_hub_does_not_take_leaves_the_old_connection_in_use() {
-    let scene = Scene::new().await;
+    let mut scene = Scene::new().await;
     let identity = scene.identity();
     let connection = scene.connect(identity.clone());
     let client = connection.client().with_backoff(AT_ONCE);
@@ -154,6 +155,8 @@ async fn a_renewed_certificate_that_the_hub_does_not_take_leaves_the_old_connect
     other.enrol(scene.dir.path());
     std::fs::write(scene.dir.path().join("ca.pem"), scene.authority.pem()).unwrap();
     identity.reload().unwrap();
+    // The second try tells that the first one is over.
+    scene.hub.refused.wait_for(|refused| *refused > 1).await.unwrap();
     let rest = subscription::take(&mut stream, 27).await.unwrap().0;
     assert_eq!(rest.last(), Some(&30));
     assert_eq!(scene.events.opens().len(), 1);
