@@ -14,10 +14,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::hub::Hub;
 
+mod certificates;
 mod changes;
 mod operator;
 mod readiness;
 
+pub use certificates::{
+    ClockAnswer, ClockRequest, Keeper, ReloadAnswer, ReloadRequest, ask_clock, ask_reload,
+};
 pub use changes::{RosterAnswer, RosterRequest, WaitingChange, ask_roster};
 pub use operator::{Answer, Error, OperatorSocket, ask_backup};
 use readiness::Readiness;
@@ -30,6 +34,7 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 pub struct Admin {
     hub: Arc<Hub>,
     registry: Arc<Registry>,
+    keeper: Arc<dyn Keeper>,
     stopping: CancellationToken,
     readiness: Readiness,
 }
@@ -43,8 +48,13 @@ impl fmt::Debug for Admin {
 impl Admin {
     /// The face of `hub`: `stopping` is cancelled when the hub begins to stop.
     #[must_use]
-    pub fn new(hub: Arc<Hub>, registry: Arc<Registry>, stopping: CancellationToken) -> Self {
-        Self { hub, registry, stopping, readiness: Readiness::default() }
+    pub fn new(
+        hub: Arc<Hub>,
+        registry: Arc<Registry>,
+        keeper: Arc<dyn Keeper>,
+        stopping: CancellationToken,
+    ) -> Self {
+        Self { hub, registry, keeper, stopping, readiness: Readiness::default() }
     }
 
     /// `/metrics`, `/livez` and `/readyz`.
@@ -65,8 +75,12 @@ async fn metrics(State(admin): State<Admin>) -> Response {
     }
 }
 
-/// Ready: a write really commits, and the hub is not about to go.
+/// Ready: a write really commits, the hub is not about to go, and its own
+/// certificate keeps nobody away.
 async fn readyz(State(admin): State<Admin>) -> Response {
+    if let Some(ailment) = admin.keeper.ailment() {
+        return (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {ailment}\n")).into_response();
+    }
     let hub = admin.hub;
     let verdict = if admin.stopping.is_cancelled() {
         Err(crate::hub::error::Reason::Draining)

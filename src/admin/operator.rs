@@ -25,6 +25,7 @@ use tokio::net::{UnixListener, UnixSocket, UnixStream};
 use crate::base::tasks;
 use crate::hub::{BackupReport, Hub};
 
+use super::certificates::{self, Keeper};
 use super::changes;
 
 /// Longest request, in bytes.
@@ -136,20 +137,25 @@ impl OperatorSocket {
         }
     }
 
-    /// Answers until `stop`, then removes the socket.
+    /// Answers until `stop`, then removes the socket. `calls` is what else is
+    /// served there, over gRPC.
     ///
     /// # Errors
     /// Whatever accepting answers.
     pub async fn serve(
         self,
         hub: Arc<Hub>,
+        keeper: Arc<dyn Keeper>,
+        calls: Router,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> io::Result<()> {
         let router = Router::new()
             .route("/backup", post(backup))
             .route("/roster", post(changes::answer))
-            .layer(DefaultBodyLimit::max(MAX_BYTES))
-            .with_state(hub);
+            .with_state(hub)
+            .merge(certificates::router(keeper))
+            .merge(calls)
+            .layer(DefaultBodyLimit::max(MAX_BYTES));
         let served = axum::serve(self.listener, router).with_graceful_shutdown(stop).await;
         // Only what was bound here: another may stand in its place by now.
         if fs::symlink_metadata(&self.path)

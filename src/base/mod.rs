@@ -8,5 +8,6 @@ pub mod random;
 pub mod secret;
 #[cfg(feature = "hub")]
 pub mod socket;
+pub mod steady;
 pub mod tasks;
 pub mod volume;

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use luytre::base::clock::{Clock, DatedClock, SystemClock};
 use luytre::base::tasks;
 use luytre::cli::daemon::{self, Failure, Place, Server};
-use luytre::server::config::{self, Config};
+use luytre::server::config::{self, Config, SignerConfig};
 use luytre::server::signals::Signals;
 use luytre::server::{Assembly, Error, Sockets, check, probe, serve, telemetry};
+use luytre::signer::{self, passphrase::Source};
 use time::Date;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -30,14 +31,24 @@ impl Server for Hub {
     fn serve(&self, path: &Path, as_of: Option<Date>) -> Result<(), Failure> {
         let config = Config::load(path).map_err(|error| failure(error.into()))?;
         telemetry::init(&config.log).map_err(failure)?;
-        let calendar: Arc<dyn Clock> = match as_of {
-            Some(date) => {
-                tracing::warn!(%date, "the hub's calendar does not show today's date: for demonstrations only");
-                Arc::new(DatedClock::starting_on(date))
-            }
-            None => SystemClock::shared(),
-        };
+        let calendar = as_of.map(|date| -> Arc<dyn Clock> {
+            tracing::warn!(%date, "the hub's calendar does not show today's date: for demonstrations only");
+            Arc::new(DatedClock::starting_on(date))
+        });
         run(config, calendar).map_err(failure)
+    }
+
+    fn signer(&self, path: &Path, passphrase: &Source) -> Result<(), Failure> {
+        let config = SignerConfig::load(path).map_err(|error| failure(error.into()))?;
+        telemetry::init(&config.log).map_err(failure)?;
+        let passphrase = passphrase
+            .read("of the signer's keys")
+            .map_err(|error| Failure::Configuration(error.to_string()))?;
+        let settings = config.settings;
+        with_signals(async |shutdown, reloads| {
+            signer::serve(settings, passphrase, SystemClock::shared(), shutdown, reloads).await
+        })
+        .map_err(signer_failure)
     }
 
     fn check(&self, path: &Path) -> Result<String, Failure> {
@@ -65,22 +76,28 @@ impl Server for Hub {
     }
 }
 
-fn run(config: Config, calendar: Arc<dyn Clock>) -> Result<(), Error> {
+fn run(config: Config, calendar: Option<Arc<dyn Clock>>) -> Result<(), Error> {
+    with_signals(async |shutdown, reloads| {
+        // Bound first: a hub that cannot listen need not open its store.
+        let sockets = Sockets::bind(&config).await?;
+        // On a thread of its own, so that signals are heard meanwhile.
+        let opened = tasks::spawn_blocking(move || Assembly::open(config, calendar));
+        let assembly = opened.await.map_err(std::io::Error::other)??;
+        serve(assembly, sockets, shutdown, reloads).await
+    })
+}
+
+/// Runs `work` until it ends, or at once to the end at a second signal.
+fn with_signals<E: From<std::io::Error>>(
+    work: impl AsyncFnOnce(CancellationToken, watch::Receiver<u64>) -> Result<(), E>,
+) -> Result<(), E> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let shutdown = CancellationToken::new();
         let (reload, reloads) = watch::channel(0);
         let second = Signals::listen()?.watch(shutdown.clone(), reload);
-        let served = async {
-            // Bound first: a hub that cannot listen need not open its store.
-            let sockets = Sockets::bind(&config).await?;
-            // On a thread of its own, so that signals are heard meanwhile.
-            let opened = tasks::spawn_blocking(move || Assembly::open(config, calendar));
-            let assembly = opened.await.map_err(std::io::Error::other)??;
-            serve(assembly, sockets, shutdown, reloads).await
-        };
         tokio::select! {
-            outcome = served => outcome,
+            outcome = work(shutdown, reloads) => outcome,
             code = second => end_at_once(code),
         }
     })
@@ -104,6 +121,17 @@ fn failure(error: Error) -> Failure {
             Failure::Io(text)
         }
         Error::Log(_) => Failure::Configuration(text),
+        Error::Authorities(_) => Failure::TryLater(text),
         Error::ListenerFailed => Failure::TryLater(text),
+    }
+}
+
+fn signer_failure(error: signer::Error) -> Failure {
+    let text = error.to_string();
+    match error {
+        signer::Error::Keys(_) => Failure::Configuration(text),
+        signer::Error::Journal(_) => Failure::Corrupt(text),
+        signer::Error::Running { .. } => Failure::TryLater(text),
+        signer::Error::State { .. } | signer::Error::Socket(_) | signer::Error::Serve(_) => Failure::Io(text),
     }
 }

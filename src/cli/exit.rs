@@ -102,6 +102,7 @@ fn of_pki(error: &pki::Error) -> u8 {
     use directory::Error as In;
     match error {
         pki::Error::Identity(_)
+        | pki::Error::PassphraseMissing
         | pki::Error::Directory(
             In::Name
             | In::TrustDomain(_)

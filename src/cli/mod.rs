@@ -22,6 +22,7 @@ mod manual;
 mod notices;
 mod organisations;
 mod output;
+mod passphrase;
 pub mod pki;
 mod profile;
 mod publish;

@@ -12,7 +12,11 @@ use crate::model::principal::SpiffeId;
 use crate::pki::directory::{self, Directory, Written};
 use crate::pki::issue::{DAY, Leaf, lifetime};
 use crate::pki::{identity, pem, revocation};
+use crate::signer::passphrase;
 
+use super::passphrase::Passphrase;
+
+mod ceremony;
 mod show;
 
 /// Certificates longer-lived than this are refused; renewal is the rule.
@@ -49,6 +53,14 @@ pub enum Error {
     /// The revocation list cannot be read.
     #[error(transparent)]
     List(#[from] revocation::Error),
+    /// There is no passphrase.
+    #[error(transparent)]
+    Passphrase(#[from] passphrase::Error),
+    /// A signer would take none of its keys.
+    #[error(
+        "name --ask-passphrase, --passphrase-fd N or --passphrase-file FILE: a key is encrypted with a passphrase"
+    )]
+    PassphraseMissing,
     /// Nothing could be said.
     #[error("cannot write what is to be told: {0}")]
     Talk(#[from] io::Error),
@@ -61,6 +73,7 @@ pub enum Error {
   luytre pki issue --dir pki server --dns hub.example.vn
   luytre pki issue --dir pki client --id spiffe://hub.example.vn/org/ca-hanoi/system/soc
   luytre pki crl --dir pki
+  luytre pki issuing --dir pki --hierarchy client --ask-passphrase
 
 Needs no hub: run it on a machine that is not the hub, and keep private/*-root.key offline. How long
 each certificate lives, and what to do before its end, is in docs/operating.md.")]
@@ -73,7 +86,11 @@ pub struct Args {
 enum Command {
     /// Makes both hierarchies of authorities in an empty directory
     #[command(after_long_help = "Examples:
-  luytre pki init --dir pki --trust-domain hub.example.vn")]
+  luytre pki init --dir pki --trust-domain hub.example.vn
+  luytre pki init --dir pki --trust-domain hub.example.vn --ask-passphrase
+  luytre pki init --dir pki --trust-domain hub.example.vn --passphrase-fd 3 3< passphrase
+
+With a passphrase the keys of the authorities are encrypted; a signer takes no others.")]
     Init {
         #[command(flatten)]
         place: Place,
@@ -122,6 +139,42 @@ Copy the list to the hub and reload it. Once the list has run out, nobody can co
         #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=365))]
         crl_days: u16,
     },
+    /// Makes the next generation of an issuing authority, under its root
+    #[command(after_long_help = "Examples:
+  luytre pki issuing --dir pki --hierarchy client --ask-passphrase
+
+The root's key must be in private/. What luytre pki issue signs goes on under the first generation: the
+next one is for the signer (luytre pki export-signer), and is put to use by luytre ca.")]
+    Issuing {
+        #[command(flatten)]
+        place: Place,
+        /// Whose next generation
+        #[arg(long, value_enum)]
+        hierarchy: ceremony::HierarchyName,
+    },
+    /// Copies the issuing authorities to where a signer reads them
+    #[command(after_long_help = "Examples:
+  luytre pki export-signer --dir pki --to /media/usb/signer
+
+Copies no root and no key in the clear. Give what is there to the signer's user, mode 0600.")]
+    ExportSigner {
+        #[command(flatten)]
+        place: Place,
+        /// The signer's directory of keys, or one to carry it in
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+    },
+    /// Encrypts a key that lies in the clear, in its place
+    #[command(after_long_help = "Examples:
+  luytre pki encrypt pki/private/client-issuing.key --ask-passphrase
+
+Use one passphrase for all keys of a signer. What the disk kept of the old content is beyond this.")]
+    Encrypt {
+        /// The key, PKCS #8 in PEM
+        key: PathBuf,
+        #[command(flatten)]
+        passphrase: Passphrase,
+    },
     /// Shows what the hub would read in a certificate or a revocation list
     #[command(after_long_help = "Examples:
   luytre pki show pki/ca-hanoi-soc.pem
@@ -137,6 +190,14 @@ struct Place {
     /// The directory of the authorities
     #[arg(long, value_name = "DIR")]
     dir: PathBuf,
+    #[command(flatten)]
+    passphrase: Passphrase,
+}
+
+impl Place {
+    fn open(&self) -> Result<Directory, Error> {
+        Ok(Directory::open(&self.dir)?.unlocked(self.passphrase.read()?))
+    }
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -193,19 +254,21 @@ pub fn run(args: Args, data: &mut dyn Write) -> Result<(), Error> {
 pub fn run_to(args: Args, data: &mut dyn Write, talk: &mut dyn Write, now: Timestamp) -> Result<(), Error> {
     match args.command {
         Command::Init { place, trust_domain, crl_days } => {
-            init(&place.dir, &trust_domain, days(crl_days), talk, now)
+            init(&place, &trust_domain, days(crl_days), talk, now)
         }
-        Command::Issue { place, leaf } => issue_leaf(&place.dir, leaf, talk, now),
+        Command::Issue { place, leaf } => issue_leaf(&place.open()?, leaf, talk, now),
         Command::Revoke { place, serial, crl_days } => {
-            let list =
-                Directory::open(&place.dir)?.sign_revocation_list(Some(&serial), now, days(crl_days))?;
+            let list = place.open()?.sign_revocation_list(Some(&serial), now, days(crl_days))?;
             writeln!(talk, "revoked {serial}; {} certificates are revoked in all", list.revoked.len())?;
             tell_list(&place.dir, list.next_update, talk)
         }
         Command::Crl { place, crl_days } => {
-            let list = Directory::open(&place.dir)?.sign_revocation_list(None, now, days(crl_days))?;
+            let list = place.open()?.sign_revocation_list(None, now, days(crl_days))?;
             tell_list(&place.dir, list.next_update, talk)
         }
+        Command::Issuing { place, hierarchy } => ceremony::issuing(&place.open()?, hierarchy, talk, now),
+        Command::ExportSigner { place, to } => ceremony::export(&place.open()?, &to, talk),
+        Command::Encrypt { key, passphrase } => ceremony::encrypt(&key, &passphrase, talk),
         Command::Show { file } => show::show(&file, data, now),
     }
 }
@@ -220,14 +283,16 @@ fn days(count: u16) -> Duration {
 }
 
 fn init(
-    dir: &Path,
+    place: &Place,
     trust_domain: &str,
     list_lifetime: Duration,
     talk: &mut dyn Write,
     now: Timestamp,
 ) -> Result<(), Error> {
-    Directory::init(dir, trust_domain, now, list_lifetime)?;
-    let at = dir.display();
+    let passphrase = place.passphrase.read_new()?;
+    let encrypted = passphrase.is_some();
+    Directory::init_under(&place.dir, trust_domain, now, list_lifetime, passphrase)?;
+    let at = place.dir.display();
     writeln!(talk, "made the authorities of trust domain {trust_domain} in {at}")?;
     writeln!(talk, "  {at}/{}  give this to every client", directory::SERVER_CA)?;
     writeln!(talk, "  {at}/{}  the hub trusts this", directory::CLIENT_CA)?;
@@ -237,12 +302,25 @@ fn init(
         directory::CLIENT_CRL,
         now.saturating_add(list_lifetime)
     )?;
+    if encrypted {
+        writeln!(talk, "the keys in {at}/private are encrypted; nothing opens them without the passphrase")?;
+    } else {
+        writeln!(talk, "the keys in {at}/private are NOT encrypted: whoever copies them can sign;")?;
+        writeln!(
+            talk,
+            "  for a signer, encrypt them: luytre pki encrypt {at}/private/client-issuing.key --ask-passphrase"
+        )?;
+    }
     writeln!(talk, "next: move {at}/private/*-root.key offline; they sign nothing from day to day")?;
     Ok(())
 }
 
-fn issue_leaf(dir: &Path, leaf: LeafCommand, talk: &mut dyn Write, now: Timestamp) -> Result<(), Error> {
-    let directory = Directory::open(dir)?;
+fn issue_leaf(
+    directory: &Directory,
+    leaf: LeafCommand,
+    talk: &mut dyn Write,
+    now: Timestamp,
+) -> Result<(), Error> {
     let (leaf, name, asked) = match leaf {
         LeafCommand::Server { dns, ip, days: count, name } => (Leaf::Server { dns, ip }, name, days(count)),
         LeafCommand::Client { id, days: count, name } => {
@@ -286,161 +364,4 @@ fn tell_list(dir: &Path, next_update: Timestamp, talk: &mut dyn Write) -> Result
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use clap::Parser;
-
-    use super::super::exit::Failure;
-    use super::*;
-    use crate::base::files;
-    use crate::pki::tls::{Material, Snapshot, Standing};
-
-    #[derive(Debug, Parser)]
-    struct Line {
-        #[command(flatten)]
-        args: Args,
-    }
-
-    /// Runs one line at `now`, and returns what was told.
-    fn at(line: &str, now: Timestamp) -> Result<String, Error> {
-        let words_show = line.starts_with("show");
-        let words = std::iter::once("pki").chain(line.split_whitespace());
-        let line = Line::try_parse_from(words).unwrap();
-        let (mut data, mut talk) = (Vec::new(), Vec::new());
-        run_to(line.args, &mut data, &mut talk, now)?;
-        assert!(data.is_empty() || talk.is_empty(), "a command either shows or does");
-        assert_eq!(data.is_empty(), !words_show, "what was asked for is data, all else is talk");
-        data.append(&mut talk);
-        Ok(String::from_utf8(data).unwrap())
-    }
-
-    fn code(error: Error) -> u8 {
-        Failure::Pki(error).code()
-    }
-
-    fn told(line: &str) -> String {
-        at(line, SystemClock.now()).unwrap()
-    }
-
-    fn place() -> (tempfile::TempDir, String) {
-        let place = tempfile::tempdir().unwrap();
-        let dir = place.path().join("pki").display().to_string();
-        told(&format!("init --dir {dir} --trust-domain hub.example"));
-        (place, dir)
-    }
-
-    fn snapshot(dir: &str) -> Snapshot {
-        build(dir).unwrap()
-    }
-
-    fn build(dir: &str) -> Result<Snapshot, crate::pki::tls::Error> {
-        let read = |name: &str| fs::read(format!("{dir}/{name}")).unwrap();
-        let material = Material::from_pem(
-            &read(directory::CLIENT_CA),
-            &read(directory::CLIENT_CRL),
-            &read("server.pem"),
-            &read("server.key"),
-        );
-        Snapshot::build(material?, "hub.example", 1, &SystemClock::shared(), None)
-    }
-
-    #[test]
-    fn a_hub_starts_with_what_the_commands_write_and_takes_a_revocation() {
-        let (_place, dir) = place();
-        told(&format!("issue --dir {dir} server --dns hub.example www.hub.example --ip 127.0.0.1 ::1"));
-        told(&format!("issue --dir {dir} client --id spiffe://hub.example/org/soc/system/feed"));
-        let text = fs::read(format!("{dir}/soc-feed.pem")).unwrap();
-        let certificates = pem::certificates(&text).unwrap();
-        let identity = identity::read(&certificates[0], "hub.example").unwrap();
-        let standing = |snapshot: &Snapshot| snapshot.standing(&identity, SystemClock.now());
-        let before = snapshot(&dir);
-        assert_eq!(standing(&before), Standing::Good);
-        told(&format!("revoke --dir {dir} --serial {}", identity.serial));
-        assert_eq!(standing(&snapshot(&dir)), Standing::Revoked);
-        told(&format!("crl --dir {dir}"));
-        assert_eq!(standing(&snapshot(&dir)), Standing::Revoked);
-    }
-
-    #[test]
-    fn a_list_that_ran_out_is_signed_again() {
-        let place = tempfile::tempdir().unwrap();
-        let dir = place.path().join("pki").display().to_string();
-        let long_ago = SystemClock.now().saturating_sub(DAY * 8);
-        at(&format!("init --dir {dir} --trust-domain hub.example"), long_ago).unwrap();
-        told(&format!("issue --dir {dir} server --dns hub.example"));
-        assert!(build(&dir).is_err());
-        told(&format!("crl --dir {dir} --crl-days 9"));
-        let next = snapshot(&dir).revocation_next_update().unwrap();
-        assert!(next > SystemClock.now().saturating_add(DAY * 8));
-    }
-
-    #[test]
-    fn show_tells_what_the_hub_would_read_or_why_it_would_refuse() {
-        let (_place, dir) = place();
-        told(&format!("issue --dir {dir} server --dns hub.example --ip 192.0.2.7"));
-        told(&format!("issue --dir {dir} client --id spiffe://hub.example/org/soc/user/an --days 3"));
-        let client = told(&format!("show {dir}/soc-an.pem"));
-        assert!(client.contains("spiffe://hub.example/org/soc/user/an"), "{client}");
-        assert!(client.contains("clientAuth") && client.contains("2 days left"), "{client}");
-        let server = told(&format!("show {dir}/server.pem"));
-        assert!(server.contains("hub.example, 192.0.2.7") && server.contains("authority"), "{server}");
-        let expired =
-            at(&format!("show {dir}/soc-an.pem"), SystemClock.now().saturating_add(DAY * 4)).unwrap();
-        assert!(expired.contains("EXPIRED"), "{expired}");
-        assert!(at(&format!("show {dir}/soc-an.key"), SystemClock.now()).is_err());
-    }
-
-    #[test]
-    fn show_tells_what_a_revocation_list_revokes_and_when_the_next_is_due() {
-        let (_place, dir) = place();
-        told(&format!("issue --dir {dir} client --id spiffe://hub.example/org/soc/user/an"));
-        let serial = told(&format!("show {dir}/soc-an.pem"));
-        let serial = serial.lines().find_map(|line| line.strip_prefix("serial      ")).unwrap();
-        assert!(told(&format!("show {dir}/client-crl.pem")).contains("revoked     0"));
-        told(&format!("revoke --dir {dir} --serial {serial}"));
-        let list = told(&format!("show {dir}/client-crl.pem"));
-        assert!(
-            list.contains("revoked     1") && list.contains(serial) && !list.contains("OVERDUE"),
-            "{list}"
-        );
-        let later = SystemClock.now().saturating_add(DAY * 8);
-        assert!(at(&format!("show {dir}/client-crl.pem"), later).unwrap().contains("OVERDUE"));
-    }
-
-    #[test]
-    fn a_hostile_name_cannot_write_to_the_terminal() {
-        let (place, _) = place();
-        let mut params = rcgen::CertificateParams::default();
-        params.distinguished_name.push(rcgen::DnType::CommonName, "a\u{1b}[2Jb");
-        let certificate = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
-        let path = place.path().join("odd.pem");
-        files::write_new(&path, certificate.pem().as_bytes(), 0o600).unwrap();
-        let shown = told(&format!("show {}", path.display()));
-        assert!(shown.contains("[2Jb") && !shown.contains('\u{1b}'), "{shown:?}");
-    }
-
-    #[test]
-    fn an_error_says_what_to_do() {
-        let (_place, dir) = place();
-        let now = SystemClock.now();
-        let again = at(&format!("init --dir {dir} --trust-domain hub.example"), now).unwrap_err();
-        assert!(again.to_string().contains("not overwritten"), "{again}");
-        assert_eq!(code(again), 73);
-        let nowhere = at("crl --dir /nonexistent/pki", now).unwrap_err();
-        assert!(nowhere.to_string().contains("luytre pki init"), "{nowhere}");
-        assert_eq!(code(nowhere), 66);
-        let no_file = at(&format!("show {dir}/none.pem"), now).unwrap_err();
-        assert_eq!(code(no_file), 66);
-        let no_certificate = at(&format!("show {dir}/private/client-root.key"), now).unwrap_err();
-        assert_eq!(code(no_certificate), 65);
-        let name = at(&format!("issue --dir {dir} client --id spiffe://hub.example/org/SOC/user/an"), now)
-            .unwrap_err();
-        assert!(name.to_string().contains("--id"), "{name}");
-        assert_eq!(code(name), 64);
-        let serial = at(&format!("revoke --dir {dir} --serial 0102"), now).unwrap_err();
-        assert_eq!(code(serial), 64);
-        let nameless = at(&format!("issue --dir {dir} server"), now).unwrap_err();
-        assert!(nameless.to_string().contains("DNS name"), "{nameless}");
-    }
-}
+mod tests;

@@ -2,6 +2,7 @@
 //! ledger in the log decides, the signer signs, and whoever holds the
 //! connections ends them.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -260,10 +261,9 @@ impl Hub {
     #[must_use]
     pub fn issuer(&self, short: &str) -> Option<IssuerDigest> {
         let ledger = self.ledger();
-        let issued = ledger.certificates.keys().map(|id| id.issuer);
-        let anchors = self.shared.anchors.load();
-        let found = issued.chain(anchors.iter().copied()).find(|issuer| issuer.short() == short);
-        found
+        let anchors = self.shared.anchors.load_full();
+        let issued: BTreeSet<_> = ledger.certificates.keys().map(|id| id.issuer).collect();
+        issued.into_iter().chain(anchors.iter().copied()).find(|issuer| issuer.short() == short)
     }
 
     /// Notes which authorities the hub trusts at present.
@@ -323,6 +323,18 @@ impl Hub {
         let severed = self.shared.switchboard.get().map_or(0, |board| board.sever(peers));
         tracing::warn!(target: "luytre::audit", ?peers, severed, by = who(by), "connections ended");
         severed
+    }
+
+    /// Writes down which certificates are used for the first time, without end.
+    pub async fn note_first_uses(&self) {
+        loop {
+            for id in self.shared.first_uses.take().await {
+                let change = CertificateChange::Use(id);
+                if let Err(error) = self.certify(Operator::Machine, None, random::bytes(), change).await {
+                    tracing::debug!(%error, "the first use of a certificate could not be written down");
+                }
+            }
+        }
     }
 
     /// Writes down that a system proved its trust in an authority of the

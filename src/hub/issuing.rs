@@ -178,7 +178,12 @@ impl Hub {
         // The ledger first: what is not in it is not taken, so a certificate
         // whose entry failed is worth nothing.
         let change = CertificateChange::Issue(Arc::clone(&certificate));
-        self.certify(Operator::Machine, None, random::bytes(), change).await?;
+        self.certify(Operator::Machine, None, random::bytes(), change).await.map_err(|error| {
+            if error.reason != Reason::EtagMismatch {
+                return error;
+            }
+            Error::new(Reason::SignerUnavailable, "the authority that signs has just changed; try again")
+        })?;
         tracing::info!(
             target: "luytre::audit",
             %holder, issuer = %certificate.id.issuer.short(), serial = certificate.id.serial, %not_after,
@@ -235,6 +240,14 @@ pub(super) fn unsigned(error: signing::Error) -> Error {
             ..Error::new(
                 Reason::SignerUnavailable,
                 "the signer does not answer at present; try again in a moment",
+            )
+            .with_source(error)
+        },
+        signing::Error::Limited { .. } => Error {
+            retry_after: Some(Duration::from_secs(600)),
+            ..Error::new(
+                Reason::RateLimited,
+                "the signer has signed as much as it may within the hour; try again later",
             )
             .with_source(error)
         },

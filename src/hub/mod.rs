@@ -14,6 +14,7 @@
 //! * [`certificates`] and `issuing` ask for certificates and give them;
 //! * [`merger`], [`mod@verify`] and [`backup`] look after what is stored, [`rest`] looks at it.
 
+mod admission;
 mod agenda;
 mod amend;
 mod answered;
@@ -44,6 +45,7 @@ pub mod proposal;
 pub mod publish;
 mod pump;
 mod recall;
+mod recovery;
 pub mod republication;
 pub mod rest;
 pub mod revoke;
@@ -66,6 +68,7 @@ pub mod work;
 pub mod writer;
 mod writing;
 
+pub use admission::{is_monitor, monitor};
 pub use asked::Asked;
 pub use backup::{BackupReport, RepairReport, RestoreReport, repair_tail, restore};
 pub use caller::{Caller, PeerCertificate};
@@ -79,6 +82,7 @@ pub use list::Page;
 pub use lookup::{Match, WideMatches, WiderMatch};
 pub use publish::{Effect, Published, Rejection};
 pub use pump::{Command, Pump};
+pub use recovery::Learnt;
 pub use republication::LeavePage;
 pub use roster::{Amended, Comparison, RosterView, Second, Waiting};
 pub use rotation::{InForce, RotationView, StepAsked, StepDone};

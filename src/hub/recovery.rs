@@ -65,7 +65,9 @@ impl Hub {
     /// # Errors
     /// As every write.
     pub async fn note_journal(&self, number: u64) -> Result<(), Error> {
-        self.certify(Operator::Machine, None, random::bytes(), CertificateChange::Read(number)).await.map(drop)
+        self.certify(Operator::Machine, None, random::bytes(), CertificateChange::Read(number))
+            .await
+            .map(drop)
     }
 
     /// After a restore, numbers of lists go on far above what the journal
@@ -74,7 +76,8 @@ impl Hub {
     /// # Errors
     /// As every write.
     pub async fn leap_numbers(&self) -> Result<(), Error> {
-        let numbers: Vec<_> = self.ledger().numbers.iter().map(|(issuer, number)| (*issuer, *number)).collect();
+        let numbers: Vec<_> =
+            self.ledger().numbers.iter().map(|(issuer, number)| (*issuer, *number)).collect();
         for (issuer, number) in numbers {
             self.skip(issuer, number.saturating_add(NUMBER_STEP)).await?;
         }
@@ -113,7 +116,8 @@ impl Hub {
         let Ok(known) = identity::read(der, self.trust_domain()) else { return Ok(false) };
         let id = known.certificate_id();
         let ledger = self.ledger();
-        let ours = ledger.rotations.get(&Hierarchy::Client).is_some_and(|r| r.generation(&id.issuer).is_some());
+        let ours =
+            ledger.rotations.get(&Hierarchy::Client).is_some_and(|r| r.generation(&id.issuer).is_some());
         if !ours || ledger.certificates.contains_key(&id) {
             return Ok(false);
         }

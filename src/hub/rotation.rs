@@ -19,6 +19,7 @@ use crate::pki::schedule;
 use crate::store::requests;
 use crate::wire::proto::v1::RotationStep;
 
+use super::admission::is_monitor;
 use super::certificates::Operator;
 use super::engine::Hub;
 use super::error::{Error, Reason};
@@ -275,7 +276,8 @@ impl Hub {
 
     fn facts(&self, ledger: &Ledger, rotation: &Rotation, by: Operator<'_>) -> Facts {
         let (known, now) = (self.in_force(), self.machine_now());
-        let live = || ledger.certificates.values().filter(|c| ledger.is_live(c, now));
+        let live =
+            || ledger.certificates.values().filter(|c| ledger.is_live(c, now) && !is_monitor(&c.holder));
         let is_client = rotation.hierarchy == Hierarchy::Client;
         let next = rotation.next.as_ref().map(|next| next.issuer);
         let others = ledger.rotations.values().filter(|other| other.hierarchy != rotation.hierarchy);

@@ -33,6 +33,15 @@ impl Hierarchy {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Server, Self::Client];
 
+    /// Its name in paths and on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Client => "client",
+        }
+    }
+
     /// The name in authorities' names and in messages.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -204,8 +204,9 @@ pub struct Verdict {
     pub next: Option<Rotation>,
     /// What stands in the way.
     pub blockers: Vec<Blocker>,
-    /// Who would be cut off by it: for [`Step::Switch`] and [`Step::Retire`].
-    /// Includes holders who were not seen for so long that they do not block.
+    /// All who would be cut off by [`Step::Switch`] or [`Step::Retire`], with
+    /// the holders who were not seen for so long that they do not block; and
+    /// all for whom [`Step::Activate`] waits, whom a later switch would cut off.
     pub cut_off: BTreeSet<SpiffeId>,
 }
 

@@ -16,32 +16,12 @@ use x509_parser::prelude::FromDer as _;
 
 use super::identity::{self, IssuerDigest};
 pub use super::key::Key;
+pub use super::lifetime::{self, DAY};
 use super::revocation::List;
 pub use super::signing::Holder as Leaf;
 use super::signing::{Holder, LeafOrder, ListOrder};
 use crate::base::clock::Timestamp;
 use crate::base::{digest, random};
-
-/// A day.
-pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// How long things live that we sign.
-pub mod lifetime {
-    use std::time::Duration;
-
-    use super::DAY;
-
-    /// An offline root.
-    pub const ROOT: Duration = DAY.saturating_mul(10 * 365);
-    /// An issuing authority.
-    pub const ISSUING: Duration = DAY.saturating_mul(2 * 365);
-    /// A server certificate.
-    pub const SERVER: Duration = DAY.saturating_mul(90);
-    /// A client certificate.
-    pub const CLIENT: Duration = DAY.saturating_mul(30);
-    /// A revocation list, until the next is due.
-    pub const REVOCATION_LIST: Duration = DAY.saturating_mul(7);
-}
 
 /// How far back everything is dated, for the machines whose clock is slow.
 pub const BACKDATE: Duration = Duration::from_secs(5 * 60);

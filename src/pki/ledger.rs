@@ -267,6 +267,11 @@ impl Ledger {
         if self.certificates.contains_key(&certificate.id) {
             return Err(Refusal::Reused);
         }
+        // What was ordered before a step of the rotation may come after it.
+        let signing = self.rotations.get(&Hierarchy::Client).map(|rotation| rotation.signing().issuer);
+        if certificate.origin != Origin::Recovered && signing != Some(certificate.id.issuer) {
+            return Err(Refusal::Stale);
+        }
         match &certificate.origin {
             Origin::Recovered => {}
             _ if self.keys.contains_key(&certificate.key) => return Err(Refusal::Reused),

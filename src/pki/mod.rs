@@ -11,6 +11,7 @@
 //! | [`issue`] | what our own authorities sign |
 //! | [`key`] | what our own private keys are, and how they are written down |
 //! | [`ledger`] | what was issued, and how it stands |
+//! | [`lifetime`] | how long things live that we sign |
 //! | [`request`] | which requests for a certificate prove that their key is the asker's |
 //! | [`revocation`] | which revocation list counts, and for which authority |
 //! | [`schedule`] | when something is due, and whether a clock can be believed |
@@ -20,6 +21,7 @@
 
 pub mod ask;
 pub mod authority;
+#[cfg(feature = "hub")]
 pub mod directory;
 #[cfg(feature = "hub")]
 pub mod encrypted;
@@ -27,6 +29,7 @@ pub mod identity;
 pub mod issue;
 pub mod key;
 pub mod ledger;
+pub mod lifetime;
 pub mod pem;
 pub mod request;
 pub mod revocation;

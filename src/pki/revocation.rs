@@ -205,6 +205,24 @@ impl Revocations {
         self.lists.values().map(|list| list.next_update).min()
     }
 
+    /// The lists, one for each authority.
+    pub fn lists(&self) -> impl Iterator<Item = &List> {
+        self.lists.values()
+    }
+
+    /// Names of the authorities whose list `older` has not.
+    #[must_use]
+    pub fn renewed_since(&self, older: &Self) -> Vec<String> {
+        let renewed = self.lists.iter().filter(|(issuer, list)| older.lists.get(issuer) != Some(list));
+        renewed.map(|(_, list)| list.authority.clone()).collect()
+    }
+
+    /// How many certificates are revoked that `older` does not revoke.
+    #[must_use]
+    pub fn newly_revoked_since(&self, older: &Self) -> usize {
+        self.revoked.difference(&older.revoked).count()
+    }
+
     /// Refuses to follow `older` with a list that is older than its own.
     ///
     /// # Errors

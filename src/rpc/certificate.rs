@@ -18,9 +18,10 @@ use crate::wire::convert::certificate::{
 };
 use crate::wire::convert::{batch, name, time};
 use crate::wire::proto::v1;
-use crate::wire::proto::v1::certificate_service_server::CertificateService;
+use crate::wire::proto::v1::certificate_service_server::{CertificateService, CertificateServiceServer};
 
 use super::call::Call;
+use super::face::MAX_SMALL_MESSAGE_BYTES;
 use super::page;
 use super::status::{invalid, status};
 
@@ -53,11 +54,11 @@ impl Certificates {
         Self { hub, machine: false }
     }
 
-    /// For calls over the hub's own socket, which only the machine's operator
-    /// can open.
+    /// The service over the hub's own socket.
     #[must_use]
-    pub const fn for_the_machine(hub: Arc<Hub>) -> Self {
-        Self { hub, machine: true }
+    pub fn machine_service(hub: Arc<Hub>) -> CertificateServiceServer<Self> {
+        CertificateServiceServer::new(Self { hub, machine: true })
+            .max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES)
     }
 
     fn asker<T>(&self, request: &mut Request<T>) -> Result<Asker, Status> {

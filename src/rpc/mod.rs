@@ -1,8 +1,9 @@
 //! Decides the gRPC face: unpack, convert, call, wrap.
 
 mod call;
-pub mod certificate;
+mod certificate;
 mod directory;
+pub mod enrolment;
 mod exchange;
 mod face;
 mod layers;
@@ -16,5 +17,6 @@ mod subscription;
 #[cfg(test)]
 mod tests;
 
+pub use certificate::Certificates;
 pub use face::{Face, MAX_MESSAGE_BYTES};
 pub use layers::metrics::Metrics;

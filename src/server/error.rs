@@ -30,6 +30,9 @@ pub enum Error {
     /// The certificates are not sound.
     #[error("certificates: {0}")]
     Tls(#[from] pki::tls::Error),
+    /// The hub's own authorities are not in force.
+    #[error("authorities: {0}")]
+    Authorities(String),
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] store::Error),

@@ -415,7 +415,7 @@ where
 
 /// Starts the tasks of calls by the one door that starts tasks.
 #[derive(Debug, Clone, Copy)]
-struct Executor;
+pub(super) struct Executor;
 
 impl<F> hyper::rt::Executor<F> for Executor
 where

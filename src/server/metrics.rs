@@ -5,7 +5,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::MetricType;
@@ -17,9 +16,10 @@ use prometheus_client::registry::Registry;
 use super::connections::Connections;
 use super::handshake::Refused;
 use super::sever::Cause;
-use crate::base::clock::{Clock, Timestamp};
+use super::tls::{Certificates, Failure};
+use crate::base::clock::{Clock as _, Timestamp};
+use crate::base::steady::SteadyClock;
 use crate::hub::{Hub, Statistics};
-use crate::pki::tls::Snapshot;
 use crate::rpc::Metrics;
 
 /// The registry of one hub; `docs/metrics.md` lists what is in it.
@@ -28,8 +28,8 @@ pub fn registry(
     hub: &Arc<Hub>,
     rpc: &Metrics,
     connections: &Arc<Connections>,
-    snapshot: &Arc<ArcSwap<Snapshot>>,
-    clock: &Arc<dyn Clock>,
+    certificates: &Arc<Certificates>,
+    clock: &Arc<SteadyClock>,
 ) -> Registry {
     let mut registry = Registry::default();
     let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
@@ -38,7 +38,7 @@ pub fn registry(
     registry.register_collector(Box::new(Gatherer {
         hub: Arc::clone(hub),
         connections: Arc::clone(connections),
-        snapshot: Arc::clone(snapshot),
+        certificates: Arc::clone(certificates),
         clock: Arc::clone(clock),
         started: clock.now(),
     }));
@@ -49,8 +49,8 @@ pub fn registry(
 struct Gatherer {
     hub: Arc<Hub>,
     connections: Arc<Connections>,
-    snapshot: Arc<ArcSwap<Snapshot>>,
-    clock: Arc<dyn Clock>,
+    certificates: Arc<Certificates>,
+    clock: Arc<SteadyClock>,
     started: Timestamp,
 }
 
@@ -76,9 +76,16 @@ impl Collector for Gatherer {
 
 impl Gatherer {
     fn certificates(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
-        let snapshot = self.snapshot.load();
+        let snapshot = self.certificates.current();
         let now = self.clock.now();
         sheet.gauge("luytre_tls_epoch", "Number of the TLS configuration in force", snapshot.epoch())?;
+        let failures = Failure::ALL.map(|kind| (kind.as_str(), self.certificates.failed(kind)));
+        sheet.counters(
+            "luytre_tls_reload_failures",
+            "Reloads of the certificates that changed nothing, by reason",
+            "reason",
+            &failures,
+        )?;
         let not_after = snapshot.server_not_after();
         sheet.gauge(
             "luytre_tls_server_certificate_not_after_seconds",
@@ -90,20 +97,23 @@ impl Gatherer {
             "Seconds until the hub's certificate expires, 0 once it has",
             not_after.since(now).as_secs(),
         )?;
-        if let Some(next_update) = snapshot.revocation_next_update() {
-            sheet.gauge(
-                "luytre_tls_revocation_list_not_after_seconds",
-                "When the first revocation list runs out and handshakes fail, Unix time",
-                next_update.as_seconds(),
-            )?;
-            sheet.gauge(
-                "luytre_tls_revocation_list_ttl_seconds",
-                "Seconds until the first revocation list runs out, 0 once it has",
-                next_update.since(now).as_secs(),
-            )?;
-        }
+        let anchors: Vec<_> = snapshot.anchors().map(|it| (it.name.as_str(), it.not_after)).collect();
+        sheet.ends("luytre_tls_anchor", "a trusted authority expires", &anchors, now)?;
+        let lists: Vec<_> =
+            snapshot.revocation_lists().map(|it| (it.authority.as_str(), it.next_update)).collect();
+        let end = "a revocation list runs out and handshakes under its authority fail";
+        sheet.ends("luytre_tls_revocation_list", end, &lists, now)?;
         let revoked = snapshot.revoked();
-        sheet.gauge("luytre_tls_revoked_certificates", "Certificates on the revocation lists", count(revoked))
+        sheet.gauge(
+            "luytre_tls_revoked_certificates",
+            "Certificates on the revocation lists",
+            count(revoked),
+        )?;
+        sheet.gauge(
+            "luytre_clock_doubted",
+            "1 while the machine's clock has jumped and is not believed",
+            u64::from(self.clock.is_doubted()),
+        )
     }
 
     fn connections(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
@@ -201,6 +211,33 @@ impl Sheet<'_> {
     fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
         let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
         gauge.encode(self.of(name, help, MetricType::Gauge)?)
+    }
+
+    /// When things of one kind end, and how far away that is, by authority.
+    fn ends(&mut self, name: &str, end: &str, things: &[(&str, Timestamp)], now: Timestamp) -> fmt::Result {
+        let at = |not_after: Timestamp| not_after.as_seconds();
+        let left = |not_after: Timestamp| not_after.since(now).as_secs();
+        self.gauges(&format!("{name}_not_after_seconds"), &format!("When {end}, Unix time"), things, at)?;
+        self.gauges(
+            &format!("{name}_ttl_seconds"),
+            &format!("Seconds until {end}, 0 once it has"),
+            things,
+            left,
+        )
+    }
+
+    fn gauges(
+        &mut self,
+        name: &str,
+        help: &str,
+        things: &[(&str, Timestamp)],
+        value: impl Fn(Timestamp) -> u64,
+    ) -> fmt::Result {
+        let mut family = self.of(name, help, MetricType::Gauge)?;
+        things.iter().try_for_each(|&(authority, not_after)| {
+            let gauge = ConstGauge::new(i64::try_from(value(not_after)).unwrap_or(i64::MAX));
+            gauge.encode(family.encode_family(&[("authority", authority)])?)
+        })
     }
 
     fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {

@@ -7,6 +7,7 @@
 //! | [`telemetry`] | how events are logged |
 //! | [`metrics`] | what is counted and where it is read |
 //! | [`tls`] | which certificates are in force |
+//! | [`keeper`] | what the machine's operator is told of them |
 //! | [`listener`] | how connections are taken and served, within its [`limits`] |
 //! | [`connections`] | which connections may exist |
 //! | [`handshake`] | which of them are let in |
@@ -20,9 +21,13 @@ mod calendar;
 pub mod check;
 pub mod config;
 pub mod connections;
+mod custody;
+mod enrolment;
 mod error;
+mod expiry;
 pub mod handshake;
 mod health;
+pub mod keeper;
 pub mod limits;
 pub mod listener;
 pub mod metrics;
@@ -32,6 +37,7 @@ mod ready;
 mod run;
 pub mod sever;
 pub mod signals;
+mod switchboard;
 pub mod telemetry;
 pub mod tls;
 

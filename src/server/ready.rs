@@ -18,6 +18,9 @@ pub struct Ready {
     pub grpc: SocketAddr,
     /// Where metrics and health are read.
     pub http: SocketAddr,
+    /// Where new systems enrol, if they can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enrolment: Option<SocketAddr>,
 }
 
 impl Ready {

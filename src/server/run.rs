@@ -12,15 +12,23 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::config::{Config, Limits};
+use super::config::{Authorities, Config, Limits};
+use super::custody::Custodian;
+use super::enrolment::{self, Shown};
+use super::keeper::Keys;
 use super::listener::{self, Drained, Listener};
-use super::{Error, Ready, calendar, health, metrics, process, tls};
-use crate::admin::{Admin, OperatorSocket};
-use crate::base::clock::{Clock, SystemClock};
+use super::switchboard::{Board, Proofs};
+use super::tls::{Certificates, Files, Source};
+use super::{Error, Ready, calendar, expiry, health, metrics, process, tls};
+use crate::admin::{Admin, Keeper, OperatorSocket};
+use crate::base::clock::Clock;
+use crate::base::steady::SteadyClock;
 use crate::base::tasks;
-use crate::hub::{Hub, Options};
+use crate::hub::{Hub, Issuance, Options};
 use crate::pki::tls::Snapshot;
-use crate::rpc::{Face, Metrics};
+use crate::pki::{self, pem};
+use crate::rpc::{self, Face, Metrics};
+use crate::signer;
 
 /// How long what is left may take once the drain deadline has passed.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -32,6 +40,8 @@ pub struct Sockets {
     pub grpc: TcpListener,
     /// Where metrics and health are read.
     pub http: TcpListener,
+    /// Where new systems enrol, if they can.
+    pub enrolment: Option<TcpListener>,
 }
 
 impl Sockets {
@@ -46,6 +56,10 @@ impl Sockets {
         Ok(Self {
             grpc: bind("grpc.listen", config.grpc.listen).await?,
             http: bind("http.listen", config.http.listen).await?,
+            enrolment: match config.authorities.as_ref().and_then(|authorities| authorities.enrolment) {
+                Some(address) => Some(bind("authorities.enrolment", address).await?),
+                None => None,
+            },
         })
     }
 }
@@ -56,8 +70,10 @@ pub struct Assembly {
     hub: Arc<Hub>,
     face: Face,
     snapshot: Arc<ArcSwap<Snapshot>>,
+    source: Arc<dyn Source>,
+    custodian: Option<Arc<Custodian>>,
     rpc: Metrics,
-    machine: Arc<dyn Clock>,
+    machine: Arc<SteadyClock>,
 }
 
 impl fmt::Debug for Assembly {
@@ -68,16 +84,21 @@ impl fmt::Debug for Assembly {
 
 impl Assembly {
     /// Opens the store and reads the certificates. `calendar` is the hub's
-    /// clock; certificates are held against the machine's. Blocks.
+    /// clock, if it is not the machine's, against which certificates are held.
+    /// Blocks.
     ///
     /// # Errors
     /// What is wrong with the store or the certificates.
-    pub fn open(config: Config, calendar: Arc<dyn Clock>) -> Result<Self, Error> {
+    pub fn open(config: Config, calendar: Option<Arc<dyn Clock>>) -> Result<Self, Error> {
         process::prepare();
+        let machine = SteadyClock::system();
         let limits = &config.limits;
+        let issuance = config.authorities.as_ref().map(issuance).transpose()?;
         let hub = Hub::open(Options {
             data_dir: config.data_dir.clone(),
-            clock: calendar,
+            machine: Arc::clone(&machine) as _,
+            issuance: issuance.clone(),
+            clock: calendar.unwrap_or_else(|| Arc::clone(&machine) as _),
             block_cache_bytes: bytes(limits.block_cache_bytes.0),
             ring_bytes: bytes(limits.ring_bytes.0),
             heartbeat: limits.heartbeat.0,
@@ -94,11 +115,27 @@ impl Assembly {
         if let Some(config) = config.trust_domain.as_deref().filter(|&config| config != store) {
             return Err(Error::TrustDomain { store: store.to_owned(), config: config.to_owned() });
         }
-        let machine = SystemClock::shared();
-        let snapshot = tls::load(&config.grpc, store, 1, &machine)?;
+        let custodian = issuance.zip(config.authorities.clone()).map(|(issuance, authorities)| {
+            Arc::new(Custodian::new(Arc::clone(&hub), issuance, authorities, &config))
+        });
+        let source: Arc<dyn Source> = match &custodian {
+            Some(custodian) => {
+                // What was signed before may do without the signer.
+                let (_, failure) = tokio::runtime::Handle::current().block_on(custodian.maintain());
+                if let Some(error) = failure {
+                    tracing::error!(%error, "the hub's authorities are not all in force");
+                }
+                Arc::clone(custodian) as _
+            }
+            None => Arc::new(Files(config.grpc.clone())),
+        };
+        let clock = Arc::clone(&machine) as Arc<dyn Clock>;
+        let ledger = hub.admission();
+        let snapshot = tls::make(source.as_ref(), store, 1, &clock, Some(ledger))?;
         let rpc = Metrics::default();
         let face = Face::new(Arc::clone(&hub), rpc.clone(), limits.call_deadline.0)?;
-        Ok(Self { hub, face, snapshot: Arc::new(ArcSwap::from_pointee(snapshot)), rpc, machine, config })
+        let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
+        Ok(Self { hub, face, snapshot, source, custodian, rpc, machine, config })
     }
 }
 
@@ -113,7 +150,8 @@ pub async fn serve(
     shutdown: CancellationToken,
     reload: watch::Receiver<u64>,
 ) -> Result<(), Error> {
-    let Assembly { config, hub, face, snapshot, rpc, machine } = assembly;
+    let Assembly { config, hub, face, snapshot, source, custodian, rpc, machine } = assembly;
+    let clock = Arc::clone(&machine) as Arc<dyn Clock>;
     let operator = match OperatorSocket::bind(&config.admin_socket).await {
         Ok(operator) => operator,
         Err(error) => {
@@ -121,8 +159,12 @@ pub async fn serve(
             return Err(error.into());
         }
     };
-    let ready =
-        Ready { pid: std::process::id(), grpc: sockets.grpc.local_addr()?, http: sockets.http.local_addr()? };
+    let ready = Ready {
+        pid: std::process::id(),
+        grpc: sockets.grpc.local_addr()?,
+        http: sockets.http.local_addr()?,
+        enrolment: sockets.enrolment.as_ref().map(TcpListener::local_addr).transpose()?,
+    };
     let (stopping, drain, closed) =
         (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
     let listener = Listener::new(
@@ -130,17 +172,38 @@ pub async fn serve(
         Arc::clone(&snapshot),
         face.clone(),
         limits(&config.limits),
-        Arc::clone(&machine),
-        None,
+        Arc::clone(&clock),
+        Some(Arc::new(Proofs(Arc::clone(&hub)))),
     );
     let connections = listener.connections();
-    let registry = Arc::new(metrics::registry(&hub, &rpc, &connections, &snapshot, &machine));
-    let admin = Admin::new(Arc::clone(&hub), registry, stopping.clone()).router();
+    hub.attend(Arc::new(Board(Arc::clone(&connections))));
+    let certificates = Arc::new(Certificates::new(
+        source,
+        Some(hub.admission()),
+        snapshot,
+        Arc::clone(&connections),
+        Arc::clone(&clock),
+    ));
+    let registry = Arc::new(metrics::registry(&hub, &rpc, &connections, &certificates, &machine));
+    let keeper: Arc<dyn Keeper> = Arc::new(Keys::new(Arc::clone(&certificates), connections, machine));
+    let admin = Admin::new(Arc::clone(&hub), registry, Arc::clone(&keeper), stopping.clone()).router();
     let admin = axum::serve(sockets.http, admin).with_graceful_shutdown(closed.clone().cancelled_owned());
-    let follow = tls::follow(config.grpc.clone(), snapshot, machine, connections, reload, stopping.clone());
+    let expiry = expiry::follow(Arc::clone(&certificates), stopping.clone());
+    let follow = Arc::clone(&certificates).follow(reload, stopping.clone());
     let calendar = calendar::follow(Arc::clone(&hub), stopping.clone());
     let health = health::follow(Arc::clone(&hub), face.clone(), stopping.clone());
-    let operator = operator.serve(Arc::clone(&hub), closed.clone().cancelled_owned());
+    let calls = axum::Router::new().route_service(
+        "/luytre.v1.CertificateService/{*method}",
+        rpc::Certificates::machine_service(Arc::clone(&hub)),
+    );
+    let operator = operator.serve(Arc::clone(&hub), keeper, calls, closed.clone().cancelled_owned());
+    let authorities = authorities(
+        Arc::clone(&hub),
+        custodian,
+        Arc::clone(&certificates),
+        sockets.enrolment,
+        stopping.clone(),
+    );
     let mut served = tasks::spawn("listener", listener.run(drain.clone()));
     let parts = Parts {
         admin: tasks::spawn("admin", admin.into_future()),
@@ -148,6 +211,8 @@ pub async fn serve(
         health: tasks::spawn("health", health),
         calendar: tasks::spawn("calendar", calendar),
         follow: tasks::spawn("certificates", follow),
+        expiry: tasks::spawn("expiry", expiry),
+        authorities: tasks::spawn("authorities", authorities),
         patience: config.limits.drain_deadline.0 + LAST_WORDS,
         hub,
         face,
@@ -188,6 +253,8 @@ struct Parts {
     health: JoinHandle<()>,
     calendar: JoinHandle<()>,
     follow: JoinHandle<()>,
+    expiry: JoinHandle<()>,
+    authorities: JoinHandle<()>,
     operator: JoinHandle<io::Result<()>>,
     admin: JoinHandle<io::Result<()>>,
     patience: Duration,
@@ -201,12 +268,27 @@ impl Parts {
     /// nobody can ask it any more, and the admin face, red all along, goes
     /// last.
     async fn stop(self, served: Option<JoinHandle<Drained>>) -> usize {
-        let Self { hub, face, stopping, drain, closed, health, calendar, follow, operator, admin, patience } =
-            self;
+        let Self {
+            hub,
+            face,
+            stopping,
+            drain,
+            closed,
+            health,
+            calendar,
+            follow,
+            expiry,
+            authorities,
+            operator,
+            admin,
+            patience,
+        } = self;
         stopping.cancel();
         in_time("health", patience, health).await;
         in_time("calendar", patience, calendar).await;
         in_time("certificates", patience, follow).await;
+        in_time("expiry", patience, expiry).await;
+        in_time("authorities", patience, authorities).await;
         hub.begin_drain();
         drain.cancel();
         let cut = match served {
@@ -236,6 +318,42 @@ async fn in_time<T>(name: &'static str, patience: Duration, mut task: JoinHandle
             None
         }
     }
+}
+
+/// What the hub's own authorities need of the configuration.
+fn issuance(authorities: &Authorities) -> Result<Issuance, Error> {
+    let read = |source| Error::File { path: authorities.roots.clone(), source };
+    let roots = std::fs::read(&authorities.roots).map_err(read)?;
+    Ok(Issuance {
+        signer: Arc::new(signer::Remote::new(authorities.signer.clone())),
+        roots: pem::certificates(&roots).map_err(pki::tls::Error::from)?.into(),
+        lifetime: authorities.client_lifetime.0,
+        soak: authorities.soak.0,
+    })
+}
+
+/// Keeps the hub's authorities in force, lets systems enrol, and notes which
+/// certificates are in use.
+async fn authorities(
+    hub: Arc<Hub>,
+    custodian: Option<Arc<Custodian>>,
+    certificates: Arc<Certificates>,
+    enrolment: Option<TcpListener>,
+    stopping: CancellationToken,
+) {
+    let shown = Shown::default();
+    let custody = async {
+        if let Some(custodian) = custodian {
+            custodian.follow(certificates, Arc::clone(&shown), stopping.clone()).await;
+        }
+    };
+    let enrol = async {
+        if let Some(tcp) = enrolment {
+            enrolment::serve(tcp, Arc::clone(&hub), Arc::clone(&shown), stopping.clone()).await;
+        }
+    };
+    let uses = stopping.run_until_cancelled(hub.note_first_uses());
+    tokio::join!(custody, enrol, uses);
 }
 
 fn limits(limits: &Limits) -> listener::Limits {

@@ -170,7 +170,7 @@ impl Keyring {
     fn follow(&mut self, unsound: impl Fn(Error) -> Result<(), Error>) -> Result<(), Error> {
         let mut found = Vec::new();
         for hierarchy in [Hierarchy::Client, Hierarchy::Server] {
-            let below = self.directory.join(directory_of(hierarchy));
+            let below = self.directory.join(hierarchy.name());
             found.extend(certificates_in(&below)?.into_iter().map(|path| (hierarchy, path)));
         }
         if found.len() > MAX_AUTHORITIES {
@@ -216,15 +216,6 @@ impl Keyring {
     /// Whether a public key is an authority's own.
     pub(super) fn is_own(&self, public_key: &[u8]) -> bool {
         self.held.values().any(|key| key.authority.key().public_key() == public_key)
-    }
-}
-
-/// The directory, below that of the keys, of what a hierarchy signs with.
-#[must_use]
-pub const fn directory_of(hierarchy: Hierarchy) -> &'static str {
-    match hierarchy {
-        Hierarchy::Client => "client",
-        Hierarchy::Server => "server",
     }
 }
 

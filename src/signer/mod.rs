@@ -38,7 +38,6 @@ mod profile;
 mod remote;
 mod vault;
 
-pub use keys::directory_of;
 pub use profile::{MAX_LIST_LIFETIME, MAX_REVOKED, Profile};
 pub use remote::Remote;
 pub use vault::Vault;
@@ -72,7 +71,7 @@ pub enum Error {
     /// A key is not sound.
     #[error(transparent)]
     Keys(Box<dyn std::error::Error + Send + Sync>),
-    /// The journal cannot be read.
+    /// The journal is damaged, or cannot be read.
     #[error(transparent)]
     Journal(Box<dyn std::error::Error + Send + Sync>),
     /// The directory of its state cannot be used.

@@ -22,6 +22,8 @@ pub enum Failure {
     Configuration(String),
     /// The check ran, and found damage; the result is printed already.
     Damaged,
+    /// What was written once cannot be read.
+    Corrupt(String),
     /// Reading, writing or listening failed.
     Io(String),
     /// The hub is busy elsewhere, or could not answer now.
@@ -41,6 +43,7 @@ impl Failure {
             | Self::NoInput(text)
             | Self::Exists(text)
             | Self::Configuration(text)
+            | Self::Corrupt(text)
             | Self::Io(text)
             | Self::TryLater(text) => Some(format!("luytred: {text}")),
             Self::Store(error) => Some(format!("luytred: {error}")),
@@ -56,7 +59,7 @@ impl Failure {
             Self::Input(_) => 65,
             Self::NoInput(_) => 66,
             Self::Exists(_) => 73,
-            Self::Damaged => of_kind(Kind::Corrupt),
+            Self::Damaged | Self::Corrupt(_) => of_kind(Kind::Corrupt),
             Self::Io(_) => 74,
             Self::TryLater(_) => 75,
             Self::Configuration(_) => 78,

@@ -9,8 +9,11 @@ use time::Date;
 
 use super::manual::{self, Completions, Manual};
 use super::output::{self, Data};
+use super::passphrase::Passphrase;
+use crate::signer::passphrase::Source;
 
 mod backup;
+mod certificates;
 mod check;
 mod failure;
 mod init;
@@ -43,6 +46,8 @@ enum Command {
     Init(Init),
     /// Run the hub until SIGTERM or SIGINT.
     Serve(Serve),
+    /// Hold the issuing keys, and sign what the hub orders within bounds.
+    Signer(Signer),
     /// Check a configuration and the files it names.
     CheckConfig(CheckConfig),
     /// Check the log, and the state against it.
@@ -55,6 +60,10 @@ enum Command {
     Restore(Restore),
     /// Be the second person for changes of the running hub's roster.
     Roster(Roster),
+    /// Have the running hub read its certificates anew.
+    Reload(Reload),
+    /// Show or settle the time by which the running hub judges certificates.
+    Clock(Clock),
     /// Ask the running hub whether it is ready.
     Ready(Ready),
     /// Write a manual page for each command.
@@ -104,6 +113,54 @@ enum RosterAction {
     },
 }
 
+/// `luytred reload`
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  luytred reload
+  luytred reload --config /etc/luytre/hub.toml --json
+
+What SIGHUP does, with the result. Exit code 0: what was read is in force; 65: it is refused, and what was
+in force stays; 75: no hub answers.")]
+struct Reload {
+    /// The hub's configuration, TOML.
+    #[arg(long, value_name = "FILE", default_value = "/etc/luytre/hub.toml")]
+    config: PathBuf,
+    /// Take a new certificate of the hub although it ends within a day.
+    #[arg(long)]
+    force: bool,
+    /// Print the result as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// `luytred clock`
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  luytred clock show
+  luytred clock accept
+
+When the machine's clock jumps by a day or more, the hub does not believe it: no certificate expires by it.
+Set the clock right, and the hub goes by it again; or accept what it shows.")]
+struct Clock {
+    #[command(subcommand)]
+    action: ClockAction,
+    /// The hub's configuration, TOML.
+    #[arg(long, value_name = "FILE", global = true, default_value = "/etc/luytre/hub.toml")]
+    config: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum ClockAction {
+    /// Show the time.
+    #[command(after_long_help = "Examples:
+  luytred clock show")]
+    Show,
+    /// Believe the machine's clock: certificates that have expired by it are cut off.
+    #[command(after_long_help = "Examples:
+  luytred clock accept")]
+    Accept,
+}
+
 /// `luytred init`
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
@@ -145,6 +202,23 @@ struct Serve {
     /// and goes on from there. Certificates keep the machine's time.
     #[arg(long, value_name = "DATE", value_parser = date)]
     as_of: Option<Date>,
+}
+
+/// `luytred signer`
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  luytred signer --config /etc/luytre/signer.toml
+  luytred signer --config /etc/luytre/signer.toml --passphrase-file /run/credentials/luytre-signer.service/passphrase
+  luytred signer --config /etc/luytre/signer.toml --passphrase-fd 3 3< passphrase
+
+Asks for the passphrase of the keys at the terminal unless told where it is. Run it as a user of its own.
+SIGHUP looks for new authorities, SIGTERM stops in good order. docs/certificates.md goes through all of it.")]
+struct Signer {
+    /// The signer's configuration, TOML.
+    #[arg(long, value_name = "FILE", default_value = "/etc/luytre/signer.toml")]
+    config: PathBuf,
+    #[command(flatten)]
+    passphrase: Passphrase,
 }
 
 /// `luytred check-config`
@@ -261,6 +335,12 @@ pub trait Server {
     /// Why it could not start, or stopped by itself.
     fn serve(&self, config: &Path, as_of: Option<Date>) -> Result<(), Failure>;
 
+    /// Runs the signer of this configuration until it is told to stop.
+    ///
+    /// # Errors
+    /// Why it could not start, or stopped by itself.
+    fn signer(&self, config: &Path, passphrase: &Source) -> Result<(), Failure>;
+
     /// Checks a configuration and what it names; says what it found good.
     ///
     /// # Errors
@@ -308,6 +388,10 @@ fn execute(command: Command, server: &impl Server, data: &mut Data) -> Result<()
     match command {
         Command::Init(options) => init::run(&options),
         Command::Serve(options) => server.serve(&options.config, options.as_of),
+        Command::Signer(options) => {
+            let passphrase = options.passphrase.source().unwrap_or(Source::Terminal);
+            server.signer(&options.config, &passphrase)
+        }
         Command::CheckConfig(options) => {
             output::talk(&server.check(&options.config)?);
             Ok(())
@@ -325,6 +409,10 @@ fn execute(command: Command, server: &impl Server, data: &mut Data) -> Result<()
         }
         Command::Restore(options) => backup::restore(&options),
         Command::Roster(options) => roster::run(&server.place(&options.config)?, options.action, data),
+        Command::Reload(options) => certificates::reload(&server.place(&options.config)?, &options, data),
+        Command::Clock(options) => {
+            certificates::clock(&server.place(&options.config)?, &options.action, data)
+        }
         Command::Ready(options) => Ok(data.line(&server.ready(&options.config)?)?),
         Command::Man(options) => {
             manual::write(definition(), "8", &options).map_err(|error| Failure::Io(error.to_string()))

@@ -8,8 +8,9 @@ use super::Phase;
 use crate::base::clock::Timestamp;
 use crate::model::principal::SpiffeId;
 
-/// Most identities that one message names.
-const MAX_NAMED: usize = 100;
+/// Most identities that one message names: it has to fit into the trailers of an
+/// answer. The verdict holds them all.
+const MAX_NAMED: usize = 10;
 
 /// One thing that stands in the way of a step. Names of authorities are common
 /// names.

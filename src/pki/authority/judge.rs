@@ -257,7 +257,8 @@ impl Case<'_> {
 
     /// Blocks unless every system has proved that it trusts `next`.
     fn proved(&mut self, next: &Generation) {
-        let systems = self.facts.unproved();
+        self.cut_off = self.facts.unproved();
+        let systems = self.cut_off.clone();
         self.block_if(!systems.is_empty(), || Blocker::Unproved { authority: next.name.clone(), systems });
     }
 

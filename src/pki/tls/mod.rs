@@ -3,10 +3,13 @@
 
 mod canary;
 mod client;
+mod greeting;
+mod handshake;
 mod ledger;
 mod pinned;
-mod preflight;
+mod rehearsal;
 mod snapshot;
+mod succession;
 mod verifier;
 
 use std::sync::Arc;
@@ -18,10 +21,13 @@ use rustls::time_provider::TimeProvider;
 
 pub use canary::{Canary, Witness};
 pub use client::{client_config, client_key};
+pub use greeting::greeting;
+pub use handshake::shake_hands;
 pub use ledger::{Ledger, LedgerVerdict};
 pub use pinned::{FirstTrust, first_contact_config};
-pub use preflight::shake_hands;
+pub use rehearsal::{Monitor, Trial, rehearse};
 pub use snapshot::{Material, Part, Snapshot, Standing, problems_of};
+pub use succession::{Change, Watched};
 pub use verifier::Refusal;
 
 use super::{identity, issue, pem, revocation};
@@ -71,6 +77,24 @@ pub enum Error {
     #[error("canary certificate: {problem}")]
     Canary {
         /// What is wrong with it.
+        problem: String,
+    },
+    /// The hub's certificate is for fewer names than the one in force.
+    #[error("the hub's new certificate lacks {names}, which the one in force has; issue one for all names")]
+    NamesLost {
+        /// Which.
+        names: String,
+    },
+    /// The hub's certificate ends too soon to be meant.
+    #[error("the hub's new certificate ends at {not_after}, within a day; force it if that is meant")]
+    NearEnd {
+        /// When.
+        not_after: Timestamp,
+    },
+    /// The configuration takes or refuses the wrong clients.
+    #[error("rehearsal of the handshake: {problem}")]
+    Rehearsal {
+        /// Whose verdict was wrong, and how.
         problem: String,
     },
     /// Key and certificate do not belong together.

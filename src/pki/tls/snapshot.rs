@@ -1,7 +1,7 @@
 //! Decides whom the hub trusts and what it shows: one immutable whole for each
 //! epoch, built afresh and swapped in one step, or not at all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, DnsName, PrivateKeyDer};
@@ -11,12 +11,13 @@ use x509_parser::certificate::X509Certificate;
 
 use super::canary::{Canary, Wardrobe, is_named};
 use super::ledger::Ledger;
+use super::succession::{Watched, names_of};
 use super::verifier::Verifier;
 use super::{ALPN, ClockTime, Error, certified, provider};
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::secret::Secret;
 use crate::pki::identity::{self, Identity, IssuerDigest};
-use crate::pki::revocation::Revocations;
+use crate::pki::revocation::{List, Revocations};
 use crate::pki::{issue, pem};
 
 /// What a snapshot is built from.
@@ -90,7 +91,8 @@ pub fn problems_of(
 
     if let Some(anchors) = &anchors {
         let parsed = anchors.iter().map(|der| identity::parse(der)).collect::<Result<Vec<_>, _>>();
-        match parsed.map_err(Error::from).and_then(|parsed| check_anchors(&parsed, now).map(|_| parsed)) {
+        let checked = |parsed: Vec<_>| check_anchors(anchors, &parsed, now).map(|_| parsed);
+        match parsed.map_err(Error::from).and_then(checked) {
             Err(error) => note(Part::Anchors, error),
             // Without sound authorities nobody can say whose lists are missing.
             Ok(parsed) => {
@@ -134,11 +136,12 @@ pub enum Standing {
 #[derive(Debug)]
 pub struct Snapshot {
     server: Arc<ServerConfig>,
-    epoch: u64,
+    pub(super) epoch: u64,
     trust_domain: String,
-    anchors: BTreeMap<IssuerDigest, Timestamp>,
-    revocations: Revocations,
-    server_not_after: Timestamp,
+    pub(super) anchors: BTreeMap<IssuerDigest, Watched>,
+    pub(super) revocations: Revocations,
+    pub(super) own: Watched,
+    pub(super) server_names: BTreeSet<String>,
     canary: Option<(DnsName<'static>, IssuerDigest)>,
     ledger: Option<Arc<dyn Ledger>>,
 }
@@ -161,9 +164,9 @@ impl Snapshot {
         let provider = provider()?;
         let parsed =
             material.anchors.iter().map(|der| identity::parse(der)).collect::<Result<Vec<_>, _>>()?;
-        let anchors = check_anchors(&parsed, now)?;
+        let anchors = check_anchors(&material.anchors, &parsed, now)?;
         let revocations = Revocations::build(&parsed, &material.revocation_lists, now)?;
-        let server_not_after = check_server(&material.chain, now)?;
+        let (own, server_names) = check_server(&material.chain, now)?;
 
         let mut roots = RootCertStore::empty();
         for anchor in &material.anchors {
@@ -178,10 +181,10 @@ impl Snapshot {
         let verifier = Verifier {
             inner,
             trust_domain: trust_domain.to_owned(),
-            anchors: anchors.clone(),
+            anchors: anchors.iter().map(|(&issuer, anchor)| (issuer, anchor.not_after)).collect(),
             ledger: ledger.clone(),
         };
-        let own = certified(material.chain, &material.key, &provider)?;
+        let certificate = certified(material.chain, &material.key, &provider)?;
         let (canary, proof) = match material.canary {
             None => (None, None),
             Some(canary) => {
@@ -195,7 +198,7 @@ impl Snapshot {
         let mut server = ServerConfig::builder_with_details(provider, time)
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_client_cert_verifier(Arc::new(verifier))
-            .with_cert_resolver(Arc::new(Wardrobe { own, canary }));
+            .with_cert_resolver(Arc::new(Wardrobe { own: certificate, canary }));
         server.alpn_protocols = vec![ALPN.to_vec()];
         // A resumed session would skip every check above, so there are none.
         server.send_tls13_tickets = 0;
@@ -210,22 +213,11 @@ impl Snapshot {
             trust_domain: trust_domain.to_owned(),
             anchors,
             revocations,
-            server_not_after,
+            own,
+            server_names,
             canary: proof,
             ledger,
         })
-    }
-
-    /// Refuses to follow `current`: the epoch must rise, and no revocation list
-    /// may be older.
-    ///
-    /// # Errors
-    /// [`Error::Epoch`] or [`Error::Revocation`].
-    pub fn check_follows(&self, current: &Self) -> Result<(), Error> {
-        if self.epoch <= current.epoch {
-            return Err(Error::Epoch { epoch: self.epoch, current: current.epoch });
-        }
-        Ok(self.revocations.check_follows(&current.revocations)?)
     }
 
     /// The configuration for handshakes.
@@ -249,7 +241,28 @@ impl Snapshot {
     /// When the hub's own certificate expires.
     #[must_use]
     pub const fn server_not_after(&self) -> Timestamp {
-        self.server_not_after
+        self.own.not_after
+    }
+
+    /// The hub's own certificate.
+    #[must_use]
+    pub const fn own(&self) -> &Watched {
+        &self.own
+    }
+
+    /// The authorities whose clients are taken.
+    pub fn anchors(&self) -> impl Iterator<Item = &Watched> {
+        self.anchors.values()
+    }
+
+    /// The revocation lists, one for each of them.
+    pub fn revocation_lists(&self) -> impl Iterator<Item = &List> {
+        self.revocations.lists()
+    }
+
+    /// The name under which the canary is shown.
+    pub(super) fn canary_name(&self) -> Option<&DnsName<'static>> {
+        self.canary.as_ref().map(|(name, _)| name)
     }
 
     /// When the first revocation list runs out; handshakes fail from then on.
@@ -273,6 +286,11 @@ impl Snapshot {
         asked.is_some_and(|asked| is_named(name, asked)).then_some(*authority)
     }
 
+    /// The authorities whose clients are taken.
+    pub fn issuers(&self) -> impl Iterator<Item = IssuerDigest> {
+        self.anchors.keys().copied()
+    }
+
     /// How a certificate that was taken before stands now.
     #[must_use]
     pub fn standing(&self, holder: &Identity, now: Timestamp) -> Standing {
@@ -281,7 +299,7 @@ impl Snapshot {
             None => Standing::Revoked,
             Some(_) if self.revocations.contains(&certificate) => Standing::Revoked,
             // The second that a certificate names is the last in which it holds.
-            Some(&authority) if now.as_seconds() > authority.min(holder.not_after).as_seconds() => {
+            Some(authority) if now.as_seconds() > authority.not_after.min(holder.not_after).as_seconds() => {
                 Standing::Expired
             }
             Some(_) => self.ledger.as_ref().map_or(Standing::Good, |ledger| {
@@ -296,36 +314,38 @@ impl Snapshot {
     pub fn ends(&self, identity: &Identity) -> Timestamp {
         self.anchors
             .get(&identity.issuer)
-            .map_or(identity.not_after, |&authority| authority.min(identity.not_after))
+            .map_or(identity.not_after, |authority| authority.not_after.min(identity.not_after))
     }
 }
 
 fn check_anchors(
+    ders: &[CertificateDer<'_>],
     anchors: &[X509Certificate<'_>],
     now: Timestamp,
-) -> Result<BTreeMap<IssuerDigest, Timestamp>, Error> {
+) -> Result<BTreeMap<IssuerDigest, Watched>, Error> {
     if anchors.is_empty() {
         return Err(Error::NoAnchor);
     }
     let mut checked = BTreeMap::new();
-    for anchor in anchors {
+    for (der, anchor) in ders.iter().zip(anchors) {
         issue::check_authority(anchor).map_err(Error::Anchor)?;
         let name = || anchor.subject().to_string();
         let (not_before, not_after) = issue::validity_of(anchor).map_err(Error::Anchor)?;
         if now < not_before || now >= not_after {
             return Err(Error::AnchorLifetime { name: name(), not_before, not_after });
         }
-        if checked.insert(IssuerDigest::of(anchor.subject().as_raw()), not_after).is_some() {
+        let watched = Watched::of(der, anchor, (not_before, not_after));
+        if checked.insert(IssuerDigest::of(anchor.subject().as_raw()), watched).is_some() {
             return Err(Error::AnchorTwice { name: name() });
         }
     }
     Ok(checked)
 }
 
-fn check_server(chain: &[CertificateDer<'_>], now: Timestamp) -> Result<Timestamp, Error> {
+fn check_server(chain: &[CertificateDer<'_>], now: Timestamp) -> Result<(Watched, BTreeSet<String>), Error> {
     let wrong = |problem: &str| Error::ServerCertificate { problem: problem.to_owned() };
-    let leaf = chain.first().ok_or_else(|| wrong("there is none"))?;
-    let leaf = identity::parse(leaf).map_err(|error| wrong(&error.to_string()))?;
+    let der = chain.first().ok_or_else(|| wrong("there is none"))?;
+    let leaf = identity::parse(der).map_err(|error| wrong(&error.to_string()))?;
     if leaf.is_ca() {
         return Err(wrong("the first certificate of the chain is an authority's; the hub's own comes first"));
     }
@@ -338,5 +358,6 @@ fn check_server(chain: &[CertificateDer<'_>], now: Timestamp) -> Result<Timestam
     if now < not_before || now >= not_after {
         return Err(wrong(&format!("it is valid from {not_before} to {not_after}, and not now")));
     }
-    Ok(not_after)
+    let names = names_of(&leaf).map_err(|error| wrong(&error.to_string()))?;
+    Ok((Watched::of(der, &leaf, (not_before, not_after)), names))
 }

@@ -13,10 +13,12 @@ use crate::model::principal::check_trust_domain;
 
 mod authorities;
 mod section;
+mod signer;
 mod units;
 
 pub use authorities::Authorities;
 use section::Section;
+pub use signer::SignerConfig;
 pub use units::{Size, Span};
 
 /// Everything that an operator decides about one hub.
@@ -210,14 +212,7 @@ impl Config {
     /// # Errors
     /// The file cannot be read, or is not TOML.
     pub fn inspect(path: &Path) -> Result<(Self, Vec<Invalid>), Error> {
-        let unreadable = |source| Error::Unreadable { path: path.to_owned(), source };
-        let length = fs::metadata(path).map_err(unreadable)?.len();
-        if length > MAX_FILE_BYTES {
-            let source = std::io::Error::other(format!("it is larger than {MAX_FILE_BYTES} bytes"));
-            return Err(unreadable(source));
-        }
-        let text = fs::read_to_string(path).map_err(unreadable)?;
-        let path = std::path::absolute(path).map_err(unreadable)?;
+        let (text, path) = text_of(path)?;
         Self::interpret(&text, &path, &|name| environment(name))
     }
 
@@ -236,8 +231,7 @@ impl Config {
         path: &Path,
         variable: &dyn Fn(&str) -> Option<String>,
     ) -> Result<(Self, Vec<Invalid>), Error> {
-        let mut table: toml::Table = toml::from_str(text)
-            .map_err(|source| Error::Syntax { path: path.to_owned(), source: Box::new(source) })?;
+        let mut table = parse(text, path)?;
         override_from(&mut table, variable);
         let base = path.parent().unwrap_or_else(|| Path::new(""));
         let mut problems = Vec::new();
@@ -246,7 +240,23 @@ impl Config {
     }
 }
 
-fn sound(path: &Path, config: Config, problems: Vec<Invalid>) -> Result<Config, Error> {
+/// The text of the file at `path`, and where that is from the root.
+fn text_of(path: &Path) -> Result<(String, PathBuf), Error> {
+    let unreadable = |source| Error::Unreadable { path: path.to_owned(), source };
+    let length = fs::metadata(path).map_err(unreadable)?.len();
+    if length > MAX_FILE_BYTES {
+        let source = std::io::Error::other(format!("it is larger than {MAX_FILE_BYTES} bytes"));
+        return Err(unreadable(source));
+    }
+    let text = fs::read_to_string(path).map_err(unreadable)?;
+    Ok((text, std::path::absolute(path).map_err(unreadable)?))
+}
+
+fn parse(text: &str, path: &Path) -> Result<toml::Table, Error> {
+    toml::from_str(text).map_err(|source| Error::Syntax { path: path.to_owned(), source: Box::new(source) })
+}
+
+fn sound<T>(path: &Path, config: T, problems: Vec<Invalid>) -> Result<T, Error> {
     if problems.is_empty() { Ok(config) } else { Err(Error::Problems { path: path.to_owned(), problems }) }
 }
 
@@ -335,6 +345,11 @@ fn assemble(table: toml::Table, base: &Path, problems: &mut Vec<Invalid>) -> Con
             let problem = format!("goes with {}: name both, or neither", names.1);
             problems.push(Invalid::new(names.0, problem));
         }
+    }
+    if !alone && !grpc.cert.as_os_str().is_empty() {
+        let problem =
+            "is not for a hub with [authorities]: its signer gives it its certificate; leave it out";
+        problems.push(Invalid::new("grpc.cert", problem));
     }
     section.finish(problems);
 

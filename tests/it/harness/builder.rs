@@ -18,6 +18,7 @@ pub(crate) struct Builder {
     leads: Option<String>,
     file: Option<Value>,
     config: String,
+    authorities: Option<String>,
 }
 
 impl Builder {
@@ -67,6 +68,18 @@ impl Builder {
         self.config.push_str(toml);
         self.config.push('\n');
         self
+    }
+
+    /// A hub whose certificates come from a signer; `more` is added to its
+    /// `[authorities]`.
+    pub(super) fn with_authorities(mut self, more: &str) -> Self {
+        self.authorities = Some(more.to_owned());
+        self
+    }
+
+    /// What else is said of its authorities, if it has any.
+    pub(super) fn authorities(&self) -> Option<&str> {
+        self.authorities.as_deref()
     }
 
     /// The further lines of the configuration.

@@ -81,7 +81,7 @@ impl Builder {
             http: nowhere,
             dir,
         };
-        fs::write(hub.config_file(), hub.toml(builder.lines())).unwrap();
+        fs::write(hub.config_file(), hub.toml(builder.lines(), builder.authorities())).unwrap();
         hub
     }
 
@@ -179,17 +179,25 @@ impl TestHub {
         self.disk.as_ref().expect("put_on was called")
     }
 
-    fn toml(&self, more: &str) -> String {
+    fn toml(&self, more: &str, authorities: Option<&str>) -> String {
         let mut text = String::new();
         // A plain path is quoted alike in Rust and TOML.
         let quoted = |name: &str| format!("{:?}", self.path(name));
         writeln!(text, "data_dir = {}", quoted("data")).unwrap();
         writeln!(text, "ready_file = {}", quoted("ready")).unwrap();
         writeln!(text, "[grpc]\nlisten = \"127.0.0.1:0\"").unwrap();
-        writeln!(text, "cert = {}", quoted("pki/server.pem")).unwrap();
-        writeln!(text, "key = {}", quoted("pki/server.key")).unwrap();
+        if authorities.is_none() {
+            writeln!(text, "cert = {}", quoted("pki/server.pem")).unwrap();
+            writeln!(text, "key = {}", quoted("pki/server.key")).unwrap();
+        }
         writeln!(text, "client_ca = {}", quoted(&format!("pki/{CLIENT_CA}"))).unwrap();
         writeln!(text, "client_crl = {}", quoted(&format!("pki/{CLIENT_CRL}"))).unwrap();
+        if let Some(more) = authorities {
+            writeln!(text, "[authorities]\nsigner = {}", quoted("signer.sock")).unwrap();
+            writeln!(text, "roots = {}", quoted(&format!("ca/{SERVER_CA}"))).unwrap();
+            writeln!(text, "names = [\"localhost\", \"127.0.0.1\"]\nenrolment = \"127.0.0.1:0\"").unwrap();
+            writeln!(text, "{more}").unwrap();
+        }
         writeln!(text, "[http]\nlisten = \"127.0.0.1:0\"\n{more}").unwrap();
         text
     }
@@ -290,7 +298,13 @@ impl TestHub {
 
     /// What agencies must trust, PEM.
     pub(crate) fn server_ca(&self) -> PathBuf {
-        self.path("pki").join(SERVER_CA)
+        let own = self.path("ca").join(SERVER_CA);
+        if own.is_file() { own } else { self.path("pki").join(SERVER_CA) }
+    }
+
+    /// A client of a principal with this certificate.
+    pub(crate) fn peer_with(&self, organisation: &str, name: &str, credentials: &Credentials) -> Peer {
+        Peer::new(spiffe(organisation, name), credentials, &self.server_ca(), self.address.subscribe())
     }
 
     /// A client with this principal's certificate.

@@ -8,6 +8,7 @@ pub(crate) mod builder;
 pub(crate) mod clock;
 pub(crate) mod disk;
 pub(crate) mod hub;
+pub(crate) mod issuing;
 pub(crate) mod listener;
 pub(crate) mod patience;
 pub(crate) mod peer;

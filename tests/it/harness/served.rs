@@ -62,7 +62,7 @@ impl Builder {
         let sockets = Sockets::bind(&config).await.unwrap();
         hub.listens_at(sockets.grpc.local_addr().unwrap(), sockets.http.local_addr().unwrap());
         let calendar = Arc::clone(&clock) as Arc<dyn Clock>;
-        let opening = tokio::task::spawn_blocking(move || Assembly::open(config, calendar));
+        let opening = tokio::task::spawn_blocking(move || Assembly::open(config, Some(calendar)));
         let assembly = opening.await.unwrap().unwrap();
         let shutdown = CancellationToken::new();
         let (reload, reloads) = watch::channel(0);

@@ -6,28 +6,23 @@ mod paper;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use rustls::pki_types::{CertificateDer, DnsName, PrivateKeyDer, ServerName};
-use tokio::sync::watch;
+use rustls::pki_types::{DnsName, ServerName};
 use tokio_util::sync::CancellationToken;
 
 use super::Error;
 use super::config::{Authorities, Config};
+use super::enrolment::Shown;
 use super::tls::{Candidate, Certificates, Files, Source};
-use crate::base::clock::Timestamp;
-use crate::base::secret::Secret;
 use crate::base::tasks;
 use crate::hub::{Hub, InForce, Issuance};
 use crate::model::certificate::{CertificateId, Hierarchy, IssuerDigest};
 use crate::pki::authority::{Generation, Rotation};
 use crate::pki::ledger::Ledger;
 use crate::pki::tls::{Canary, Material, Monitor, Trial};
-use crate::pki::{pem, schedule};
 use own::Leaf;
 use paper::SignedList;
 
@@ -37,7 +32,7 @@ const TICK: Duration = Duration::from_secs(30);
 const RETRY: Duration = Duration::from_secs(2);
 
 /// Keeps the hub's own authorities in force.
-pub struct Keeper {
+pub(super) struct Custodian {
     hub: Arc<Hub>,
     issuance: Issuance,
     config: Authorities,
@@ -61,17 +56,17 @@ struct Held {
     tested: BTreeSet<IssuerDigest>,
 }
 
-impl fmt::Debug for Keeper {
+impl fmt::Debug for Custodian {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keeper").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("Custodian").field("config", &self.config).finish_non_exhaustive()
     }
 }
 
-impl Keeper {
+impl Custodian {
     /// For `hub`, whose signer and roots are in `issuance`.
     #[must_use]
-    pub fn new(hub: Arc<Hub>, issuance: Issuance, authorities: Authorities, config: &Config) -> Self {
-        let given = !config.grpc.client_ca.as_os_str().is_empty() || !config.grpc.cert.as_os_str().is_empty();
+    pub(super) fn new(hub: Arc<Hub>, issuance: Issuance, authorities: Authorities, config: &Config) -> Self {
+        let given = !config.grpc.client_ca.as_os_str().is_empty();
         let files = given.then(|| Files(config.grpc.clone()));
         Self { hub, issuance, config: authorities, files, held: Mutex::default() }
     }
@@ -80,26 +75,47 @@ impl Keeper {
         self.hub.ledger()
     }
 
-    /// Does all that is due. Returns whether what is to be in force changed.
-    ///
-    /// # Errors
-    /// Why something could not be done; the rest stands.
-    pub async fn maintain(&self) -> Result<bool, Error> {
-        self.look_at_signer().await?;
+    /// Does all that is due; what fails does not keep the rest from being
+    /// done. Returns whether what is to be in force changed, and the first
+    /// failure.
+    pub(super) async fn maintain(&self) -> (bool, Option<Error>) {
+        let mut failure = self.look_at_signer().await.err();
         let mut changed = false;
+        let mut note = |done: Result<bool, Error>| match done {
+            Ok(one) => changed |= one,
+            Err(error) => {
+                failure.get_or_insert(error);
+            }
+        };
         let ledger = self.ledger();
         if let Some(rotation) = ledger.rotations.get(&Hierarchy::Server) {
             for generation in rotation.trusted() {
-                changed |= self.keep_own(generation).await?;
+                note(self.keep_own(generation).await);
             }
         }
         if let Some(rotation) = ledger.rotations.get(&Hierarchy::Client) {
             for generation in rotation.trusted() {
-                changed |= self.keep_monitors(generation).await?;
-                changed |= self.keep_list(generation).await?;
+                // The list last: it names what the monitors revoke.
+                note(self.keep_monitors(generation).await);
+                note(self.keep_list(generation).await);
             }
         }
-        Ok(self.forget(&ledger) || changed)
+        changed |= self.forget(&ledger);
+        (changed, failure)
+    }
+
+    /// What is shown to whoever would enrol: the chain up to the root.
+    ///
+    /// # Errors
+    /// There is no certificate yet.
+    pub(super) fn greeting(&self) -> Result<Arc<rustls::ServerConfig>, Error> {
+        let ledger = self.ledger();
+        let issuer = Self::rotation(&ledger, Hierarchy::Server)?.shown().issuer;
+        let own = self.held.lock().own.get(&issuer).cloned();
+        let own = own.ok_or_else(|| Error::Authorities("the hub has no certificate yet".to_owned()))?;
+        let mut chain = own.chain();
+        chain.extend(self.issuance.roots.iter().cloned());
+        Ok(crate::pki::tls::greeting(chain, &own.secret())?)
     }
 
     /// Learns which authorities the signer has, and what it signed that the
@@ -201,7 +217,9 @@ impl Keeper {
         }
         let next = self.ledger().rotations.get(&Hierarchy::Server).and_then(|r| r.canary().map(|g| g.issuer));
         let good = self.held.lock().monitors.values().next().map(Arc::clone);
-        if let (Some(issuer), Some(pair), Ok(name)) = (next, good, DnsName::try_from(self.config.canary.clone())) {
+        if let (Some(issuer), Some(pair), Ok(name)) =
+            (next, good, DnsName::try_from(self.config.canary.clone()))
+        {
             match own::shake(&snapshot, &self.issuance.roots, &pair.0, Some(ServerName::DnsName(name))) {
                 Ok(()) => {
                     self.held.lock().tested.insert(issuer);
@@ -238,19 +256,22 @@ impl Keeper {
                 .lists
                 .iter()
                 .flat_map(|(issuer, list)| {
-                    list.revoked.iter().map(|serial| CertificateId { issuer: *issuer, serial: serial.clone() })
+                    list.revoked
+                        .iter()
+                        .map(|serial| CertificateId { issuer: *issuer, serial: serial.clone() })
                 })
                 .collect(),
             files: Vec::new(),
         });
         drop(held);
-        self.hub.note_anchors(certificates.current().anchors().collect());
+        self.hub.note_anchors(certificates.current().issuers().collect());
     }
 
     /// Keeps the authorities in force until `stopping`.
     pub(super) async fn follow(
         self: Arc<Self>,
         certificates: Arc<Certificates>,
+        shown: Shown,
         stopping: CancellationToken,
     ) {
         let mut changes = self.hub.ledger_changes();
@@ -259,7 +280,13 @@ impl Keeper {
         while !stopping.is_cancelled() {
             changes.mark_unchanged();
             let pause = match self.round(&certificates, &mut seen).await {
-                Ok(()) => TICK,
+                Ok(()) => {
+                    match self.greeting() {
+                        Ok(greeting) => shown.store(Some(greeting)),
+                        Err(error) => tracing::error!(%error, "nobody can enrol"),
+                    }
+                    TICK
+                }
                 Err(error) => {
                     tracing::error!(%error, "the hub's authorities are not all in force; trying again");
                     RETRY
@@ -276,7 +303,7 @@ impl Keeper {
     }
 
     async fn round(&self, certificates: &Certificates, seen: &mut Option<[u64; 2]>) -> Result<(), Error> {
-        let changed = self.maintain().await?;
+        let (changed, failure) = self.maintain().await;
         let versions = self.versions();
         if changed || *seen != Some(versions) {
             if let Err(refused) = certificates.reload(false).await {
@@ -289,10 +316,8 @@ impl Keeper {
         }
         self.test(certificates);
         self.report(certificates);
-        if self.hub.settle_rotations().await? {
-            tracing::info!("a rotation has settled");
-        }
-        Ok(())
+        self.hub.settle_rotations().await?;
+        failure.map_or(Ok(()), Err)
     }
 
     fn versions(&self) -> [u64; 2] {
@@ -307,13 +332,14 @@ impl Keeper {
     }
 }
 
-impl Source for Keeper {
+impl Source for Custodian {
     fn gather(&self) -> Result<Candidate, Error> {
         let ledger = self.ledger();
         let (server, client) =
             (Self::rotation(&ledger, Hierarchy::Server)?, Self::rotation(&ledger, Hierarchy::Client)?);
         let held = self.held.lock();
-        let lacking = |what: &str| Error::Authorities(format!("{what} is not signed yet; is the signer there?"));
+        let lacking =
+            |what: &str| Error::Authorities(format!("{what} is not signed yet; is the signer there?"));
         let own = held.own.get(&server.shown().issuer).ok_or_else(|| lacking("the hub's certificate"))?;
         let mut material = Material {
             anchors: Vec::new(),
@@ -322,8 +348,8 @@ impl Source for Keeper {
             key: own.secret(),
             canary: None,
         };
-        if let Some(Files(grpc)) = &self.files {
-            Files::add_to(grpc, &mut material)?;
+        if let Some(files) = &self.files {
+            files.add_clients(&mut material)?;
         }
         for generation in client.trusted() {
             let list = held.lists.get(&generation.issuer).ok_or_else(|| lacking("a revocation list"))?;
@@ -331,7 +357,8 @@ impl Source for Keeper {
             material.revocation_lists.push(list.der.clone());
         }
         if let Some(next) = server.canary() {
-            let leaf = held.own.get(&next.issuer).ok_or_else(|| lacking("the certificate of the next authority"))?;
+            let leaf =
+                held.own.get(&next.issuer).ok_or_else(|| lacking("the certificate of the next authority"))?;
             let name = DnsName::try_from(self.config.canary.clone())
                 .map_err(|_| Error::Authorities("authorities.canary is no DNS name".to_owned()))?;
             material.canary = Some(Canary { name, chain: leaf.chain(), key: leaf.secret() });

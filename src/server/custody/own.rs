@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
-use super::{Keeper, Error};
+use super::{Custodian, Error};
 use crate::base::clock::Timestamp;
 use crate::base::files;
 use crate::base::secret::Secret;
@@ -56,7 +56,7 @@ impl Leaf {
     }
 }
 
-impl Keeper {
+impl Custodian {
     /// Has a certificate of `generation` to show; whether there is a new one.
     pub(super) async fn keep_own(&self, generation: &Generation) -> Result<bool, Error> {
         let now = self.hub.machine_now();
@@ -121,7 +121,12 @@ impl Keeper {
         Ok(true)
     }
 
-    async fn order(&self, generation: &Generation, holder: Holder, lifetime: Duration) -> Result<Leaf, Error> {
+    async fn order(
+        &self,
+        generation: &Generation,
+        holder: Holder,
+        lifetime: Duration,
+    ) -> Result<Leaf, Error> {
         let now = self.hub.machine_now();
         let key = Key::for_leaf().map_err(|error| Error::Authorities(error.to_string()))?;
         let not_after = schedule::leaf_end(now, lifetime, generation.not_after).ok_or_else(|| {

@@ -1,5 +1,4 @@
-//! Decides whether a configuration would work before it is put in force: by a
-//! handshake in memory.
+//! Decides how two sides shake hands in memory, as they would over a network.
 
 use std::sync::Arc;
 

@@ -6,13 +6,22 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::issue::{self, Authority, Hierarchy, Issued, Key, Leaf, lifetime};
+use zeroize::Zeroizing;
+
+use super::encrypted;
+use super::issue::{self, Authority, Issued, Key, Leaf};
 use super::pem::{self, Label};
 use super::revocation::{self, List};
 use crate::base::clock::Timestamp;
 use crate::base::files;
-use crate::model::Invalid;
+use crate::base::secret::Secret;
 use crate::model::principal::check_trust_domain;
+
+mod ceremony;
+mod error;
+
+pub use ceremony::{Exported, encrypt_key};
+pub use error::Error;
 
 /// The roots of the server hierarchy: what agencies must trust.
 pub const SERVER_CA: &str = "server-ca.pem";
@@ -28,74 +37,6 @@ const PRIVATE: &str = "private";
 const LEDGER_HEAD: &str = "# serial\tnot after\tissued to\n";
 const PUBLIC_MODE: u32 = 0o644;
 const PRIVATE_MODE: u32 = 0o600;
-
-/// Why nothing was read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The file system refused.
-    #[error("{}: {source}", path.display())]
-    File {
-        /// Which file.
-        path: PathBuf,
-        /// What it answered.
-        source: io::Error,
-    },
-    /// Something is there already.
-    #[error("{} exists already and is not overwritten; choose another name or move it away", path.display())]
-    Exists {
-        /// What is there.
-        path: PathBuf,
-    },
-    /// There are no authorities here.
-    #[error("{} holds no authorities; `luytre pki init` makes them", path.display())]
-    NotInitialised {
-        /// Where they were sought.
-        path: PathBuf,
-    },
-    /// Others could read a key.
-    #[error("{} can be read by others; run: chmod 600 {}", path.display(), path.display())]
-    Exposed {
-        /// The key's file.
-        path: PathBuf,
-    },
-    /// A file name that is not one.
-    #[error(
-        "a name holds a-z, 0-9, hyphens, underscores and dots, starts with a letter or digit, and is not one of the directory's own"
-    )]
-    Name,
-    /// The trust domain is not one.
-    #[error("trust domain: {0}")]
-    TrustDomain(Invalid),
-    /// The identity is of another trust domain.
-    #[error("the identity is not of trust domain {expected}, which these authorities serve")]
-    ForeignIdentity {
-        /// The directory's trust domain.
-        expected: String,
-    },
-    /// A serial number that these authorities never gave.
-    #[error("serial {serial} is not in the list of what was issued; check it with `luytre pki show`")]
-    NotIssued {
-        /// The serial number.
-        serial: String,
-    },
-    /// The serial number is no serial number.
-    #[error("a serial number is at most 20 bytes in hexadecimal, as `luytre pki show` prints it")]
-    Serial,
-    /// A PEM file is damaged.
-    #[error("{}: {source}", path.display())]
-    Pem {
-        /// Which file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: pem::Error,
-    },
-    /// Nothing was signed.
-    #[error(transparent)]
-    Issue(#[from] issue::Error),
-    /// The revocation list cannot be read.
-    #[error(transparent)]
-    Revocation(#[from] revocation::Error),
-}
 
 /// A certificate just written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,61 +56,11 @@ pub struct Written {
 pub struct Directory {
     path: PathBuf,
     trust_domain: String,
+    /// What the authorities' keys are encrypted with, if they are.
+    passphrase: Option<Secret<Vec<u8>>>,
 }
 
 impl Directory {
-    /// Makes both hierarchies in an empty or missing directory, and signs an
-    /// empty revocation list at once.
-    ///
-    /// # Errors
-    /// If anything is there already, or cannot be written.
-    pub fn init(
-        path: &Path,
-        trust_domain: &str,
-        now: Timestamp,
-        list_lifetime: Duration,
-    ) -> Result<Self, Error> {
-        check_trust_domain(trust_domain).map_err(Error::TrustDomain)?;
-        let made = |hierarchy| {
-            let root = Authority::root(hierarchy, trust_domain, now, lifetime::ROOT)?;
-            let issuing = root.issuing(hierarchy, trust_domain, 1, now, lifetime::ISSUING)?;
-            Ok::<_, issue::Error>((root, issuing))
-        };
-        let (server_root, server) = made(Hierarchy::Server)?;
-        let (client_root, client) = made(Hierarchy::Client)?;
-        let list = client.sign_revocation_list(None, None, now, list_lifetime)?;
-
-        let directory = Self { path: path.to_owned(), trust_domain: trust_domain.to_owned() };
-        files::create_private_dir(path).map_err(at(path))?;
-        if fs::read_dir(path).map_err(at(path))?.next().is_some() {
-            return Err(Error::Exists { path: path.to_owned() });
-        }
-        let private = path.join(PRIVATE);
-        files::create_private_dir(&private).map_err(at(&private))?;
-        for (name, authority) in [
-            ("server-root", &server_root),
-            ("server-issuing", &server),
-            ("client-root", &client_root),
-            ("client-issuing", &client),
-        ] {
-            let certificate = pem::encode(Label::Certificate, authority.certificate());
-            write_new(&private.join(format!("{name}.pem")), certificate.as_bytes(), PUBLIC_MODE)?;
-            write_new(
-                &private.join(format!("{name}.key")),
-                authority.key().to_pem().as_bytes(),
-                PRIVATE_MODE,
-            )?;
-        }
-        let public =
-            |name: &str, content: String| write_new(&path.join(name), content.as_bytes(), PUBLIC_MODE);
-        public(SERVER_CA, pem::encode(Label::Certificate, server_root.certificate()))?;
-        public(CLIENT_CA, pem::encode(Label::Certificate, client.certificate()))?;
-        public(CLIENT_CRL, pem::encode(Label::RevocationList, &list))?;
-        public(LEDGER, LEDGER_HEAD.to_owned())?;
-        public(TRUST_DOMAIN, format!("{trust_domain}\n"))?;
-        Ok(directory)
-    }
-
     /// Opens a directory that [`Directory::init`] made.
     ///
     /// # Errors
@@ -180,13 +71,20 @@ impl Directory {
             Ok(text) => {
                 let trust_domain = text.trim().to_owned();
                 check_trust_domain(&trust_domain).map_err(Error::TrustDomain)?;
-                Ok(Self { path: path.to_owned(), trust_domain })
+                Ok(Self { path: path.to_owned(), trust_domain, passphrase: None })
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(Error::NotInitialised { path: path.to_owned() })
             }
             Err(source) => Err(Error::File { path: recorded, source }),
         }
+    }
+
+    /// The same, with the passphrase of the authorities' keys.
+    #[must_use]
+    pub fn unlocked(mut self, passphrase: Option<Secret<Vec<u8>>>) -> Self {
+        self.passphrase = passphrase;
+        self
     }
 
     /// The trust domain that these authorities serve.
@@ -287,10 +185,19 @@ impl Directory {
         if files::is_open_to_others(&path).map_err(at(&path))? {
             return Err(Error::Exposed { path });
         }
-        let text = zeroize::Zeroizing::new(read(&path)?);
-        let key = Key::from_der(&pem::private_key(&text).map_err(|source| in_pem(&path, source))?)?;
+        let key = self.read_key(&path)?;
         let certificate = certificates.pop().ok_or(issue::Error::NotAuthority)?;
         Ok(Authority::load(certificate, key)?)
+    }
+
+    fn read_key(&self, path: &Path) -> Result<Key, Error> {
+        let text = Zeroizing::new(read(path)?);
+        if !encrypted::is_encrypted(&text) {
+            return Ok(Key::from_der(&pem::private_key(&text).map_err(|source| in_pem(path, source))?)?);
+        }
+        let passphrase = self.passphrase.as_ref().ok_or_else(|| Error::Locked { path: path.to_owned() })?;
+        encrypted::read(&text, passphrase)
+            .map_err(|source| Error::Passphrase { path: path.to_owned(), source })
     }
 
     fn leaf_paths(&self, name: &str) -> Result<(PathBuf, PathBuf), Error> {

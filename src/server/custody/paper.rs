@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rustls::pki_types::CertificateRevocationListDer;
 
-use super::{Error, Keeper};
+use super::{Custodian, Error};
 use crate::base::clock::Timestamp;
 use crate::base::files;
 use crate::pki::authority::Generation;
@@ -41,7 +41,7 @@ impl SignedList {
     }
 }
 
-impl Keeper {
+impl Custodian {
     /// Has the list of `generation` that says what the ledger does; whether
     /// there is a new one.
     pub(super) async fn keep_list(&self, generation: &Generation) -> Result<bool, Error> {
@@ -59,7 +59,8 @@ impl Keeper {
             SignedList::read(pem::revocation_lists(&text).ok()?.pop()?).map(Arc::new)
         });
         let says = |list: &SignedList| {
-            list.revoked.len() == revoked.len() && revoked.iter().all(|(serial, _)| list.revoked.contains(serial))
+            list.revoked.len() == revoked.len()
+                && revoked.iter().all(|(serial, _)| list.revoked.contains(serial))
         };
         let last = ledger.numbers.get(&generation.issuer).copied().unwrap_or_default();
         let good = known.filter(|list| {
@@ -85,7 +86,12 @@ impl Keeper {
             .map_err(|source| Error::File { path, source })?;
         let list = SignedList::read(der)
             .ok_or_else(|| Error::Authorities("the signer's revocation list cannot be read".to_owned()))?;
-        tracing::info!(authority = generation.name, number, revoked = list.revoked.len(), "revocation list signed");
+        tracing::info!(
+            authority = generation.name,
+            number,
+            revoked = list.revoked.len(),
+            "revocation list signed"
+        );
         self.held.lock().lists.insert(generation.issuer, Arc::new(list));
         Ok(true)
     }
