@@ -112,6 +112,7 @@ impl Agent<'_> {
                     self.store(&issued)?;
                 }
                 self.follow_authorities().await?;
+                self.own.prove_trust().await?;
             }
         }
         let held = self.own.held()?.ok_or_else(|| Failure::Io("the certificate was removed".to_owned()))?;

@@ -141,6 +141,24 @@ impl Own {
         Ok(news.then_some(text))
     }
 
+    /// While the file holds more than one authority: shakes hands with the hub
+    /// under the name for which it shows its next certificate, so that it knows
+    /// that this system trusts the next authority. A hub that shows none there
+    /// loses nothing by it.
+    pub(super) async fn prove_trust(&self) -> Result<(), Failure> {
+        let text = std::fs::read(&self.settings.ca).unwrap_or_default();
+        if pem::certificates(&text).map_or(0, |all| all.len()) < 2 {
+            return Ok(());
+        }
+        if let Some(canary) = self.settings.connect_to_canary(self.settings.identity()?)? {
+            match canary.whoami().await {
+                Ok(_) => tracing::debug!("the hub has seen that its next authority is trusted here"),
+                Err(error) => tracing::debug!(%error, "the hub shows no next certificate yet"),
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn store_authorities(&self, text: &str) -> Result<(), Failure> {
         self.keep.store_authorities(text)?;
         Ok(())
