@@ -276,15 +276,18 @@ impl Hub {
         let signer = Arc::clone(&self.issuance()?.signer);
         let held = tasks::spawn_blocking(move || signer.authorities()).await;
         let held = held.map_err(Error::internal)?.map_err(unsigned)?;
-        let mut found = held
+        let held: Vec<_> = held
             .into_iter()
             .filter(|held| held.hierarchy == hierarchy)
             .filter_map(|held| Generation::from_der(0, held.certificate).ok())
-            .filter(|generation| generation.issuer.short() == name);
-        found.next().ok_or_else(|| {
+            .collect();
+        let found = held.iter().find(|generation| generation.issuer.short() == name).cloned();
+        found.ok_or_else(|| {
+            let all = held.iter().map(|one| format!("authorities/{} ({})", one.issuer.short(), one.name));
+            let all = all.collect::<Vec<_>>().join(", ");
             Error::new(
                 Reason::NotFound,
-                format!("the signer holds no authority {name} of this hierarchy; put its certificate and key into the signer's directory"),
+                format!("the signer holds no authority {name} of this hierarchy, but {all}; put its certificate and key into the signer's directory"),
             )
         })
     }
