@@ -46,16 +46,10 @@ impl Settings {
         Ok(Connection::open(&endpoint, identity)?.client().with_deadline(self.deadline))
     }
 
-    /// The same for the name under which a hub shows its next certificate;
-    /// `None` where the hub is known by an address.
-    pub(super) fn connect_to_canary(&self, identity: Identity) -> Result<Option<Client>, Failure> {
-        let host = self.hub.rsplit_once(':').map_or(self.hub.as_str(), |(host, _)| host);
-        let name = self.server_name.as_deref().unwrap_or(host);
-        if name.starts_with('[') || name.parse::<std::net::IpAddr>().is_ok() {
-            return Ok(None);
-        }
-        let endpoint = Endpoint::new(&self.hub, &self.ca)?.server_name(format!("canary.{name}"));
-        Ok(Some(Connection::open(&endpoint, identity)?.client().with_deadline(self.deadline)))
+    /// The same under the name for which a hub shows its next certificate.
+    pub(super) fn connect_to_canary(&self, identity: Identity, name: &str) -> Result<Client, Failure> {
+        let endpoint = Endpoint::new(&self.hub, &self.ca)?.server_name(name);
+        Ok(Connection::open(&endpoint, identity)?.client().with_deadline(self.deadline))
     }
 
     /// The identity in the files of the settings.

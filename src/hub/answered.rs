@@ -123,6 +123,7 @@ const fn refusal(number: u32) -> Refusal {
         36 => Refusal::Ledger(ledger::Refusal::TooMany),
         37 => Refusal::Ledger(ledger::Refusal::Reused),
         38 => Refusal::Ledger(ledger::Refusal::Stale),
+        39 => Refusal::Ledger(ledger::Refusal::Early),
         number if number >= UNKNOWN_RECIPIENTS_FROM => {
             Refusal::UnknownRecipient(number - UNKNOWN_RECIPIENTS_FROM)
         }
@@ -161,6 +162,7 @@ mod tests {
             Refusal::Ledger(ledger::Refusal::TooMany),
             Refusal::Ledger(ledger::Refusal::Reused),
             Refusal::Ledger(ledger::Refusal::Stale),
+            Refusal::Ledger(ledger::Refusal::Early),
             Refusal::UnknownRecipient(0),
             Refusal::UnknownRecipient(255),
         ] {

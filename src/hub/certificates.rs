@@ -14,8 +14,8 @@ use crate::base::clock::Timestamp;
 use crate::base::{digest, random};
 use crate::model::Invalid;
 use crate::model::certificate::{
-    Certificate, CertificateChange, CertificateEntry, CertificateId, Hierarchy, IssuerDigest, MAX_NOTE_BYTES,
-    Revoked, Token,
+    Certificate, CertificateChange, CertificateEntry, CertificateId, IssuerDigest, MAX_NOTE_BYTES, Revoked,
+    Token,
 };
 use crate::model::org::OrgSlug;
 use crate::model::position::Position;
@@ -42,6 +42,8 @@ pub struct Issuance {
     pub signer: Arc<dyn Signer>,
     /// What agencies must trust: the roots of the server hierarchy.
     pub roots: Arc<[CertificateDer<'static>]>,
+    /// Name under which the hub shows the certificate of its next authority.
+    pub canary: Arc<str>,
     /// How long a client's certificate holds.
     pub lifetime: Duration,
     /// How long the next authority is at least trusted before it signs.
@@ -356,7 +358,7 @@ impl Hub {
             certificate: Arc::clone(certificate),
             revoked: ledger.revoked.get(&certificate.id).cloned(),
             connections: self.shared.switchboard.get().map_or(0, |board| board.count(&peers)),
-            renew_now: is_tainted(ledger, &certificate.id.issuer),
+            renew_now: ledger.is_tainted(&certificate.id.issuer),
         }
     }
 
@@ -395,12 +397,6 @@ impl Hub {
             Some(Decision::Refused(_)) | None => Err(Error::absent()),
         }
     }
-}
-
-/// Whether the authority is on its way out, so that its certificates are to
-/// be renewed now.
-pub(super) fn is_tainted(ledger: &Ledger, issuer: &IssuerDigest) -> bool {
-    ledger.rotations.get(&Hierarchy::Client).is_some_and(|rotation| rotation.renews_now(issuer))
 }
 
 impl Shared {
@@ -481,6 +477,10 @@ fn refused(refusal: ledger::Refusal) -> Error {
         Ledger::Stale => Error::new(
             Reason::EtagMismatch,
             "the authorities have moved on since; look at them again (luytre ca status)",
+        ),
+        Ledger::Early => Error::new(
+            Reason::RenewalTooEarly,
+            "the certificate was renewed a moment ago; use the one of then",
         ),
     }
 }

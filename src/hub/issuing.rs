@@ -10,7 +10,7 @@ use crate::base::clock::Timestamp;
 use crate::base::{digest, random, tasks};
 use crate::model::Invalid;
 use crate::model::certificate::{
-    Certificate, CertificateChange, CertificateId, Hierarchy, Origin, TokenState,
+    Certificate, CertificateChange, CertificateId, Hierarchy, IssuerDigest, Origin, TokenState,
 };
 use crate::model::principal::SpiffeId;
 use crate::pki::identity;
@@ -21,8 +21,8 @@ use crate::pki::signing::{self, Holder, LeafOrder};
 use crate::pki::token::EnrolmentToken;
 use crate::pki::{authority::Generation, schedule};
 
-use super::caller::Caller;
-use super::certificates::{Operator, is_tainted};
+use super::caller::{Caller, PeerCertificate};
+use super::certificates::Operator;
 use super::engine::Hub;
 use super::error::{Error, Reason};
 
@@ -35,6 +35,17 @@ pub struct Issued {
     pub roots: Arc<[CertificateDer<'static>]>,
     /// When to renew it.
     pub renew: Timestamp,
+}
+
+/// When the certificate of a connection is to be renewed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Renewal {
+    /// When.
+    pub at: Timestamp,
+    /// Now, for its authority is on its way out.
+    pub now: bool,
+    /// Days left, where they are few; 0: they are not.
+    pub warning_days: u32,
 }
 
 /// Why a token is not taken; none of it says whether there is such a token.
@@ -75,8 +86,7 @@ impl Hub {
         }
         self.shared.admit(holder)?;
         let origin = Origin::Token(token.digest());
-        let issued = self.issue(&ledger, holder, asked, origin, now).await;
-        match issued {
+        match self.issue(&ledger, holder, asked, origin, now).await {
             // Another was faster with the same token.
             Err(error) if error.reason == Reason::NotFound => Err(invalid(NO_SUCH_TOKEN)),
             other => other,
@@ -103,11 +113,27 @@ impl Hub {
         if let Some(again) = ledger.repeat(holder, &asked.fingerprint, now).filter(|c| c.id != known.id) {
             return self.issued(again);
         }
-        if !is_tainted(&ledger, &known.id.issuer) {
-            self.check_pace(&ledger, known, now)?;
-        }
+        check_pace(&ledger, known, now)?;
         let origin = Origin::Renewal(known.id.clone());
         self.issue(&ledger, holder, asked, origin, now).await
+    }
+
+    /// When the certificate of a connection is to be renewed.
+    #[must_use]
+    pub fn renewal(&self, peer: &PeerCertificate) -> Renewal {
+        let (from, to) = (peer.not_before, peer.not_after);
+        Renewal {
+            at: schedule::renew_at(from, to, chance(&peer.fingerprint)),
+            now: self.renews_now(&peer.certificate.issuer),
+            warning_days: schedule::warning(from, to, self.machine_now()).unwrap_or(0),
+        }
+    }
+
+    /// Whether certificates of `issuer` are to be renewed now, whatever their
+    /// age.
+    #[must_use]
+    pub fn renews_now(&self, issuer: &IssuerDigest) -> bool {
+        self.shared.ledger.load().is_tainted(issuer)
     }
 
     /// What the holder of a certificate gets of it.
@@ -116,26 +142,9 @@ impl Hub {
     /// `SIGNER_UNAVAILABLE`.
     fn issued(&self, certificate: &Arc<Certificate>) -> Result<Issued, Error> {
         let roots = Arc::clone(&self.issuance()?.roots);
-        let renew = schedule::renew_at(certificate.not_before, certificate.not_after, random::u64());
+        let chance = chance(&certificate.fingerprint());
+        let renew = schedule::renew_at(certificate.not_before, certificate.not_after, chance);
         Ok(Issued { certificate: Arc::clone(certificate), roots, renew })
-    }
-
-    /// One who renews all the time gets no certificate each time.
-    fn check_pace(&self, ledger: &Ledger, known: &Certificate, now: Timestamp) -> Result<(), Error> {
-        let early = |at: Timestamp, problem: String| Error {
-            retry_after: Some(at.since(now)),
-            ..Error::new(Reason::RenewalTooEarly, problem)
-        };
-        let opens = schedule::renewal_opens(known.not_before, known.not_after);
-        if now < opens {
-            return Err(early(opens, format!("this certificate can be renewed from {opens} on")));
-        }
-        let newest = ledger.of(&known.holder).map(|c| c.issued).max().unwrap_or(known.issued);
-        let again = newest.saturating_add(schedule::renewal_period(known.not_after.since(known.not_before)));
-        if now < again && newest > known.issued {
-            return Err(early(again, format!("a certificate was issued at {newest}; use that one")));
-        }
-        Ok(())
     }
 
     async fn issue(
@@ -178,12 +187,20 @@ impl Hub {
         // The ledger first: what is not in it is not taken, so a certificate
         // whose entry failed is worth nothing.
         let change = CertificateChange::Issue(Arc::clone(&certificate));
-        self.certify(Operator::Machine, None, random::bytes(), change).await.map_err(|error| {
-            if error.reason != Reason::EtagMismatch {
-                return error;
+        if let Err(error) = self.certify(Operator::Machine, None, random::bytes(), change).await {
+            // The same request, twice at once: both get what the faster got.
+            let ledger = self.ledger();
+            if let Some(again) = ledger.repeat(holder, &certificate.key, now) {
+                return self.issued(again);
             }
-            Error::new(Reason::SignerUnavailable, "the authority that signs has just changed; try again")
-        })?;
+            return Err(match error.reason {
+                Reason::EtagMismatch => Error::new(
+                    Reason::SignerUnavailable,
+                    "the authority that signs has just changed; try again",
+                ),
+                _ => error,
+            });
+        }
         tracing::info!(
             target: "luytre::audit",
             %holder, issuer = %certificate.id.issuer.short(), serial = certificate.id.serial, %not_after,
@@ -191,6 +208,31 @@ impl Hub {
         );
         self.issued(&certificate)
     }
+}
+
+/// One who renews all the time gets no certificate each time.
+fn check_pace(ledger: &Ledger, known: &Certificate, now: Timestamp) -> Result<(), Error> {
+    let early = |at: Timestamp, problem: String| Error {
+        retry_after: Some(at.since(now)),
+        ..Error::new(Reason::RenewalTooEarly, problem)
+    };
+    let opens = schedule::renewal_opens(known.not_before, known.not_after);
+    if now < opens && !ledger.is_tainted(&known.id.issuer) {
+        return Err(early(opens, format!("this certificate can be renewed from {opens} on")));
+    }
+    match ledger.renewed_lately(known, now) {
+        None => Ok(()),
+        Some((issued, again)) => Err(early(
+            again,
+            format!("it was renewed at {issued}; use the certificate of then, or try again at {again}"),
+        )),
+    }
+}
+
+/// A number that is the same for one certificate whenever it is asked for, and
+/// as good as random among all.
+fn chance(fingerprint: &[u8; 32]) -> u64 {
+    fingerprint.first_chunk::<8>().map_or(0, |first| u64::from_be_bytes(*first))
 }
 
 /// What is to be signed for `holder` now.

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use crate::base::{digest, random};
 use crate::model::certificate::{
-    Certificate, CertificateChange, CertificateId, Hierarchy, IssuerDigest, Origin,
+    Certificate, CertificateChange, CertificateId, Hierarchy, IssuerDigest, Origin, Token, TokenState,
 };
+use crate::model::principal::SpiffeId;
 use crate::pki::identity;
 use crate::pki::ledger::NUMBER_STEP;
 use crate::pki::signing::{Record, Signed};
@@ -26,12 +27,14 @@ pub struct Learnt {
 
 impl Hub {
     /// The last record of the signer's journal that the log knows of, and
-    /// whether the log was restored from a backup since it was noted.
+    /// whether the log was restored from a backup since it was noted. Then
+    /// the journal is read from its beginning: what it said when the backup was
+    /// made may have been written to the log a moment later.
     #[must_use]
     pub fn journal_read(&self) -> (u64, bool) {
         let (number, at) = self.ledger().read;
         let restored = self.shared.fences.last().is_some_and(|fence| at.seq() <= *fence);
-        (number, restored)
+        (if restored { 0 } else { number }, restored)
     }
 
     /// Learns what the journal says that the ledger does not. Numbers of
@@ -118,7 +121,7 @@ impl Hub {
         let ledger = self.ledger();
         let ours =
             ledger.rotations.get(&Hierarchy::Client).is_some_and(|r| r.generation(&id.issuer).is_some());
-        if !ours || ledger.certificates.contains_key(&id) {
+        if !ours || ledger.certificates.contains_key(&id) || known.not_after < self.machine_now() {
             return Ok(false);
         }
         let parsed = identity::parse(der).map_err(Error::internal)?;
@@ -134,9 +137,25 @@ impl Hub {
             first_used: None,
             superseded: None,
         });
+        let holder = certificate.holder.clone();
         let change = CertificateChange::Issue(certificate);
         self.certify(Operator::Machine, None, random::bytes(), change).await?;
+        self.cancel_tokens(&holder).await?;
         Ok(true)
+    }
+
+    /// Takes back the tokens of `holder`: one of them may have been used for
+    /// what was found.
+    async fn cancel_tokens(&self, holder: &SpiffeId) -> Result<(), Error> {
+        let ledger = self.ledger();
+        let unused =
+            |token: &&Arc<Token>| token.holder == *holder && !matches!(token.state, TokenState::Used(_));
+        for token in ledger.tokens.values().filter(unused) {
+            let change = CertificateChange::Cancel(token.at);
+            self.certify(Operator::Machine, None, random::bytes(), change).await?;
+            tracing::warn!(target: "luytre::audit", %holder, "enrolment token taken back after a restore; make a new one if it was not used");
+        }
+        Ok(())
     }
 
     /// Enters a certificate of the hub's own into the ledger: with it the hub

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::base::clock::Timestamp;
 use crate::base::{digest, random, tasks};
 use crate::model::Invalid;
-use crate::model::certificate::{CertificateId, Hierarchy, IssuerDigest};
+use crate::model::certificate::{CertificateId, Hierarchy, IssuerDigest, State};
 use crate::model::principal::SpiffeId;
 use crate::pki::authority::{self, Due, Facts, Generation, LiveLeaf, Rotation, Step};
 use crate::pki::ledger::Ledger;
@@ -29,6 +29,9 @@ use super::proposal::{Change, ProposedRotation};
 /// this, do not stand in the way of retiring its authority.
 const SEEN_WITHIN: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
+/// How long a step waits for a look at the signer.
+const LOOK_PATIENCE: Duration = Duration::from_secs(5);
+
 /// What whoever keeps the authorities in force knows of them.
 #[derive(Debug, Clone, Default)]
 pub struct InForce {
@@ -43,6 +46,8 @@ pub struct InForce {
     /// Those of which a certificate was proved by a handshake with this hub's
     /// configuration.
     pub tested: BTreeSet<IssuerDigest>,
+    /// The authority that is shown under the canary's name.
+    pub canary: Option<IssuerDigest>,
     /// Certificates that the lists name.
     pub listed: BTreeSet<CertificateId>,
     /// Names and keys of authorities from files.
@@ -62,12 +67,12 @@ pub struct RotationView {
     pub due: Option<Due>,
 }
 
-/// The steps that an operator can ask for.
+/// Which step an operator asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StepName {
+pub enum StepKind {
     /// Begins to trust the authority that is named.
     Prepare,
-    /// Lets the next authority sign.
+    /// Lets the authority sign that is named.
     Activate,
     /// Lets the hub show its certificate of the next authority.
     Switch,
@@ -85,11 +90,11 @@ pub struct StepAsked {
     /// Of which hierarchy.
     pub hierarchy: Hierarchy,
     /// Which.
-    pub step: StepName,
+    pub step: StepKind,
     /// First digits of the authority that it names.
     pub authority: Option<String>,
     /// The version that it is taken from.
-    pub version: Option<u64>,
+    pub version: u64,
     /// Whether it is only judged.
     pub dry_run: bool,
     /// Exactly those who would be cut off.
@@ -136,6 +141,19 @@ impl Hub {
     /// `SIGNER_UNAVAILABLE`: the configuration names no authorities.
     pub fn trust_bundle(&self) -> Result<Arc<[CertificateDer<'static>]>, Error> {
         self.issuance().map(|issuance| Arc::clone(&issuance.roots))
+    }
+
+    /// The name under which `holder` proves that he trusts the hub's next
+    /// authority; empty while there is nothing to prove, or nothing yet.
+    #[must_use]
+    pub fn canary_name(&self, holder: &SpiffeId) -> String {
+        let ledger = self.ledger();
+        let next = ledger.rotations.get(&Hierarchy::Server).and_then(|rotation| rotation.canary());
+        // What is in force follows what the log says.
+        let shown = next.map(|next| next.issuer).filter(|next| self.in_force().canary == Some(*next));
+        let unproved = shown.is_some_and(|issuer| !ledger.proofs.contains(&(issuer, holder.clone())));
+        let name = self.options.issuance.as_ref().filter(|_| unproved);
+        name.map(|issuance| issuance.canary.to_string()).unwrap_or_default()
     }
 
     /// Notes that a backup was made just now.
@@ -186,7 +204,7 @@ impl Hub {
             )
         })?;
         let content = requests::first_16(&digest::sha256(format!("{asked:?}").as_bytes()));
-        if asked.version.is_some_and(|version| version != rotation.version) {
+        if asked.version != rotation.version {
             return Err(Error::new(
                 Reason::EtagMismatch,
                 "the authorities have moved on since; look at them again (luytre ca status)",
@@ -258,16 +276,16 @@ impl Hub {
         };
         let accept_cutting_off = asked.accept.clone();
         Ok(match asked.step {
-            StepName::Prepare => Step::Prepare(Box::new(self.held(asked.hierarchy, named()?).await?)),
-            StepName::Activate => {
+            StepKind::Prepare => Step::Prepare(Box::new(self.held(asked.hierarchy, named()?).await?)),
+            StepKind::Activate => {
                 let name = named()?;
                 let known = rotation.trusted().find(|generation| generation.issuer.short() == name);
                 Step::Activate(known.map(|generation| generation.issuer).ok_or_else(Error::absent)?)
             }
-            StepName::Switch => Step::Switch { accept_cutting_off },
-            StepName::Taint => Step::Taint,
-            StepName::Retire => Step::Retire { accept_cutting_off },
-            StepName::Rollback => Step::Rollback,
+            StepKind::Switch => Step::Switch { accept_cutting_off },
+            StepKind::Taint => Step::Taint,
+            StepKind::Retire => Step::Retire { accept_cutting_off },
+            StepKind::Rollback => Step::Rollback,
         })
     }
 
@@ -282,14 +300,30 @@ impl Hub {
             .filter_map(|held| Generation::from_der(0, held.certificate).ok())
             .collect();
         let found = held.iter().find(|generation| generation.issuer.short() == name).cloned();
-        found.ok_or_else(|| {
+        let found = found.ok_or_else(|| {
             let all = held.iter().map(|one| format!("authorities/{} ({})", one.issuer.short(), one.name));
             let all = all.collect::<Vec<_>>().join(", ");
             Error::new(
                 Reason::NotFound,
                 format!("the signer holds no authority {name} of this hierarchy, but {all}; put its certificate and key into the signer's directory"),
             )
-        })
+        })?;
+        self.look_again(found.issuer).await;
+        Ok(found)
+    }
+
+    /// Has whoever keeps the authorities in force look at the signer once
+    /// more, if he does not know yet that it holds this key.
+    async fn look_again(&self, issuer: IssuerDigest) {
+        let mut reports = self.shared.in_force_changes.subscribe();
+        if self.in_force().keys.contains(&issuer) {
+            return;
+        }
+        self.shared.ledger_changes.send_modify(|count| *count = count.wrapping_add(1));
+        // In vain if the look goes wrong; the facts will say so.
+        let looked =
+            async { while !self.in_force().keys.contains(&issuer) && reports.changed().await.is_ok() {} };
+        let _ = tokio::time::timeout(LOOK_PATIENCE, looked).await;
     }
 
     fn facts(&self, ledger: &Ledger, rotation: &Rotation, by: Operator<'_>) -> Facts {
@@ -319,6 +353,9 @@ impl Hub {
                 .map(|(_, holder)| holder.clone())
                 .collect(),
             leaves: live()
+                // Whose successor is in use is not cut off with it, but for
+                // the connections that he still has open: these count.
+                .filter(|c| c.state(now) == State::Active)
                 .map(|c| LiveLeaf {
                     issuer: c.id.issuer,
                     holder: c.holder.clone(),

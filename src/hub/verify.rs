@@ -22,13 +22,14 @@ use crate::model::roster::Roster;
 use crate::pki::ledger::Ledger;
 use crate::store::chunk::{Chunk, ItemView, Op};
 use crate::store::keys::{self, Family, KeyKind};
-use crate::store::postings::{self, Posting};
+use crate::store::postings::Posting;
 use crate::store::proto::{self, entry_header::Change as Stored};
 use crate::store::{Batch, Store, Tuning, db};
 use crate::wire::seal::Sealer;
 use crate::wire::{disclosure, event};
 
 use super::apply::Entry;
+use super::compare::{compare, compare_postings};
 use super::directory::Directory;
 use super::group::Group;
 use super::proposal::{Change, Collision, Due, ProposedIndicator, ProposedRevocation, ProposedSighting};
@@ -62,7 +63,7 @@ impl VerifyReport {
         self.difference_count == 0
     }
 
-    fn differ(&mut self, what: impl FnOnce() -> String) {
+    pub(super) fn differ(&mut self, what: impl FnOnce() -> String) {
         self.difference_count += 1;
         if self.differences.len() < MAX_TOLD {
             self.differences.push(what());
@@ -434,72 +435,4 @@ fn entry_header(chunks: &[Chunk]) -> Result<proto::EntryHeader, db::Error> {
 
 fn copy_chunks(chunks: &[Chunk], batch: &mut Batch<'_>) -> Result<(), db::Error> {
     chunks.iter().try_for_each(|chunk| batch.chunk(chunk))
-}
-
-/// Walks two families side by side.
-fn compare(
-    store: &Store,
-    copy: &Store,
-    family: Family,
-    kind: KeyKind,
-    report: &mut VerifyReport,
-) -> Result<(), db::Error> {
-    let (mut left, mut right) =
-        (store.records(family, &[kind.byte()])?, copy.records(family, &[kind.byte()])?);
-    let (mut a, mut b) = (left.next_record()?, right.next_record()?);
-    loop {
-        match (&a, &b) {
-            (None, None) => return Ok(()),
-            (Some(x), Some(y)) if x.0 == y.0 => {
-                if x.1 != y.1 {
-                    report.differ(|| format!("a record in {} is not what the log says", family.name()));
-                }
-                (a, b) = (left.next_record()?, right.next_record()?);
-            }
-            (Some(x), y) if y.as_ref().is_none_or(|y| x.0 < y.0) => {
-                report.differ(|| format!("a record in {} that the log does not know", family.name()));
-                a = left.next_record()?;
-            }
-            _ => {
-                report.differ(|| format!("a record is missing in {}", family.name()));
-                b = right.next_record()?;
-            }
-        }
-    }
-}
-
-/// Postings as one row, whatever the blocks they lie in.
-struct Row<'a> {
-    records: crate::store::log::Records<'a>,
-    block: std::collections::VecDeque<(Vec<u8>, Posting)>,
-}
-
-impl Row<'_> {
-    fn next(&mut self) -> Result<Option<(Vec<u8>, Posting)>, db::Error> {
-        while self.block.is_empty() {
-            let Some((key, value)) = self.records.next_record()? else { return Ok(None) };
-            let block = postings::decode(&value).ok_or_else(|| db::Error::corrupt("postings", &key))?;
-            let term = key.get(..keys::POSTING_PREFIX_BYTES).unwrap_or_default().to_vec();
-            self.block.extend(block.into_iter().map(|posting| (term.clone(), posting)));
-        }
-        Ok(self.block.pop_front())
-    }
-}
-
-fn compare_postings(store: &Store, copy: &Store, report: &mut VerifyReport) -> Result<(), db::Error> {
-    let row = |store| -> Result<Row<'_>, db::Error> {
-        let records = Store::records(store, Family::Postings, &[KeyKind::Posting.byte()])?;
-        Ok(Row { records, block: std::collections::VecDeque::new() })
-    };
-    let (mut left, mut right) = (row(store)?, row(copy)?);
-    loop {
-        let (a, b) = (left.next()?, right.next()?);
-        if a.is_none() && b.is_none() {
-            return Ok(());
-        }
-        if a != b {
-            report.differ(|| "the postings are not what the log says".to_owned());
-            return Ok(());
-        }
-    }
 }

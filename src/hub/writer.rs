@@ -326,7 +326,7 @@ impl Writer {
         self.commit(&group, &answered)?;
         self.last_version = group.last_version;
         let wrote = Wrote { values: group.take_values(), authors, directory: Arc::clone(&group.directory) };
-        self.publish(group, &directory);
+        self.shared.show(group, &directory);
         Ok(wrote)
     }
 
@@ -480,33 +480,5 @@ impl Writer {
         let done = group.expired.as_ref().map(|done| self.shared.expiries.agenda.lock().fence(done));
         let coming = group.validities.iter().map(|due| keys::expiry_term(due.until)).min();
         done.unwrap_or(self.fence).min(coming.unwrap_or(u64::MAX))
-    }
-
-    /// Shows a durable group to everyone who follows.
-    fn publish(&self, group: Group<'_>, before: &Directory) {
-        let shared = &self.shared;
-        shared.counters.items.fetch_add(group.item_count() as u64, Ordering::Relaxed);
-        // Before the chunks: whoever reads them must find the roster that
-        // holds at their positions.
-        for generation in &group.generations {
-            shared.rosters.push(generation);
-        }
-        if !group.generations.is_empty() || !group.directory.waits_as(before) {
-            shared.directory.store(Arc::clone(&group.directory));
-        }
-        if group.has_certified() {
-            shared.ledger.store(Arc::clone(&group.ledger));
-            shared.ledger_changes.send_modify(|count| *count = count.wrapping_add(1));
-        }
-        for (handle, class) in group.reclassed() {
-            shared.reclassed.write().insert(handle, class);
-        }
-        shared.backlog.note(group.postings.terms());
-        if !group.validities.is_empty() {
-            shared.expiries.agenda.lock().note(&group.validities);
-        }
-        if !group.chunks.is_empty() {
-            shared.tail.push(group.chunks);
-        }
     }
 }

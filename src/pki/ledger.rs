@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::authority::Rotation;
+use super::schedule;
 use crate::base::clock::Timestamp;
 use crate::model::certificate::{
     Certificate, CertificateChange, CertificateEntry, CertificateId, GRACE, Hierarchy, IssuerDigest,
@@ -39,6 +40,8 @@ pub enum Refusal {
     Reused,
     /// Another state stands than the one that it was made from.
     Stale,
+    /// The certificate was renewed a moment ago.
+    Early,
 }
 
 /// Everything that the log says of certificates. Clones share what they have
@@ -114,6 +117,28 @@ impl Ledger {
         let known = self.keys.get(key).and_then(|id| self.certificates.get(id))?;
         let fresh = now.since(known.issued) <= REPEAT && self.is_live(known, now);
         (fresh && known.holder == *holder).then_some(known)
+    }
+
+    /// Whether holders of certificates of `issuer` are asked to renew now.
+    #[must_use]
+    pub fn is_tainted(&self, issuer: &IssuerDigest) -> bool {
+        self.rotations.get(&Hierarchy::Client).is_some_and(|rotation| rotation.renews_now(issuer))
+    }
+
+    /// That a certificate was renewed so lately that it is not renewed again:
+    /// when, and from when on it is.
+    #[must_use]
+    pub fn renewed_lately(&self, known: &Certificate, now: Timestamp) -> Option<(Timestamp, Timestamp)> {
+        let pause = if self.is_tainted(&known.id.issuer) {
+            REPEAT
+        } else {
+            schedule::renewal_period(known.not_after.since(known.not_before))
+        };
+        let of_it =
+            |c: &&Arc<Certificate>| matches!(&c.origin, Origin::Renewal(before) if *before == known.id);
+        let issued = self.of(&known.holder).filter(of_it).map(|c| c.issued).max()?;
+        let again = issued.saturating_add(pause);
+        (now < again).then_some((issued, again))
     }
 
     /// Whether a key was ever certified here.
@@ -292,6 +317,9 @@ impl Ledger {
                 if !self.is_live(known, now) || known.holder != certificate.holder {
                     return Err(Refusal::State);
                 }
+                if self.renewed_lately(known, now).is_some() {
+                    return Err(Refusal::Early);
+                }
                 // One successor at a time: one that was issued before this
                 // and never used has lost its way.
                 self.supersede(&certificate.holder, now, now, |c| c.first_used.is_none() && c.id != *before);
@@ -337,3 +365,6 @@ impl Ledger {
         self.tokens.retain(|_, token| now < token.expires.saturating_add(REPEAT));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status};
 use crate::base::digest;
 use crate::hub::error::Error;
 use crate::hub::{
-    Caller, CertificateView, Hub, Issued, Operator, Peers, RotationView, StepAsked, StepName, TokenView,
+    Caller, CertificateView, Hub, Issued, Operator, Peers, RotationView, StepAsked, StepKind, TokenView,
 };
 use crate::model::Invalid;
 use crate::model::certificate::{CertificateId, State, TokenState};
@@ -99,11 +99,15 @@ impl CertificateService for Certificates {
         &self,
         mut request: Request<v1::GetTrustBundleRequest>,
     ) -> Result<Response<v1::GetTrustBundleResponse>, Status> {
-        self.asker(&mut request)?;
+        let asker = self.asker(&mut request)?;
         let roots = self.hub.trust_bundle().map_err(status)?;
         let digest = bundle_digest(roots.iter().map(|root| root.as_ref()));
         let certificates = roots.iter().map(|root| root.to_vec().into()).collect();
-        Ok(Response::new(v1::GetTrustBundleResponse { certificates, digest }))
+        let canary_name = match asker {
+            Asker::Person(caller) => self.hub.canary_name(caller.identity()),
+            Asker::Machine => String::new(),
+        };
+        Ok(Response::new(v1::GetTrustBundleResponse { certificates, digest, canary_name }))
     }
 
     async fn get_revocation_list(
@@ -282,7 +286,10 @@ impl CertificateService for Certificates {
             .map(|id| read_identity("accept_cutting_off", id))
             .collect::<Result<_, _>>()
             .map_err(invalid)?;
-        let version = name::read_etag(&etag).map_err(invalid)?;
+        let required = "required: the etag of the rotation that you looked at (ListAuthorities)";
+        let version =
+            name::read_etag(&etag).and_then(|read| read.ok_or_else(|| Invalid::new("etag", required)));
+        let version = version.map_err(invalid)?;
         let asked = StepAsked { hierarchy, step: read_step(step)?, authority, version, dry_run, accept };
         let done = self.hub.rotate(asker.operator(), request_id, asked).await.map_err(status)?;
         Ok(Response::new(v1::RotateAuthorityResponse {
@@ -293,16 +300,15 @@ impl CertificateService for Certificates {
     }
 }
 
-fn read_step(number: i32) -> Result<StepName, Status> {
-    use v1::RotationStep as Pb;
-    Ok(match Pb::try_from(number) {
-        Ok(Pb::Prepare) => StepName::Prepare,
-        Ok(Pb::Activate) => StepName::Activate,
-        Ok(Pb::Switch) => StepName::Switch,
-        Ok(Pb::Taint) => StepName::Taint,
-        Ok(Pb::Retire) => StepName::Retire,
-        Ok(Pb::Rollback) => StepName::Rollback,
-        Ok(Pb::Unspecified) | Err(_) => {
+fn read_step(number: i32) -> Result<StepKind, Status> {
+    Ok(match v1::RotationStep::try_from(number) {
+        Ok(v1::RotationStep::Prepare) => StepKind::Prepare,
+        Ok(v1::RotationStep::Activate) => StepKind::Activate,
+        Ok(v1::RotationStep::Switch) => StepKind::Switch,
+        Ok(v1::RotationStep::Taint) => StepKind::Taint,
+        Ok(v1::RotationStep::Retire) => StepKind::Retire,
+        Ok(v1::RotationStep::Rollback) => StepKind::Rollback,
+        Ok(v1::RotationStep::Unspecified) | Err(_) => {
             return Err(invalid(Invalid::new("step", "required: a step of this release of the contract")));
         }
     })
@@ -320,6 +326,7 @@ pub(super) fn show_issued(issued: Issued, hub: &Hub) -> v1::IssuedCertificate {
         expire_time: Some(time::write(certificate.not_after)),
         renew_time: Some(time::write(renew)),
         server_time: Some(time::write(hub.machine_now())),
+        canary_name: hub.canary_name(&certificate.holder),
     }
 }
 

@@ -56,6 +56,7 @@ impl DirectoryService for Directory {
     ) -> Result<Response<v1::WhoAmIResponse>, Status> {
         let Call { caller, peer, method: _ } = Call::take(&mut request)?;
         let v1::WhoAmIRequest {} = request.into_inner();
+        let renewal = self.0.renewal(&peer);
         Ok(Response::new(v1::WhoAmIResponse {
             spiffe_id: caller.identity().as_str().to_owned(),
             organisation: name::organisation(caller.identity().org()),
@@ -65,7 +66,9 @@ impl DirectoryService for Directory {
             server_time: Some(time::write(self.0.now())),
             server_version: env!("CARGO_PKG_VERSION").to_owned(),
             key_exchange: peer.key_exchange.to_owned(),
-            ..v1::WhoAmIResponse::default()
+            renew_time: Some(time::write(renewal.at)),
+            renew_now: renewal.now,
+            expiry_warning_days: i32::try_from(renewal.warning_days).unwrap_or(i32::MAX),
         }))
     }
 }

@@ -39,7 +39,7 @@ use super::layers::deadline;
 use super::layers::intake::{self, Intake};
 use super::layers::metrics::Metrics;
 use super::layers::streams::Streams;
-use super::layers::watch::Record;
+use super::layers::watch::{Record, Renewal};
 use super::republication::Republications;
 use super::roster::Rosters;
 use super::status::status;
@@ -289,7 +289,11 @@ where
         let id = Uuid::new_v4();
         let method = Method::from_path(request.uri().path()).map_or("unknown", Method::name);
         let span = tracing::info_span!("call", method, call = %id, principal = field::Empty);
-        let record = Record::begin(id, method, self.metrics.clone(), span.clone());
+        let renewal = request
+            .extensions()
+            .get::<PeerCertificate>()
+            .map(|peer| Renewal { hub: Arc::clone(&self.hub), issuer: peer.certificate.issuer });
+        let record = Record::begin(id, method, self.metrics.clone(), span.clone(), renewal);
         let answer = self.clone().answer(request.map(Body::new));
         Box::pin(async move { Ok(record.finish(answer.await)) }.instrument(span))
     }

@@ -123,6 +123,10 @@ impl Assembly {
                 // What was signed before may do without the signer.
                 let (_, failure) = tokio::runtime::Handle::current().block_on(custodian.maintain());
                 if let Some(error) = failure {
+                    // A restored hub that cannot ask has forgotten revocations.
+                    if hub.journal_read().1 {
+                        return Err(error);
+                    }
                     tracing::error!(%error, "the hub's authorities are not all in force");
                 }
                 Arc::clone(custodian) as _
@@ -337,6 +341,7 @@ fn issuance(authorities: &Authorities) -> Result<Issuance, Error> {
     Ok(Issuance {
         signer: Arc::new(signer::Remote::new(authorities.signer.clone())),
         roots: pem::certificates(&roots).map_err(pki::tls::Error::from)?.into(),
+        canary: authorities.canary.as_str().into(),
         lifetime: authorities.client_lifetime.0,
         soak: authorities.soak.0,
     })
@@ -352,6 +357,10 @@ async fn authorities(
     stopping: CancellationToken,
 ) {
     let shown = Shown::default();
+    if let Some(custodian) = &custodian {
+        // Before anybody is answered: what was put in force at the start.
+        shown.store(custodian.greeting().ok());
+    }
     let custody = async {
         if let Some(custodian) = custodian {
             custodian.follow(certificates, Arc::clone(&shown), stopping.clone()).await;

@@ -401,3 +401,6 @@ impl Store {
 fn number(key: &[u8], value: &[u8]) -> Result<u64, Error> {
     Ok(u64::from_be_bytes(value.try_into().map_err(|_| damaged(key))?))
 }
+
+#[cfg(test)]
+mod tests;

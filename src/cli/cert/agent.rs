@@ -18,8 +18,9 @@ use crate::pki::schedule;
 
 use super::own::{Held, Own, read_token};
 
-/// Longest wait before the hub is asked whether something is due.
-const LOOK: Duration = Duration::from_secs(60 * 60);
+/// Longest wait before the hub is asked whether something is due: who rotates
+/// an authority waits for the last of these.
+const LOOK: Duration = Duration::from_secs(5 * 60);
 /// Between tries of what failed.
 const AGAIN: Backoff =
     Backoff { first: Duration::from_secs(60), longest: Duration::from_secs(60 * 60), tries: None };

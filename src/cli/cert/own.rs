@@ -35,12 +35,14 @@ pub(super) struct Own {
     keep: Keep,
     /// Once there is a certificate to connect with.
     connected: Option<(Client, Identity)>,
+    /// Name under which the hub shows its next authority, if it said one.
+    canary: Option<String>,
 }
 
 impl Own {
     pub(super) fn open(settings: Settings) -> Result<Self, Failure> {
         let keep = Keep::open(&settings.cert, &settings.key)?.with_authorities(&settings.ca);
-        Ok(Self { settings, keep, connected: None })
+        Ok(Self { settings, keep, connected: None, canary: None })
     }
 
     pub(super) fn chain(&self) -> &Path {
@@ -135,25 +137,23 @@ impl Own {
     /// the file.
     pub(super) async fn newer_authorities(&mut self) -> Result<Option<String>, Failure> {
         let bundle = self.client()?.trust_bundle().await?;
+        self.canary = Some(bundle.canary_name).filter(|name| !name.is_empty());
         let text: String =
             bundle.certificates.iter().map(|der| pem::encode(pem::Label::Certificate, der)).collect();
         let news = !text.is_empty() && self.keep.would_change_authorities(&text)?;
         Ok(news.then_some(text))
     }
 
-    /// While the file holds more than one authority: shakes hands with the hub
-    /// under the name for which it shows its next certificate, so that it knows
-    /// that this system trusts the next authority. A hub that shows none there
-    /// loses nothing by it.
+    /// Shakes hands with the hub under the name for which it shows its next
+    /// certificate, if it said one with its authorities, so that it knows that
+    /// this system trusts the next authority.
     pub(super) async fn prove_trust(&self) -> Result<(), Failure> {
-        let text = std::fs::read(&self.settings.ca).unwrap_or_default();
-        if pem::certificates(&text).map_or(0, |all| all.len()) < 2 {
-            return Ok(());
-        }
-        if let Some(canary) = self.settings.connect_to_canary(self.settings.identity()?)? {
-            match canary.whoami().await {
-                Ok(_) => tracing::debug!("the hub has seen that its next authority is trusted here"),
-                Err(error) => tracing::debug!(%error, "the hub shows no next certificate yet"),
+        let Some(name) = &self.canary else { return Ok(()) };
+        let canary = self.settings.connect_to_canary(self.settings.identity()?, name)?;
+        match canary.whoami().await {
+            Ok(_) => tracing::debug!("the hub has seen that its next authority is trusted here"),
+            Err(error) => {
+                output::talk(&format!("luytre: the hub's next authority is not trusted here yet: {error}"));
             }
         }
         Ok(())

@@ -125,7 +125,7 @@ fn uses(purpose: &x509_parser::extensions::ExtendedKeyUsage<'_>) -> Vec<&'static
     .collect()
 }
 
-fn names(certificate: &x509_parser::certificate::X509Certificate<'_>) -> Vec<String> {
+fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
     use x509_parser::extensions::GeneralName;
     let names = certificate.subject_alternative_name().ok().flatten();
     names

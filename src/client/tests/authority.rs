@@ -306,7 +306,11 @@ impl CertificateService for Authority {
         _: Request<v1::GetTrustBundleRequest>,
     ) -> Result<Response<v1::GetTrustBundleResponse>, Status> {
         let certificates = vec![self.issuer.der().to_vec().into()];
-        Ok(Response::new(v1::GetTrustBundleResponse { certificates, digest: String::new() }))
+        Ok(Response::new(v1::GetTrustBundleResponse {
+            certificates,
+            digest: String::new(),
+            canary_name: String::new(),
+        }))
     }
 
     async fn list_certificates(

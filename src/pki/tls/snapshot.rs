@@ -292,6 +292,12 @@ impl Snapshot {
         self.revocations.lists()
     }
 
+    /// Who signed the certificate that is shown under the canary's name.
+    #[must_use]
+    pub fn canary_authority(&self) -> Option<IssuerDigest> {
+        self.canary.as_ref().map(|(_, authority)| *authority)
+    }
+
     /// The name under which the canary is shown.
     pub(super) fn canary_name(&self) -> Option<&DnsName<'static>> {
         self.canary.as_ref().map(|(name, _)| name)

@@ -2,16 +2,20 @@
 //! its trailers, or by its client going away.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
 use http_body::{Frame, SizeHint};
 use tonic::body::Body;
 use tracing::Span;
 use uuid::Uuid;
 
 use crate::base::clock;
+use crate::hub::Hub;
+use crate::model::certificate::IssuerDigest;
 
 use super::metrics::Metrics;
 use super::repair::{self, Outcome};
@@ -24,13 +28,39 @@ pub(in crate::rpc) struct Record {
     metrics: Metrics,
     begun: Instant,
     span: Span,
+    renewal: Option<Renewal>,
     ended: bool,
 }
 
+/// Metadata of answers to whoever should renew his certificate now.
+pub(in crate::rpc) const RENEW_NOW: &str = "luytre-renew-now";
+
+/// Under whose certificate a call came, to say at its end whether that is to
+/// be renewed.
+#[derive(Debug)]
+pub(in crate::rpc) struct Renewal {
+    pub(in crate::rpc) hub: Arc<Hub>,
+    pub(in crate::rpc) issuer: IssuerDigest,
+}
+
+impl Renewal {
+    fn note(&self, trailers: &mut HeaderMap) {
+        if self.hub.renews_now(&self.issuer) {
+            trailers.insert(RENEW_NOW, HeaderValue::from_static("1"));
+        }
+    }
+}
+
 impl Record {
-    pub(in crate::rpc) fn begin(call: Uuid, method: &'static str, metrics: Metrics, span: Span) -> Self {
+    pub(in crate::rpc) fn begin(
+        call: Uuid,
+        method: &'static str,
+        metrics: Metrics,
+        span: Span,
+        renewal: Option<Renewal>,
+    ) -> Self {
         metrics.begin();
-        Self { call, method, metrics, begun: clock::monotonic(), span, ended: false }
+        Self { call, method, metrics, begun: clock::monotonic(), span, renewal, ended: false }
     }
 
     /// Completes a response, now or when its body ends.
@@ -39,6 +69,7 @@ impl Record {
         // tonic leaves the whole status here beside the headers.
         parts.extensions.remove::<tonic::Status>();
         if let Some(outcome) = repair::finish(&mut parts.headers, self.call) {
+            self.renewal.iter().for_each(|renewal| renewal.note(&mut parts.headers));
             self.end(outcome);
             return http::Response::from_parts(parts, body);
         }
@@ -95,6 +126,7 @@ impl http_body::Body for Watched {
             frame.map(|mut frame| {
                 if let Some(trailers) = frame.trailers_mut() {
                     let outcome = repair::finish(trailers, this.record.call);
+                    this.record.renewal.iter().for_each(|renewal| renewal.note(trailers));
                     this.record.end(outcome.unwrap_or(repair::OK));
                 }
                 frame

@@ -52,6 +52,8 @@ struct Held {
     monitors: BTreeMap<IssuerDigest, Arc<(Leaf, Leaf)>>,
     /// The authorities whose key the signer holds.
     keys: BTreeSet<IssuerDigest>,
+    /// Those of them that could be prepared to sign for clients.
+    candidates: Vec<Generation>,
     /// Those of which a certificate was proved by a handshake.
     tested: BTreeSet<IssuerDigest>,
 }
@@ -100,6 +102,12 @@ impl Custodian {
                 note(self.keep_list(generation).await);
             }
         }
+        // One that has no list yet could not be trusted from one moment to the
+        // next; nothing is shown of it before, so nothing in force changes.
+        let candidates = self.held.lock().candidates.clone();
+        for generation in &candidates {
+            note(self.keep_list(generation).await.map(|_| false));
+        }
         changed |= self.forget(&ledger);
         (changed, failure)
     }
@@ -127,8 +135,19 @@ impl Custodian {
             .into_iter()
             .filter_map(|held| Some((held.hierarchy, Generation::from_der(0, held.certificate).ok()?)))
             .collect();
-        let keys = generations.iter().map(|(_, generation)| generation.issuer).collect();
-        self.held.lock().keys = keys;
+        {
+            let (ledger, now, mut at_hand) = (self.ledger(), self.hub.machine_now(), self.held.lock());
+            at_hand.keys = generations.iter().map(|(_, generation)| generation.issuer).collect();
+            at_hand.candidates = generations
+                .iter()
+                .filter(|(of, generation)| {
+                    *of == Hierarchy::Client
+                        && generation.is_valid_at(now)
+                        && is_new(&ledger, &generation.issuer)
+                })
+                .map(|(_, generation)| generation.clone())
+                .collect();
+        }
         for hierarchy in Hierarchy::ALL {
             if self.ledger().rotations.contains_key(&hierarchy) {
                 continue;
@@ -184,9 +203,10 @@ impl Custodian {
         let trusted: BTreeSet<_> =
             ledger.rotations.values().flat_map(|rotation| rotation.trusted()).map(|g| g.issuer).collect();
         let mut held = self.held.lock();
+        let candidates: BTreeSet<_> = held.candidates.iter().map(|generation| generation.issuer).collect();
         let before = held.own.len() + held.lists.len();
         held.own.retain(|issuer, _| trusted.contains(issuer));
-        held.lists.retain(|issuer, _| trusted.contains(issuer));
+        held.lists.retain(|issuer, _| trusted.contains(issuer) || candidates.contains(issuer));
         held.monitors.retain(|issuer, _| trusted.contains(issuer));
         held.tested.retain(|issuer| trusted.contains(issuer));
         before != held.own.len() + held.lists.len()
@@ -252,6 +272,7 @@ impl Custodian {
                 .collect(),
             keys: held.keys.clone(),
             tested: held.tested.clone(),
+            canary: certificates.current().canary_authority(),
             listed: held
                 .lists
                 .iter()
@@ -330,6 +351,14 @@ impl Custodian {
         let missing = || Error::Authorities("the hub has no authorities yet; see the log".to_owned());
         ledger.rotations.get(&hierarchy).map(Arc::as_ref).ok_or_else(missing)
     }
+}
+
+/// Whether an authority could be the next one: neither trusted nor retired.
+/// Without a first one, none is next.
+fn is_new(ledger: &Ledger, issuer: &IssuerDigest) -> bool {
+    ledger.rotations.get(&Hierarchy::Client).is_some_and(|rotation| {
+        rotation.generation(issuer).is_none() && rotation.retired.iter().all(|(retired, _)| retired != issuer)
+    })
 }
 
 impl Source for Custodian {

@@ -136,8 +136,8 @@ impl Issuing {
         CertificateServiceClient::new(channel)
     }
 
-    /// A token for `name` of `organisation`, made and approved over the hub's
-    /// own socket.
+    /// A token for `name` of `organisation`, made over the hub's own socket and
+    /// approved by the operator who came with the hub.
     pub(crate) async fn token(&self, organisation: &str, name: &str) -> String {
         let mut machine = self.machine();
         let asked = v1::IssueEnrollmentTokenRequest {
@@ -150,7 +150,8 @@ impl Issuing {
             request_id: Uuid::new_v4().to_string(),
             name: made.enrollment_token.unwrap().name,
         };
-        machine.approve_enrollment_token(approved).await.unwrap();
+        let mut operator = self.peer("hub", "user/operator").certificates();
+        operator.approve_enrollment_token(approved).await.unwrap();
         made.token
     }
 

@@ -15,6 +15,7 @@ pub(crate) mod peer;
 pub(crate) mod prompt;
 pub(crate) mod publisher;
 pub(crate) mod raw;
+pub(crate) mod rotating;
 pub(crate) mod seed;
 pub(crate) mod served;
 pub(crate) mod shown;

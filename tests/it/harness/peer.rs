@@ -4,16 +4,19 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use luytre::pki::pem;
 use luytre::pki::tls::client_config;
 use luytre::wire::proto::v1;
+use luytre::wire::proto::v1::certificate_service_client::CertificateServiceClient;
 use luytre::wire::proto::v1::directory_service_client::DirectoryServiceClient;
 use luytre::wire::proto::v1::exchange_service_client::ExchangeServiceClient;
 use luytre::wire::proto::v1::subscription_service_client::SubscriptionServiceClient;
 use rustls::pki_types::ServerName;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
@@ -32,6 +35,7 @@ pub(crate) struct Peer {
     identity: String,
     config: Arc<rustls::ClientConfig>,
     address: watch::Receiver<SocketAddr>,
+    connected: Arc<AtomicUsize>,
 }
 
 impl Peer {
@@ -45,7 +49,7 @@ impl Peer {
         let key = pem::private_key(&fs::read(&credentials.key).unwrap()).unwrap();
         let roots = pem::certificates(&fs::read(server_ca).unwrap()).unwrap();
         let config = client_config(roots, Shown::new(chain, &key)).unwrap();
-        Self { identity, config, address }
+        Self { identity, config, address, connected: Arc::default() }
     }
 
     /// The SPIFFE identity in the certificate.
@@ -56,6 +60,28 @@ impl Peer {
     /// What this principal's TLS is configured with.
     pub(crate) fn tls(&self) -> Arc<rustls::ClientConfig> {
         Arc::clone(&self.config)
+    }
+
+    /// How many connections its channels have made so far.
+    pub(crate) fn connections(&self) -> usize {
+        self.connected.load(Ordering::Relaxed)
+    }
+
+    /// Shakes hands with the hub under another of its names, and hangs up.
+    pub(crate) async fn greet(&self, name: &str) -> std::io::Result<()> {
+        let address = *self.address.borrow();
+        let name = ServerName::try_from(name.to_owned()).expect("a name");
+        let tcp = TcpStream::connect(address).await?;
+        let mut tls = TlsConnector::from(self.tls()).connect(name, tcp).await?;
+        tls.shutdown().await?;
+        // Until the hub has hung up, too: it has seen the certificate then.
+        let _ = tls.read_to_end(&mut Vec::new()).await;
+        Ok(())
+    }
+
+    /// Certificates, authorities, tokens.
+    pub(crate) fn certificates(&self) -> CertificateServiceClient<Channel> {
+        CertificateServiceClient::new(self.channel())
     }
 
     /// A connection that is made with the first call, and again when it broke.
@@ -71,6 +97,7 @@ impl Peer {
                     tcp.set_nodelay(true)?;
                     let name = ServerName::try_from("localhost").expect("a name");
                     let tls = TlsConnector::from(peer.config).connect(name, tcp).await?;
+                    peer.connected.fetch_add(1, Ordering::Relaxed);
                     Ok::<_, std::io::Error>(TokioIo::new(tls))
                 }
             }))

@@ -1,0 +1,37 @@
+//! Decides in which order what is durable is shown to everyone who follows.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::directory::Directory;
+use super::group::Group;
+use super::shared::Shared;
+
+impl Shared {
+    /// Shows a durable group to everyone who follows.
+    pub(super) fn show(&self, group: Group<'_>, before: &Directory) {
+        self.counters.items.fetch_add(group.item_count() as u64, Ordering::Relaxed);
+        // Before the chunks: whoever reads them must find the roster that
+        // holds at their positions.
+        for generation in &group.generations {
+            self.rosters.push(generation);
+        }
+        if !group.generations.is_empty() || !group.directory.waits_as(before) {
+            self.directory.store(Arc::clone(&group.directory));
+        }
+        if group.has_certified() {
+            self.ledger.store(Arc::clone(&group.ledger));
+            self.ledger_changes.send_modify(|count| *count = count.wrapping_add(1));
+        }
+        for (handle, class) in group.reclassed() {
+            self.reclassed.write().insert(handle, class);
+        }
+        self.backlog.note(group.postings.terms());
+        if !group.validities.is_empty() {
+            self.expiries.agenda.lock().note(&group.validities);
+        }
+        if !group.chunks.is_empty() {
+            self.tail.push(group.chunks);
+        }
+    }
+}
