@@ -32,7 +32,7 @@ const MAX_CHAIN: usize = 8;
 /// A certificate chain and its key, in PEM files or in memory, replaced while
 /// in use: no restart, and nothing that uses it is built anew.
 ///
-/// Files are read again before each new connection, and every half minute.
+/// Files are read again before each new connection, and every five seconds.
 /// Replace them (write beside, then rename): new calls and open streams of
 /// every [`Connection`](super::Connection) move over to the new certificate
 /// before the old one ends. Or have it renewed by [`Self::renew_over`].

@@ -17,7 +17,7 @@ use super::error::chain;
 use super::identity::Identity;
 
 /// How often files are looked at, beside every new connection.
-const LOOK: Duration = Duration::from_secs(30);
+const LOOK: Duration = Duration::from_secs(5);
 /// Patience with a hub that does not take the renewed certificate: the old
 /// connection goes on meanwhile.
 const AGAIN: Backoff =

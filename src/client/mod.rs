@@ -78,7 +78,7 @@
 //! # What it promises
 //!
 //! **Certificates** are read from their files before each new connection and
-//! every half minute, and so are the hub's authorities before each connection.
+//! every five seconds, and so are the hub's authorities before each connection.
 //! Replace them (write beside, then rename), or call [`Identity::renew_over`],
 //! and go on: a connection with the new certificate is made beside the old one;
 //! once the hub has taken it, new calls use it, open streams go on over it from
