@@ -111,8 +111,9 @@ impl Book {
     }
 
     fn enrol(&mut self, serial: u32, of: u8) -> CertificateId {
-        self.ready(serial as u8, of);
-        self.issue(serial, of, Origin::Token([serial as u8; 32])).unwrap();
+        let digest = u8::try_from(serial).unwrap();
+        self.ready(digest, of);
+        self.issue(serial, of, Origin::Token([digest; 32])).unwrap();
         id(serial)
     }
 
@@ -324,8 +325,8 @@ proptest! {
         let mut book = Book::new();
         let mut made = Vec::new();
         let mut revoked = BTreeSet::new();
-        for (number, (what, one, two)) in deeds.into_iter().enumerate() {
-            let (serial, digest) = (number as u32 + 1, one);
+        for (serial, (what, one, two)) in (1_u32..).zip(deeds) {
+            let digest = one;
             let known = book.ledger.certificates.keys().nth(usize::from(one)).cloned();
             let before = format!("{:?}", book.ledger);
             let done = match what {

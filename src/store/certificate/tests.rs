@@ -122,6 +122,6 @@ fn whatever_is_written_of_the_ledger_is_read_back() {
     assert!(ledger.proofs.is_empty());
     save(&before, &ledger);
     drop(store);
-    let store = Store::open_read_only(&dir.path().join("store"), &Tuning::default()).unwrap();
+    let store = Store::open_engine(&dir.path().join("store"), &Tuning::default(), false).unwrap();
     assert_eq!(format!("{:?}", store.ledger().unwrap()), format!("{ledger:?}"));
 }

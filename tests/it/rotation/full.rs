@@ -9,7 +9,7 @@ use crate::harness::eventually;
 use crate::harness::rotating::{CLIENT, SERVER};
 
 /// How many agencies take part; `LUYTRE_ROTATION_SYSTEMS` says otherwise.
-const SYSTEMS: usize = 16;
+const SYSTEMS: usize = 100;
 /// How many begin at once.
 const AT_ONCE: usize = 8;
 
