@@ -297,8 +297,10 @@ struct Traffic {
 
 impl Traffic {
     async fn start(hub: &Issuing, items: &mut Items, count: usize) -> Self {
-        // One in ten reaches the streams that will be cut, so that they are in use.
-        let marking = |number: usize, _| if number.is_multiple_of(10) { green() } else { amber(&[RECEIVER]) };
+        // Two in a window reach the streams that will be cut, so that they are
+        // in use; more would make a hundredth of all deliveries wait for them.
+        let marking =
+            |number: usize, _| if number.is_multiple_of(WINDOW / 2) { green() } else { amber(&[RECEIVER]) };
         let requests: Vec<_> = (0..count).map(|number| items.marked(number, 1, &marking).0.bytes).collect();
         let base = Instant::now();
         let mut heard = Vec::new();
