@@ -2,7 +2,7 @@
 //! those cost a good client that others begin and leave lying.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,12 +11,12 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout, timeout_at};
+use tokio::time::{timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use luytre::model::principal::Role;
 
-use super::harness::TestHub;
+use super::harness::{TestHub, eventually};
 use super::items::RECEIVER;
 use super::load::quantile;
 use super::rows::{Readings, end, hub, target};
@@ -30,9 +30,14 @@ const TURNS: usize = 4;
 /// How long the hub lets a handshake lie, in seconds.
 const DEADLINE: u64 = 15;
 /// How long the good client comes and goes.
-const VISITS: Duration = Duration::from_secs(4);
+const VISITS: Duration = Duration::from_secs(3);
 /// One of its connects that takes longer has failed.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Begun handshakes that a hub has room for by default.
+const USUAL: usize = 1_024;
+/// Connects before the hub is waited for: the system queues 128 for it, and
+/// lets one more wait a second.
+const BURST: usize = 96;
 /// Descriptors for everything else.
 const SPARE: u64 = 500;
 
@@ -147,7 +152,7 @@ pub async fn half_open(sizes: &Sizes, out: &mut Readings) {
         let good = target(&hub, RECEIVER, "system/s0");
         let alone = visits(&good, VISITS).await;
         let before = process::resident_kib(hub.pid());
-        let flood = flood(&good, left, many, true).await;
+        let flood = flood(&hub, &good, left, many, true).await;
         let grown = process::resident_kib(hub.pid()).saturating_sub(before);
         let standing = open(&hub).await;
         let among = visits(&good, VISITS).await;
@@ -170,7 +175,8 @@ pub async fn half_open(sizes: &Sizes, out: &mut Readings) {
     out.insert("p24.uncut", uncut as f64);
 }
 
-/// The same against a hub with the limits that it has by default.
+/// The same against a hub with the limits that it has by default, and no more
+/// than it has room for.
 async fn usual(many: usize, out: &mut Readings) {
     for (left, readings) in [
         (Left::InTheHello, ["p24.usual.half.p99", "p24.usual.half.share"]),
@@ -178,7 +184,7 @@ async fn usual(many: usize, out: &mut Readings) {
     ] {
         let hub = hub_of("").await;
         let good = target(&hub, RECEIVER, "system/s0");
-        let flood = flood(&good, left, many, false).await;
+        let flood = flood(&hub, &good, left, many.min(USUAL), false).await;
         // The silent ones are cut after three seconds.
         let among = visits(&good, VISITS / 2).await;
         drop(flood);
@@ -217,11 +223,16 @@ async fn hub_of(limits: &str) -> TestHub {
         .await
 }
 
-/// Connections of the hub, those at the handshake included, as it counts them.
-async fn open(hub: &TestHub) -> f64 {
+/// What the hub itself counts under this name.
+async fn counted(hub: &TestHub, name: &str) -> f64 {
     let (_, page) = hub.get("/metrics").await;
-    let line = page.lines().find_map(|line| line.strip_prefix("luytre_connections_open "));
+    let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.and_then(|rest| rest.trim().parse().ok()).unwrap_or(f64::NAN)
+}
+
+/// Connections at once, those at the handshake included.
+async fn open(hub: &TestHub) -> f64 {
+    counted(hub, "luytre_connections_open").await
 }
 
 /// What a good client met with.
@@ -245,41 +256,57 @@ async fn visits(good: &Target, span: Duration) -> Visits {
     visits
 }
 
-/// Begins `many` handshakes, each from an address of its own; each is
-/// `answered` if the hub has room for it.
-async fn flood(good: &Target, left: Left, many: usize, answered: bool) -> Vec<TcpStream> {
+/// Begins `many` handshakes, each from an address of its own; all get as far
+/// as they go if the hub is `roomy`.
+async fn flood(hub: &TestHub, good: &Target, left: Left, many: usize, roomy: bool) -> Vec<TcpStream> {
     let name = ServerName::try_from("localhost").expect("a name");
     let mut hello = Vec::new();
     rustls::ClientConnection::new(Arc::clone(&good.tls), name).unwrap().write_tls(&mut hello).unwrap();
     if left == Left::InTheHello {
         hello.truncate(hello.len() / 2);
     }
-    let hello: Arc<[u8]> = hello.into();
-    let mut callers = JoinSet::new();
-    for caller in 0..AT_ONCE {
-        let (hello, address) = (Arc::clone(&hello), good.address);
-        callers.spawn(async move {
-            let mut held = Vec::new();
-            for number in (caller..many).step_by(AT_ONCE) {
-                let [.., c, d] = u32::try_from(number).unwrap_or(u32::MAX).to_be_bytes();
-                let socket = TcpSocket::new_v4().unwrap();
-                socket.bind((Ipv4Addr::new(127, 2, c, d), 0).into()).unwrap();
-                let mut tcp = socket.connect(address).await.unwrap();
-                // Some are closed at once by a hub that has no room for them.
-                let said = tcp.write_all(&hello).await;
-                if answered && left == Left::AfterTheHello {
-                    said.unwrap();
-                    // The hub's part of the handshake shows that it has begun.
-                    tcp.read_exact(&mut [0; 5]).await.unwrap();
-                }
-                held.push(tcp);
-            }
-            held
-        });
+    let (hello, answered) = (Arc::<[u8]>::from(hello), roomy && left == Left::AfterTheHello);
+    let before = counted(hub, "luytre_connections_accepted_total").await;
+    let mut held = Vec::with_capacity(many);
+    while held.len() < many {
+        let last = many.min(held.len() + BURST);
+        let mut callers = JoinSet::new();
+        for caller in 0..AT_ONCE {
+            let numbers = (held.len() + caller..last).step_by(AT_ONCE);
+            callers.spawn(leave(numbers, good.address, Arc::clone(&hello), answered));
+        }
+        held.extend(callers.join_all().await.into_iter().flatten());
+        eventually("the hub has taken all of them", async || {
+            let taken = counted(hub, "luytre_connections_accepted_total").await - before;
+            (taken >= last as f64).then_some(())
+        })
+        .await;
     }
-    let held: Vec<_> = callers.join_all().await.into_iter().flatten().collect();
-    // What was sent last is read by then.
-    sleep(Duration::from_millis(200)).await;
+    held
+}
+
+/// Begins handshakes and leaves them lying.
+async fn leave(
+    numbers: impl Iterator<Item = usize>,
+    address: SocketAddr,
+    hello: Arc<[u8]>,
+    answered: bool,
+) -> Vec<TcpStream> {
+    let mut held = Vec::new();
+    for number in numbers {
+        let [.., c, d] = u32::try_from(number).unwrap_or(u32::MAX).to_be_bytes();
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((Ipv4Addr::new(127, 2, c, d), 0).into()).unwrap();
+        let mut tcp = socket.connect(address).await.unwrap();
+        // Some are closed at once by a hub that has no room for them.
+        let said = tcp.write_all(&hello).await;
+        if answered {
+            said.unwrap();
+            // The hub's part of the handshake shows that it has begun.
+            tcp.read_exact(&mut [0; 5]).await.unwrap();
+        }
+        held.push(tcp);
+    }
     held
 }
 

@@ -69,7 +69,7 @@ const FULL: Sizes = Sizes {
     state: 10_000_000,
     crowd: 64_000,
     handshakes: 8_000,
-    revocations: 8,
+    revocations: 6,
     half_open: 10_000,
     limits: true,
 };

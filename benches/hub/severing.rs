@@ -278,7 +278,8 @@ async fn revoke(hub: &Issuing, doomed: Vec<Doomed>) -> Cut {
             }
         }
         let (answer, wait) = command.await.unwrap();
-        assert_eq!(answer.severed_count as usize, one.connections, "each connection is ended, once");
+        // Fewer where the hub's own sweep of the new ledger came first.
+        assert!(answer.severed_count as usize <= one.connections, "no connection is ended twice");
         cut.answers.push(wait);
     }
     cut
