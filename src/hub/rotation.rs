@@ -17,7 +17,6 @@ use crate::pki::authority::{self, Due, Facts, Generation, LiveLeaf, Rotation, St
 use crate::pki::ledger::Ledger;
 use crate::pki::schedule;
 use crate::store::requests;
-use crate::wire::proto::v1::RotationStep;
 
 use super::admission::is_monitor;
 use super::certificates::Operator;
@@ -63,13 +62,30 @@ pub struct RotationView {
     pub due: Option<Due>,
 }
 
+/// The steps that an operator can ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StepName {
+    /// Begins to trust the authority that is named.
+    Prepare,
+    /// Lets the next authority sign.
+    Activate,
+    /// Lets the hub show its certificate of the next authority.
+    Switch,
+    /// Asks holders of certificates of the old authority to renew.
+    Taint,
+    /// Ends the trust in the old authority.
+    Retire,
+    /// Goes back to the old authority.
+    Rollback,
+}
+
 /// A step that an operator asks for.
 #[derive(Debug, Clone)]
 pub struct StepAsked {
     /// Of which hierarchy.
     pub hierarchy: Hierarchy,
     /// Which.
-    pub step: RotationStep,
+    pub step: StepName,
     /// First digits of the authority that it names.
     pub authority: Option<String>,
     /// The version that it is taken from.
@@ -242,17 +258,16 @@ impl Hub {
         };
         let accept_cutting_off = asked.accept.clone();
         Ok(match asked.step {
-            RotationStep::Prepare => Step::Prepare(Box::new(self.held(asked.hierarchy, named()?).await?)),
-            RotationStep::Activate => {
+            StepName::Prepare => Step::Prepare(Box::new(self.held(asked.hierarchy, named()?).await?)),
+            StepName::Activate => {
                 let name = named()?;
                 let known = rotation.trusted().find(|generation| generation.issuer.short() == name);
                 Step::Activate(known.map(|generation| generation.issuer).ok_or_else(Error::absent)?)
             }
-            RotationStep::Switch => Step::Switch { accept_cutting_off },
-            RotationStep::Taint => Step::Taint,
-            RotationStep::Retire => Step::Retire { accept_cutting_off },
-            RotationStep::Rollback => Step::Rollback,
-            RotationStep::Unspecified => return Err(Invalid::new("step", "required").into()),
+            StepName::Switch => Step::Switch { accept_cutting_off },
+            StepName::Taint => Step::Taint,
+            StepName::Retire => Step::Retire { accept_cutting_off },
+            StepName::Rollback => Step::Rollback,
         })
     }
 
@@ -261,15 +276,18 @@ impl Hub {
         let signer = Arc::clone(&self.issuance()?.signer);
         let held = tasks::spawn_blocking(move || signer.authorities()).await;
         let held = held.map_err(Error::internal)?.map_err(unsigned)?;
-        let mut found = held
+        let held: Vec<_> = held
             .into_iter()
             .filter(|held| held.hierarchy == hierarchy)
             .filter_map(|held| Generation::from_der(0, held.certificate).ok())
-            .filter(|generation| generation.issuer.short() == name);
-        found.next().ok_or_else(|| {
+            .collect();
+        let found = held.iter().find(|generation| generation.issuer.short() == name).cloned();
+        found.ok_or_else(|| {
+            let all = held.iter().map(|one| format!("authorities/{} ({})", one.issuer.short(), one.name));
+            let all = all.collect::<Vec<_>>().join(", ");
             Error::new(
                 Reason::NotFound,
-                format!("the signer holds no authority {name} of this hierarchy; put its certificate and key into the signer's directory"),
+                format!("the signer holds no authority {name} of this hierarchy, but {all}; put its certificate and key into the signer's directory"),
             )
         })
     }

@@ -8,7 +8,9 @@ use tonic::{Request, Response, Status};
 
 use crate::base::digest;
 use crate::hub::error::Error;
-use crate::hub::{Caller, CertificateView, Hub, Issued, Operator, Peers, RotationView, StepAsked, TokenView};
+use crate::hub::{
+    Caller, CertificateView, Hub, Issued, Operator, Peers, RotationView, StepAsked, StepName, TokenView,
+};
 use crate::model::Invalid;
 use crate::model::certificate::{CertificateId, State, TokenState};
 use crate::pki::authority::{Generation, Phase};
@@ -291,13 +293,19 @@ impl CertificateService for Certificates {
     }
 }
 
-fn read_step(number: i32) -> Result<v1::RotationStep, Status> {
-    match v1::RotationStep::try_from(number) {
-        Ok(v1::RotationStep::Unspecified) | Err(_) => {
-            Err(invalid(Invalid::new("step", "required: a step of this release of the contract")))
+fn read_step(number: i32) -> Result<StepName, Status> {
+    use v1::RotationStep as Pb;
+    Ok(match Pb::try_from(number) {
+        Ok(Pb::Prepare) => StepName::Prepare,
+        Ok(Pb::Activate) => StepName::Activate,
+        Ok(Pb::Switch) => StepName::Switch,
+        Ok(Pb::Taint) => StepName::Taint,
+        Ok(Pb::Retire) => StepName::Retire,
+        Ok(Pb::Rollback) => StepName::Rollback,
+        Ok(Pb::Unspecified) | Err(_) => {
+            return Err(invalid(Invalid::new("step", "required: a step of this release of the contract")));
         }
-        Ok(step) => Ok(step),
-    }
+    })
 }
 
 /// A certificate for its holder.

@@ -195,7 +195,9 @@ impl Failure {
                 | tls::Error::AnchorTwice { .. }
                 | tls::Error::AnchorLifetime { .. } => Self::Anchor,
                 tls::Error::Revocation(_) => Self::RevocationList,
-                tls::Error::ServerCertificate { .. } | tls::Error::Canary { .. } => Self::ServerCertificate,
+                tls::Error::ServerCertificate { .. }
+                | tls::Error::ServerLifetime { .. }
+                | tls::Error::Canary { .. } => Self::ServerCertificate,
                 tls::Error::KeyMismatch => Self::KeyMismatch,
                 tls::Error::NamesLost { .. } => Self::NamesLost,
                 tls::Error::NearEnd { .. } => Self::NearEnd,

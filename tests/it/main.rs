@@ -21,6 +21,7 @@
 
 mod attack;
 mod authz_matrix;
+mod cert_agent;
 mod certificates;
 mod check_config;
 mod client;

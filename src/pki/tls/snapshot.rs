@@ -258,6 +258,12 @@ impl Snapshot {
         self.epoch
     }
 
+    /// Whether it takes nobody: see [`super::closed`].
+    #[must_use]
+    pub const fn is_closed(&self) -> bool {
+        self.epoch == 0
+    }
+
     /// The trust domain of every identity.
     #[must_use]
     pub fn trust_domain(&self) -> &str {
@@ -394,7 +400,7 @@ fn check_server(
     }
     let known = held.is_some_and(|held| held.own == watched);
     if !known && (now < not_before || now >= not_after) {
-        return Err(wrong(&format!("it is valid from {not_before} to {not_after}, and not now")));
+        return Err(Error::ServerLifetime { not_before, not_after });
     }
     Ok((watched, names))
 }

@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use luytre::base::random;
@@ -58,7 +59,16 @@ async fn ten_thousand_sockets_that_say_nothing_take_no_more_than_their_share() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_list_of_a_hundred_thousand_is_swapped_under_load_and_the_old_one_is_let_go() {
-    let hub = Hub::start().await;
+    // What is shown here is not how fast this machine is today.
+    let patient = Duration::from_secs(120);
+    let limits = Limits {
+        hello_deadline: patient,
+        handshake_deadline: patient,
+        handshake_queue: patient,
+        first_call: patient,
+        ..Limits::default()
+    };
+    let hub = Hub::limited(limits).await;
     let (good, bad) = (hub.good_client(), hub.good_client());
     let serials: Vec<_> = (0..100_000).map(|_| random::bytes::<16>().to_vec()).collect();
     let now = hub.clock.now();
@@ -70,8 +80,9 @@ async fn a_list_of_a_hundred_thousand_is_swapped_under_load_and_the_old_one_is_l
     let load = async {
         let mut shaken = 0;
         while !done.load(Ordering::SeqCst) {
-            let clients = join_all((0..8).map(|_| hub.tls(&good))).await;
-            assert!(clients.iter().all(Result::is_ok), "every handshake succeeds");
+            let clients = join_all((0..4).map(|_| hub.tls(&good))).await;
+            let failed = clients.iter().find_map(|client| client.as_ref().err());
+            assert!(failed.is_none(), "every handshake succeeds: {failed:?}");
             shaken += clients.len();
         }
         shaken
