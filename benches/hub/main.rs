@@ -26,6 +26,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 mod crowd;
+mod handshakes;
 #[path = "../../tests/it/harness/mod.rs"]
 mod harness;
 mod intake;
@@ -35,6 +36,7 @@ mod process;
 mod raw;
 mod report;
 mod rows;
+mod severing;
 mod sharing;
 mod state;
 mod values;
@@ -51,6 +53,9 @@ pub struct Sizes {
     crash: usize,
     state: usize,
     crowd: usize,
+    handshakes: usize,
+    revocations: usize,
+    half_open: usize,
     limits: bool,
 }
 
@@ -63,6 +68,9 @@ const FULL: Sizes = Sizes {
     crash: 400_000,
     state: 10_000_000,
     crowd: 64_000,
+    handshakes: 8_000,
+    revocations: 6,
+    half_open: 10_000,
     limits: true,
 };
 
@@ -75,12 +83,18 @@ const QUICK: Sizes = Sizes {
     crash: 200_000,
     state: 1_000_000,
     crowd: 16_000,
+    handshakes: 2_000,
+    revocations: 2,
+    half_open: 2_000,
     limits: true,
 };
 
+const ROWS: [&str; 15] =
+    ["P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P10", "P19", "P21", "P22", "P23", "P24"];
+
 const HELP: &str =
     "make bench BENCH=\"[ROW ...] [--only P1,P4] [--runs N] [--quick] [--no-limits] [--seed N]\"
-Rows: P1 P2 P3 P4 P5 P6 P7 P8 P9 P19 P21 P22; all of them without a name. DATA=DIR: lists that shape the hosts.";
+Rows: P1 P2 P3 P4 P5 P6 P7 P8 P9 P10 P19 P21 P22 P23 P24; all of them without a name. DATA=DIR: lists that shape the hosts.";
 
 #[derive(Debug)]
 struct Options {
@@ -115,9 +129,7 @@ fn options(words: &[String]) -> Result<Options, String> {
         }
     }
     options.rows.iter_mut().for_each(|row| row.make_ascii_uppercase());
-    if let Some(row) = options.rows.iter().find(|row| {
-        !["P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P19", "P21", "P22"].contains(&row.as_str())
-    }) {
+    if let Some(row) = options.rows.iter().find(|row| !ROWS.contains(&row.as_str())) {
         return Err(format!("{row} is no row of this benchmark\n{HELP}"));
     }
     options.sizes.limits = limits;
@@ -189,6 +201,9 @@ async fn measure(options: &Options) -> ExitCode {
         if wanted(&["P9"]) {
             rows::idle(&options.sizes, &mut out).await;
         }
+        if wanted(&["P10"]) {
+            handshakes::rate(&options.sizes, &mut out).await;
+        }
         if wanted(&["P19"]) {
             rows::crash(&mut items, &options.sizes, &mut out).await;
         }
@@ -197,6 +212,12 @@ async fn measure(options: &Options) -> ExitCode {
         }
         if wanted(&["P22"]) {
             intake::import(&mut items, &mut out).await;
+        }
+        if wanted(&["P23"]) {
+            severing::revocation(&mut items, &options.sizes, &mut out).await;
+        }
+        if wanted(&["P24"]) {
+            handshakes::half_open(&options.sizes, &mut out).await;
         }
         runs.push(out);
     }

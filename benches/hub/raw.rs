@@ -101,6 +101,8 @@ pub async fn serve(pki: &Path, ready: &Path) {
         .with_single_cert(chain, key)
         .unwrap();
     config.alpn_protocols = vec![b"h2".to_vec()];
+    // As the hub, which lets nobody resume.
+    config.send_tls13_tickets = 0;
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     fs::write(ready, format!("{}\n", listener.local_addr().unwrap())).unwrap();
