@@ -352,6 +352,10 @@ async fn authorities(
     stopping: CancellationToken,
 ) {
     let shown = Shown::default();
+    // The hub is ready: whoever would enrol need not wait for the first round.
+    if let Some(greeting) = custodian.as_ref().and_then(|custodian| custodian.greeting().ok()) {
+        shown.store(Some(greeting));
+    }
     let custody = async {
         if let Some(custodian) = custodian {
             custodian.follow(certificates, Arc::clone(&shown), stopping.clone()).await;
