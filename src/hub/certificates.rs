@@ -290,14 +290,16 @@ impl Hub {
         let content = [b"revoke ", id.issuer.as_bytes().as_slice(), id.serial.as_bytes(), reason.as_bytes()];
         let content = requests::first_16(&digest::sha256(&content.concat()));
         let change = CertificateChange::Revoke { id: id.clone(), reason };
+        let peers = Peers::Certificate(id.clone());
+        // Whoever keeps the certificates in force may be the faster to end them.
+        let open = self.shared.switchboard.get().map_or(0, |board| board.count(&peers));
         match self.certify(by, Some(request_id), content, change).await {
             Ok(_) => {}
             // It is what was asked for.
             Err(_) if self.ledger().revoked.contains_key(&id) => {}
             Err(error) => return Err(error),
         }
-        let severed =
-            self.shared.switchboard.get().map_or(0, |board| board.revoke(&Peers::Certificate(id.clone())));
+        let severed = self.shared.switchboard.get().map_or(0, |board| board.revoke(&peers)).max(open);
         let certificate = self.certificate(&id);
         let holder = certificate.as_ref().map(|view| view.certificate.holder.to_string());
         tracing::warn!(

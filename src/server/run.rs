@@ -3,11 +3,12 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +34,9 @@ use crate::signer;
 /// How long what is left may take once the drain deadline has passed.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
+/// Connections that the system keeps until they are accepted.
+const BACKLOG: u32 = 4096;
+
 /// The sockets of a hub, bound.
 #[derive(Debug)]
 pub struct Sockets {
@@ -50,9 +54,8 @@ impl Sockets {
     /// # Errors
     /// [`Error::Listen`].
     pub async fn bind(config: &Config) -> Result<Self, Error> {
-        let bind = async |key, address| {
-            TcpListener::bind(address).await.map_err(|source| Error::Listen { key, address, source })
-        };
+        let bind =
+            async |key, address| listen(address).map_err(|source| Error::Listen { key, address, source });
         Ok(Self {
             grpc: bind("grpc.listen", config.grpc.listen).await?,
             http: bind("http.listen", config.http.listen).await?,
@@ -334,6 +337,14 @@ async fn in_time<T>(name: &'static str, patience: Duration, mut task: JoinHandle
     }
 }
 
+/// Listens with room for everybody who comes back at once after a restart.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
 /// What the hub's own authorities need of the configuration.
 fn issuance(authorities: &Authorities) -> Result<Issuance, Error> {
     let read = |source| Error::File { path: authorities.roots.clone(), source };
@@ -357,9 +368,9 @@ async fn authorities(
     stopping: CancellationToken,
 ) {
     let shown = Shown::default();
-    if let Some(custodian) = &custodian {
-        // Before anybody is answered: what was put in force at the start.
-        shown.store(custodian.greeting().ok());
+    // The hub is ready: whoever would enrol need not wait for the first round.
+    if let Some(greeting) = custodian.as_ref().and_then(|custodian| custodian.greeting().ok()) {
+        shown.store(Some(greeting));
     }
     let custody = async {
         if let Some(custodian) = custodian {
