@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The hub at work, on this machine alone, with throw-away certificates:
 #
-#   demo/run.sh          publish, subscribe, kill -9, resume, revoke, embargo, and check
+#   demo/run.sh          publish, subscribe, kill -9, resume, revoke, embargo, rotate, and check
 #   demo/run.sh serve    a hub with the same organisations, until Ctrl-C
 #
 #   AS_OF=2019-12-10     the organisations of that day instead of today's
@@ -17,6 +17,7 @@ readonly LUYTRED="$CARGO_TARGET_DIR/debug/luytred" LUYTRE="$CARGO_TARGET_DIR/deb
 readonly DOMAIN=luytre.example
 readonly AS_OF="${AS_OF:-}"
 readonly PATIENCE=120 # seconds that any one step may take
+authorities= # whether the hub has authorities of its own
 readonly embargoed=198.51.100.23 embargoed_count=2 # and records that tell of it
 as_of=()
 [ -z "$AS_OF" ] || as_of=(--as-of "$AS_OF")
@@ -139,6 +140,24 @@ make_certificates() {
     "$LUYTRE" pki issue --dir "$pki" client --id "spiffe://$DOMAIN/org/$department/user/chuyen-vien" --name officer --days 2 2>>"$run/pki.log"
 }
 
+# What signs is held by a process of its own; its keys are encrypted.
+make_authorities() {
+    authorities=1
+    (umask 077 && head -c 18 /dev/urandom | base64 >"$run/passphrase")
+    "$LUYTRE" pki init --dir "$run/ca" --trust-domain "$DOMAIN" --passphrase-file "$run/passphrase" 2>>"$run/pki.log"
+    "$LUYTRE" pki export-signer --dir "$run/ca" --to "$run/keys" 2>>"$run/pki.log"
+    cat >"$run/signer.toml" <<TOML
+trust_domain = "$DOMAIN"
+server_names = ["localhost", "127.0.0.1", "canary.localhost"]
+keys = "keys"
+state = "signer"
+socket = "signer.sock"
+TOML
+    "$LUYTRED" signer --config "$run/signer.toml" --passphrase-file "$run/passphrase" >>"$run/signer.log" 2>&1 &
+    started+=($!)
+    until_true "the signer to listen" test -S "$run/signer.sock"
+}
+
 write_config() {
     cat >"$run/hub.toml" <<TOML
 data_dir = "data"
@@ -147,22 +166,32 @@ ready_file = "ready.json"
 
 [grpc]
 listen = "$1"
-cert = "pki/server.pem"
-key = "pki/server.key"
 client_ca = "pki/client-ca.pem"
 client_crl = "pki/client-crl.pem"
-
-[http]
-listen = "127.0.0.1:0"
 TOML
+    if [ -n "$authorities" ]; then
+        cat >>"$run/hub.toml" <<TOML
+
+[authorities]
+signer = "signer.sock"
+roots = "ca/server-ca.pem"
+names = ["localhost", "127.0.0.1"]
+enrolment = "127.0.0.1:0"
+soak = "0s"
+TOML
+    else
+        printf 'cert = "pki/server.pem"\nkey = "pki/server.key"\n' >>"$run/hub.toml"
+    fi
+    printf '\n[http]\nlisten = "127.0.0.1:0"\n' >>"$run/hub.toml"
 }
 
 write_profiles() {
-    local org
+    local org hub_ca=pki
+    [ -z "$authorities" ] || hub_ca=ca
     for org in "$department" "$police" "$unit" "$ministry" "$centre" "$owner_of_hub" officer; do
         cat >"$run/$org.toml" <<TOML
 hub = "$address"
-ca = "pki/server-ca.pem"
+ca = "$hub_ca/server-ca.pem"
 cert = "pki/$org.pem"
 key = "pki/$org.key"
 TOML
@@ -343,6 +372,53 @@ embargo() {
     printf '"name":"%s"\n' "$red" "$(embargoed_as "$ministry" "$unit")" >"$run/embargo.names"
 }
 
+# ---- certificates -----------------------------------------------------------
+
+certs() { "$LUYTRE" certs --socket "$run/data/admin.sock" "$@" 2>>"$run/certs.log" || fail "luytre certs $1: $(tail -n 2 "$run/certs.log")"; }
+ca() { "$LUYTRE" ca --socket "$run/data/admin.sock" "$@" >>"$run/certs.log" 2>&1 || fail "luytre ca $1: $(tail -n 2 "$run/certs.log")"; }
+serial() { "$LUYTRE" cert show "$run/$1.pem" | awk '$1 == "serial" { print $2; exit }'; }
+said() { grep -qF "$2" "$run/$1.jsonl"; }
+ended() { ! kill -0 "$1" 2>/dev/null; }
+
+rotate_and_revoke() {
+    local begun before name thief
+    bold "6. $(short "$unit") gets a certificate over the wire; its authority is rotated; a stolen one is cut off"
+    enrolment=$(sed -n 's/.*"enrolment" *: *"\([^"]*\)".*/\1/p' "$run/ready.json")
+    certs token issue "spiffe://$DOMAIN/org/$unit/system/soc" --to "$run/token.txt" >/dev/null
+    certs token approve "$(certs token list --format jsonl | sed -n 's/.*enrollmentTokens\/\([0-9a-f-]*\)".*/\1/p' | head -n 1)" >/dev/null
+    printf 'hub = "%s"\nca = "enrolled-ca.pem"\ncert = "enrolled.pem"\nkey = "enrolled.key"\n' "$address" >"$run/enrolled.toml"
+    as enrolled cert enrol --enrol-at "$enrolment" --token-file "$run/token.txt" 2>>"$run/certs.log" || fail "luytre cert enrol: $(tail -n 2 "$run/certs.log")"
+    subscribe enrolled --state "$run/enrolled.state"
+    until_true "the enrolled system to have everything" has_received enrolled "$((first + second))"
+    say "enrolled with a one-time token, and subscribed; now a new authority, with the stream open"
+    before=$(serial enrolled)
+    begun=$(now)
+    "$LUYTRE" pki issuing --dir "$run/ca" --hierarchy client --passphrase-file "$run/passphrase" 2>"$run/issuing.out"
+    "$LUYTRE" pki export-signer --dir "$run/ca" --to "$run/keys" 2>>"$run/pki.log"
+    name=$(awk '$1 == "name" { print $2 }' "$run/issuing.out")
+    "$LUYTRED" backup --config "$run/hub.toml" --to "$run/backup" >>"$run/certs.log" 2>&1 || fail "luytred backup"
+    ca prepare client "$name"
+    ca activate client "$name"
+    ca taint client
+    as enrolled cert renew 2>>"$run/certs.log" || fail "luytre cert renew: $(tail -n 2 "$run/certs.log")"
+    [ "$(serial enrolled)" != "$before" ] || fail "the certificate is the same as before"
+    say_of "$department" rotated-1.example --tlp green
+    until_true "the stream to go on under the new certificate" said enrolled rotated-1.example
+    rotated_seconds=$(since "$begun")
+    say "prepared, activated, renewed: $rotated_seconds s, and the stream went on with nothing lost"
+    for file in pem key; do cp "$run/enrolled.$file" "$run/thief.$file"; done
+    sed 's/enrolled\./thief./' "$run/enrolled.toml" >"$run/thief.toml"
+    subscribe thief
+    thief=${started[${#started[@]} - 1]}
+    until_true "the thief to be served" has_received thief 1
+    begun=$(now)
+    certs revoke "$(serial thief)" --reason "stolen in the demonstration" >/dev/null
+    revoked_certificate=$(since "$begun")
+    until_true "the thief to be cut off" ended "$thief"
+    cut_seconds=$(since "$begun")
+    say "revoked in $revoked_certificate s; the thief's stream had ended after $cut_seconds s"
+}
+
 # ---- the proof ------------------------------------------------------------
 
 check_subscriber() {
@@ -371,7 +447,7 @@ check_values() {
 
 check() {
     local org
-    bold "6. Was anything lost?"
+    bold "7. Was anything lost?"
     sort -u "$run/department.names" "$run/police.names" "$run/embargo.names" >"$run/acknowledged.names"
     problems=()
     for org in "$unit" "$ministry"; do
@@ -404,6 +480,8 @@ report() {
         row "$(short "$org"), second list" - "$(($(received "$org") - first - embargoed_count))" "$second_delivered" "$(rate "$second" "$second_delivered")"
     done
     row "both, the revocation" - 2 "$revoked_seconds" -
+    row "a rotation with a stream open" - - "$rotated_seconds" -
+    row "a stolen certificate, to its end" - - "$cut_seconds" -
     echo
     if [ "${#problems[@]}" -gt 0 ]; then
         printf '  %s\n' "${problems[@]}" >&2
@@ -421,6 +499,7 @@ demo() {
     banner
     build
     make_certificates
+    make_authorities
     init_hub
     write_config 127.0.0.1:0
     start_hub
@@ -433,6 +512,7 @@ demo() {
     publish_second_and_kill
     revoke_one
     embargo
+    rotate_and_revoke
     check
     report
 }

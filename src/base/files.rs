@@ -121,31 +121,8 @@ impl Replacement {
         }
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
         let replacement = Self { file: BufWriter::with_capacity(64 * 1024, file), temporary, target };
-        replacement.take_over(mode)?;
+        take_over(replacement.file.get_ref(), &replacement.target, mode)?;
         Ok(replacement)
-    }
-
-    /// Gives the new file what the old one has beside its content.
-    fn take_over(&self, mode: u32) -> io::Result<()> {
-        let file = self.file.get_ref();
-        let mode = match fs::metadata(&self.target) {
-            Ok(old) => {
-                let new = file.metadata()?;
-                if new.uid() != old.uid() {
-                    // Only root can give a file away; for others it becomes theirs.
-                    let _ = std::os::unix::fs::fchown(file, Some(old.uid()), None);
-                }
-                if new.gid() != old.gid() {
-                    std::os::unix::fs::fchown(file, None, Some(old.gid())).map_err(|error| {
-                        io::Error::new(error.kind(), format!("its group cannot be kept ({error}); let this user be a member of it, or change the file's group"))
-                    })?;
-                }
-                old.permissions().mode() & 0o7777
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => mode,
-            Err(error) => return Err(error),
-        };
-        file.set_permissions(fs::Permissions::from_mode(mode))
     }
 
     /// Puts the content in its place, on disk for good.
@@ -175,6 +152,43 @@ impl Drop for Replacement {
         // Published, it is not there any more; else it is of no use to anyone.
         let _ = fs::remove_file(&self.temporary);
     }
+}
+
+/// Gives a new file what the old one in its place has beside its content, and
+/// `mode` where there is none.
+fn take_over(file: &File, target: &Path, mode: u32) -> io::Result<()> {
+    let mode = match fs::metadata(target) {
+        Ok(old) => {
+            let new = file.metadata()?;
+            if new.uid() != old.uid() {
+                // Only root can give a file away; for others it becomes theirs.
+                let _ = std::os::unix::fs::fchown(file, Some(old.uid()), None);
+            }
+            if new.gid() != old.gid() {
+                std::os::unix::fs::fchown(file, None, Some(old.gid())).map_err(|error| {
+                    io::Error::new(error.kind(), format!("its group cannot be kept ({error}); let this user be a member of it, or change the file's group"))
+                })?;
+            }
+            old.permissions().mode() & 0o7777
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => mode,
+        Err(error) => return Err(error),
+    };
+    file.set_permissions(fs::Permissions::from_mode(mode))
+}
+
+/// Renames a whole new file to the place of the old one, whose mode, owner and
+/// group it takes over, on disk for good.
+///
+/// # Errors
+/// Whatever the file system answers; the old content then stands.
+pub fn put_in_place(new: &Path, target: &Path) -> io::Result<()> {
+    let file = File::open(new)?;
+    let mode = file.metadata()?.permissions().mode() & 0o7777;
+    take_over(&file, target, mode)?;
+    file.sync_all()?;
+    fs::rename(new, target)?;
+    sync(parent(target))
 }
 
 /// A directory that is made in a private one beside its place, and stands in

@@ -35,6 +35,8 @@ pub(super) enum Failure {
     SomeRefused,
     /// The command was interrupted before it was done.
     Interrupted(String),
+    /// The certificate has ended.
+    Lapsed(String),
     /// Another process holds what this one needs.
     Busy(String),
     /// Reading or writing failed.
@@ -56,6 +58,7 @@ impl Failure {
             Self::Configuration(text)
             | Self::NoInput(text)
             | Self::Interrupted(text)
+            | Self::Lapsed(text)
             | Self::Busy(text)
             | Self::Io(text) => Some(format!("luytre: {text}")),
             Self::Pki(pki::Error::Talk(error)) if error.kind() == io::ErrorKind::BrokenPipe => None,
@@ -81,9 +84,12 @@ impl Failure {
             Self::Io(_) => IO,
             Self::Interrupted(_) | Self::Busy(_) => TRY_LATER,
             Self::Configuration(_) => CONFIGURATION,
+            Self::Lapsed(_) => NO_PERMISSION,
             Self::Client(error) => match error {
                 client::Error::File { .. } | client::Error::Settings(_) => CONFIGURATION,
-                client::Error::Transport(_) | client::Error::Timeout { .. } => TRY_LATER,
+                client::Error::Transport(_) | client::Error::Timeout { .. } | client::Error::Busy { .. } => {
+                    TRY_LATER
+                }
                 client::Error::Untrusted { .. } | client::Error::Unaccepted { .. } => NO_PERMISSION,
                 client::Error::Protocol(_) | client::Error::Misuse(_) => SOFTWARE,
                 client::Error::Refused(refusal) => of_status(refusal.code),
@@ -148,6 +154,16 @@ fn advice(error: &client::Error) -> &'static str {
         "ETAG_MISMATCH" => {
             "\n  It changed meanwhile. Read it again (`luytre get`, `luytre roster export`), then decide again."
         }
+        "ENROLMENT_TOKEN_INVALID" => {
+            "\n  A token is good once, for a day or as its maker said, and only after a second operator approved it. Ask the hub's operator for another one if this one was used or has ended."
+        }
+        "CERTIFICATE_FOREIGN" => {
+            "\n  The hub renews what its own authorities issued. Whoever issued this certificate renews it, or the hub's operator gives a token for `luytre cert enrol`."
+        }
+        "RENEWAL_TOO_EARLY" => {
+            "\n  `luytre whoami` shows from when on it is renewed; `luytre cert agent` does it in time."
+        }
+        "ROTATION_BLOCKED" => "\n  The same command with --dry-run tells what stands in the way, and who.",
         "ROLE_INSUFFICIENT" => {
             "\n  `luytre whoami` shows the roles of this certificate; the hub's operator gives them."
         }

@@ -2,13 +2,17 @@
 //! they end. stdout is data, stderr is talk.
 
 mod arguments;
+mod authorities;
 mod canonical;
+mod cert;
+mod certs;
 mod changes;
 pub mod daemon;
 mod draft;
 mod exit;
 mod explain;
 mod feeds;
+mod hook;
 mod import;
 mod input;
 mod leave;
@@ -38,7 +42,7 @@ mod tail;
 mod tests;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{CommandFactory as _, Parser as _};
 
@@ -99,6 +103,12 @@ fn execute(arguments: Arguments, environment: &Environment, data: &mut Data) -> 
                 .map_err(|error| Failure::Io(error.to_string()));
         }
         Arguments { command: Command::Canonical(options), .. } => return canonical::run(&options, data),
+        Arguments {
+            command: Command::Cert(arguments::Cert { action: arguments::CertAction::Show { file } }),
+            ..
+        } => {
+            return pki::show_file(&file, data.writer()).map_err(Failure::Pki);
+        }
         Arguments { command: Command::Pki(pki), .. } => {
             return pki::run(pki, data.writer()).map_err(Failure::Pki);
         }
@@ -131,9 +141,13 @@ async fn converse(arguments: Arguments, environment: &Environment, data: &mut Da
             options.how = feeds::applied(&options.how, environment)?;
             Command::TailPublish(options)
         }
+        Command::Cert(options) => return cert::run(&hub, environment, &options, quiet).await,
         command => command,
     };
-    let client = profile::connect(&hub, environment)?;
+    let client = match way(&command) {
+        Some(socket) => profile::connect_to_socket(&hub, socket),
+        None => profile::connect(&hub, environment)?,
+    };
     match command {
         Command::Whoami(options) => single::whoami(&client, &options, data).await,
         Command::Publish(options) => publish::run(&client, &options, quiet).await,
@@ -148,8 +162,23 @@ async fn converse(arguments: Arguments, environment: &Environment, data: &mut Da
         Command::Get(options) => single::get(&client, &options, data).await,
         Command::Explain(options) => explain::run(&client, &options, data).await,
         Command::Revoke(options) => single::revoke(&client, &options, data).await,
+        Command::Certs(options) => certs::run(&client, &options, data).await,
+        Command::Ca(options) => authorities::run(&client, &options, data).await,
         Command::Leave(options) => leave::run(&client, &options, data).await,
         Command::Sight(options) => single::sight(&client, &options, data).await,
-        Command::Pki(_) | Command::Canonical(_) | Command::Man(_) | Command::Completions(_) => Ok(()),
+        Command::Cert(_)
+        | Command::Pki(_)
+        | Command::Canonical(_)
+        | Command::Man(_)
+        | Command::Completions(_) => Ok(()),
+    }
+}
+
+/// The admin socket, where a command takes it and it was asked for.
+fn way(command: &Command) -> Option<&Path> {
+    match command {
+        Command::Certs(options) => options.way.socket.as_deref(),
+        Command::Ca(options) => options.way.socket.as_deref(),
+        _ => None,
     }
 }

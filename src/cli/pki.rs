@@ -273,6 +273,11 @@ pub fn run_to(args: Args, data: &mut dyn Write, talk: &mut dyn Write, now: Times
     }
 }
 
+/// Shows a file as `show` does.
+pub(super) fn show_file(file: &Path, data: &mut dyn Write) -> Result<(), Error> {
+    show::show(file, data, SystemClock.now())
+}
+
 fn days(count: u16) -> Duration {
     DAY.saturating_mul(u32::from(count))
 }

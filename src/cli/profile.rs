@@ -27,12 +27,35 @@ struct Profile {
 
 /// What is needed to reach the hub.
 #[derive(Debug, PartialEq, Eq)]
-struct Settings {
+pub(super) struct Settings {
     hub: String,
-    ca: PathBuf,
-    cert: PathBuf,
-    key: PathBuf,
-    server_name: Option<String>,
+    pub(super) ca: PathBuf,
+    pub(super) cert: PathBuf,
+    pub(super) key: PathBuf,
+    pub(super) server_name: Option<String>,
+    deadline: Duration,
+}
+
+impl Settings {
+    /// A client for the hub, in the name of `identity`.
+    pub(super) fn connect(&self, identity: Identity) -> Result<Client, Failure> {
+        let mut endpoint = Endpoint::new(&self.hub, &self.ca)?;
+        if let Some(name) = &self.server_name {
+            endpoint = endpoint.server_name(name);
+        }
+        Ok(Connection::open(&endpoint, identity)?.client().with_deadline(self.deadline))
+    }
+
+    /// The same for the name under which the hub shows its next certificate.
+    pub(super) fn connect_to_canary(&self, name: &str, identity: Identity) -> Result<Client, Failure> {
+        let endpoint = Endpoint::new(&self.hub, &self.ca)?.server_name(name);
+        Ok(Connection::open(&endpoint, identity)?.client().with_deadline(self.deadline))
+    }
+
+    /// The identity in the files of the settings.
+    pub(super) fn identity(&self) -> Result<Identity, Failure> {
+        Ok(Identity::from_files(&self.cert, &self.key)?)
+    }
 }
 
 /// A client for the hub that the options and the profile name.
@@ -44,16 +67,16 @@ pub(super) fn connect(options: &Hub, environment: &Environment) -> Result<Client
             settings.key.display()
         ));
     }
-    let mut endpoint = Endpoint::new(&settings.hub, settings.ca)?;
-    if let Some(name) = settings.server_name {
-        endpoint = endpoint.server_name(name);
-    }
-    let identity = Identity::from_files(settings.cert, settings.key)?;
-    let client = Connection::open(&endpoint, identity)?.client();
-    Ok(client.with_deadline(Duration::from_secs(options.timeout)))
+    settings.connect(settings.identity()?)
 }
 
-fn settings(options: &Hub, environment: &Environment) -> Result<Settings, Failure> {
+/// A client for a hub of this machine, by its admin socket.
+pub(super) fn connect_to_socket(options: &Hub, socket: &Path) -> Client {
+    Connection::over_admin_socket(socket).client().with_deadline(Duration::from_secs(options.timeout))
+}
+
+/// What the options and the profile say.
+pub(super) fn settings(options: &Hub, environment: &Environment) -> Result<Settings, Failure> {
     let named = options.profile.clone().or_else(|| environment.profile.clone());
     let default = environment.configuration.as_ref().map(|dir| dir.join("luytre").join("profile.toml"));
     let (path, profile) = match (named, default) {
@@ -83,7 +106,8 @@ fn settings(options: &Hub, environment: &Environment) -> Result<Settings, Failur
             missing.join(" … --"),
         )));
     };
-    Ok(Settings { hub, ca, cert, key, server_name: options.server_name.clone().or(profile.server_name) })
+    let server_name = options.server_name.clone().or(profile.server_name);
+    Ok(Settings { hub, ca, cert, key, server_name, deadline: Duration::from_secs(options.timeout) })
 }
 
 fn read(path: &Path) -> Result<Profile, Failure> {

@@ -24,6 +24,12 @@ struct Me {
     hub: String,
     hub_time: Option<String>,
     hub_version: String,
+    /// From when on the hub renews the certificate.
+    renew_time: Option<String>,
+    renew_now: bool,
+    /// Days until the certificate ends, where that is near.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expiry_warning_days: Option<i32>,
 }
 
 /// Runs `whoami`.
@@ -39,7 +45,11 @@ pub(super) async fn whoami(client: &Client, options: &Whoami, data: &mut Data) -
         hub: client.hub().to_owned(),
         hub_time: record::time(answer.server_time),
         hub_version: answer.server_version,
+        renew_time: record::time(answer.renew_time),
+        renew_now: answer.renew_now,
+        expiry_warning_days: (answer.expiry_warning_days > 0).then_some(answer.expiry_warning_days),
     };
+    warn(&me);
     if options.format == PlainOrJson::Jsonl {
         return Ok(data.json(&me)?);
     }
@@ -51,14 +61,27 @@ pub(super) async fn whoami(client: &Client, options: &Whoami, data: &mut Data) -
         ("roles", roles.as_str()),
         ("certificate", me.certificate_serial.as_str()),
         ("expires", me.certificate_expires.as_deref().unwrap_or_default()),
-        ("key exchange", me.key_exchange.as_str()),
+        ("renew from", if me.renew_now { "now" } else { me.renew_time.as_deref().unwrap_or_default() }),
         ("hub", me.hub.as_str()),
         ("hub time", me.hub_time.as_deref().unwrap_or_default()),
         ("hub version", me.hub_version.as_str()),
+        ("key exchange", me.key_exchange.as_str()),
     ] {
         data.line(&format!("{:14}{value}", format!("{name}:")))?;
     }
     Ok(())
+}
+
+/// Tells on stderr what should not wait.
+fn warn(me: &Me) {
+    if let Some(days) = me.expiry_warning_days {
+        let ends = if days == 1 { "tomorrow".to_owned() } else { format!("within {days} days") };
+        output::talk(&format!(
+            "luytre: warning: this certificate ends {ends}; run luytre cert renew, or keep luytre cert agent running"
+        ));
+    } else if me.renew_now {
+        output::talk("luytre: warning: the hub asks to renew this certificate now: luytre cert renew");
+    }
 }
 
 /// Runs `get`.

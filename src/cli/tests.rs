@@ -1,5 +1,6 @@
 //! Promises of whole commands, against the client's stub hub.
 
+mod certificates;
 mod taught;
 
 use std::io;

@@ -82,7 +82,7 @@ pub(super) fn classify(status: &Status) -> Class {
 /// with.
 fn is_over(status: &Status) -> bool {
     let reason = Refusal::from_status(status).reason;
-    matches!(reason.as_str(), "CERTIFICATE_EXPIRED" | "CERTIFICATE_REVOKED")
+    matches!(reason.as_str(), "CERTIFICATE_EXPIRED" | "CERTIFICATE_REVOKED" | "CERTIFICATE_SUPERSEDED")
 }
 
 /// Tries of one call or stream since it last made progress.
@@ -213,6 +213,7 @@ mod tests {
         for (reason, class) in [
             ("CERTIFICATE_EXPIRED", Class::Cut),
             ("CERTIFICATE_REVOKED", Class::Cut),
+            ("CERTIFICATE_SUPERSEDED", Class::Cut),
             ("PRINCIPAL_UNKNOWN", Class::Final),
         ] {
             let details = ErrorDetails::with_error_info(reason, "luytre", []);

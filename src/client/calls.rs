@@ -324,7 +324,7 @@ impl Listing {
 
 /// The token of the next page, which is not that of the page it came with: a
 /// walk has to end.
-fn following(next: String, asked: &str) -> Result<String, Error> {
+pub(super) fn following(next: String, asked: &str) -> Result<String, Error> {
     if !next.is_empty() && next == asked {
         return Err(Error::Protocol("a page names itself as the next one".to_owned()));
     }

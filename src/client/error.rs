@@ -22,6 +22,15 @@ pub enum Error {
         /// What is wrong with it and what would be right.
         problem: String,
     },
+    /// Another process keeps the files of the identity.
+    #[error(
+        "{} is kept up to date by another process (luytre cert agent?); leave its renewal to that one",
+        path.display()
+    )]
+    Busy {
+        /// The file.
+        path: PathBuf,
+    },
     /// The hub's address or a setting cannot be used.
     #[error("{0}")]
     Settings(String),
@@ -236,6 +245,7 @@ impl Error {
                 _ => Advice::Never,
             },
             Self::File { .. }
+            | Self::Busy { .. }
             | Self::Settings(_)
             | Self::Untrusted { .. }
             | Self::Unaccepted { .. }

@@ -1,5 +1,5 @@
 //! Decides which certificate this client shows: the newest good one of its
-//! files, read again before every new connection.
+//! files, or the one that was issued to it last.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,47 +11,67 @@ use rustls::client::ResolvesClientCert;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
+use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use crate::base::digest;
 use crate::base::secret::Secret;
+use crate::pki::issue::Key;
 use crate::pki::tls;
 
+use super::calls::Client;
 use super::error::Error;
+use super::issued::{Issued, holder_of, no_key};
+use super::keep::{Keep, blocking};
 
 /// Largest PEM file that is read.
 pub(super) const MAX_PEM_BYTES: u64 = 1024 * 1024;
 /// Most certificates in a chain.
 const MAX_CHAIN: usize = 8;
 
-/// A certificate chain and its key in PEM files. Replace the files (write
-/// beside, then rename) and the next connection shows the new certificate: no
-/// restart, and no channel is rebuilt.
+/// A certificate chain and its key, in PEM files or in memory, replaced while
+/// in use: no restart, and nothing that uses it is built anew.
+///
+/// Files are read again before each new connection, and every half minute.
+/// Replace them (write beside, then rename): new calls and open streams of
+/// every [`Connection`](super::Connection) move over to the new certificate
+/// before the old one ends. Or have it renewed by [`Self::renew_over`].
 ///
 /// ```no_run
-/// # fn main() -> Result<(), luytre::client::Error> {
-/// use luytre::client::Identity;
+/// # async fn example() -> Result<(), luytre::client::Error> {
+/// use luytre::client::{Connection, Endpoint, Identity};
 ///
 /// let identity = Identity::from_files("firewall-01.pem", "firewall-01.key")?;
-/// // After a renewal. Also happens by itself before each new connection.
-/// identity.reload()?;
+/// let endpoint = Endpoint::new("hub.example:7443", "hub-ca.pem")?;
+/// let hub = Connection::open(&endpoint, identity.clone())?.client();
+/// // At two thirds of its life:
+/// let renewed = identity.renew_over(&hub).await?;
+/// println!("until {:?}", renewed.details().expire_time);
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct Identity(Arc<Files>);
+pub struct Identity(Arc<Held>);
 
+struct Held {
+    files: Option<Files>,
+    current: ArcSwap<CertifiedKey>,
+    /// Digest of the files that `current` was made from.
+    seen: Mutex<[u8; 32]>,
+    /// How often `current` was replaced.
+    changes: watch::Sender<u64>,
+}
+
+#[derive(Debug, Clone)]
 struct Files {
     chain: PathBuf,
     key: PathBuf,
-    current: ArcSwap<CertifiedKey>,
-    /// Digest of what `current` was made from.
-    seen: Mutex<[u8; 32]>,
 }
 
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Identity").field("chain", &self.0.chain).finish_non_exhaustive()
+        let chain = self.0.files.as_ref().map(|files| &files.chain);
+        f.debug_struct("Identity").field("chain", &chain).finish_non_exhaustive()
     }
 }
 
@@ -62,25 +82,83 @@ impl Identity {
     /// A file that cannot be read, holds no PEM of its kind, or a key that is
     /// not the certificate's.
     pub fn from_files(chain: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Result<Self, Error> {
-        let (chain, key) = (chain.into(), key.into());
-        let (certified, seen) = read(&chain, &key)?;
-        Ok(Self(Arc::new(Files { chain, key, current: ArcSwap::new(certified), seen: Mutex::new(seen) })))
+        let files = Files { chain: chain.into(), key: key.into() };
+        let (certified, seen) = read(&files.chain, &files.key)?;
+        Ok(Self::of(Some(files), certified, seen))
     }
 
-    /// Reads the files again; says whether they changed. On failure the old
-    /// certificate stays in use.
+    /// One that stands in no file.
+    pub(super) fn in_memory(certified: Arc<CertifiedKey>) -> Self {
+        Self::of(None, certified, [0; 32])
+    }
+
+    fn of(files: Option<Files>, certified: Arc<CertifiedKey>, seen: [u8; 32]) -> Self {
+        Self(Arc::new(Held {
+            files,
+            current: ArcSwap::new(certified),
+            seen: Mutex::new(seen),
+            changes: watch::Sender::new(0),
+        }))
+    }
+
+    /// Reads the files again, if it has any; says whether they changed. On
+    /// failure the old certificate stays in use.
     ///
     /// # Errors
     /// As [`Self::from_files`].
     pub fn reload(&self) -> Result<bool, Error> {
-        let (certified, seen) = read(&self.0.chain, &self.0.key)?;
+        let Some(files) = &self.0.files else { return Ok(false) };
+        let (certified, seen) = read(&files.chain, &files.key)?;
         let mut last = self.0.seen.lock();
         let changed = *last != seen;
         if changed {
-            self.0.current.store(certified);
             *last = seen;
+            self.show(certified);
         }
         Ok(changed)
+    }
+
+    /// Has the hub renew the certificate over `client`, whose connection shows
+    /// the present one, with a new key: verifies the answer, writes it to the
+    /// files, if there are any, and shows it from then on. Ask for it from two
+    /// thirds of the certificate's life, and add a little of your own, so that
+    /// not all come at once.
+    ///
+    /// A call that ended without an answer is made again with the same key,
+    /// for which the hub gives the same certificate.
+    ///
+    /// # Errors
+    /// Files that cannot be written or that another process keeps; the hub's
+    /// refusal; an answer that does not fit. The old certificate stays in use.
+    pub async fn renew_over(&self, client: &Client) -> Result<Issued, Error> {
+        let shown = self.0.current.load_full();
+        let leaf = shown.cert.first().ok_or(Error::Misuse("an identity has a certificate"))?;
+        let identity = holder_of(leaf)?;
+        let Some(files) = self.0.files.clone() else {
+            let issued = client.renew(Key::for_leaf().map_err(no_key)?, &identity).await?;
+            self.show(issued.certified());
+            return Ok(issued);
+        };
+        let keep = blocking(move || Keep::open(files.chain, files.key)).await?;
+        let (keep, key) = blocking(move || keep.pending_key().map(|key| (keep, key))).await?;
+        let issued = client.renew(key, &identity).await?;
+        let renewed = self.clone();
+        blocking(move || {
+            keep.store(&issued)?;
+            renewed.reload()?;
+            Ok(issued)
+        })
+        .await
+    }
+
+    fn show(&self, certified: Arc<CertifiedKey>) {
+        self.0.current.store(certified);
+        self.0.changes.send_modify(|changes| *changes += 1);
+    }
+
+    /// Tells of every replacement.
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changes.subscribe()
     }
 
     /// The resolver that hands rustls the current certificate.
@@ -89,7 +167,7 @@ impl Identity {
     }
 }
 
-struct Resolver(Arc<Files>);
+struct Resolver(Arc<Held>);
 
 impl fmt::Debug for Resolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

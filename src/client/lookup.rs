@@ -4,7 +4,6 @@
 use std::fmt;
 
 use prost::Message as _;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use crate::wire::proto::v1;
@@ -12,7 +11,8 @@ use crate::wire::proto::v1;
 use super::backoff::Backoff;
 use super::calls::{Client, MAX_ITEMS};
 use super::error::Error;
-use super::pipeline::{Call, Pipeline};
+use super::line::Place;
+use super::pipeline::{Call, Pipeline, Requests};
 
 /// Values in a batch.
 const BATCH: usize = 400;
@@ -160,7 +160,11 @@ impl Call for Ask {
     type Request = v1::LookupObservablesRequest;
     type Answer = v1::LookupObservablesResponse;
 
-    async fn open(&self, requests: ReceiverStream<Self::Request>) -> Result<Streaming<Self::Answer>, Status> {
+    fn place(&self) -> Place {
+        self.0.connection().place()
+    }
+
+    async fn open(&self, requests: Requests<Self::Request>) -> Result<Streaming<Self::Answer>, Status> {
         Ok(self.0.exchange().lookup_observables(requests).await?.into_inner())
     }
 

@@ -3,7 +3,8 @@
 //!
 //! | type | what it is |
 //! |---|---|
-//! | [`Identity`] | certificate and key, replaced while in use |
+//! | [`Identity`] | certificate and key, renewed and replaced while in use |
+//! | [`Enrolment`], [`Issued`], [`Keep`] | the first certificate by a token, and how its files are kept |
 //! | [`Endpoint`], [`Connection`] | where the hub is; one channel to it over mutual TLS |
 //! | [`Client`] | the single calls |
 //! | [`Draft`], [`PublishStream`], [`Verdict`] | what is published, without pause, and what became of it |
@@ -76,10 +77,14 @@
 //!
 //! # What it promises
 //!
-//! **Certificates** are read from their files before each new connection, and
-//! so are the hub's authorities. Replace them (write beside, then rename) and
-//! go on: calls and streams whose certificate has expired or been revoked
-//! meanwhile connect again, once, with what is in the files then.
+//! **Certificates** are read from their files before each new connection and
+//! every half minute, and so are the hub's authorities before each connection.
+//! Replace them (write beside, then rename), or call [`Identity::renew_over`],
+//! and go on: a connection with the new certificate is made beside the old one;
+//! once the hub has taken it, new calls use it, open streams go on over it from
+//! exactly where they are, and the old one closes. Calls and streams whose
+//! certificate has expired or been revoked meanwhile connect again, once, with
+//! what is in the files then.
 //!
 //! **Deadlines.** Every single call ends within [`Client::with_deadline`], 30
 //! seconds otherwise, retries included; the hub is told, so that it stops too.
@@ -128,12 +133,19 @@
 
 mod backoff;
 mod calls;
+mod certificates;
 mod connection;
+mod connector;
 mod delivery;
 mod draft;
+mod endpoint;
+mod enrolment;
 mod error;
 mod identity;
+mod issued;
+mod keep;
 mod ledger;
+mod line;
 mod lookup;
 mod mirror;
 mod pipeline;
@@ -148,11 +160,16 @@ mod tls;
 
 pub use backoff::Backoff;
 pub use calls::{Client, Listing, MAX_ITEMS};
-pub use connection::{Connection, Endpoint};
+pub use certificates::{CertificateWalk, Severed};
+pub use connection::Connection;
 pub use delivery::{Delivery, SubscriptionEvents};
 pub use draft::Draft;
+pub use endpoint::Endpoint;
+pub use enrolment::Enrolment;
 pub use error::{Advice, Broken, Error, FieldViolation, Refusal};
 pub use identity::Identity;
+pub use issued::Issued;
+pub use keep::Keep;
 pub use lookup::{Found, Lookup};
 pub use mirror::{Collection, Mirror, MirrorError, News};
 pub use publish::{PublishOptions, PublishStream, Verdict};

@@ -4,15 +4,19 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use super::backoff::{Backoff, Tries};
 use super::calls::check_count;
 use super::error::{Error, cause};
+use super::line::Place;
 
 /// Longest wait for the answer to the oldest batch before the stream counts as
 /// broken.
@@ -27,10 +31,13 @@ pub(super) trait Call: Send {
     /// The answer to a batch.
     type Answer: Send + 'static;
 
+    /// The connection that a stream takes which is opened now.
+    fn place(&self) -> Place;
+
     /// Opens the stream.
     fn open(
         &self,
-        requests: ReceiverStream<Self::Request>,
+        requests: Requests<Self::Request>,
     ) -> impl Future<Output = Result<Streaming<Self::Answer>, Status>> + Send;
 
     /// Number of items in a request.
@@ -76,9 +83,40 @@ impl<R: Clone> Window<R> {
     }
 }
 
+/// What is sent on one stream. It ends by itself where the connection gives way
+/// to that of a renewed certificate, even if nobody waits for an answer: the
+/// hub answers what it has, and the old connection can close.
+pub(super) struct Requests<R> {
+    queued: ReceiverStream<R>,
+    /// None: it has ended.
+    left: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl<R: Send + 'static> Requests<R> {
+    fn new(queued: mpsc::Receiver<R>, mut place: Place) -> Self {
+        Self { queued: ReceiverStream::new(queued), left: Some(Box::pin(async move { place.left().await })) }
+    }
+}
+
+impl<R> Stream for Requests<R> {
+    type Item = R;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<R>> {
+        let Some(left) = &mut self.left else { return Poll::Ready(None) };
+        if left.as_mut().poll(cx).is_ready() {
+            // What is queued stays unanswered, and begins the next stream.
+            self.left = None;
+            self.queued.close();
+            return Poll::Ready(None);
+        }
+        Pin::new(&mut self.queued).poll_next(cx)
+    }
+}
+
 struct Live<C: Call> {
     requests: mpsc::Sender<C::Request>,
     answers: Streaming<C::Answer>,
+    place: Place,
 }
 
 /// A window over a stream that is opened again when it breaks.
@@ -174,7 +212,7 @@ impl<C: Call> Pipeline<C> {
     /// due is in hand, so that a stream that breaks now loses nothing.
     pub(super) async fn end(&mut self) {
         debug_assert!(self.is_empty(), "the caller has received every answer");
-        let Some(Live { requests, mut answers }) = self.live.take() else { return };
+        let Some(Live { requests, mut answers, .. }) = self.live.take() else { return };
         drop(requests);
         let ended = async { while let Ok(Some(_)) = answers.message().await {} };
         if tokio::time::timeout(self.deadline, ended).await.is_err() {
@@ -188,7 +226,19 @@ impl<C: Call> Pipeline<C> {
                 Some(live) => live,
                 none => none.insert(open(&self.call, &self.window).await?),
             };
-            live.answers.message().await?.ok_or_else(|| Status::unavailable("the hub ended the stream"))
+            if let Some(answer) = live.answers.message().await? {
+                return Ok(answer);
+            }
+            if live.place.is_left() {
+                // It ended because the certificate was renewed: on over the
+                // new connection with what is unanswered.
+                self.live = None;
+                let live = self.live.insert(open(&self.call, &self.window).await?);
+                if let Some(answer) = live.answers.message().await? {
+                    return Ok(answer);
+                }
+            }
+            Err(Status::unavailable("the hub ended the stream"))
         };
         tokio::time::timeout(PATIENCE, answer)
             .await
@@ -198,14 +248,15 @@ impl<C: Call> Pipeline<C> {
 
 /// Opens a stream that begins with the unanswered batches.
 async fn open<C: Call>(call: &C, window: &Window<C::Request>) -> Result<Live<C>, Status> {
+    let place = call.place();
     let (requests, queued) = mpsc::channel(window.size);
     for request in window.unanswered() {
         if requests.try_send(request).is_err() {
             return Err(Status::internal("the window is larger than its channel"));
         }
     }
-    let answers = call.open(ReceiverStream::new(queued)).await?;
-    Ok(Live { requests, answers })
+    let answers = call.open(Requests::new(queued, place.clone())).await?;
+    Ok(Live { requests, answers, place })
 }
 
 #[cfg(test)]

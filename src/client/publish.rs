@@ -4,7 +4,6 @@
 use std::fmt;
 
 use prost::Message as _;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use crate::wire::proto::v1;
@@ -12,7 +11,8 @@ use crate::wire::proto::v1;
 use super::backoff::Backoff;
 use super::calls::{Client, MAX_ITEMS, request_id};
 use super::error::{Error, Refusal};
-use super::pipeline::{Call, Pipeline};
+use super::line::Place;
+use super::pipeline::{Call, Pipeline, Requests};
 
 /// Most bytes of drafts in one batch: below the 4 MiB of the public contract,
 /// with room for framing.
@@ -233,7 +233,11 @@ impl Call for Publish {
     type Request = v1::PublishIndicatorsRequest;
     type Answer = v1::PublishIndicatorsResponse;
 
-    async fn open(&self, requests: ReceiverStream<Self::Request>) -> Result<Streaming<Self::Answer>, Status> {
+    fn place(&self) -> Place {
+        self.0.connection().place()
+    }
+
+    async fn open(&self, requests: Requests<Self::Request>) -> Result<Streaming<Self::Answer>, Status> {
         Ok(self.0.exchange().publish_stream(requests).await?.into_inner())
     }
 

@@ -19,6 +19,7 @@ use super::calls::Client;
 use super::delivery::{Delivery, SubscriptionEvents};
 use super::error::{Error, cause};
 use super::ledger::{Confirmed, Ledger};
+use super::line::Place;
 use super::pipeline::CUTS;
 use super::received;
 
@@ -95,6 +96,8 @@ struct Live {
     patience: Duration,
     /// Whether the caller knows that all there was has come.
     caught_up: bool,
+    /// The connection that carries it.
+    place: Place,
 }
 
 /// A source of events that outlives connections, hubs and certificates.
@@ -267,37 +270,25 @@ impl Subscription {
     }
 
     /// The next message of the hub, on a stream that is opened if there is
-    /// none.
+    /// none, or none over the connection of the renewed certificate.
     async fn hear(&mut self) -> Result<v1::SubscribeResponse, Status> {
-        if self.live.is_none() {
-            self.live = Some(self.open().await?);
-        }
-        let Some(live) = &mut self.live else { return Err(Status::unavailable("no stream")) };
-        say(live, &mut self.ack, &mut self.credit);
-        let silent = || Status::unavailable("the hub has fallen silent");
-        let patience = live.patience;
-        let heard = async {
-            // What found no room in the outbox is said as soon as there is some.
-            while self.ack.is_some() || self.credit > 0 {
-                tokio::select! {
-                    biased;
-                    message = live.heard.message() => return message,
-                    room = live.outbox.reserve() => match room {
-                        Ok(room) => {
-                            drop(room);
-                            say(live, &mut self.ack, &mut self.credit);
-                        }
-                        // The hub takes no more; its last words say why.
-                        Err(_) => break,
-                    },
-                }
+        loop {
+            if self.live.as_ref().is_none_or(|live| live.place.is_left()) {
+                self.live = None;
+                self.live = Some(self.open().await?);
             }
-            live.heard.message().await
-        };
-        tokio::time::timeout(patience, heard)
-            .await
-            .unwrap_or_else(|_| Err(silent()))?
-            .ok_or_else(|| Status::unavailable("the hub ended the stream"))
+            let Some(live) = &mut self.live else { return Err(Status::unavailable("no stream")) };
+            say(live, &mut self.ack, &mut self.credit);
+            let (mut place, patience) = (live.place.clone(), live.patience);
+            let heard = tokio::select! {
+                biased;
+                () = place.left() => continue,
+                heard = tokio::time::timeout(patience, listen(live, &mut self.ack, &mut self.credit)) => heard,
+            };
+            return heard
+                .unwrap_or_else(|_| Err(Status::unavailable("the hub has fallen silent")))?
+                .ok_or_else(|| Status::unavailable("the hub ended the stream"));
+        }
     }
 
     async fn open(&mut self) -> Result<Live, Status> {
@@ -318,13 +309,14 @@ impl Subscription {
         let (outbox, queued) = mpsc::channel(OUTBOX);
         // An empty channel has room.
         let _ = outbox.try_send(request(Say::Open(open)));
+        let place = self.client.connection().place();
         let mut service = self.client.subscriptions();
         let opened = service.subscribe(ReceiverStream::new(queued));
         let heard = tokio::time::timeout(HEARTBEAT, opened)
             .await
             .unwrap_or_else(|_| Err(Status::unavailable("the hub did not open the stream")))?
             .into_inner();
-        Ok(Live { outbox, heard, patience: HEARTBEAT * MISSED, caught_up: false })
+        Ok(Live { outbox, heard, patience: HEARTBEAT * MISSED, caught_up: false, place })
     }
 
     /// What a message means; `None`: nothing for the caller.
@@ -391,6 +383,30 @@ impl Subscription {
         }
         Ok(news.then_some(Delivery::Events(SubscriptionEvents { events, token, caught_up })))
     }
+}
+
+/// The next message; what found no room in the outbox is said as soon as there
+/// is some.
+async fn listen(
+    live: &mut Live,
+    ack: &mut Option<Bytes>,
+    credit: &mut u64,
+) -> Result<Option<v1::SubscribeResponse>, Status> {
+    while ack.is_some() || *credit > 0 {
+        tokio::select! {
+            biased;
+            message = live.heard.message() => return message,
+            room = live.outbox.reserve() => match room {
+                Ok(room) => {
+                    drop(room);
+                    say(live, ack, credit);
+                }
+                // The hub takes no more; its last words say why.
+                Err(_) => break,
+            },
+        }
+    }
+    live.heard.message().await
 }
 
 /// Says what is pending, as far as there is room.

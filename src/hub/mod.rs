@@ -87,7 +87,7 @@ pub use pump::{Command, Pump};
 pub use recovery::Learnt;
 pub use republication::LeavePage;
 pub use roster::{Amended, Comparison, RosterView, Second, Waiting};
-pub use rotation::{InForce, RotationView, StepAsked, StepDone, StepKind};
+pub use rotation::{InForce, RotationView, StepAsked, StepDone, StepName};
 pub use sighting::SightingName;
 pub use subscribe::{Open, Opened, Start, SubscriptionRecord};
 pub use verify::{VerifyReport, verify, verify_in};

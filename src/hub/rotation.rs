@@ -67,12 +67,12 @@ pub struct RotationView {
     pub due: Option<Due>,
 }
 
-/// Which step an operator asks for.
+/// The steps that an operator can ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StepKind {
+pub enum StepName {
     /// Begins to trust the authority that is named.
     Prepare,
-    /// Lets the authority sign that is named.
+    /// Lets the next authority sign.
     Activate,
     /// Lets the hub show its certificate of the next authority.
     Switch,
@@ -90,7 +90,7 @@ pub struct StepAsked {
     /// Of which hierarchy.
     pub hierarchy: Hierarchy,
     /// Which.
-    pub step: StepKind,
+    pub step: StepName,
     /// First digits of the authority that it names.
     pub authority: Option<String>,
     /// The version that it is taken from.
@@ -276,16 +276,16 @@ impl Hub {
         };
         let accept_cutting_off = asked.accept.clone();
         Ok(match asked.step {
-            StepKind::Prepare => Step::Prepare(Box::new(self.held(asked.hierarchy, named()?).await?)),
-            StepKind::Activate => {
+            StepName::Prepare => Step::Prepare(Box::new(self.held(asked.hierarchy, named()?).await?)),
+            StepName::Activate => {
                 let name = named()?;
                 let known = rotation.trusted().find(|generation| generation.issuer.short() == name);
                 Step::Activate(known.map(|generation| generation.issuer).ok_or_else(Error::absent)?)
             }
-            StepKind::Switch => Step::Switch { accept_cutting_off },
-            StepKind::Taint => Step::Taint,
-            StepKind::Retire => Step::Retire { accept_cutting_off },
-            StepKind::Rollback => Step::Rollback,
+            StepName::Switch => Step::Switch { accept_cutting_off },
+            StepName::Taint => Step::Taint,
+            StepName::Retire => Step::Retire { accept_cutting_off },
+            StepName::Rollback => Step::Rollback,
         })
     }
 
@@ -294,15 +294,18 @@ impl Hub {
         let signer = Arc::clone(&self.issuance()?.signer);
         let held = tasks::spawn_blocking(move || signer.authorities()).await;
         let held = held.map_err(Error::internal)?.map_err(unsigned)?;
-        let mut found = held
+        let held: Vec<_> = held
             .into_iter()
             .filter(|held| held.hierarchy == hierarchy)
             .filter_map(|held| Generation::from_der(0, held.certificate).ok())
-            .filter(|generation| generation.issuer.short() == name);
-        let found = found.next().ok_or_else(|| {
+            .collect();
+        let found = held.iter().find(|generation| generation.issuer.short() == name).cloned();
+        let found = found.ok_or_else(|| {
+            let all = held.iter().map(|one| format!("authorities/{} ({})", one.issuer.short(), one.name));
+            let all = all.collect::<Vec<_>>().join(", ");
             Error::new(
                 Reason::NotFound,
-                format!("the signer holds no authority {name} of this hierarchy; put its certificate and key into the signer's directory"),
+                format!("the signer holds no authority {name} of this hierarchy, but {all}; put its certificate and key into the signer's directory"),
             )
         })?;
         self.look_again(found.issuer).await;

@@ -2,6 +2,7 @@
 //!
 //! | module | decides |
 //! |---|---|
+//! | [`ask`] | what whoever wants a certificate asks for |
 //! | [`authority`] | how an authority gives way to the next one |
 //! | [`directory`] | how a directory of authorities and certificates lies on disk |
 //! | [`encrypted`] | how a private key is kept under a passphrase |
@@ -18,6 +19,7 @@
 //! | [`token`] | how a one-time token for a new system is written |
 //! | [`tls`] | on what terms the hub and its clients shake hands |
 
+pub mod ask;
 pub mod authority;
 #[cfg(feature = "hub")]
 pub mod directory;

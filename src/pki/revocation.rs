@@ -146,7 +146,7 @@ pub struct Revocations {
 
 impl Revocations {
     /// Checks `ders` against the anchors: exactly one current list for each,
-    /// signed by it.
+    /// signed by it. A list that is among the `known` ones may have run out.
     ///
     /// # Errors
     /// The first rule that is broken.
@@ -154,6 +154,7 @@ impl Revocations {
         anchors: &[X509Certificate<'_>],
         ders: &[CertificateRevocationListDer<'_>],
         now: Timestamp,
+        known: Option<&Self>,
     ) -> Result<Self, Error> {
         if ders.is_empty() {
             return Err(Error::None);
@@ -165,7 +166,7 @@ impl Revocations {
                 .iter()
                 .find(|anchor| anchor.subject().as_raw() == parsed.issuer().as_raw())
                 .ok_or_else(|| Error::Foreign { issuer: parsed.issuer().to_string() })?;
-            let list = check(&parsed, anchor, now)?;
+            let list = check(&parsed, anchor, now, known)?;
             let issuer = list.issuer;
             all.revoked
                 .extend(list.revoked.keys().map(|serial| CertificateId { issuer, serial: serial.clone() }));
@@ -248,6 +249,7 @@ fn check(
     parsed: &CertificateRevocationList<'_>,
     anchor: &X509Certificate<'_>,
     now: Timestamp,
+    known: Option<&Revocations>,
 ) -> Result<List, Error> {
     let authority = || anchor.subject().to_string();
     parsed.verify_signature(anchor.public_key()).map_err(|_| Error::Signature { authority: authority() })?;
@@ -255,7 +257,8 @@ fn check(
     if list.this_update > now.saturating_add(SKEW) {
         return Err(Error::Future { authority: authority(), this_update: list.this_update });
     }
-    if list.next_update <= now {
+    let is_known = known.is_some_and(|known| known.lists.get(&list.issuer) == Some(&list));
+    if list.next_update <= now && !is_known {
         return Err(Error::Stale { authority: authority(), next_update: list.next_update });
     }
     Ok(list)

@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status};
 use crate::base::digest;
 use crate::hub::error::Error;
 use crate::hub::{
-    Caller, CertificateView, Hub, Issued, Operator, Peers, RotationView, StepAsked, StepKind, TokenView,
+    Caller, CertificateView, Hub, Issued, Operator, Peers, RotationView, StepAsked, StepName, TokenView,
 };
 use crate::model::Invalid;
 use crate::model::certificate::{CertificateId, State, TokenState};
@@ -300,15 +300,16 @@ impl CertificateService for Certificates {
     }
 }
 
-fn read_step(number: i32) -> Result<StepKind, Status> {
-    Ok(match v1::RotationStep::try_from(number) {
-        Ok(v1::RotationStep::Prepare) => StepKind::Prepare,
-        Ok(v1::RotationStep::Activate) => StepKind::Activate,
-        Ok(v1::RotationStep::Switch) => StepKind::Switch,
-        Ok(v1::RotationStep::Taint) => StepKind::Taint,
-        Ok(v1::RotationStep::Retire) => StepKind::Retire,
-        Ok(v1::RotationStep::Rollback) => StepKind::Rollback,
-        Ok(v1::RotationStep::Unspecified) | Err(_) => {
+fn read_step(number: i32) -> Result<StepName, Status> {
+    use v1::RotationStep as Pb;
+    Ok(match Pb::try_from(number) {
+        Ok(Pb::Prepare) => StepName::Prepare,
+        Ok(Pb::Activate) => StepName::Activate,
+        Ok(Pb::Switch) => StepName::Switch,
+        Ok(Pb::Taint) => StepName::Taint,
+        Ok(Pb::Retire) => StepName::Retire,
+        Ok(Pb::Rollback) => StepName::Rollback,
+        Ok(Pb::Unspecified) | Err(_) => {
             return Err(invalid(Invalid::new("step", "required: a step of this release of the contract")));
         }
     })

@@ -257,9 +257,13 @@ const SERVICES: [&str; 6] = [
 fn common(health: HealthReporter) -> Result<Routes, tonic_reflection::server::Error> {
     use tonic_health::pb::health_server::HealthServer;
     let contract = || {
-        tonic_reflection::server::Builder::configure()
+        let all = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+        // What is served here, and not the enrolment of elsewhere.
+        let here =
+            SERVICES.into_iter().chain(["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"]);
+        here.fold(all, |all, service| all.with_service_name(service))
     };
     let health = HealthServer::new(HealthService::from_health_reporter(health));
     Ok(Routes::new(health.max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES))

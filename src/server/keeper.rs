@@ -53,7 +53,12 @@ impl Keeper for Keys {
     }
 
     fn ailment(&self) -> Option<String> {
-        let ended = self.certificates.current().server_not_after();
+        let current = self.certificates.current();
+        if current.is_closed() {
+            let problem = "the certificates were not sound at the start; see the log, put them right, and run: luytred reload";
+            return Some(problem.to_owned());
+        }
+        let ended = current.server_not_after();
         (self.clock.now() > ended).then(|| {
             format!(
                 "the hub's own certificate ended at {ended}; put a new one in place and run: luytred reload"

@@ -135,7 +135,17 @@ impl Assembly {
         };
         let clock = Arc::clone(&machine) as Arc<dyn Clock>;
         let ledger = hub.admission();
-        let snapshot = tls::make(source.as_ref(), store, 1, &clock, Some(ledger))?;
+        let snapshot = match tls::make(source.as_ref(), store, 1, &clock, Some(ledger)) {
+            Ok(snapshot) => snapshot,
+            // The hub's machine must be able to put it right over the socket.
+            Err(error)
+                if custodian.is_some() || matches!(&error, Error::Tls(error) if error.is_of_time()) =>
+            {
+                tracing::error!(%error, "nobody is served until the certificates are put right");
+                pki::tls::closed(store, &clock)?
+            }
+            Err(error) => return Err(error),
+        };
         let rpc = Metrics::default();
         let face = Face::new(Arc::clone(&hub), rpc.clone(), limits.call_deadline.0)?;
         let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));

@@ -105,7 +105,7 @@ impl Cause {
             ),
             Self::Superseded => (
                 Code::Unauthenticated,
-                Reason::CertificateRevoked,
+                Reason::CertificateSuperseded,
                 "a newer certificate has taken the place of this one; connect with the newer one",
             ),
             Self::NotIssued => (

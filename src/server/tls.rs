@@ -86,7 +86,8 @@ pub fn load(grpc: &Grpc, trust_domain: &str, epoch: u64, clock: &Arc<dyn Clock>)
     make(&Files(grpc.clone()), trust_domain, epoch, clock, None)
 }
 
-/// Gathers, builds and rehearses snapshot number `epoch`. Blocks.
+/// Gathers, builds and rehearses snapshot number `epoch`, the first of a hub.
+/// Blocks.
 ///
 /// # Errors
 /// Why it may not be put in force.
@@ -194,7 +195,9 @@ impl Failure {
                 | tls::Error::AnchorTwice { .. }
                 | tls::Error::AnchorLifetime { .. } => Self::Anchor,
                 tls::Error::Revocation(_) => Self::RevocationList,
-                tls::Error::ServerCertificate { .. } | tls::Error::Canary { .. } => Self::ServerCertificate,
+                tls::Error::ServerCertificate { .. }
+                | tls::Error::ServerLifetime { .. }
+                | tls::Error::Canary { .. } => Self::ServerCertificate,
                 tls::Error::KeyMismatch => Self::KeyMismatch,
                 tls::Error::NamesLost { .. } => Self::NamesLost,
                 tls::Error::NearEnd { .. } => Self::NearEnd,
@@ -295,11 +298,13 @@ impl Certificates {
         let (source, ledger, clock) =
             (Arc::clone(&self.source), self.ledger.clone(), Arc::clone(&self.clock));
         let made = tasks::spawn_blocking(move || {
-            let next = make(source.as_ref(), held.trust_domain(), held.epoch() + 1, &clock, ledger)?;
+            let Candidate { material, trial } = source.gather()?;
+            let next = held.successor(material, &clock, ledger)?;
             next.check_follows(&held)?;
             if !forced {
                 next.check_lasts(&held, clock.now())?;
             }
+            rehearse(&next, trial, &clock)?;
             Ok(Arc::new(next))
         });
         made.await.unwrap_or_else(|error| Err(std::io::Error::other(error).into()))

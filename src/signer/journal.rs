@@ -265,7 +265,7 @@ mod tests {
             assert_eq!(fs::metadata(&path).unwrap().len(), third as u64);
             assert_eq!(journal.append(Timestamp::EPOCH, leaf(3)).unwrap().number, 3);
         }
-        let mut holed = whole.clone();
+        let mut holed = whole;
         holed[third + 20..third + 30].fill(0);
         fs::write(&path, &holed).unwrap();
         assert_eq!(open(&path).unwrap().1.len(), 2);
@@ -280,7 +280,7 @@ mod tests {
         flipped[line + 30] ^= 1;
         let removed = [&whole[..line], &whole[2 * line..]].concat();
         let twice = [&whole[..2 * line], &whole[line..]].concat();
-        let mut last = whole.clone();
+        let mut last = whole;
         last[2 * line + 30] ^= 1;
         for (broken, number) in [(flipped, 2), (removed, 2), (twice, 3), (last, 3)] {
             fs::write(&path, &broken).unwrap();

@@ -129,3 +129,6 @@ pub async fn serve(
     tracing::info!("the signer stopped");
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

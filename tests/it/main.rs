@@ -21,6 +21,7 @@
 
 mod attack;
 mod authz_matrix;
+mod cert_agent;
 mod certificates;
 mod check_config;
 mod client;
@@ -41,6 +42,7 @@ mod lookup;
 mod masked;
 mod proto_contract;
 mod quick_start;
+mod reload;
 mod resume;
 mod revoking;
 mod roster;
@@ -48,6 +50,7 @@ mod rotation;
 mod scenarios;
 mod sharing;
 mod shim;
+mod signer;
 mod state;
 mod streams;
 mod sync;

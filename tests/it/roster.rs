@@ -147,11 +147,11 @@ async fn a_coordinator_is_made_by_two_operators_or_by_one_and_the_machine() {
     lan(&hub, &["roster", "reject", &id, "--reason", "not now"]).await.well();
     assert_eq!(luytre(&hub, "hub", "user/minh", &["roster", "approve", &id]).await.code, 66);
     let id = grant(&hub, "user/tam").await;
-    let listed = hub.roster_command(&["pending"]);
+    let listed = hub.operate(&["roster", "pending"]);
     let told = lan(&hub, &["roster", "pending"]).await.well();
     assert!(told.starts_with(&id) && told.contains("needs a second operator: "), "{told}");
     assert_eq!(String::from_utf8_lossy(&listed.stdout), told, "the machine is told the same");
-    let approved = hub.roster_command(&["approve", &id[..7]]);
+    let approved = hub.operate(&["roster", "approve", &id[..7]]);
     assert!(approved.status.success(), "{approved:?}");
     assert!(String::from_utf8_lossy(&approved.stderr).contains("approved: "), "{approved:?}");
     assert_eq!(export(&hub, "user/tam").await, 0);
@@ -200,7 +200,10 @@ async fn the_common_changes_are_made_at_the_prompt() {
     luytre(&hub, "a", "system/feed", &["whoami"]).await.well();
     roster(&["rename", "a", "--vi", "Sở mới"]).await.well();
     assert!(roster(&["end", "b", "--into", "a", "--dry-run"]).await.well().contains("b (b): absorbed on"));
-    luytre(&hub, "b", "system/siem", &["whoami"]).await.well();
+    let me = luytre(&hub, "b", "system/siem", &["whoami"]).await.well();
+    assert!(me.contains("key exchange: X25519MLKEM768"), "{me}");
+    let me = luytre(&hub, "b", "system/siem", &["whoami", "--format", "jsonl"]).await.json();
+    assert_eq!(me[0]["key_exchange"], "X25519MLKEM768");
     roster(&["end", "b", "--into", "a"]).await.well();
     assert_eq!(luytre(&hub, "b", "system/siem", &["whoami"]).await.code, 77);
     assert_eq!(roster(&["end", "nobody"]).await.code, 66);

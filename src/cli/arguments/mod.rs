@@ -2,6 +2,8 @@
 //! of each group of commands in a file of their own.
 
 mod canonical;
+mod cert;
+mod certs;
 mod directory;
 mod filter;
 mod indicators;
@@ -21,6 +23,10 @@ use clap::{Args, Parser, Subcommand};
 use super::manual;
 
 pub(super) use canonical::Canonical;
+pub(super) use cert::{Cert, CertAction, CertAgent, FirstContact};
+pub(super) use certs::{
+    Ca, CaAction, Certs, CertsAction, ListCertificates, SeverConnections, Step, TokenAction, WhichHierarchy,
+};
 pub(super) use directory::{Organisations, Whoami};
 pub(super) use indicators::{Explain, Get, List, ListFormat, Lookup, Revoke, Sight};
 pub(super) use input::{InputEncoding, InputFormat};
@@ -146,6 +152,12 @@ pub(super) enum Command {
     Organisations(Organisations),
     /// Read and change who takes part, as an operator · Danh bạ đơn vị
     Roster(RosterArguments),
+    /// Get your own certificate and keep it renewed · Chứng thư của bạn
+    Cert(Cert),
+    /// Look after everyone's certificates, as an operator · Quản lý chứng thư
+    Certs(Certs),
+    /// Rotate the hub's authorities, as an operator · Quản lý CA
+    Ca(Ca),
     /// Make authorities, issue and revoke certificates · Chứng thư số
     Pki(super::pki::Args),
     /// Show what the hub makes of a value, and why, without a hub · Dạng chuẩn của giá trị

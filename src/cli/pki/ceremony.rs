@@ -31,6 +31,9 @@ pub(super) fn issuing(
     };
     let made = directory.next_issuing(hierarchy, now)?;
     writeln!(talk, "certificate {}", made.display())?;
+    if let Some(name) = super::show::resource_name(&made) {
+        writeln!(talk, "name        {name}")?;
+    }
     writeln!(talk, "key         {}", made.with_extension("key").display())?;
     writeln!(
         talk,

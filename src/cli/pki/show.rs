@@ -6,10 +6,12 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use rustls::pki_types::CertificateRevocationListDer;
+use x509_parser::certificate::X509Certificate;
 
 use super::Error;
 use crate::base::clock::Timestamp;
 use crate::base::digest;
+use crate::pki::identity::IssuerDigest;
 use crate::pki::issue::DAY;
 use crate::pki::revocation::List;
 use crate::pki::{identity, issue, pem};
@@ -29,6 +31,16 @@ pub(super) fn show(path: &Path, data: &mut dyn Write, now: Timestamp) -> Result<
         show_one(der, data, now)?;
     }
     Ok(())
+}
+
+/// How `luytre ca` calls the authority of a file.
+pub(super) fn resource_name(path: &Path) -> Option<String> {
+    let der = pem::certificates(&std::fs::read(path).ok()?).ok()?.into_iter().next()?;
+    identity::parse(&der).ok().map(|certificate| name_of(&certificate))
+}
+
+fn name_of(certificate: &X509Certificate<'_>) -> String {
+    format!("authorities/{}", IssuerDigest::of(certificate.subject().as_raw()).short())
 }
 
 fn show_lists(
@@ -60,6 +72,7 @@ fn show_one(der: &[u8], data: &mut dyn Write, now: Timestamp) -> Result<(), Erro
     let serves = purpose.is_some_and(|purpose| purpose.server_auth);
     if authority {
         writeln!(data, "authority   {}", plain(certificate.subject()))?;
+        writeln!(data, "name        {}", name_of(&certificate))?;
     } else if serves {
         writeln!(data, "server      {}", names(&certificate).join(", "))?;
     } else {
@@ -112,7 +125,7 @@ fn uses(purpose: &x509_parser::extensions::ExtendedKeyUsage<'_>) -> Vec<&'static
     .collect()
 }
 
-fn names(certificate: &x509_parser::certificate::X509Certificate<'_>) -> Vec<String> {
+fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
     use x509_parser::extensions::GeneralName;
     let names = certificate.subject_alternative_name().ok().flatten();
     names

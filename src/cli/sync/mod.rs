@@ -1,7 +1,6 @@
 //! Decides how `luytre sync` keeps files up to date: what the hub tells is on
 //! disk first, then in the files, then the hook is told.
 
-mod hook;
 mod lists;
 
 use std::time::{Duration, Instant};
@@ -11,12 +10,14 @@ use crate::client::{self, Backoff, Client, Mirror, MirrorError, Start};
 
 use super::arguments::Sync;
 use super::exit::Failure;
+use super::hook::{self, Hook};
 use super::output::{self, count};
 use super::stop::Stop;
 use super::subscriptions::full_name;
-use hook::Hook;
 use lists::Lists;
 
+/// There as long as the hook is due; within the directory of the state.
+const HOOK_DUE: &str = "hook-due";
 /// Writing takes at most this part of the time, however large the set.
 const SHARE: u32 = 10;
 
@@ -43,7 +44,7 @@ pub(super) async fn run(client: &Client, options: &Sync, quiet: bool) -> Result<
     };
     let mut mirror = Mirror::open(client, &options.state, subscribe)?;
     let hook = match &options.hook {
-        Some(command) => Some(Hook::open(command, options.hook_timeout, &options.state)?),
+        Some(command) => Some(Hook::open(command, options.hook_timeout, options.state.join(HOOK_DUE))?),
         None => None,
     };
     let mut work = Work { lists, hook, every: options.every, took: Duration::ZERO, due: None, changed: 0 };
@@ -88,7 +89,7 @@ async fn follow(mirror: &mut Mirror, work: &mut Work, stop: &mut Stop, once: boo
                 work.write(mirror)?;
                 continue;
             }
-            never = working(&mut work.hook), if !once => match never {},
+            never = hook::working(&mut work.hook), if !once => match never {},
             news = mirror.next() => news?,
         };
         if news.changed && mirror.collection().is_complete() {
@@ -149,13 +150,6 @@ impl Work {
 async fn until(moment: Option<Instant>) {
     match moment {
         Some(moment) => tokio::time::sleep(moment.saturating_duration_since(monotonic())).await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn working(hook: &mut Option<Hook>) -> std::convert::Infallible {
-    match hook {
-        Some(hook) => hook.work().await,
         None => std::future::pending().await,
     }
 }

@@ -34,7 +34,8 @@ fn commands(text: &str) -> Vec<Vec<String>> {
                 let (word, after) = word(after);
                 ending = Some(word);
                 rest = after;
-            } else if let Some(at) = rest.find(['<', '>']).filter(|&at| matches!(&rest[..at], "" | "1" | "2"))
+            } else if let Some(at) =
+                rest.find(['<', '>']).filter(|&at| matches!(&rest[..at], "" | "1" | "2" | "3"))
             {
                 let after = rest[at..].trim_start_matches(['<', '>', '&', ' ']);
                 rest = word(after).1;

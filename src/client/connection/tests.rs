@@ -1,41 +1,24 @@
 //! The connection against servers of every sort.
 
-use super::*;
-
-#[test]
-fn addresses_need_a_host_and_a_port() {
-    for good in ["hub.example:7443", "127.0.0.1:1", "[2001:db8::7]:7443"] {
-        assert_eq!(Endpoint::new(good, "ca.pem").unwrap().address(), good);
-    }
-    for bad in
-        ["hub.example", "hub:0", ":7443", "2001:db8::7:7443", "https://hub:7443", "hub:70000", "u@hub:1"]
-    {
-        assert!(Endpoint::new(bad, "ca.pem").is_err(), "{bad}");
-    }
-}
-
-#[test]
-fn the_server_name_is_the_host_unless_one_is_given() {
-    let endpoint = Endpoint::new("127.0.0.1:7443", "ca.pem").unwrap();
-    assert_eq!(endpoint.uri().unwrap().host(), Some("127.0.0.1"));
-    assert_eq!(endpoint.server_name("hub.example").uri().unwrap().host(), Some("hub.example"));
-}
-
 mod tls {
     use std::path::Path;
 
     use rcgen::{
         BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     };
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    use std::io;
+
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
     use rustls::server::WebPkiClientVerifier;
     use rustls::{NamedGroup, ProtocolVersion, RootCertStore, ServerConfig};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio_rustls::client::TlsStream;
     use tower::Service as _;
 
     use super::super::*;
     use crate::base::tasks;
+    use crate::pki::tls::ALPN;
 
     struct Ca(CertifiedIssuer<'static, KeyPair>);
 
@@ -127,7 +110,7 @@ mod tls {
             host: address.ip().to_string(),
             port: address.port(),
             name: ServerName::try_from(name.to_owned()).unwrap(),
-            tls: Tls::open(dir.path().join("ca.pem"), identity).unwrap(),
+            terms: Terms::Files(Tls::open(dir.path().join("ca.pem"), identity).unwrap()),
         }));
         Scene { dir, ca, connector, seen }
     }

@@ -155,7 +155,7 @@ fn looked_up(name: String, wide: bool) -> v1::LookupResult {
     v1::LookupResult { matches: vec![found], truncated: wide, rejected: None }
 }
 
-fn draft(n: usize) -> v1::IndicatorDraft {
+pub(super) fn draft(n: usize) -> v1::IndicatorDraft {
     let value = Some(v1::observable::Value::Text(format!("value-{n}")));
     v1::IndicatorDraft { observable: Some(v1::Observable { value }), ..v1::IndicatorDraft::default() }
 }

@@ -1,6 +1,8 @@
 //! Promises of the client against a hub that misbehaves on purpose.
 
+pub(crate) mod authority;
 pub(crate) mod exchange;
+mod renewal;
 pub(crate) mod stub;
 pub(crate) mod subscription;
 

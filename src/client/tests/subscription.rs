@@ -76,6 +76,11 @@ impl Stub {
         Self(Arc::new(State { cuts: Mutex::new(cuts.into_iter().collect()), events, ..State::default() }))
     }
 
+    /// How streams were opened.
+    pub(super) fn opens(&self) -> Vec<v1::Open> {
+        self.0.opens.lock().clone()
+    }
+
     pub(crate) async fn serve(&self) -> Hub {
         Hub::subscriptions(Arc::new(self.clone()), None).await
     }
@@ -208,13 +213,13 @@ impl SubscriptionService for Stub {
     }
 }
 
-fn options(start: Start) -> Subscribe {
+pub(super) fn options(start: Start) -> Subscribe {
     Subscribe { window: 8, backoff: AT_ONCE, ..Subscribe::from(start) }
 }
 
 /// Takes deliveries until `events` came, confirming each; returns positions
 /// and the last token.
-async fn take(subscription: &mut Subscription, events: usize) -> Result<(Vec<u64>, Bytes), Error> {
+pub(super) async fn take(subscription: &mut Subscription, events: usize) -> Result<(Vec<u64>, Bytes), Error> {
     let (mut positions, mut last) = (Vec::new(), Bytes::new());
     while positions.len() < events {
         let Some(delivery) = subscription.next().await? else { break };

@@ -3,9 +3,11 @@
 
 mod canary;
 mod client;
+mod closed;
 mod greeting;
 mod handshake;
 mod ledger;
+mod pinned;
 mod rehearsal;
 mod snapshot;
 mod succession;
@@ -20,9 +22,11 @@ use rustls::time_provider::TimeProvider;
 
 pub use canary::{Canary, Witness};
 pub use client::{client_config, client_key};
+pub use closed::closed;
 pub use greeting::greeting;
 pub use handshake::shake_hands;
 pub use ledger::{Ledger, LedgerVerdict};
+pub use pinned::{FirstTrust, first_contact_config};
 pub use rehearsal::{Monitor, Trial, rehearse};
 pub use snapshot::{Material, Part, Snapshot, Standing, problems_of};
 pub use succession::{Change, Watched};
@@ -95,6 +99,14 @@ pub enum Error {
         /// Whose verdict was wrong, and how.
         problem: String,
     },
+    /// The hub's own certificate has ended, or is not valid yet.
+    #[error("server certificate: it is valid from {not_before} to {not_after}, and not now")]
+    ServerLifetime {
+        /// Start of its validity.
+        not_before: Timestamp,
+        /// End of its validity.
+        not_after: Timestamp,
+    },
     /// Key and certificate do not belong together.
     #[error("the private key does not belong to the certificate; write both, then reload")]
     KeyMismatch,
@@ -112,6 +124,20 @@ pub enum Error {
     /// The TLS library refused.
     #[error("TLS: {0}")]
     Tls(#[from] rustls::Error),
+}
+
+impl Error {
+    /// Whether nothing is wrong but the time: what has ended can be replaced
+    /// while the hub runs.
+    #[must_use]
+    pub const fn is_of_time(&self) -> bool {
+        matches!(
+            self,
+            Self::AnchorLifetime { .. }
+                | Self::ServerLifetime { .. }
+                | Self::Revocation(revocation::Error::Stale { .. })
+        )
+    }
 }
 
 impl From<identity::Error> for Error {

@@ -2,6 +2,7 @@
 //! handshakes in memory, of clients that it must take and must refuse.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, verify_server_cert_signed_by_trust_anchor};
@@ -11,7 +12,7 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use super::{ALPN, ClockTime, Error, Snapshot, provider, shake_hands};
-use crate::base::clock::Clock;
+use crate::base::clock::{Clock, Timestamp};
 use crate::base::secret::Secret;
 use crate::model::principal::SpiffeId;
 use crate::pki::issue::{self, Authority, DAY, Hierarchy, Leaf};
@@ -35,6 +36,16 @@ pub struct Trial {
     pub revoked: Monitor,
 }
 
+/// Stands where it was set.
+#[derive(Debug)]
+struct Stopped(Timestamp);
+
+impl Clock for Stopped {
+    fn now(&self) -> Timestamp {
+        self.0
+    }
+}
+
 /// Tries `snapshot` on clients in memory, each in a whole handshake: nobody
 /// and a stranger are refused, and where there is a `trial`, its good client
 /// is taken and its revoked one refused. On the way the hub's certificates
@@ -43,6 +54,10 @@ pub struct Trial {
 /// # Errors
 /// [`Error::Rehearsal`] says which verdict was wrong.
 pub fn rehearse(snapshot: &Snapshot, trial: Option<Trial>, clock: &Arc<dyn Clock>) -> Result<(), Error> {
+    // A hub whose own certificate has run out still has clients to refuse.
+    let end = snapshot.own().not_after.saturating_sub(Duration::from_secs(1));
+    let stranger = stranger(snapshot.trust_domain(), clock).map_err(|error| failed("a stranger", error))?;
+    let clock: &Arc<dyn Clock> = &(Arc::new(Stopped(clock.now().min(end))) as _);
     let refused = |error: CertificateError| rustls::Error::InvalidCertificate(error);
     let usual = || ServerName::try_from("rehearsal.invalid").map_err(|error| failed("the hub", error));
     expect("a client without a certificate", rustls::Error::NoCertificatesPresented, || {
@@ -54,7 +69,6 @@ pub fn rehearse(snapshot: &Snapshot, trial: Option<Trial>, clock: &Arc<dyn Clock
             shake_hands(snapshot, client(None, clock)?, ServerName::DnsName(name))
         })?;
     }
-    let stranger = stranger(snapshot.trust_domain(), clock).map_err(|error| failed("a stranger", error))?;
     expect("a stranger", refused(CertificateError::UnknownIssuer), || {
         shake_hands(snapshot, client(Some(stranger), clock)?, usual()?)
     })?;

@@ -91,18 +91,18 @@ pub fn problems_of(
 
     if let Some(anchors) = &anchors {
         let parsed = anchors.iter().map(|der| identity::parse(der)).collect::<Result<Vec<_>, _>>();
-        let checked = |parsed: Vec<_>| check_anchors(anchors, &parsed, now).map(|_| parsed);
+        let checked = |parsed: Vec<_>| check_anchors(anchors, &parsed, now, None).map(|_| parsed);
         match parsed.map_err(Error::from).and_then(checked) {
             Err(error) => note(Part::Anchors, error),
             // Without sound authorities nobody can say whose lists are missing.
             Ok(parsed) => {
-                if let Some(Err(error)) = lists.map(|lists| Revocations::build(&parsed, &lists, now)) {
+                if let Some(Err(error)) = lists.map(|lists| Revocations::build(&parsed, &lists, now, None)) {
                     note(Part::RevocationLists, error.into());
                 }
             }
         }
     }
-    if let Some(Err(error)) = chain.as_ref().map(|chain| check_server(chain, now)) {
+    if let Some(Err(error)) = chain.as_ref().map(|chain| check_server(chain, now, None)) {
         note(Part::Chain, error);
     }
     if let (Some(chain), Some(key)) = (chain, key) {
@@ -160,13 +160,39 @@ impl Snapshot {
         clock: &Arc<dyn Clock>,
         ledger: Option<Arc<dyn Ledger>>,
     ) -> Result<Self, Error> {
+        Self::assemble(material, (trust_domain, epoch), clock, ledger, None)
+    }
+
+    /// The snapshot after this one, of `material`. What is in force already may
+    /// have run out since: one authority's stale list must not keep another's
+    /// revocation from coming in. What is new must be good.
+    ///
+    /// # Errors
+    /// As [`Self::build`].
+    pub fn successor(
+        &self,
+        material: Material,
+        clock: &Arc<dyn Clock>,
+        ledger: Option<Arc<dyn Ledger>>,
+    ) -> Result<Self, Error> {
+        Self::assemble(material, (&self.trust_domain, self.epoch + 1), clock, ledger, Some(self))
+    }
+
+    fn assemble(
+        material: Material,
+        (trust_domain, epoch): (&str, u64),
+        clock: &Arc<dyn Clock>,
+        ledger: Option<Arc<dyn Ledger>>,
+        held: Option<&Self>,
+    ) -> Result<Self, Error> {
         let now = clock.now();
         let provider = provider()?;
         let parsed =
             material.anchors.iter().map(|der| identity::parse(der)).collect::<Result<Vec<_>, _>>()?;
-        let anchors = check_anchors(&material.anchors, &parsed, now)?;
-        let revocations = Revocations::build(&parsed, &material.revocation_lists, now)?;
-        let (own, server_names) = check_server(&material.chain, now)?;
+        let anchors = check_anchors(&material.anchors, &parsed, now, held)?;
+        let known = held.map(|held| &held.revocations);
+        let revocations = Revocations::build(&parsed, &material.revocation_lists, now, known)?;
+        let (own, server_names) = check_server(&material.chain, now, held)?;
 
         let mut roots = RootCertStore::empty();
         for anchor in &material.anchors {
@@ -188,7 +214,7 @@ impl Snapshot {
         let (canary, proof) = match material.canary {
             None => (None, None),
             Some(canary) => {
-                check_server(&canary.chain, now)?;
+                check_server(&canary.chain, now, None)?;
                 let proof = (canary.name.clone(), canary.check()?);
                 (Some((canary.name, certified(canary.chain, &canary.key, &provider)?)), Some(proof))
             }
@@ -230,6 +256,12 @@ impl Snapshot {
     #[must_use]
     pub const fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    /// Whether it takes nobody: see [`super::closed`].
+    #[must_use]
+    pub const fn is_closed(&self) -> bool {
+        self.epoch == 0
     }
 
     /// The trust domain of every identity.
@@ -328,6 +360,7 @@ fn check_anchors(
     ders: &[CertificateDer<'_>],
     anchors: &[X509Certificate<'_>],
     now: Timestamp,
+    held: Option<&Snapshot>,
 ) -> Result<BTreeMap<IssuerDigest, Watched>, Error> {
     if anchors.is_empty() {
         return Err(Error::NoAnchor);
@@ -337,10 +370,11 @@ fn check_anchors(
         issue::check_authority(anchor).map_err(Error::Anchor)?;
         let name = || anchor.subject().to_string();
         let (not_before, not_after) = issue::validity_of(anchor).map_err(Error::Anchor)?;
-        if now < not_before || now >= not_after {
+        let watched = Watched::of(der, anchor, (not_before, not_after));
+        let known = held.is_some_and(|held| held.anchors().any(|held| *held == watched));
+        if !known && (now < not_before || now >= not_after) {
             return Err(Error::AnchorLifetime { name: name(), not_before, not_after });
         }
-        let watched = Watched::of(der, anchor, (not_before, not_after));
         if checked.insert(IssuerDigest::of(anchor.subject().as_raw()), watched).is_some() {
             return Err(Error::AnchorTwice { name: name() });
         }
@@ -348,7 +382,11 @@ fn check_anchors(
     Ok(checked)
 }
 
-fn check_server(chain: &[CertificateDer<'_>], now: Timestamp) -> Result<(Watched, BTreeSet<String>), Error> {
+fn check_server(
+    chain: &[CertificateDer<'_>],
+    now: Timestamp,
+    held: Option<&Snapshot>,
+) -> Result<(Watched, BTreeSet<String>), Error> {
     let wrong = |problem: &str| Error::ServerCertificate { problem: problem.to_owned() };
     let der = chain.first().ok_or_else(|| wrong("there is none"))?;
     let leaf = identity::parse(der).map_err(|error| wrong(&error.to_string()))?;
@@ -361,9 +399,14 @@ fn check_server(chain: &[CertificateDer<'_>], now: Timestamp) -> Result<(Watched
         return Err(wrong("its extended key usage lacks serverAuth"));
     }
     let (not_before, not_after) = issue::validity_of(&leaf).map_err(|error| wrong(&error.to_string()))?;
-    if now < not_before || now >= not_after {
-        return Err(wrong(&format!("it is valid from {not_before} to {not_after}, and not now")));
-    }
     let names = names_of(&leaf).map_err(|error| wrong(&error.to_string()))?;
-    Ok((Watched::of(der, &leaf, (not_before, not_after)), names))
+    let mut watched = Watched::of(der, &leaf, (not_before, not_after));
+    if watched.name.is_empty() {
+        watched.name = names.iter().cloned().collect::<Vec<_>>().join(", ");
+    }
+    let known = held.is_some_and(|held| held.own == watched);
+    if !known && (now < not_before || now >= not_after) {
+        return Err(Error::ServerLifetime { not_before, not_after });
+    }
+    Ok((watched, names))
 }

@@ -49,6 +49,9 @@ impl Snapshot {
         if self.epoch <= current.epoch {
             return Err(Error::Epoch { epoch: self.epoch, current: current.epoch });
         }
+        if current.is_closed() {
+            return Ok(());
+        }
         self.revocations.check_follows(&current.revocations)?;
         let lost: Vec<&str> =
             current.server_names.difference(&self.server_names).map(String::as_str).collect();

@@ -100,7 +100,7 @@ pub(super) fn read(
         list_lifetime: section.bounded(
             "list_lifetime",
             span(lifetime::REVOCATION_LIST),
-            (seconds(3600), seconds(90 * day)),
+            (seconds(3600), seconds(31 * day)),
             problems,
         ),
         soak: section.bounded("soak", span(schedule::SOAK), (seconds(0), seconds(30 * day)), problems),

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustls::pki_types::DnsName;
 
@@ -82,7 +82,7 @@ fn assemble(mut root: Section, base: &Path, users: &str, problems: &mut Vec<Inva
     SignerConfig { settings: Settings { keys, state, socket, allowed, profile }, log }
 }
 
-fn check_socket(socket: &PathBuf, problems: &mut Vec<Invalid>) {
+fn check_socket(socket: &Path, problems: &mut Vec<Invalid>) {
     if socket.as_os_str().len() > MAX_SOCKET_PATH_BYTES {
         let shown = socket.display();
         problems.push(Invalid::new(

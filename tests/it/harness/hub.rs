@@ -226,10 +226,9 @@ impl TestHub {
         self.command(&["ready", "--config"]).arg(config).output().unwrap()
     }
 
-    /// Runs `luytred roster` as the operator of the hub's machine.
-    pub(crate) fn roster_command(&self, words: &[&str]) -> Output {
-        let mut command = self.command(&["roster"]);
-        command.args(words).arg("--config").arg(self.config_file()).output().unwrap()
+    /// Runs `luytred <words>` as the operator of the hub's machine.
+    pub(crate) fn operate(&self, words: &[&str]) -> Output {
+        self.command(words).arg("--config").arg(self.config_file()).output().unwrap()
     }
 
     /// The store must agree with its log.

@@ -44,6 +44,7 @@ pub(super) async fn ask_all(asker: &mut Asker<'_>, hub: &Hub) {
     leaves(asker, hub).await;
     who_takes_part(asker).await;
     rosters(asker).await;
+    certificates(asker).await;
     platform(asker).await;
     // Last, for it leaves something behind.
     publishes(asker, hub).await;
@@ -374,6 +375,32 @@ async fn rosters(asker: &mut Asker<'_>) {
         let (reject, read) =
             ("/luytre.v1.RosterService/RejectChange", mask::plain::<v1::RejectChangeResponse>);
         asker.ask("a change", Cost::Nothing, reject, read, vec![said(&request)]).await;
+    }
+}
+
+/// None of them knows of indicators; each is asked for nothing in particular.
+async fn certificates(asker: &mut Asker<'_>) {
+    macro_rules! ask {
+        ($($method:ident $response:ident)*) => { $(
+            let method = concat!("/luytre.v1.CertificateService/", stringify!($method));
+            let read = mask::plain::<v1::$response>;
+            asker.ask("nothing", Cost::Nothing, method, read, vec![Bytes::new()]).await;
+        )* };
+    }
+    ask! {
+        RenewCertificate RenewCertificateResponse
+        GetTrustBundle GetTrustBundleResponse
+        GetRevocationList GetRevocationListResponse
+        IssueEnrollmentToken IssueEnrollmentTokenResponse
+        ListEnrollmentTokens ListEnrollmentTokensResponse
+        ApproveEnrollmentToken ApproveEnrollmentTokenResponse
+        CancelEnrollmentToken CancelEnrollmentTokenResponse
+        ListCertificates ListCertificatesResponse
+        GetCertificate GetCertificateResponse
+        RevokeCertificate RevokeCertificateResponse
+        SeverConnections SeverConnectionsResponse
+        ListAuthorities ListAuthoritiesResponse
+        RotateAuthority RotateAuthorityResponse
     }
 }
 

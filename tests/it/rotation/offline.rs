@@ -55,7 +55,7 @@ async fn one_who_is_offline_throughout_is_named_and_cut_only_by_name() {
         (verdict.cut_off.len() == 1).then_some(verdict)
     })
     .await;
-    assert_eq!(verdict.cut_off, [missing.clone()]);
+    assert_eq!(verdict.cut_off, std::slice::from_ref(&missing));
     assert!(verdict.blockers.iter().any(|blocker| blocker.contains(&missing)), "{verdict:?}");
     let before = hub.rotation(CLIENT).await;
     let refused = hub.step(CLIENT, Step::Retire).await.unwrap_err();

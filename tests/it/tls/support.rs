@@ -167,7 +167,31 @@ pub fn long_crl(authority: &Authority, now: Timestamp) -> CertificateRevocationL
     params.signed_by(&issuer(authority)).unwrap().into()
 }
 
-fn issuer(authority: &Authority) -> Issuer<'static, KeyPair> {
+/// A list with this number of all these serials, for a week.
+pub fn large_crl(
+    authority: &Authority,
+    number: u8,
+    revoked: impl Iterator<Item = Vec<u8>>,
+    now: Timestamp,
+) -> CertificateRevocationListDer<'static> {
+    let entry = |serial: Vec<u8>| rcgen::RevokedCertParams {
+        serial_number: SerialNumber::from_slice(&serial),
+        revocation_time: now.to_offset(),
+        reason_code: None,
+        invalidity_date: None,
+    };
+    let params = rcgen::CertificateRevocationListParams {
+        this_update: now.to_offset(),
+        next_update: now.saturating_add(DAY * 7).to_offset(),
+        crl_number: SerialNumber::from_slice(&[1, number]),
+        issuing_distribution_point: None,
+        revoked_certs: revoked.map(entry).collect(),
+        key_identifier_method: rcgen::KeyIdMethod::Sha256,
+    };
+    params.signed_by(&issuer(authority)).unwrap().into()
+}
+
+pub fn issuer(authority: &Authority) -> Issuer<'static, KeyPair> {
     let signer = KeyPair::try_from(authority.key().to_der().expose()).unwrap();
     Issuer::from_ca_cert_der(authority.certificate(), signer).unwrap()
 }

@@ -165,6 +165,8 @@ class Stream(Generic[Req, Resp]):
             response_deserializer=method.response.FromString,
         )(self._once_let_in(requests))
         self._reading: asyncio.Task[Any] | None = None
+        #: When to look next whether the identity changed.
+        self._look = asyncio.get_running_loop().time() + _LOOK
 
     async def _once_let_in(self, requests: AsyncIterator[Req]) -> AsyncIterator[Req]:
         """Hold the requests back until the hub answers that the call is let in, which it does at once.
@@ -186,6 +188,12 @@ class Stream(Generic[Req, Resp]):
         """
         loop = asyncio.get_running_loop()
         end = loop.time() + patience
+        if loop.time() >= self._look:
+            # A stream that is never quiet looks too.
+            self._look = loop.time() + _LOOK
+            if self._channels.current() is not self._channel:
+                self.cancel()
+                raise Renewed("the identity was renewed")
         if self._reading is None:
             self._reading = loop.create_task(self._call.read())
         while not self._reading.done():

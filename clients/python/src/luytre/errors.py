@@ -192,6 +192,34 @@ class CertificateExpired(HubError, reason="CERTIFICATE_EXPIRED"):
     """The certificate expired while the connection was open."""
 
 
+class CertificateSuperseded(HubError, reason="CERTIFICATE_SUPERSEDED"):
+    """A newer certificate of this system is in use."""
+
+
+class EnrolmentTokenInvalid(HubError, reason="ENROLMENT_TOKEN_INVALID"):
+    """The hub does not take this one-time token."""
+
+
+class RenewalTooEarly(HubError, reason="RENEWAL_TOO_EARLY"):
+    """The certificate is too young to be renewed, or was renewed a moment ago."""
+
+
+class KeyReused(HubError, reason="KEY_REUSED"):
+    """The hub has certified this key before."""
+
+
+class CertificateForeign(HubError, reason="CERTIFICATE_FOREIGN"):
+    """The hub's own authorities did not issue the certificate."""
+
+
+class RotationBlocked(HubError, reason="ROTATION_BLOCKED"):
+    """Something stands in the way of a step of a rotation."""
+
+
+class SignerUnavailable(HubError, reason="SIGNER_UNAVAILABLE"):
+    """Whoever signs certificates does not answer, or there is nobody."""
+
+
 class PrincipalUnknown(HubError, reason="PRINCIPAL_UNKNOWN"):
     """The roster does not know the organisation that the certificate names."""
 

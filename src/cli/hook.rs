@@ -1,4 +1,4 @@
-//! Decides when the command of `luytre sync --hook` runs: after files changed,
+//! Decides when the command of a `--hook` runs: after files changed,
 //! one at a time, within its time, and again after a failure.
 //!
 //! That it is due is on disk from before the first file is replaced until it
@@ -7,7 +7,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -19,8 +19,6 @@ use crate::base::{files, tasks};
 use crate::cli::exit::Failure;
 use crate::cli::output;
 
-/// Name within the directory of the state.
-const DUE: &str = "hook-due";
 /// Longest wait before a hook that failed runs again.
 const AGAIN: Duration = Duration::from_secs(60);
 
@@ -46,9 +44,9 @@ struct Running {
 }
 
 impl Hook {
-    /// The hook of this state; it may be due from an earlier run.
-    pub(super) fn open(command: &str, limit: Duration, state: &Path) -> Result<Self, Failure> {
-        let mark = state.join(DUE);
+    /// The hook whose `mark` is there as long as it is due, perhaps from an
+    /// earlier run.
+    pub(super) fn open(command: &str, limit: Duration, mark: PathBuf) -> Result<Self, Failure> {
         let due = mark
             .try_exists()
             .map_err(|error| Failure::Io(format!("cannot read {}: {error}", mark.display())))?;
@@ -165,6 +163,14 @@ impl Hook {
     }
 }
 
+/// Runs the hook, if there is one, as often as it is due.
+pub(super) async fn working(hook: &mut Option<Hook>) -> Infallible {
+    match hook {
+        Some(hook) => hook.work().await,
+        None => std::future::pending().await,
+    }
+}
+
 fn said(ended: Result<io::Result<ExitStatus>, tokio::task::JoinError>) -> Result<(), String> {
     match ended {
         Ok(Ok(status)) if status.success() => Ok(()),
@@ -176,10 +182,12 @@ fn said(ended: Result<io::Result<ExitStatus>, tokio::task::JoinError>) -> Result
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn hook(dir: &Path, command: &str, limit: Duration) -> Hook {
-        Hook::open(command, limit, dir).unwrap()
+        Hook::open(command, limit, dir.join("hook-due")).unwrap()
     }
 
     #[tokio::test]

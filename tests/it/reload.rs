@@ -1,0 +1,229 @@
+//! How a hub in a process of its own takes new certificates: by SIGHUP, by
+//! `luytred reload`, and what it shows of them.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::time::Duration;
+
+use luytre::base::clock::{Clock as _, SystemClock};
+use luytre::model::principal::Role;
+use luytre::pki::issue::{Leaf, lifetime};
+use luytre::wire::proto::v1;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::harness::TestHub;
+use crate::harness::patience::eventually;
+
+fn leaf(names: &[&str]) -> Leaf {
+    Leaf::Server {
+        dns: names.iter().map(|&name| name.to_owned()).collect(),
+        ip: vec![Ipv4Addr::LOCALHOST.into()],
+    }
+}
+
+/// Signs another certificate of the hub, and puts it in the place of its own.
+fn renew(hub: &TestHub, name: &str, names: &[&str], life: Duration) {
+    let new = hub.pki().issue(&leaf(names), name, SystemClock.now(), life).unwrap();
+    let pki = hub.dir().join("pki");
+    fs::rename(&new.certificate, pki.join("server.pem")).unwrap();
+    fs::rename(&new.key, pki.join("server.key")).unwrap();
+}
+
+fn hang_up(hub: &TestHub) {
+    kill_process(Pid::from_raw(hub.pid().cast_signed()).unwrap(), Signal::HUP).unwrap();
+}
+
+/// The value of a metric, by its whole name with labels.
+async fn metric(hub: &TestHub, name: &str) -> Option<u64> {
+    let (_, text) = hub.get("/metrics").await;
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?.to_owned();
+    Some(line.parse().unwrap())
+}
+
+async fn epoch(hub: &TestHub) -> u64 {
+    metric(hub, "luytre_tls_epoch").await.unwrap()
+}
+
+/// Status, standard output and standard error of `luytred <words>`.
+fn operate(hub: &TestHub, words: &[&str]) -> (Option<i32>, String, String) {
+    let output = hub.operate(words);
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_owned()).unwrap();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+#[tokio::test]
+async fn luytred_reload_tells_what_is_in_force_or_why_it_is_not() {
+    let hub = TestHub::builder().start().await;
+    renew(&hub, "second", &["localhost", "hub.example"], lifetime::SERVER);
+    let (code, told, _) = operate(&hub, &["reload"]);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("epoch 2 is in force") && told.contains("another certificate"), "{told}");
+    assert!(told.contains("connections ended: 0"), "{told}");
+    let (code, told, _) = operate(&hub, &["reload", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((code, json["reloaded"]["epoch"].as_u64()), (Some(0), Some(3)), "{told}");
+    assert_eq!(json["reloaded"]["server_fingerprint"].as_str().map(str::len), Some(64));
+
+    renew(&hub, "third", &["localhost"], lifetime::SERVER);
+    let (code, told, refused) = operate(&hub, &["reload"]);
+    assert_eq!((code, told.as_str()), (Some(65), ""));
+    assert!(refused.contains("hub.example") && refused.contains("epoch 3 stays in force"), "{refused}");
+    let failures = "luytre_tls_reload_failures_total{reason=\"names_lost\"}";
+    assert_eq!(metric(&hub, failures).await, Some(1));
+    assert_eq!(epoch(&hub).await, 3);
+
+    renew(&hub, "fourth", &["localhost", "hub.example"], Duration::from_secs(3_600));
+    assert_eq!(operate(&hub, &["reload"]).0, Some(65));
+    assert_eq!(operate(&hub, &["reload", "--force"]).0, Some(0));
+}
+
+#[tokio::test]
+async fn a_storm_of_hangups_is_a_few_reloads_and_leaks_no_descriptor() {
+    let hub = TestHub::builder().principal("a", "system/siem", &[Role::Subscriber]).start().await;
+    let descriptors =
+        || fs::read_dir(Path::new("/proc").join(hub.pid().to_string()).join("fd")).unwrap().count();
+    let mut peer = hub.peer("a", "system/siem").directory();
+    let known = peer.who_am_i(v1::WhoAmIRequest {}).await.unwrap().into_inner().spiffe_id;
+    let before = (epoch(&hub).await, descriptors());
+    for _ in 0..3_000 {
+        hang_up(&hub);
+    }
+    // One more, after all of them have been heard of.
+    let seen = eventually("the storm was heard", async || {
+        let now = epoch(&hub).await;
+        (now > before.0).then_some(now)
+    })
+    .await;
+    let reloads = eventually("the storm is over", async || {
+        let now = epoch(&hub).await;
+        hang_up(&hub);
+        let next =
+            eventually("one more reload", async || Some(epoch(&hub).await).filter(|&next| next > now)).await;
+        (next == now + 1).then_some(next - before.0)
+    })
+    .await;
+    assert!(seen > before.0 && reloads < 1_500, "{reloads} reloads");
+    eventually("its descriptors are closed", async || (descriptors() <= before.1 + 2).then_some(())).await;
+    // The connection of before is the same, and serves.
+    assert_eq!(peer.who_am_i(v1::WhoAmIRequest {}).await.unwrap().into_inner().spiffe_id, known);
+    assert_eq!(metric(&hub, "luytre_connections_served_total").await, Some(1));
+}
+
+#[tokio::test]
+async fn every_end_is_a_moment_and_a_time_to_live_and_follows_what_is_in_force() {
+    let hub = TestHub::builder().start().await;
+    let (_, text) = hub.get("/metrics").await;
+    let value = |name: &str| -> u64 {
+        let line =
+            text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}: {text}"));
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    let now = SystemClock.now().as_seconds();
+    for (of, life) in [
+        ("luytre_tls_server_certificate", lifetime::SERVER),
+        ("luytre_tls_anchor", lifetime::ISSUING),
+        ("luytre_tls_revocation_list", lifetime::REVOCATION_LIST),
+    ] {
+        let (end, left) = (value(&format!("{of}_not_after_seconds")), value(&format!("{of}_ttl_seconds")));
+        assert!(end.abs_diff(now + left) < 120, "{of}: {end} {left}");
+        assert!(left.abs_diff(life.as_secs()) < 3_600, "{of}: {left}");
+    }
+    for of in ["anchor", "revocation_list"] {
+        let named = |line: &str| line.starts_with(&format!("luytre_tls_{of}_ttl_seconds{{authority="));
+        let line = text.lines().find(|line| named(line)).unwrap();
+        assert!(line.contains("CN=Luytre Client CA G1"), "{line}");
+    }
+    assert_eq!(value("luytre_clock_doubted"), 0);
+
+    renew(&hub, "brief", &["localhost"], lifetime::CLIENT);
+    assert_eq!(operate(&hub, &["reload"]).0, Some(0));
+    let left = metric(&hub, "luytre_tls_server_certificate_ttl_seconds").await.unwrap();
+    assert!(left.abs_diff(lifetime::CLIENT.as_secs()) < 3_600, "{left}");
+}
+
+#[tokio::test]
+async fn a_hub_whose_own_certificate_has_run_out_is_not_ready_and_says_why() {
+    let hub = TestHub::builder().start().await;
+    assert_eq!(hub.get("/readyz").await.0, 200);
+    renew(&hub, "brief", &["localhost"], Duration::from_secs(5));
+    assert_eq!(operate(&hub, &["reload", "--force"]).0, Some(0));
+    let told = eventually("the hub is not ready", async || {
+        let (status, told) = hub.get("/readyz").await;
+        (status == 503).then_some(told)
+    })
+    .await;
+    assert!(told.contains("own certificate ended") && told.contains("luytred reload"), "{told}");
+    renew(&hub, "sound", &["localhost"], lifetime::SERVER);
+    assert_eq!(operate(&hub, &["reload"]).0, Some(0));
+    assert_eq!(hub.get("/readyz").await.0, 200);
+}
+
+#[tokio::test]
+async fn the_machines_operator_sees_and_settles_the_time_without_a_certificate() {
+    let hub = TestHub::builder().start().await;
+    let (code, told, _) = operate(&hub, &["clock", "show"]);
+    assert!(code == Some(0) && told.contains("judged at") && !told.contains("jumped"), "{told}");
+    assert_eq!(operate(&hub, &["clock", "accept"]).0, Some(0));
+    assert!(hub.log().contains("on the operator's word"));
+}
+
+#[tokio::test]
+async fn the_log_holds_no_key_however_much_is_logged() {
+    let hub = TestHub::builder()
+        .principal("a", "system/siem", &[Role::Subscriber])
+        .config("[log]\nfilter = \"trace\"")
+        .start()
+        .await;
+    let mut peer = hub.peer("a", "system/siem").directory();
+    peer.who_am_i(v1::WhoAmIRequest {}).await.unwrap();
+    renew(&hub, "second", &["localhost"], lifetime::SERVER);
+    assert_eq!(operate(&hub, &["reload"]).0, Some(0));
+    // Half a key, and a key where a certificate belongs.
+    let key = hub.dir().join("pki/server.key");
+    let whole = fs::read_to_string(&key).unwrap();
+    fs::write(&key, &whole[..whole.len() / 2]).unwrap();
+    assert_eq!(operate(&hub, &["reload"]).0, Some(65));
+    fs::write(&key, &whole).unwrap();
+    let certificate = hub.dir().join("pki/server.pem");
+    fs::copy(&key, &certificate).unwrap();
+    assert_eq!(operate(&hub, &["reload"]).0, Some(65));
+
+    let log = hub.log();
+    assert!(log.contains("TRACE"), "it logs all it can");
+    let mut keys = 0;
+    let mut directories = vec![hub.dir().to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
+            let path = entry.path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.extension().is_some_and(|end| end == "key") {
+                keys += 1;
+                assert_is_not_in(&log, &fs::read(&path).unwrap());
+            }
+        }
+    }
+    assert!(keys >= 4, "{keys} keys");
+}
+
+/// Neither a line of the file nor the key's own bytes, in hexadecimal or as
+/// a list of numbers, stand in `log`.
+fn assert_is_not_in(log: &str, pem: &[u8]) {
+    let text = std::str::from_utf8(pem).unwrap();
+    let body = text.lines().filter(|line| !line.starts_with("-----"));
+    for line in body.filter(|line| line.len() >= 16) {
+        // The first bytes are the same for all keys of one kind.
+        assert!(!log.contains(&line[line.len() - 16..]), "a line of a key is in the log");
+    }
+    let key = luytre::pki::pem::private_key(pem).unwrap();
+    let der = key.expose().secret_der();
+    // The key itself, and its text where it is shown as bytes.
+    let (_, body) = text.split_once('\n').unwrap();
+    let secrets = [&der[der.len() / 4..], &body.as_bytes()[body.len() / 4..body.len() * 3 / 4]];
+    for window in secrets.into_iter().flat_map(|secret| secret.chunks_exact(8)) {
+        let numbers = window.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let hex = luytre::base::digest::hex(window);
+        assert!(!log.contains(&hex) && !log.contains(&numbers), "a key is in the log");
+    }
+}
