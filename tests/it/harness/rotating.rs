@@ -22,8 +22,6 @@ use super::issuing::{Issuing, request};
 pub(crate) const SERVER: v1::Hierarchy = v1::Hierarchy::Server;
 /// What the hub trusts.
 pub(crate) const CLIENT: v1::Hierarchy = v1::Hierarchy::Client;
-/// The name under which the hub shows its next authority.
-pub(crate) const CANARY: &str = "canary.localhost";
 
 /// A request id.
 pub(crate) fn id() -> String {

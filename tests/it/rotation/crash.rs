@@ -2,6 +2,7 @@
 //! where it was, and nothing is signed twice.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -17,7 +18,7 @@ use tokio::net::{UnixListener, UnixStream};
 use super::system::NAME;
 use super::{hub_of, organisations};
 use crate::harness::issuing::{Issuing, request};
-use crate::harness::rotating::{CANARY, CLIENT, SERVER, renew};
+use crate::harness::rotating::{CLIENT, SERVER, renew};
 use crate::harness::{TestHub, eventually};
 
 /// What the signer wrote down must hold no serial number twice, and for each
@@ -61,6 +62,23 @@ async fn survives(hub: &mut Issuing, hierarchy: v1::Hierarchy) {
     assert_eq!((name(before.current), name(before.next)), (name(after.current), name(after.next)));
 }
 
+/// Runs `luytre cert agent --once` with the files of a system.
+fn agent(hub: &Issuing, organisation: &str) {
+    let stem = hub.dir().join("enrolled").join(format!("{organisation}-system-feed"));
+    let done = Command::new(env!("CARGO_BIN_EXE_luytre"))
+        .args(["cert", "agent", "--once", "--server-name", "localhost", "--hub", &hub.grpc().to_string()])
+        .args(["--ca".as_ref(), hub.server_ca().as_os_str()])
+        .args(["--cert".as_ref(), stem.with_extension("pem").as_os_str()])
+        .args(["--key".as_ref(), stem.with_extension("key").as_os_str()])
+        .env_remove("LUYTRE_PROFILE")
+        .env("HOME", "/nonexistent")
+        .env("XDG_CONFIG_HOME", "/nonexistent")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_at_any_phase_leaves_the_rotation_where_it_was() {
     let names = organisations(1);
@@ -76,8 +94,9 @@ async fn a_kill_at_any_phase_leaves_the_rotation_where_it_was() {
         };
         for step in steps {
             if (hierarchy, *step) == (SERVER, Step::Activate) {
+                // As an agency does, with the product's own agent.
                 let proved = async || {
-                    peer.greet(CANARY).await.unwrap();
+                    agent(&hub, &names[0]);
                     (hub.phase(SERVER).await == Phase::Distributed).then_some(())
                 };
                 eventually("the trust is proved", proved).await;
