@@ -320,3 +320,132 @@ fn copy(
         *done += read as u64;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn passphrase() -> Secret<Vec<u8>> {
+        Secret::new(b"six zebras".to_vec())
+    }
+
+    /// An encrypted file that costs a reader nothing.
+    fn encrypted(path: &Path, plain: &[u8]) {
+        let mut recipient = scrypt::Recipient::new(text(&passphrase()).unwrap());
+        recipient.set_work_factor(1);
+        let encryptor =
+            age::Encryptor::with_recipients(iter::once(&recipient as &dyn age::Recipient)).unwrap();
+        let mut sealed = encryptor.wrap_output(Vec::new()).unwrap();
+        sealed.write_all(plain).unwrap();
+        fs::write(path, sealed.finish().unwrap()).unwrap();
+    }
+
+    /// A file in an archive, under any name whatever.
+    fn file(name: &[u8], kind: tar::EntryType, content: &[u8]) -> Vec<u8> {
+        let mut header = header("name", content.len() as u64).unwrap();
+        header.set_entry_type(kind);
+        header.as_old_mut().name = [0; 100];
+        header.as_old_mut().name[..name.len()].copy_from_slice(name);
+        if kind.is_symlink() || kind.is_hard_link() {
+            header.set_link_name("/etc/passwd").unwrap();
+        }
+        header.set_cksum();
+        [header.as_bytes(), content, padding(content.len() as u64)].concat()
+    }
+
+    fn plain(name: &[u8]) -> Vec<u8> {
+        file(name, tar::EntryType::Regular, b"content")
+    }
+
+    fn opened(archive: &[Vec<u8>], end: &[u8]) -> (Result<(), Error>, Vec<String>) {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, into) = (dir.path().join("from"), dir.path().join("into"));
+        fs::create_dir(&into).unwrap();
+        encrypted(&from, &[&archive.concat(), end].concat());
+        let opened = open(&from, &into, &passphrase(), &mut |_| ControlFlow::Continue(()));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "nothing is made outside");
+        let mut names: Vec<_> =
+            fs::read_dir(into).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        (opened, names)
+    }
+
+    #[test]
+    fn only_plain_files_of_one_directory_come_out() {
+        let (mark, current, end) = (plain(b"BACKUP"), plain(b"CURRENT"), [0; 1024]);
+        let (good, names) = opened(&[mark.clone(), current.clone(), plain(b"000007.sst")], &end);
+        good.unwrap();
+        assert_eq!(names, ["000007.sst", "CURRENT"]);
+        for name in [
+            &b"../out"[..],
+            b"/tmp/out",
+            b"a/b",
+            b"..",
+            b".",
+            b"",
+            b".hidden",
+            b"a\nb",
+            b"CURRENT",
+            &[b'x'; 65],
+        ] {
+            let (refused, _) = opened(&[mark.clone(), current.clone(), plain(name)], &end);
+            assert!(matches!(refused, Err(Error::Foreign { .. })), "{:?}", String::from_utf8_lossy(name));
+        }
+        use tar::EntryType as Kind;
+        for kind in [
+            Kind::Symlink,
+            Kind::Link,
+            Kind::Directory,
+            Kind::Fifo,
+            Kind::Char,
+            Kind::GNULongName,
+            Kind::XHeader,
+            Kind::GNUSparse,
+        ] {
+            let (refused, names) = opened(&[mark.clone(), current.clone(), file(b"link", kind, b"")], &end);
+            assert!(matches!(refused, Err(Error::Foreign { .. })), "{kind:?}");
+            assert_eq!(names, ["CURRENT"]);
+        }
+    }
+
+    #[test]
+    fn an_archive_of_something_else_is_told_from_a_backup() {
+        let (mark, current, end) = (plain(b"BACKUP"), plain(b"CURRENT"), [0; 1024]);
+        for (archive, end) in [
+            (vec![current.clone()], &end[..]),
+            (vec![mark.clone()], &end),
+            (vec![], &end),
+            (vec![mark.clone(), current.clone()], &[&end[..], b"more"].concat()),
+            (vec![mark.clone(), current.clone()], &[0; 70_000]),
+            (vec![file(b"BACKUP", tar::EntryType::Regular, &[0; 70_000]), current.clone()], &end),
+        ] {
+            let (refused, _) = opened(&archive, end);
+            assert!(matches!(refused, Err(Error::Foreign { .. })), "{refused:?}");
+        }
+        let cut = &current[..600];
+        let (refused, _) = opened(&[mark, cut.to_vec()], &[]);
+        assert!(matches!(refused, Err(Error::Damaged { .. })), "{refused:?}");
+    }
+
+    #[test]
+    fn what_is_interrupted_or_no_backup_makes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to.age"));
+        fs::create_dir(&from).unwrap();
+        let sealed = |go_on: ControlFlow<()>| seal(&from, &to, &passphrase(), &mut |_| go_on);
+        assert!(matches!(sealed(ControlFlow::Continue(())), Err(Error::File { .. })));
+        checkpoint::mark(&from).unwrap();
+        assert!(matches!(sealed(ControlFlow::Break(())), Err(Error::Interrupted)));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        symlink("/etc/passwd", from.join("link")).unwrap();
+        sealed(ControlFlow::Continue(())).unwrap();
+        assert!(is_encrypted(&to).unwrap());
+        let into = dir.path().join("into");
+        fs::create_dir(&into).unwrap();
+        let interrupted = open(&to, &into, &passphrase(), &mut |_| ControlFlow::Break(()));
+        assert!(matches!(interrupted, Err(Error::Interrupted)));
+        assert!(matches!(sealed(ControlFlow::Continue(())), Err(Error::File { .. })), "it replaces nothing");
+    }
+}

@@ -21,6 +21,7 @@
 
 mod attack;
 mod authz_matrix;
+mod backup_encrypted;
 mod certificates;
 mod check_config;
 mod client;
