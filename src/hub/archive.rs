@@ -208,7 +208,11 @@ fn open(from: &Path, into: &Path, passphrase: &Secret<Vec<u8>>, progress: Progre
 /// What is in an encrypted file; reading it fails where it was changed.
 fn decrypted(from: &Path, passphrase: &Secret<Vec<u8>>) -> Result<impl Read + use<>, Error> {
     let foreign = |problem: &str| Error::Foreign { path: from.to_owned(), problem: problem.to_owned() };
-    let file = File::open(from).map_err(|source| Error::File { path: from.to_owned(), source })?;
+    let failed = |source| Error::File { path: from.to_owned(), source };
+    if !is_encrypted(from).map_err(failed)? {
+        return Err(foreign("it begins another way"));
+    }
+    let file = File::open(from).map_err(failed)?;
     let mut identity = scrypt::Identity::new(text(passphrase)?);
     identity.set_max_work_factor(MAX_WORK);
     let told = |error| match error {
@@ -217,7 +221,7 @@ fn decrypted(from: &Path, passphrase: &Secret<Vec<u8>>) -> Result<impl Read + us
         DecryptError::InvalidMac => unreadable(from, io::Error::other("its header was changed")),
         DecryptError::ExcessiveWork { .. } => foreign("it asks for more work than any does"),
         DecryptError::NoMatchingKeys => foreign("it is not encrypted with a passphrase"),
-        _ => foreign("it begins another way"),
+        _ => foreign("its header is not one of age"),
     };
     let decryptor = age::Decryptor::new_buffered(BufReader::with_capacity(BUFFER, file)).map_err(told)?;
     if !decryptor.is_scrypt() {

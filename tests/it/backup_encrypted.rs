@@ -149,14 +149,19 @@ fn what_is_not_whole_or_not_opened_by_the_passphrase_leaves_nothing_behind() {
     };
     let stanza = whole.windows(3).position(|window| window == b"-> ").unwrap();
     let length = whole.len();
-    assert!(length > 3 * 65_536, "{length} bytes are not several pieces");
+    // After the header and a nonce come pieces of 64 KiB, each with a tag.
+    let payload = whole.windows(5).position(|window| window == b"\n--- ").unwrap() + 1;
+    let payload = payload + whole[payload..].iter().position(|&byte| byte == b'\n').unwrap() + 1;
+    let piece = payload + 16 + 65_536 + 16;
+    assert!(length > piece + 16, "{length} bytes are not several pieces");
     let second_line = whole.iter().position(|&byte| byte == b'\n').unwrap();
-    let cases: [(&str, Vec<u8>, &str, i32, &str); 11] = [
+    let cases: [(&str, Vec<u8>, &str, i32, &str); 12] = [
         ("the wrong passphrase", whole.clone(), &wrong, 65, "does not open"),
         ("a byte in the middle", changed(length / 2), &right, 70, "damaged"),
         ("the last byte", changed(length - 1), &right, 70, "damaged"),
         ("the header", changed(stanza + 12), &right, 65, ""),
         ("half of it", whole[..length / 2].to_vec(), &right, 70, "damaged"),
+        ("all but the last piece", whole[..piece].to_vec(), &right, 70, "damaged"),
         ("all but a byte", whole[..length - 1].to_vec(), &right, 70, "damaged"),
         ("its header alone", whole[..second_line + 20].to_vec(), &right, 70, "damaged"),
         ("one byte more", [&whole[..], b"x"].concat(), &right, 70, "damaged"),
