@@ -7,6 +7,9 @@ use std::io::{self, BufWriter, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+
 /// Writes `content` to `path` atomically with the given Unix `mode`.
 ///
 /// # Errors
@@ -33,9 +36,18 @@ pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
 /// # Errors
 /// `AlreadyExists` if it does; else whatever the file system answers.
 pub fn write_new(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    let mut file = create_new(path, mode)?;
     file.write_all(content)?;
     file.sync_all()
+}
+
+/// Makes a new file to be written to, with the given Unix `mode`. Whoever
+/// publishes the directory that it lies in syncs it.
+///
+/// # Errors
+/// `AlreadyExists` if there is one; else whatever the file system answers.
+pub fn create_new(path: &Path, mode: u32) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(mode).open(path)
 }
 
 /// Opens a file to be read and added to at its end, made with the given Unix
@@ -133,6 +145,24 @@ impl Replacement {
         self.file.flush()?;
         self.file.get_ref().sync_all()?;
         fs::rename(&self.temporary, &self.target)?;
+        sync(parent(&self.target))
+    }
+
+    /// Puts the content where nothing stands, on disk for good.
+    ///
+    /// # Errors
+    /// `AlreadyExists` if something stands there, which is left as it is; else
+    /// whatever the file system answers.
+    pub fn publish_new(mut self) -> io::Result<()> {
+        self.file.flush()?;
+        self.file.get_ref().sync_all()?;
+        match renameat_with(CWD, &self.temporary, CWD, &self.target, RenameFlags::NOREPLACE) {
+            // Not every file system knows how; those know links.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                fs::hard_link(&self.temporary, &self.target)?;
+            }
+            renamed => renamed?,
+        }
         sync(parent(&self.target))
     }
 }
@@ -295,6 +325,25 @@ mod tests {
         }
         Replacement::of(&path, 0o600).unwrap().publish().unwrap();
         assert_eq!((fs::read_to_string(&path).unwrap().as_str(), mode(&path)), ("", 0o644));
+    }
+
+    #[test]
+    fn what_is_published_as_new_replaces_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("backup");
+        let replacement = |content: &[u8]| {
+            let mut new = Replacement::of(&path, 0o600).unwrap();
+            new.write_all(content).unwrap();
+            new
+        };
+        let late = replacement(b"late");
+        fs::write(&path, "first").unwrap();
+        assert_eq!(late.publish_new().unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "first");
+        fs::remove_file(&path).unwrap();
+        replacement(b"new").publish_new().unwrap();
+        assert_eq!((fs::read_to_string(&path).unwrap().as_str(), mode(&path)), ("new", 0o600));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -5,6 +5,8 @@ pub mod clock;
 pub mod digest;
 pub mod files;
 pub mod random;
+#[cfg(feature = "hub")]
+pub mod scratch;
 pub mod secret;
 #[cfg(feature = "hub")]
 pub mod socket;

@@ -1,25 +1,25 @@
-//! Decides how a command is told where the passphrase of the authorities' keys
-//! comes from.
+//! Decides how a command is told where a passphrase comes from: that of the
+//! authorities' keys, or that of a backup.
 
 use std::path::PathBuf;
 
 use crate::base::secret::Secret;
 use crate::signer::passphrase::{Error, Source};
 
-/// What it is the passphrase of.
+/// What it is the passphrase of, where keys are meant.
 pub(super) const PURPOSE: &str = "of the authorities' keys";
 
-/// Where the passphrase comes from, if a key needs one.
+/// Where the passphrase comes from, if one is needed.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[group(multiple = false)]
 pub(super) struct Passphrase {
-    /// Ask at the terminal for the passphrase of the authorities' keys
+    /// Ask at the terminal for the passphrase
     #[arg(long)]
     ask_passphrase: bool,
-    /// Read the passphrase of the authorities' keys from this open descriptor
+    /// Read the passphrase from this open descriptor
     #[arg(long, value_name = "N")]
     passphrase_fd: Option<u32>,
-    /// Read the passphrase of the authorities' keys from this file
+    /// Read the passphrase from this file
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
 }

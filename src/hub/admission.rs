@@ -43,7 +43,7 @@ impl Hub {
 impl Ledger for Admission {
     fn judge(&self, id: &CertificateId, fingerprint: &[u8; 32], now: Timestamp) -> LedgerVerdict {
         let ledger = self.0.ledger.load();
-        if ledger.revoked.contains_key(id) {
+        if ledger.revoked.contains_key(id) || ledger.is_retired(&id.issuer) {
             return LedgerVerdict::Revoked;
         }
         let Some(known) = ledger.certificates.get(id) else {

@@ -101,11 +101,31 @@ fn size(path: &Path) -> Result<u64, db::Error> {
 /// If `to` is not empty, or the backup is damaged.
 pub fn restore(from: &Path, to: &Path, clock: &dyn Clock) -> Result<RestoreReport, db::Error> {
     // A backup that cannot be opened must not leave half a hub behind.
-    let last = store_last(from)?;
+    store_last(from)?;
+    let failed = |source| db::Error::File { path: to.to_owned(), source };
+    restore_with(to, clock, |copy| {
+        for entry in fs::read_dir(from).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let to = copy.join(entry.file_name());
+            if entry.file_type().map_err(failed)?.is_file() && !to.try_exists().map_err(failed)? {
+                fs::copy(entry.path(), &to).map_err(failed)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// The same from what `fill` puts into the directory that it is given, where
+/// the mark of a backup lies already.
+pub(super) fn restore_with<E: From<db::Error>>(
+    to: &Path,
+    clock: &dyn Clock,
+    fill: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<RestoreReport, E> {
     let failed = |source| db::Error::File { path: to.to_owned(), source };
     match fs::read_dir(to).map(|mut entries| entries.next().is_some()) {
-        Ok(true) => return Err(db::Error::NotEmpty(to.to_owned())),
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        Ok(true) => return Err(db::Error::NotEmpty(to.to_owned()).into()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error).into()),
         _ => {}
     }
     let staging = Staging::beside(to).map_err(failed)?;
@@ -114,14 +134,9 @@ pub fn restore(from: &Path, to: &Path, clock: &dyn Clock) -> Result<RestoreRepor
     // First of all: until its epoch begins, the copy is as little a hub as
     // what it is copied from.
     checkpoint::mark(copy)?;
-    for entry in fs::read_dir(from).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let to = copy.join(entry.file_name());
-        if entry.file_type().map_err(failed)?.is_file() && !to.try_exists().map_err(failed)? {
-            fs::copy(entry.path(), &to).map_err(failed)?;
-        }
-    }
+    fill(copy)?;
     let store = Store::open(copy, &Tuning::default())?;
+    let last = store.last_position()?.ok_or_else(|| db::Error::corrupt("log", "end"))?;
     let told = |error: Error| db::Error::Corrupt { what: "backup", at: error.to_string() };
     // Versions go on rising even where this machine's clock is behind.
     let begins = clock.now().max(Timestamp::from_micros_clamped(last_version(&store, last)?));

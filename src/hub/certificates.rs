@@ -421,7 +421,7 @@ impl Shared {
 /// Why a certificate is not taken, if it is not.
 pub(super) fn refuses(ledger: &Ledger, id: &CertificateId, now: Timestamp) -> Option<Error> {
     use crate::model::certificate::State;
-    if ledger.revoked.contains_key(id) {
+    if ledger.revoked.contains_key(id) || ledger.is_retired(&id.issuer) {
         return Some(Error::new(
             Reason::CertificateRevoked,
             "the certificate was revoked; ask the hub's operator for a new one",

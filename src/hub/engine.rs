@@ -33,7 +33,7 @@ use super::owed::Owed;
 use super::proposal::{Decision, Proposal};
 use super::room::Room;
 use super::rosters::Rosters;
-use super::shared::{Counters, FirstUses, Latch, MAX_READS, Shared};
+use super::shared::{Counters, FirstUses, Latch, MAX_READS, Shared, Signings};
 use super::space::Space;
 use super::subscribe::LiveStreams;
 use super::tail::Tail;
@@ -198,6 +198,7 @@ impl Hub {
             ledger: ArcSwap::from_pointee(store.ledger()?),
             ledger_changes: tokio::sync::watch::Sender::new(0),
             first_uses: FirstUses::default(),
+            signings: Signings::default(),
             anchors: ArcSwap::default(),
             in_force: ArcSwap::default(),
             in_force_changes: tokio::sync::watch::Sender::new(0),

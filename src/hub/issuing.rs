@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 
-use crate::base::clock::Timestamp;
+use crate::base::clock::{self, Timestamp};
 use crate::base::{digest, random, tasks};
 use crate::model::Invalid;
 use crate::model::certificate::{
@@ -48,6 +48,11 @@ pub struct Renewal {
     pub warning_days: u32,
 }
 
+/// Most signatures for one holder within [`SIGNING_WINDOW`].
+const MAX_SIGNINGS: usize = 10;
+/// An hour.
+const SIGNING_WINDOW: Duration = Duration::from_secs(60 * 60);
+
 /// Why a token is not taken; none of it says whether there is such a token.
 const NO_SUCH_TOKEN: &str = "the hub does not take this enrolment token: it was used, has ended, or never was; ask the operator for a new one";
 
@@ -86,7 +91,7 @@ impl Hub {
         }
         self.shared.admit(holder)?;
         let origin = Origin::Token(token.digest());
-        match self.issue(&ledger, holder, asked, origin, now).await {
+        match self.issue(holder, asked, origin, now).await {
             // Another was faster with the same token.
             Err(error) if error.reason == Reason::NotFound => Err(invalid(NO_SUCH_TOKEN)),
             other => other,
@@ -115,7 +120,7 @@ impl Hub {
         }
         check_pace(&ledger, known, now)?;
         let origin = Origin::Renewal(known.id.clone());
-        self.issue(&ledger, holder, asked, origin, now).await
+        self.issue(holder, asked, origin, now).await
     }
 
     /// When the certificate of a connection is to be renewed.
@@ -149,13 +154,35 @@ impl Hub {
 
     async fn issue(
         &self,
-        ledger: &Ledger,
         holder: &SpiffeId,
         asked: PublicKeyRequest,
         origin: Origin,
         now: Timestamp,
     ) -> Result<Issued, Error> {
         let issuance = self.issuance()?;
+        let slot = self.shared.signings.of(holder);
+        let mut signed = slot.lock().await;
+        // Whoever was here first may have got what is asked for.
+        let ledger = self.ledger();
+        if let Some(again) = ledger.repeat(holder, &asked.fingerprint, now) {
+            return self.issued(again);
+        }
+        if let Origin::Token(digest) = &origin {
+            let ready = ledger.token(digest).is_some_and(|token| token.state == TokenState::Ready);
+            if !ready {
+                return Err(Error::absent());
+            }
+        }
+        signed.retain(|at| at.elapsed() < SIGNING_WINDOW);
+        if signed.len() >= MAX_SIGNINGS {
+            return Err(Error {
+                retry_after: Some(SIGNING_WINDOW),
+                ..Error::new(
+                    Reason::RenewalTooEarly,
+                    "so many certificates were signed for this holder within the hour; use one of those",
+                )
+            });
+        }
         if ledger.knows_key(&asked.fingerprint) {
             return Err(Error::new(
                 Reason::KeyReused,
@@ -170,8 +197,13 @@ impl Hub {
         };
         let (not_before, not_after) = (order.not_before, order.not_after);
         let signer = Arc::clone(&issuance.signer);
-        let der = tasks::spawn_blocking(move || signer.sign_leaf(&order)).await;
-        let der = der.map_err(Error::internal)?.map_err(unsigned)?;
+        // Before it is asked: a caller that goes away does not stop the signer.
+        signed.push_back(clock::monotonic());
+        let der = tasks::spawn_blocking(move || signer.sign_leaf(&order)).await.map_err(Error::internal)?;
+        if der.is_err() {
+            signed.pop_back();
+        }
+        let der = der.map_err(unsigned)?;
         let certificate = Arc::new(Certificate {
             id,
             der: der.to_vec(),

@@ -12,13 +12,15 @@
 //! * [`fetch`], [`list`], [`lookup`] and `explain` ask; [`subscribe`], [`pump`] and [`look`] follow;
 //! * [`room`] and [`space`] decide when writing must wait;
 //! * [`certificates`] and `issuing` ask for certificates and give them;
-//! * [`merger`], [`mod@verify`] and [`backup`] look after what is stored, [`rest`] looks at it.
+//! * [`merger`], [`mod@verify`] and [`backup`] look after what is stored, [`archive`] encrypts a
+//!   backup, [`rest`] looks at it.
 
 mod admission;
 mod agenda;
 mod amend;
 mod answered;
 pub mod apply;
+pub mod archive;
 pub mod asked;
 pub mod backup;
 pub mod caller;

@@ -7,14 +7,14 @@ use crate::base::{digest, random};
 use crate::model::certificate::{
     Certificate, CertificateChange, CertificateId, Hierarchy, IssuerDigest, Origin, Token, TokenState,
 };
-use crate::model::principal::SpiffeId;
 use crate::pki::identity;
 use crate::pki::ledger::NUMBER_STEP;
 use crate::pki::signing::{Record, Signed};
 
+use super::admission::is_monitor;
 use super::certificates::Operator;
 use super::engine::Hub;
-use super::error::Error;
+use super::error::{Error, Reason};
 
 /// What was learnt.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -110,8 +110,12 @@ impl Hub {
         }
         let reason = "found in the signer's journal after a restore".to_owned();
         let change = CertificateChange::Revoke { id, reason };
-        self.certify(Operator::Machine, None, random::bytes(), change).await?;
-        Ok(true)
+        match self.certify(Operator::Machine, None, random::bytes(), change).await {
+            Ok(_) => Ok(true),
+            // What the ledger does not know is not taken anyway.
+            Err(error) if error.reason == Reason::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     async fn adopt(&self, der: &[u8], record: &Record) -> Result<bool, Error> {
@@ -137,23 +141,34 @@ impl Hub {
             first_used: None,
             superseded: None,
         });
-        let holder = certificate.holder.clone();
+        if !is_monitor(&certificate.holder) {
+            // Nobody asked for it here: an operator looks whether it should be.
+            tracing::warn!(
+                target: "luytre::audit",
+                holder = %certificate.holder, serial = certificate.id.serial,
+                "a certificate of the signer's journal is taken after a restore"
+            );
+        }
         let change = CertificateChange::Issue(certificate);
         self.certify(Operator::Machine, None, random::bytes(), change).await?;
-        self.cancel_tokens(&holder).await?;
         Ok(true)
     }
 
-    /// Takes back the tokens of `holder`: one of them may have been used for
-    /// what was found.
-    async fn cancel_tokens(&self, holder: &SpiffeId) -> Result<(), Error> {
+    /// Takes back every token that was not used, of a hub that was restored:
+    /// it may have been, or have been taken back, after the backup.
+    ///
+    /// # Errors
+    /// As every write.
+    pub async fn cancel_unused_tokens(&self) -> Result<(), Error> {
         let ledger = self.ledger();
-        let unused =
-            |token: &&Arc<Token>| token.holder == *holder && !matches!(token.state, TokenState::Used(_));
+        let unused = |token: &&Arc<Token>| !matches!(token.state, TokenState::Used(_));
         for token in ledger.tokens.values().filter(unused) {
             let change = CertificateChange::Cancel(token.at);
             self.certify(Operator::Machine, None, random::bytes(), change).await?;
-            tracing::warn!(target: "luytre::audit", %holder, "enrolment token taken back after a restore; make a new one if it was not used");
+            tracing::warn!(
+                target: "luytre::audit", holder = %token.holder,
+                "enrolment token taken back after a restore; make a new one if it was not used"
+            );
         }
         Ok(())
     }

@@ -1,10 +1,11 @@
 //! Decides what the engine's parts share: the store, keys, the directory of
 //! the moment, the end of the log, the latch, and the counters.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
@@ -53,6 +54,8 @@ pub struct Shared {
     pub ledger_changes: tokio::sync::watch::Sender<u64>,
     /// Certificates of the ledger that were used and are not noted as such.
     pub first_uses: FirstUses,
+    /// How often each holder was signed for of late.
+    pub signings: Signings,
     /// The authorities that the hub trusts at present.
     pub anchors: ArcSwap<Vec<IssuerDigest>>,
     /// What is in force of the hub's own authorities.
@@ -150,6 +153,21 @@ impl Shared {
             work(&shared)
         });
         read.await.map_err(Error::internal)?
+    }
+}
+
+/// When a holder was signed for of late. One at a time waits for the signer.
+pub type Signed = Arc<tokio::sync::Mutex<VecDeque<Instant>>>;
+
+/// How often each holder was signed for of late: what is signed for nothing
+/// is not in the ledger, and counts all the same.
+#[derive(Debug, Default)]
+pub struct Signings(Mutex<BTreeMap<SpiffeId, Signed>>);
+
+impl Signings {
+    /// Those for `holder`.
+    pub fn of(&self, holder: &SpiffeId) -> Signed {
+        Arc::clone(self.0.lock().entry(holder.clone()).or_default())
     }
 }
 

@@ -110,6 +110,33 @@ impl Ledger {
         })
     }
 
+    /// Whether `issuer` was an authority of the hub's, and is trusted no more.
+    #[must_use]
+    pub fn is_retired(&self, issuer: &IssuerDigest) -> bool {
+        self.rotations
+            .get(&Hierarchy::Client)
+            .is_some_and(|rotation| rotation.retired.iter().any(|retired| retired.0 == *issuer))
+    }
+
+    /// What a certificate was renewed to, and that in its turn, and was never
+    /// used.
+    fn unused_successors(&self, id: &CertificateId) -> Vec<CertificateId> {
+        let Some(first) = self.certificates.get(id) else { return Vec::new() };
+        let (mut line, mut next) = (vec![id.clone()], 0);
+        while let Some(before) = line.get(next).cloned() {
+            let of_it = self.of(&first.holder).filter(|c| {
+                matches!(&c.origin, Origin::Renewal(renewed) if *renewed == before)
+                    && c.first_used.is_none()
+                    && !line.contains(&c.id)
+                    && !self.revoked.contains_key(&c.id)
+            });
+            let found: Vec<_> = of_it.map(|c| c.id.clone()).collect();
+            line.extend(found);
+            next = next.saturating_add(1);
+        }
+        line.split_off(1)
+    }
+
     /// The certificate that the same request would get once more at `now`:
     /// issued for `key` to `holder` a moment ago.
     #[must_use]
@@ -197,11 +224,21 @@ impl Ledger {
                 if self.revoked.contains_key(id) {
                     return Err(Refusal::State);
                 }
+                // What the ledger does not know of its own authorities is
+                // refused anyway, and would only fill the lists.
+                if self.is_embedded(&id.issuer) && !self.certificates.contains_key(id) {
+                    return Err(Refusal::Absent);
+                }
                 if self.revoked.len() >= MAX_REVOKED {
                     return Err(Refusal::TooMany);
                 }
-                let revoked = Revoked { time: now, reason: reason.clone(), by: asker.author.to_owned() };
-                self.revoked.insert(id.clone(), Arc::new(revoked));
+                let revoked =
+                    Arc::new(Revoked { time: now, reason: reason.clone(), by: asker.author.to_owned() });
+                self.revoked.insert(id.clone(), Arc::clone(&revoked));
+                // Whoever stole it may have renewed it, and wait.
+                for successor in self.unused_successors(id) {
+                    self.revoked.insert(successor, Arc::clone(&revoked));
+                }
                 Ok(())
             }
             CertificateChange::Use(id) => self.first_use(id, now),
@@ -218,7 +255,9 @@ impl Ledger {
                 }
             }
             CertificateChange::Read(number) => {
-                if *number < self.read.0 {
+                // After a restore another journal may be there, and a shorter one.
+                let restored = asker.at.seq().epoch() > self.read.1.seq().epoch();
+                if *number < self.read.0 && !restored {
                     return Err(Refusal::Stale);
                 }
                 self.read = (*number, asker.at);
@@ -314,7 +353,9 @@ impl Ledger {
             }
             Origin::Renewal(before) => {
                 let known = self.certificates.get(before).ok_or(Refusal::Absent)?;
-                if !self.is_live(known, now) || known.holder != certificate.holder {
+                // One whose successor is in use is renewed by nobody who holds that.
+                let active = self.is_live(known, now) && known.state(now) == State::Active;
+                if !active || known.holder != certificate.holder {
                     return Err(Refusal::State);
                 }
                 if self.renewed_lately(known, now).is_some() {

@@ -16,8 +16,10 @@ use super::Error;
 use super::config::Grpc;
 use super::connections::Connections;
 use crate::base::clock::Clock;
+use crate::base::digest;
 use crate::base::files;
 use crate::base::tasks;
+use crate::pki::identity::{self, IssuerDigest};
 use crate::pki::pem;
 use crate::pki::tls::{self, Change, Ledger, Material, Snapshot, Trial, rehearse};
 
@@ -46,6 +48,17 @@ pub trait Source: fmt::Debug + Send + Sync {
 pub struct Files(pub Grpc);
 
 impl Files {
+    /// Names and keys of the authorities of clients in these files, by digest.
+    pub(super) fn authorities(&self) -> Vec<(IssuerDigest, [u8; 32])> {
+        let Self(grpc) = self;
+        let text = fs::read(&grpc.client_ca).unwrap_or_default();
+        let all = pem::certificates(&text).unwrap_or_default();
+        let parsed = all.iter().filter_map(|der| identity::parse(der).ok());
+        parsed
+            .map(|one| (IssuerDigest::of(one.subject().as_raw()), digest::sha256(one.public_key().raw)))
+            .collect()
+    }
+
     /// Adds the authorities of clients in these files, and their lists.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use super::db::{Error, Store};
 use crate::base::files::{self, Staging};
 
 /// The file that tells a copy from a hub.
-const MARK: &str = "BACKUP";
+pub const MARK: &str = "BACKUP";
 /// What it says to whoever looks.
 const MARK_TEXT: &str =
     "This directory is a backup of a hub, with its keys. Do not serve it: it would give out

@@ -22,6 +22,7 @@
 mod attack;
 mod authz_matrix;
 mod cert_agent;
+mod backup_encrypted;
 mod certificates;
 mod check_config;
 mod client;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::super::output::{self, Data};
-use super::{Failure, Repair, Verify};
+use super::{Failure, Repair, Verify, sealed};
 use crate::hub::{self, VerifyReport};
 
 /// The result of a check as `--json` prints it.
@@ -18,6 +18,7 @@ struct Findings<'a> {
 }
 
 pub(super) fn verify(options: &Verify, data: &mut Data) -> Result<(), Failure> {
+    sealed::refuse(&options.data)?;
     let bar = output::progress(None, false);
     let progress = |items| {
         bar.set_message(format!("{} items applied again", output::count(items)));

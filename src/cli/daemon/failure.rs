@@ -3,7 +3,7 @@
 
 use std::io;
 
-use crate::hub::{self, error::Kind};
+use crate::hub::{self, archive, error::Kind};
 use crate::model::Invalid;
 use crate::store;
 
@@ -129,6 +129,27 @@ impl From<hub::Error> for Failure {
 impl From<store::Error> for Failure {
     fn from(error: store::Error) -> Self {
         Self::Store(error)
+    }
+}
+
+impl From<archive::Error> for Failure {
+    fn from(error: archive::Error) -> Self {
+        let text = error.to_string();
+        match error {
+            archive::Error::Store(error) => Self::Store(error),
+            archive::Error::Foreign { .. } | archive::Error::Passphrase { .. } | archive::Error::NotText => {
+                Self::Input(text)
+            }
+            archive::Error::Damaged { .. } => Self::Corrupt(text),
+            archive::Error::Interrupted => Self::TryLater(text),
+            archive::Error::File { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
+                Self::Exists(text)
+            }
+            archive::Error::File { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                Self::NoInput(text)
+            }
+            archive::Error::File { .. } => Self::Io(text),
+        }
     }
 }
 

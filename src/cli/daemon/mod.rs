@@ -18,6 +18,7 @@ mod check;
 mod failure;
 mod init;
 mod roster;
+mod sealed;
 
 pub use failure::Failure;
 
@@ -286,9 +287,12 @@ struct Repair {
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   luytred backup --config /etc/luytre/hub.toml --to /var/backups/luytre/2026-11-22
+  luytred backup --config /etc/luytre/hub.toml --to /var/backups/luytre/2026-11-22.age --ask-passphrase
   luytred backup --data /var/lib/luytre/store --to /var/backups/luytre/2026-11-22
 
-The copy holds the hub's keys and everything it knows.")]
+A directory holds the hub's keys and everything it knows, for whoever can read it. With a passphrase the backup
+is one encrypted file (age, age-encryption.org); it is of no use to anybody without the passphrase, so keep that
+elsewhere.")]
 #[command(group(clap::ArgGroup::new("store").required(true)))]
 struct Backup {
     /// The hub's configuration, TOML.
@@ -297,24 +301,34 @@ struct Backup {
     /// The store's directory.
     #[arg(long, value_name = "DIR", group = "store")]
     data: Option<PathBuf>,
-    /// Directory to make; must not exist.
-    #[arg(long, value_name = "DIR")]
+    /// Directory to make or, with a passphrase, file; must not exist.
+    #[arg(long, value_name = "PATH")]
     to: PathBuf,
+    #[command(flatten)]
+    passphrase: Passphrase,
+    /// With a passphrase: where to make the plain copy first, which is removed
+    /// at the end; beside the store if not said, which costs little room.
+    #[arg(long, value_name = "DIR", requires = "Passphrase")]
+    scratch: Option<PathBuf>,
 }
 
 /// `luytred restore`
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   luytred restore --from /var/backups/luytre/2026-11-22 --to /var/lib/luytre/store
+  luytred restore --from /var/backups/luytre/2026-11-22.age --to /var/lib/luytre/store --ask-passphrase
 
 Stop the hub, and move its old store away first. Subscribers that are ahead of the backup are told so.")]
 struct Restore {
-    /// A backup that `luytred backup` made.
-    #[arg(long, value_name = "DIR")]
+    /// A backup that `luytred backup` made: a directory or, with a passphrase,
+    /// an encrypted file.
+    #[arg(long, value_name = "PATH")]
     from: PathBuf,
     /// Directory to make the store in; must not exist, or be empty.
     #[arg(long, value_name = "DIR")]
     to: PathBuf,
+    #[command(flatten)]
+    passphrase: Passphrase,
 }
 
 /// Where a hub keeps its store, and where it answers the machine's operator.
@@ -405,7 +419,7 @@ fn execute(command: Command, server: &impl Server, data: &mut Data) -> Result<()
                 // Refused by the parser before this.
                 (None, None) => return Err(Failure::Usage("name --config or --data".to_owned())),
             };
-            backup::backup(&place, &options.to)
+            backup::backup(&place, &options)
         }
         Command::Restore(options) => backup::restore(&options),
         Command::Roster(options) => roster::run(&server.place(&options.config)?, options.action, data),
@@ -457,5 +471,8 @@ mod tests {
         assert!(parse("luytred backup --config c --to t").is_ok());
         assert!(parse("luytred backup --to t").is_err());
         assert!(parse("luytred backup --config c --data d --to t").is_err());
+        assert!(parse("luytred backup --data d --to t --scratch s --passphrase-fd 3").is_ok());
+        assert!(parse("luytred backup --data d --to t --scratch s").is_err());
+        assert!(parse("luytred backup --data d --to t --passphrase-fd 3 --ask-passphrase").is_err());
     }
 }

@@ -50,6 +50,8 @@ struct Held {
     /// A certificate that must be taken, and one that must not, of each
     /// authority that signs clients.
     monitors: BTreeMap<IssuerDigest, Arc<(Leaf, Leaf)>>,
+    /// Numbers of lists that were drawn and are not signed yet.
+    drawn: BTreeMap<IssuerDigest, u64>,
     /// The authorities whose key the signer holds.
     keys: BTreeSet<IssuerDigest>,
     /// Those of them that could be prepared to sign for clients.
@@ -190,6 +192,7 @@ impl Custodian {
             read = last.number;
         }
         if restored {
+            self.hub.cancel_unused_tokens().await?;
             self.hub.leap_numbers().await?;
         }
         if restored || read > before {
@@ -282,7 +285,7 @@ impl Custodian {
                         .map(|serial| CertificateId { issuer: *issuer, serial: serial.clone() })
                 })
                 .collect(),
-            files: Vec::new(),
+            files: self.files.as_ref().map(Files::authorities).unwrap_or_default(),
         });
         drop(held);
         self.hub.note_anchors(certificates.current().issuers().collect());
@@ -313,7 +316,13 @@ impl Custodian {
                     RETRY
                 }
             };
+            let failed = pause == RETRY;
             let wait = async {
+                if failed {
+                    // What failed may itself have changed the ledger.
+                    tokio::time::sleep(pause).await;
+                    return;
+                }
                 tokio::select! {
                     _ = changes.changed() => {}
                     () = tokio::time::sleep(pause) => {}
@@ -326,15 +335,20 @@ impl Custodian {
     async fn round(&self, certificates: &Certificates, seen: &mut Option<[u64; 2]>) -> Result<(), Error> {
         let (changed, failure) = self.maintain().await;
         let versions = self.versions();
+        let mut failure = failure;
         if changed || *seen != Some(versions) {
-            if let Err(refused) = certificates.reload(false).await {
-                return Err(Error::Authorities(refused.to_string()));
-            }
-            *seen = Some(versions);
-        } else {
-            // Certificates that were superseded, and organisations that ended.
-            certificates.sweep();
+            // Until it is in force, it is tried again.
+            *seen = match certificates.reload(false).await {
+                Ok(_) => Some(versions),
+                Err(refused) => {
+                    failure.get_or_insert(Error::Authorities(refused.to_string()));
+                    None
+                }
+            };
         }
+        // Certificates that were superseded, and organisations that ended.
+        certificates.sweep();
+        // What is not in force must not keep a rotation from mending it.
         self.test(certificates);
         self.report(certificates);
         self.hub.settle_rotations().await?;
@@ -380,7 +394,9 @@ impl Source for Custodian {
         if let Some(files) = &self.files {
             files.add_clients(&mut material)?;
         }
-        for generation in client.trusted() {
+        let now = self.hub.machine_now();
+        // One that has ended takes nobody, and must not keep the rest out.
+        for generation in client.trusted().filter(|generation| generation.is_valid_at(now)) {
             let list = held.lists.get(&generation.issuer).ok_or_else(|| lacking("a revocation list"))?;
             material.anchors.push(generation.certificate.clone());
             material.revocation_lists.push(list.der.clone());

@@ -46,11 +46,16 @@ impl Custodian {
     /// there is a new one.
     pub(super) async fn keep_list(&self, generation: &Generation) -> Result<bool, Error> {
         let (ledger, now) = (self.hub.ledger(), self.hub.machine_now());
+        if !generation.is_valid_at(now) {
+            // It signs nothing any more, and nothing of it is taken.
+            return Ok(false);
+        }
         let revoked: Vec<(String, Timestamp)> = ledger
             .revoked
             .iter()
             .filter(|(id, _)| id.issuer == generation.issuer)
-            .map(|(id, revoked)| (id.serial.clone(), revoked.time))
+            // A clock that was ahead then must not keep the list from being signed.
+            .map(|(id, revoked)| (id.serial.clone(), revoked.time.min(now)))
             .collect();
         let known = self.held.lock().lists.get(&generation.issuer).cloned();
         let path = self.config.directory.join(format!("{}.crl", generation.issuer.short()));
@@ -70,16 +75,25 @@ impl Custodian {
             return Ok(self.held.lock().lists.insert(generation.issuer, list).is_none());
         }
         // Drawn before it is signed: no number is ever used twice, whatever
-        // becomes of this process meanwhile.
+        // becomes of this process meanwhile. One that the signer did not take
+        // is tried again with the next list.
+        let drawn = self.held.lock().drawn.get(&generation.issuer).copied().filter(|drawn| *drawn == last);
+        let number = match drawn {
+            Some(number) => number,
+            None => self.hub.draw_number(generation.issuer).await?,
+        };
+        self.held.lock().drawn.insert(generation.issuer, number);
         let order = ListOrder {
             authority: generation.issuer,
-            number: self.hub.draw_number(generation.issuer).await?,
+            number,
             this_update: now.saturating_sub(BACKDATE),
             next_update: now.saturating_add(self.config.list_lifetime.0).min(generation.not_after),
             revoked,
         };
-        let (signer, number) = (Arc::clone(&self.issuance.signer), order.number);
+        let signer = Arc::clone(&self.issuance.signer);
         let der = self.ask(move || signer.sign_list(&order)).await?;
+        // From here on it is used.
+        self.held.lock().drawn.remove(&generation.issuer);
         let text = pem::encode(pem::Label::RevocationList, &der);
         files::create_private_dir(&self.config.directory)
             .and_then(|()| files::write_atomic(&path, text.as_bytes(), 0o600))

@@ -51,7 +51,11 @@ pub fn read_certificate<'a>(field: &str, name: &'a str) -> Result<(&'a str, &'a 
         .strip_prefix("authorities/")
         .and_then(|rest| rest.split_once("/certificates/"))
         .ok_or_else(wrong)?;
-    let whole = serial.len() % 2 == 0 && (2..=40).contains(&serial.len()) && is_hex(serial, serial.len());
+    // As the hub writes them: without leading zero bytes, so that each has one name.
+    let whole = serial.len() % 2 == 0
+        && (2..=40).contains(&serial.len())
+        && is_hex(serial, serial.len())
+        && !serial.starts_with("00");
     if is_hex(authority, AUTHORITY_DIGITS) && whole { Ok((authority, serial)) } else { Err(wrong()) }
 }
 
@@ -134,6 +138,7 @@ mod tests {
             "",
             "authorities/ab/certificates/4a",
             "authorities/0123456789abcdef/certificates/4A",
+            "authorities/0123456789abcdef/certificates/004a",
             "authorities/0123456789abcdef/certificates/4a0",
             "authorities/0123456789abcdef",
         ] {
