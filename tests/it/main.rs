@@ -21,8 +21,8 @@
 
 mod attack;
 mod authz_matrix;
-mod cert_agent;
 mod backup_encrypted;
+mod cert_agent;
 mod certificates;
 mod check_config;
 mod client;
