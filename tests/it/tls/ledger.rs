@@ -88,7 +88,7 @@ async fn what_the_ledger_says_is_refused_with_the_alert_that_says_so() {
 async fn a_sweep_severs_what_the_ledger_has_turned_against_and_nothing_else() {
     for (verdict, expected) in [
         (LedgerVerdict::Revoked, "CERTIFICATE_REVOKED"),
-        (LedgerVerdict::Superseded, "CERTIFICATE_REVOKED"),
+        (LedgerVerdict::Superseded, "CERTIFICATE_SUPERSEDED"),
         (LedgerVerdict::Unknown, "CERTIFICATE_REVOKED"),
         (LedgerVerdict::Inactive, "ORGANISATION_INACTIVE"),
     ] {

@@ -251,7 +251,7 @@ async fn severing_ends_the_connections_that_are_meant_and_no_other() {
     assert_eq!(used, left);
 
     assert_eq!(sever(Whose::Holder(&holder), Cause::Superseded), (1, 1));
-    assert_eq!(ended(1).await, "CERTIFICATE_REVOKED");
+    assert_eq!(ended(1).await, "CERTIFICATE_SUPERSEDED");
     eventually("the namesake is gone", || hub.connections.live() == 2).await;
     assert_eq!(sever(Whose::Organisation(holder.org()), Cause::Inactive), (1, 1));
     assert_eq!(ended(2).await, "ORGANISATION_INACTIVE");

@@ -159,7 +159,7 @@ fn a_server_certificate_must_be_a_servers_and_of_now() {
     let leaf = Leaf::Server { dns: vec![NAME.to_owned()], ip: vec![] };
     let early = pki.server.issue(&leaf, now.saturating_add(DAY), DAY).unwrap();
     let material = Material { chain: vec![early.certificate], key: early.key.to_der(), ..pki.material(now) };
-    assert!(matches!(build(material), Err(Error::ServerCertificate { .. })));
+    assert!(matches!(build(material), Err(Error::ServerLifetime { .. })));
 }
 
 #[test]

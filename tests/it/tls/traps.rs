@@ -41,7 +41,8 @@ fn a_request_that_asks_to_be_an_authority_would_be_one_and_so_no_request_is_ever
     assert!(parsed.is_ca() && years == 4096, "the trap: an authority for two thousand years");
 
     // Where a request is read, nothing is signed: only its key leaves.
-    for file in sources() {
+    let tests = |file: &std::path::Path| file.components().any(|part| part.as_os_str() == "tests");
+    for file in sources().into_iter().filter(|file| !tests(file)) {
         let text = fs::read_to_string(&file).unwrap();
         let text = text.split("#[cfg(test)]").next().unwrap();
         let (reads, signs) = (text.contains("CertificateSigningRequestParams"), text.contains(".signed_by("));
