@@ -214,6 +214,8 @@ pub async fn serve(
         rpc::Certificates::machine_service(Arc::clone(&hub)),
     );
     let operator = operator.serve(Arc::clone(&hub), keeper, calls, closed.clone().cancelled_owned());
+    // Before anybody can ask.
+    custodian.iter().for_each(|custodian| custodian.report(&certificates));
     let authorities = authorities(
         Arc::clone(&hub),
         custodian,

@@ -261,7 +261,7 @@ impl Custodian {
     }
 
     /// Tells the hub what is in force.
-    fn report(&self, certificates: &Certificates) {
+    pub(super) fn report(&self, certificates: &Certificates) {
         let ledger = self.ledger();
         let held = self.held.lock();
         let shown = ledger.rotations.get(&Hierarchy::Server).map(|rotation| rotation.shown().issuer);
