@@ -27,7 +27,11 @@ use super::wire::{self, Target};
 
 /// Whose certificates are revoked, two of them at most at once.
 const STOLEN: [&str; 2] = ["north", "south"];
-const SYSTEM: &str = "system/stolen";
+/// Systems of each, one after the other: the hub signs ten certificates within
+/// an hour for one of them.
+const SYSTEMS: usize = 40;
+/// Certificates of one system.
+const OF_ONE: usize = 8;
 /// Streams on one connection; the hub takes 256.
 const STREAMS: usize = 250;
 /// A stream that lives on for so long was not ended.
@@ -102,13 +106,16 @@ pub async fn revocation(items: &mut Items, sizes: &Sizes, out: &mut Readings) {
     let mut hub = hub().await;
     let rounds: usize = CROWDS.iter().filter(|crowd| crowd.others.is_some()).map(|c| (c.rounds)(sizes)).sum();
     let mut traffic = Traffic::start(&hub, items, rounds * (WARM + 2 * WINDOW)).await;
-    let (mut ended, mut wrong, mut answers) = (0, 0, Vec::new());
+    let (mut ended, mut wrong, mut answers, mut round) = (0, 0, Vec::new(), 0);
     for crowd in &CROWDS {
         let (mut waits, mut with, mut without) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..(crowd.rounds)(sizes) {
             let mut doomed = Vec::new();
+            let system = format!("system/stolen-{}", round / OF_ONE);
+            round += 1;
             for organisation in &STOLEN[..crowd.certificates] {
-                doomed.push(Doomed::open(&hub, organisation, crowd.streams / crowd.certificates).await);
+                let streams = crowd.streams / crowd.certificates;
+                doomed.push(Doomed::open(&hub, organisation, &system, streams).await);
             }
             let cut = if crowd.others.is_some() {
                 traffic.pace(WARM).await;
@@ -164,7 +171,10 @@ async fn hub() -> Issuing {
         builder = builder.principal(RECEIVER, &format!("system/s{number}"), &[Role::Subscriber]);
     }
     for organisation in STOLEN {
-        builder = builder.principal(organisation, SYSTEM, &[Role::Subscriber]);
+        for system in 0..SYSTEMS {
+            let name = format!("system/stolen-{system}");
+            builder = builder.principal(organisation, &name, &[Role::Subscriber]);
+        }
     }
     builder.config("[log]\nfilter = \"warn\"").start_issuing().await
 }
@@ -190,13 +200,13 @@ struct End {
 }
 
 impl Doomed {
-    async fn open(hub: &Issuing, organisation: &str, streams: usize) -> Self {
+    async fn open(hub: &Issuing, organisation: &str, system: &str, streams: usize) -> Self {
         let key = Key::for_leaf().unwrap();
-        let token = hub.token(organisation, SYSTEM).await;
+        let token = hub.token(organisation, system).await;
         let issued = hub.enrol(&token, request(&key)).await.unwrap();
         let credentials = hub.keep(organisation, &issued, &key);
         let target =
-            Target { address: hub.grpc(), tls: hub.peer_with(organisation, SYSTEM, &credentials).tls() };
+            Target { address: hub.grpc(), tls: hub.peer_with(organisation, system, &credentials).tls() };
         let asked = v1::ListCertificatesRequest {
             organisation: format!("organisations/{organisation}"),
             ..Default::default()
