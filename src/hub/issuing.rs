@@ -48,7 +48,8 @@ pub struct Renewal {
     pub warning_days: u32,
 }
 
-/// Most signatures for one holder within [`SIGNING_WINDOW`].
+/// Most renewals that are signed for one holder within [`SIGNING_WINDOW`]. Two
+/// persons stand behind every enrolment; nobody does behind a renewal.
 const MAX_SIGNINGS: usize = 10;
 /// An hour.
 const SIGNING_WINDOW: Duration = Duration::from_secs(60 * 60);
@@ -174,12 +175,13 @@ impl Hub {
             }
         }
         signed.retain(|at| at.elapsed() < SIGNING_WINDOW);
-        if signed.len() >= MAX_SIGNINGS {
+        let renews = matches!(origin, Origin::Renewal(_));
+        if renews && signed.len() >= MAX_SIGNINGS {
             return Err(Error {
                 retry_after: Some(SIGNING_WINDOW),
                 ..Error::new(
                     Reason::RenewalTooEarly,
-                    "so many certificates were signed for this holder within the hour; use one of those",
+                    "so many renewals were signed for this holder within the hour; use the certificate of one of those",
                 )
             });
         }
@@ -198,9 +200,11 @@ impl Hub {
         let (not_before, not_after) = (order.not_before, order.not_after);
         let signer = Arc::clone(&issuance.signer);
         // Before it is asked: a caller that goes away does not stop the signer.
-        signed.push_back(clock::monotonic());
+        if renews {
+            signed.push_back(clock::monotonic());
+        }
         let der = tasks::spawn_blocking(move || signer.sign_leaf(&order)).await.map_err(Error::internal)?;
-        if der.is_err() {
+        if renews && der.is_err() {
             signed.pop_back();
         }
         let der = der.map_err(unsigned)?;

@@ -54,7 +54,7 @@ pub struct Shared {
     pub ledger_changes: tokio::sync::watch::Sender<u64>,
     /// Certificates of the ledger that were used and are not noted as such.
     pub first_uses: FirstUses,
-    /// How often each holder was signed for of late.
+    /// How often the certificates of each holder were renewed of late.
     pub signings: Signings,
     /// The authorities that the hub trusts at present.
     pub anchors: ArcSwap<Vec<IssuerDigest>>,
@@ -156,11 +156,12 @@ impl Shared {
     }
 }
 
-/// When a holder was signed for of late. One at a time waits for the signer.
+/// When a holder's certificates were renewed of late. One at a time waits for
+/// the signer.
 pub type Signed = Arc<tokio::sync::Mutex<VecDeque<Instant>>>;
 
-/// How often each holder was signed for of late: what is signed for nothing
-/// is not in the ledger, and counts all the same.
+/// How often the certificates of each holder were renewed of late: what is
+/// signed for nothing is not in the ledger, and counts all the same.
 #[derive(Debug, Default)]
 pub struct Signings(Mutex<BTreeMap<SpiffeId, Signed>>);
 
