@@ -5,27 +5,24 @@ use std::sync::Arc;
 
 use crate::base::clock::Timestamp;
 use crate::model::certificate::{CertificateId, State};
-use crate::model::org::OrgSlug;
+use crate::model::org::HUBS_OWN;
 use crate::model::principal::SpiffeId;
 use crate::pki::tls::{Ledger, LedgerVerdict};
 
 use super::engine::Hub;
 use super::shared::Shared;
 
-/// The organisation part of the hub's own identity, under which it tries every
-/// configuration on itself. No organisation may be called so by chance.
-const SELF: &str = "luytre-hub";
-
-/// The identity under which the hub of `trust_domain` tries itself.
+/// The identity under which the hub of `trust_domain` tries every configuration
+/// on itself.
 #[must_use]
 pub fn monitor(trust_domain: &str) -> Option<SpiffeId> {
-    SpiffeId::parse(&format!("spiffe://{trust_domain}/org/{SELF}/system/monitor")).ok()
+    SpiffeId::parse(&format!("spiffe://{trust_domain}/org/{HUBS_OWN}/system/monitor")).ok()
 }
 
 /// Whether an identity is the hub's own.
 #[must_use]
 pub fn is_monitor(holder: &SpiffeId) -> bool {
-    OrgSlug::parse(SELF).is_ok_and(|own| *holder.org() == own)
+    holder.org().is_hubs_own()
 }
 
 /// The ledger as the handshake asks it.

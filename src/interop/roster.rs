@@ -180,8 +180,18 @@ fn read_all<R: DeserializeOwned, T>(
     sound
 }
 
+/// The slug of a body that the roster makes known.
+fn own_slug(text: &str) -> Result<OrgSlug, Invalid> {
+    let slug = OrgSlug::parse(text)?;
+    if slug.is_hubs_own() {
+        let problem = format!("{slug} is the hub's own name for itself; choose another slug");
+        return Err(Invalid::new("", problem));
+    }
+    Ok(slug)
+}
+
 fn read_organisation(record: OrganisationRecord, problems: &mut Problems) -> Option<Organisation> {
-    let slug = problems.take("slug", OrgSlug::parse(&record.slug));
+    let slug = problems.take("slug", own_slug(&record.slug));
     let kind = problems.take("kind", kebab(&record.kind));
     let flat = record.name_vi.map(|vi| NameRecord {
         vi,
@@ -291,7 +301,7 @@ fn read_principal(record: PrincipalRecord, problems: &mut Problems) -> Option<(S
 }
 
 fn read_group(record: GroupRecord, problems: &mut Problems) -> Option<Group> {
-    let slug = problems.take("slug", OrgSlug::parse(&record.slug));
+    let slug = problems.take("slug", own_slug(&record.slug));
     for (field, text) in [("vi", &record.vi), ("en", &record.en)] {
         problems.take(field, check_text(text));
     }

@@ -10,6 +10,10 @@ use super::Invalid;
 /// Longest slug, in bytes.
 pub const MAX_SLUG_BYTES: usize = 32;
 
+/// The slug in the hub's own identity, under which it tries itself. It is
+/// nobody's in a roster.
+pub const HUBS_OWN: &str = "luytre-hub";
+
 /// Permanent key of an organisation: `^[a-z][a-z0-9]*(-[a-z0-9]+)*$`, at most
 /// 32 bytes, never used again for another body.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,6 +39,12 @@ impl OrgSlug {
                 ),
             ))
         }
+    }
+
+    /// Whether it is the one in the hub's own identity.
+    #[must_use]
+    pub fn is_hubs_own(&self) -> bool {
+        &*self.0 == HUBS_OWN
     }
 
     /// The slug as text.

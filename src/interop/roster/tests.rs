@@ -407,3 +407,14 @@ fn a_problem_is_told_by_its_place_in_the_file() {
     assert_eq!(place("duties[0].to"), "duties[0].to");
     assert_eq!(place("organisations"), "organisations");
 }
+
+#[test]
+fn no_organisation_and_no_group_takes_the_hubs_own_name() {
+    let group = json!({ "slug": "luytre-hub", "vi": "Nhóm", "members": [] });
+    let found = problems(&json!({ "organisations": [org("a"), org("luytre-hub")], "groups": [group] }));
+    let told = "luytre-hub is the hub's own name for itself; choose another slug";
+    for path in ["organisations[1].slug", "groups[0].slug"] {
+        assert!(found.iter().any(|one| one.contains(path) && one.contains(told)), "{path}: {found:?}");
+    }
+    assert!(parse(json!({ "organisations": [org("luytre-hub-2")] }).to_string().as_bytes()).is_ok());
+}
