@@ -2,22 +2,28 @@
 //! is given once more.
 
 use crate::base::clock::Timestamp;
+use crate::model::org::OrgNo;
 use crate::pki::ledger;
 use crate::store::requests::{self, ItemOutcome};
 use crate::store::{db, proto};
 
+use super::caller::Caller;
 use super::group::{Group, resolved};
 use super::proposal::{Change, Decision, Effect, Proposal, Refusal};
 
+/// In the place of an organisation's number, which begin at 1, for what the machine's operator
+/// asked.
+const MACHINE: OrgNo = OrgNo(0);
+
 /// What to remember of an answered request; nothing of the hub's own.
 pub(super) fn record(proposal: &Proposal, decisions: &[Decision], now: Timestamp) -> Option<proto::Request> {
-    let caller = proposal.caller.as_ref()?;
+    let key = proposal.request?;
     Some(proto::Request {
-        key: proposal.request.to_vec().into(),
+        key: key.to_vec().into(),
         content: proposal.content.to_vec().into(),
         time: now.as_micros(),
         outcomes: requests::pack(&decisions.iter().map(outcome).collect::<Vec<_>>()),
-        organisation: caller.org().0,
+        organisation: proposal.caller.as_ref().map_or(MACHINE, Caller::org).0,
     })
 }
 

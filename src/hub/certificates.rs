@@ -384,13 +384,12 @@ impl Hub {
         content: [u8; 16],
         change: Change,
     ) -> Result<Position, Error> {
-        let (caller, request) = match (by, request_id) {
-            (Operator::Person(caller), Some(id)) => {
-                (Some(caller.clone()), requests::request_key(caller.identity().as_str(), id.as_bytes()))
-            }
-            (Operator::Person(caller), None) => (Some(caller.clone()), random::bytes()),
-            (Operator::Machine, _) => (None, random::bytes()),
+        let caller = match by {
+            Operator::Person(caller) => Some(caller.clone()),
+            Operator::Machine => None,
         };
+        let author = caller.as_ref().map_or("", |caller| caller.identity().as_str());
+        let request = request_id.map(|id| requests::request_key(author, id.as_bytes()));
         let salt = random::bytes();
         let proposal = |reply| Proposal { request, content, salt, caller, change, reply };
         match self.propose(proposal).await?.pop() {
@@ -459,7 +458,7 @@ fn check_note(field: &'static str, text: &str, required: bool) -> Result<(), Err
 }
 
 /// A refusal of the ledger, told.
-fn refused(refusal: ledger::Refusal) -> Error {
+pub(super) fn refused(refusal: ledger::Refusal) -> Error {
     use ledger::Refusal as Ledger;
     match refusal {
         Ledger::Absent => Error::absent(),

@@ -110,7 +110,7 @@ impl Hub {
 
     async fn end(&self, due: Vec<Due>) -> Result<Vec<Decision>, Error> {
         self.propose(|reply| Proposal {
-            request: random::bytes(),
+            request: None,
             content: random::bytes(),
             salt: random::bytes(),
             caller: None,

@@ -28,8 +28,8 @@ use super::error::Error;
 pub struct Proposal {
     /// Who asks; `None`: the hub itself.
     pub caller: Option<Caller>,
-    /// What names the request.
-    pub request: RequestKey,
+    /// What names the request, for who asks once more; `None`: nobody does.
+    pub request: Option<RequestKey>,
     /// Digest of all that it says.
     pub content: [u8; 16],
     /// Salt of the item digests.

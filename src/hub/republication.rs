@@ -238,7 +238,7 @@ impl Hub {
         let author = caller.clone();
         let decision = self
             .propose(|reply| Proposal {
-                request: requests::request_key(author.identity().as_str(), request_id.as_bytes()),
+                request: Some(requests::request_key(author.identity().as_str(), request_id.as_bytes())),
                 content,
                 salt: random::bytes(),
                 caller: Some(author),

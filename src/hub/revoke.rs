@@ -53,7 +53,7 @@ impl Hub {
         let author = caller.clone();
         let decision = self
             .propose(|reply| Proposal {
-                request: requests::request_key(author.identity().as_str(), asked.request_id.as_bytes()),
+                request: Some(requests::request_key(author.identity().as_str(), asked.request_id.as_bytes())),
                 content: requests::first_16(&content.finish()),
                 salt: random::bytes(),
                 caller: Some(author),

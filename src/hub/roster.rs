@@ -39,7 +39,7 @@ impl Hub {
         let date = self.now().day().max(self.shared.directory.load().date());
         let author = caller.clone();
         self.propose(|reply| Proposal {
-            request: requests::request_key(author.identity().as_str(), request_id.as_bytes()),
+            request: Some(requests::request_key(author.identity().as_str(), request_id.as_bytes())),
             content: requests::first_16(&digest::sha256(&asked)),
             salt: random::bytes(),
             caller: Some(author),
@@ -65,7 +65,7 @@ impl Hub {
         }
         let change = RosterChange::new(Patch::default(), today);
         self.propose(|reply| Proposal {
-            request: random::bytes(),
+            request: None,
             content: random::bytes(),
             salt: random::bytes(),
             caller: None,
@@ -251,9 +251,9 @@ impl Hub {
         let (caller, request) = match who {
             Second::Operator(caller, id) => {
                 let request = requests::request_key(caller.identity().as_str(), id.as_bytes());
-                (Some(caller.clone()), request)
+                (Some(caller.clone()), Some(request))
             }
-            Second::Machine => (None, random::bytes()),
+            Second::Machine => (None, None),
         };
         let salt = random::bytes();
         let proposal = |reply| Proposal { request, content, salt, caller, change, reply };

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use prost::Message as _;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use uuid::Uuid;
 
@@ -12,18 +13,21 @@ use crate::base::clock::Timestamp;
 use crate::base::{digest, random, tasks};
 use crate::model::Invalid;
 use crate::model::certificate::{CertificateId, Hierarchy, IssuerDigest, State};
+use crate::model::position::Position;
 use crate::model::principal::SpiffeId;
 use crate::pki::authority::{self, Due, Facts, Generation, LiveLeaf, Rotation, Step};
-use crate::pki::ledger::Ledger;
+use crate::pki::ledger::{self, Ledger};
 use crate::pki::schedule;
-use crate::store::requests;
+use crate::store::{db, proto, requests};
 
 use super::admission::is_monitor;
-use super::certificates::Operator;
+use super::certificates::{Operator, refused};
 use super::engine::Hub;
 use super::error::{Error, Reason};
 use super::issuing::unsigned;
 use super::proposal::{Change, ProposedRotation};
+use super::shared::Shared;
+use super::{certify, store_error};
 
 /// Holders whose certificate was never used, and was issued longer ago than
 /// this, do not stand in the way of retiring its authority.
@@ -205,10 +209,7 @@ impl Hub {
         })?;
         let content = requests::first_16(&digest::sha256(format!("{asked:?}").as_bytes()));
         if asked.version != rotation.version {
-            return Err(Error::new(
-                Reason::EtagMismatch,
-                "the authorities have moved on since; look at them again (luytre ca status)",
-            ));
+            return self.taken_before(by, request_id, content, &asked, rotation).await;
         }
         let step = self.step(rotation, &asked).await?;
         let facts = self.facts(&ledger, rotation, by);
@@ -234,6 +235,30 @@ impl Hub {
         );
         let rotation = self.rotation_view(&ledger, rotation);
         Ok(StepDone { rotation, blockers, cut_off: verdict.cut_off })
+    }
+
+    /// The first answer to a step once more, if this request took it; who asks
+    /// for another from a state that is over is refused.
+    async fn taken_before(
+        &self,
+        by: Operator<'_>,
+        request_id: Uuid,
+        content: [u8; 16],
+        asked: &StepAsked,
+        stands: &Arc<Rotation>,
+    ) -> Result<StepDone, Error> {
+        if asked.dry_run {
+            return Err(refused(ledger::Refusal::Stale));
+        }
+        // What stands follows upon nothing: the writer knows the request, or
+        // refuses it.
+        let rotation = Arc::clone(stands);
+        let change = Change::Rotate(Box::new(ProposedRotation { time: self.machine_now(), rotation }));
+        let at = self.write(by, Some(request_id), content, change).await?;
+        let taken = self.blocking(move |shared| rotation_of(shared, at)).await?;
+        let rotation = self.rotation_view(&self.ledger(), &taken);
+        // Whom else it cut off, who was not seen for long, is written nowhere.
+        Ok(StepDone { rotation, blockers: Vec::new(), cut_off: asked.accept.clone() })
     }
 
     /// Takes the steps that nobody has to ask for. Returns whether one was
@@ -416,5 +441,17 @@ impl Hub {
             counts,
             due: rotation.due(now),
         }
+    }
+}
+
+/// The rotation as the entry at `at` left it.
+fn rotation_of(shared: &Shared, at: Position) -> Result<Arc<Rotation>, Error> {
+    let damaged = || store_error(db::Error::corrupt("entry", at));
+    let chunk = shared.store.chunk_at(at).map_err(store_error)?.ok_or_else(damaged)?;
+    let header = chunk.view().and_then(|view| view.entry_header).ok_or_else(damaged)?;
+    let header = proto::EntryHeader::decode(header).map_err(|_| damaged())?;
+    match certify::stored(&header).ok_or_else(damaged)?.map_err(store_error)? {
+        Change::Rotate(taken) => Ok(taken.rotation),
+        _ => Err(damaged()),
     }
 }

@@ -76,7 +76,7 @@ impl Hub {
             let checked = self.blocking(move |shared| check(shared, &reporter, drafts, &salt)).await?;
             let caller = caller.clone();
             self.propose(|reply| Proposal {
-                request: requests::request_key(caller.identity().as_str(), request_id.as_bytes()),
+                request: Some(requests::request_key(caller.identity().as_str(), request_id.as_bytes())),
                 content: requests::first_16(&content.finish()),
                 salt,
                 caller: Some(caller),

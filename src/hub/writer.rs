@@ -303,8 +303,8 @@ impl Writer {
                         // What wrote nothing shares its number with the next.
                         let wrote = publisher(&proposal).filter(|_| self.next != entry);
                         authors.extend(wrote.map(|author| (entry, author)));
-                        if let Some(record) = record {
-                            in_group.insert(proposal.request, answered.requests.len());
+                        if let Some((key, record)) = proposal.request.zip(record) {
+                            in_group.insert(key, answered.requests.len());
                             answered.requests.push(record);
                         }
                         result
@@ -374,7 +374,7 @@ impl Writer {
         if let Some(error) = refused {
             return Ok((Err(error), None));
         }
-        if let Some(known) = self.remembered(&proposal.request, so_far, in_group)? {
+        if let Some(known) = self.remembered(proposal.request.as_ref(), so_far, in_group)? {
             if known.content.as_ref() != proposal.content.as_slice() {
                 let error = Error::new(
                     Reason::DuplicateRequestId,
@@ -410,10 +410,11 @@ impl Writer {
 
     fn remembered(
         &mut self,
-        key: &RequestKey,
+        key: Option<&RequestKey>,
         answered: &proto::RequestGroup,
         in_group: &FxHashMap<RequestKey, usize>,
     ) -> Result<Option<proto::Request>, db::Error> {
+        let Some(key) = key else { return Ok(None) };
         if let Some(place) = in_group.get(key) {
             return Ok(answered.requests.get(*place).cloned());
         }
