@@ -38,6 +38,12 @@ struct Certificate {
     revoke_reason: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     revoker: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    severed: Option<String>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    sever_reason: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    severer: String,
 }
 
 impl Certificate {
@@ -58,6 +64,9 @@ impl Certificate {
             revoked: record::time(one.revoke_time),
             revoke_reason: one.revoke_reason,
             revoker: one.revoker,
+            severed: record::time(one.sever_time),
+            sever_reason: one.sever_reason,
+            severer: one.severer,
         }
     }
 
@@ -69,8 +78,8 @@ impl Certificate {
     /// All of it, for people.
     fn tell(&self, data: &mut Data) -> Result<(), Failure> {
         let yes = if self.renew_now { "asked of its holder" } else { "" };
-        let revoker = if self.revoker.is_empty() { "the machine's operator" } else { &self.revoker };
-        let revoked = self.revoked.as_ref().map(|at| format!("{at} by {revoker}: {}", self.revoke_reason));
+        let revoked = deed(self.revoked.as_deref(), &self.revoker, &self.revoke_reason);
+        let severed = deed(self.severed.as_deref(), &self.severer, &self.sever_reason);
         let connections = count(self.connections.unsigned_abs().into());
         for (name, value) in [
             ("identity", self.identity.as_str()),
@@ -84,7 +93,8 @@ impl Certificate {
             ("first used", self.first_used.as_deref().unwrap_or("never")),
             ("connections", &connections),
             ("renewal now", yes),
-            ("revoked", revoked.as_deref().unwrap_or_default()),
+            ("revoked", &revoked),
+            ("severed", &severed),
             ("name", &self.name),
         ] {
             if !value.is_empty() {
@@ -93,6 +103,13 @@ impl Certificate {
         }
         Ok(())
     }
+}
+
+/// What an operator did when, and why; nothing for nothing.
+fn deed(at: Option<&str>, by: &str, reason: &str) -> String {
+    let by = if by.is_empty() { "the machine's operator" } else { by };
+    let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+    at.map(|at| format!("{at} by {by}{why}")).unwrap_or_default()
 }
 
 /// Runs the command.
@@ -202,7 +219,7 @@ async fn sever(client: &Client, options: &SeverConnections) -> Result<(), Failur
             Severed::Organisation(organisation.clone().unwrap_or_default())
         }
     };
-    let severed = client.sever(target).await?;
+    let severed = client.sever(target, &options.reason).await?;
     output::talk(&format!("{} ended; their clients may come back", connections(severed)));
     Ok(())
 }

@@ -199,18 +199,23 @@ impl Client {
             .await
     }
 
-    /// Ends connections, and revokes nothing; says how many.
+    /// Ends connections, and revokes nothing; says how many. `reason` may be
+    /// empty, and is kept.
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn sever(&self, target: Severed) -> Result<i32, Error> {
+    pub async fn sever(&self, target: Severed, reason: &str) -> Result<i32, Error> {
         use v1::sever_connections_request::Target;
         let target = match target {
             Severed::Certificate(name) => Target::Certificate(name),
             Severed::Principal(spiffe_id) => Target::SpiffeId(spiffe_id),
             Severed::Organisation(name) => Target::Organisation(name),
         };
-        let request = v1::SeverConnectionsRequest { target: Some(target) };
+        let request = v1::SeverConnectionsRequest {
+            target: Some(target),
+            request_id: request_id(),
+            reason: reason.to_owned(),
+        };
         let answer = self
             .call(request, |request| async { self.certificates_service().sever_connections(request).await })
             .await?;

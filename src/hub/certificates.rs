@@ -1,9 +1,7 @@
-//! Decides how certificates are asked for, issued, listed and revoked: the
-//! ledger in the log decides, the signer signs, and whoever holds the
-//! connections ends them.
+//! Decides how certificates and the tokens for them are asked for and listed:
+//! the ledger in the log decides, and the signer signs.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,10 +12,9 @@ use crate::base::clock::Timestamp;
 use crate::base::{digest, random};
 use crate::model::Invalid;
 use crate::model::certificate::{
-    Certificate, CertificateChange, CertificateEntry, CertificateId, IssuerDigest, MAX_NOTE_BYTES, Revoked,
-    Token,
+    Certificate, CertificateChange, CertificateEntry, CertificateId, IssuerDigest, MAX_NOTE_BYTES, Peers,
+    Revoked, Severance, Token,
 };
-use crate::model::org::OrgSlug;
 use crate::model::position::Position;
 use crate::model::principal::SpiffeId;
 use crate::pki::ledger::{self, Ledger};
@@ -30,10 +27,8 @@ use super::caller::Caller;
 use super::engine::Hub;
 use super::error::{Error, Reason};
 use super::proposal::{Change, Decision, Proposal, Refusal};
+use super::revoking::Switchboard;
 use super::shared::Shared;
-
-/// How long a revocation waits for the list that names it.
-const LIST_PATIENCE: Duration = Duration::from_millis(300);
 
 /// What the hub issues certificates with.
 #[derive(Debug, Clone)]
@@ -48,33 +43,6 @@ pub struct Issuance {
     pub lifetime: Duration,
     /// How long the next authority is at least trusted before it signs.
     pub soak: Duration,
-}
-
-/// Which connections are meant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Peers {
-    /// Those under this certificate.
-    Certificate(CertificateId),
-    /// Those of this system or person.
-    Identity(SpiffeId),
-    /// Those of this organisation.
-    Organisation(OrgSlug),
-}
-
-/// Whoever holds the connections.
-pub trait Switchboard: fmt::Debug + Send + Sync {
-    /// Ends connections for good, because their certificate was revoked;
-    /// returns how many. When it returns, nothing more is read from them.
-    fn revoke(&self, peers: &Peers) -> usize;
-
-    /// Ends connections whose clients may come back; returns how many.
-    fn sever(&self, peers: &Peers) -> usize;
-
-    /// How many there are.
-    fn count(&self, peers: &Peers) -> usize;
-
-    /// Under which certificates, whose, and how many.
-    fn in_use(&self) -> Vec<(CertificateId, SpiffeId, usize)>;
 }
 
 /// Who asks for something of an operator's.
@@ -93,6 +61,8 @@ pub struct CertificateView {
     pub certificate: Arc<Certificate>,
     /// That it was revoked.
     pub revoked: Option<Arc<Revoked>>,
+    /// When its connections were last ended.
+    pub severed: Option<Arc<Severance>>,
     /// Connections open under it.
     pub connections: usize,
     /// Whether its holder is asked to renew it now.
@@ -106,17 +76,6 @@ pub struct TokenView {
     pub id: Uuid,
     /// What is known of it.
     pub token: Arc<Token>,
-}
-
-/// What became of a revocation.
-#[derive(Debug)]
-pub struct Revocation {
-    /// What was revoked; `None`: not of the ledger.
-    pub certificate: Option<CertificateView>,
-    /// Connections that were ended.
-    pub severed: usize,
-    /// Whether the list that names it is signed already.
-    pub list_signed: bool,
 }
 
 impl Hub {
@@ -273,62 +232,6 @@ impl Hub {
         self.shared.anchors.store(Arc::new(anchors));
     }
 
-    /// Revokes a certificate for good and ends its connections. When it
-    /// returns, nothing of that certificate is accepted any more, and nothing
-    /// more is sent to it.
-    ///
-    /// # Errors
-    /// `FIELD_INVALID`; as every write.
-    pub async fn revoke_certificate(
-        &self,
-        by: Operator<'_>,
-        request_id: Uuid,
-        id: CertificateId,
-        reason: String,
-    ) -> Result<Revocation, Error> {
-        check_note("reason", &reason, true)?;
-        let content = [b"revoke ", id.issuer.as_bytes().as_slice(), id.serial.as_bytes(), reason.as_bytes()];
-        let content = requests::first_16(&digest::sha256(&content.concat()));
-        let change = CertificateChange::Revoke { id: id.clone(), reason };
-        let peers = Peers::Certificate(id.clone());
-        // Whoever keeps the certificates in force may be the faster to end them.
-        let open = self.shared.switchboard.get().map_or(0, |board| board.count(&peers));
-        match self.certify(by, Some(request_id), content, change).await {
-            Ok(_) => {}
-            // It is what was asked for.
-            Err(_) if self.ledger().revoked.contains_key(&id) => {}
-            Err(error) => return Err(error),
-        }
-        let severed = self.shared.switchboard.get().map_or(0, |board| board.revoke(&peers)).max(open);
-        let certificate = self.certificate(&id);
-        let holder = certificate.as_ref().map(|view| view.certificate.holder.to_string());
-        tracing::warn!(
-            target: "luytre::audit",
-            issuer = %id.issuer.short(), serial = id.serial, holder, severed, by = who(by),
-            "certificate revoked"
-        );
-        let list_signed = self.wait_for_list(&id).await;
-        Ok(Revocation { certificate, severed, list_signed })
-    }
-
-    /// Waits a moment for the list that names a revoked certificate; it is
-    /// refused without it.
-    async fn wait_for_list(&self, id: &CertificateId) -> bool {
-        let mut lists = self.shared.in_force_changes.subscribe();
-        let named = || self.shared.in_force.load().listed.contains(id);
-        let waited =
-            tokio::time::timeout(LIST_PATIENCE, async { while !named() && lists.changed().await.is_ok() {} });
-        let _ = waited.await;
-        named()
-    }
-
-    /// Ends connections, and revokes nothing.
-    pub fn sever_connections(&self, by: Operator<'_>, peers: &Peers) -> usize {
-        let severed = self.shared.switchboard.get().map_or(0, |board| board.sever(peers));
-        tracing::warn!(target: "luytre::audit", ?peers, severed, by = who(by), "connections ended");
-        severed
-    }
-
     /// Writes down which certificates are used for the first time, without end.
     pub async fn note_first_uses(&self) {
         loop {
@@ -359,6 +262,7 @@ impl Hub {
         CertificateView {
             certificate: Arc::clone(certificate),
             revoked: ledger.revoked.get(&certificate.id).cloned(),
+            severed: ledger.last_severed(certificate).cloned(),
             connections: self.shared.switchboard.get().map_or(0, |board| board.count(&peers)),
             renew_now: ledger.is_tainted(&certificate.id.issuer),
         }
@@ -439,14 +343,14 @@ fn named(what: &[u8], id: Uuid) -> [u8; 16] {
     requests::first_16(&digest::sha256(&[what, id.as_bytes().as_slice()].concat()))
 }
 
-fn who(by: Operator<'_>) -> &str {
+pub(super) fn who(by: Operator<'_>) -> &str {
     match by {
         Operator::Person(caller) => caller.identity().as_str(),
         Operator::Machine => "the machine's operator",
     }
 }
 
-fn check_note(field: &'static str, text: &str, required: bool) -> Result<(), Error> {
+pub(super) fn check_note(field: &'static str, text: &str, required: bool) -> Result<(), Error> {
     if required && text.trim().is_empty() {
         return Err(Invalid::new(field, "required: say why, for the log").into());
     }

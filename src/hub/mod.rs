@@ -11,7 +11,7 @@
 //! * [`republication`] asks owners for leave;
 //! * [`fetch`], [`list`], [`lookup`] and `explain` ask; [`subscribe`], [`pump`] and [`look`] follow;
 //! * [`room`] and [`space`] decide when writing must wait;
-//! * [`certificates`] and `issuing` ask for certificates and give them;
+//! * [`certificates`] and `issuing` ask for certificates and give them, [`revoking`] takes them;
 //! * [`merger`], [`mod@verify`] and [`backup`] look after what is stored, [`archive`] encrypts a
 //!   backup, [`rest`] looks at it.
 
@@ -52,6 +52,7 @@ mod recovery;
 pub mod republication;
 pub mod rest;
 pub mod revoke;
+pub mod revoking;
 pub mod room;
 pub mod roster;
 pub mod rosters;
@@ -76,7 +77,8 @@ pub use admission::{is_monitor, monitor};
 pub use asked::Asked;
 pub use backup::{BackupReport, RepairReport, RestoreReport, repair_tail, restore};
 pub use caller::{Caller, PeerCertificate};
-pub use certificates::{CertificateView, Issuance, Operator, Peers, Switchboard, TokenView};
+pub use crate::model::certificate::Peers;
+pub use certificates::{CertificateView, Issuance, Operator, TokenView};
 pub use engine::{Hub, Options, OrganisationView, Statistics};
 pub use error::Error;
 pub use expire::Expired;
@@ -88,6 +90,7 @@ pub use publish::{Effect, Published, Rejection};
 pub use pump::{Command, Pump};
 pub use recovery::Learnt;
 pub use republication::LeavePage;
+pub use revoking::{Revocation, Switchboard};
 pub use roster::{Amended, Comparison, RosterView, Second, Waiting};
 pub use rotation::{InForce, RotationView, StepAsked, StepDone, StepKind};
 pub use sighting::SightingName;

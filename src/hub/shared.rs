@@ -24,13 +24,13 @@ use crate::store::Store;
 use crate::wire::seal::Sealer;
 use crate::wire::token::Tokens;
 
-use super::certificates::Switchboard;
 use super::cursors::Cursors;
 use super::directory::Directory;
 use super::error::{Error, Reason};
 use super::expire::Expiries;
 use super::merger::Backlog;
 use super::rosters::Rosters;
+use super::revoking::Switchboard;
 use super::rotation::InForce;
 use super::space::Space;
 use super::tail::Tail;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::base::clock::Timestamp;
 use crate::base::digest;
+use crate::model::org::OrgSlug;
 use crate::model::position::Position;
 use crate::model::principal::SpiffeId;
 
@@ -105,6 +106,52 @@ pub struct Revoked {
     /// When.
     pub time: Timestamp,
     /// Why.
+    pub reason: String,
+    /// SPIFFE identity of who did; empty: the machine's operator.
+    pub by: String,
+}
+
+/// Which connections are meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Peers {
+    /// Those under this certificate.
+    Certificate(CertificateId),
+    /// Those of this system or person.
+    Identity(SpiffeId),
+    /// Those of this organisation.
+    Organisation(OrgSlug),
+}
+
+impl Peers {
+    /// Whether connections under a certificate are among them.
+    #[must_use]
+    pub fn include(&self, certificate: &Certificate) -> bool {
+        match self {
+            Self::Certificate(id) => *id == certificate.id,
+            Self::Identity(holder) => *holder == certificate.holder,
+            Self::Organisation(slug) => slug == certificate.holder.org(),
+        }
+    }
+}
+
+impl fmt::Display for Peers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Certificate(id) => write!(f, "certificate {} of {}", id.serial, id.issuer.short()),
+            Self::Identity(holder) => holder.fmt(f),
+            Self::Organisation(slug) => write!(f, "organisation {slug}"),
+        }
+    }
+}
+
+/// That connections were ended, whose clients may come back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Severance {
+    /// Which.
+    pub peers: Peers,
+    /// When.
+    pub time: Timestamp,
+    /// Why; may be empty.
     pub reason: String,
     /// SPIFFE identity of who did; empty: the machine's operator.
     pub by: String,
@@ -239,6 +286,13 @@ pub enum CertificateChange {
         /// Which.
         id: CertificateId,
         /// Why.
+        reason: String,
+    },
+    /// Connections are ended, and nothing is revoked.
+    Sever {
+        /// Which.
+        peers: Peers,
+        /// Why; may be empty.
         reason: String,
     },
     /// A certificate is used for the first time.

@@ -10,7 +10,7 @@ use super::schedule;
 use crate::base::clock::Timestamp;
 use crate::model::certificate::{
     Certificate, CertificateChange, CertificateEntry, CertificateId, GRACE, Hierarchy, IssuerDigest,
-    MAX_TOKENS, Origin, REPEAT, Revoked, State, Token, TokenState,
+    MAX_TOKENS, Origin, REPEAT, Revoked, Severance, State, Token, TokenState,
 };
 use crate::model::position::Position;
 use crate::model::principal::SpiffeId;
@@ -18,6 +18,10 @@ use crate::model::principal::SpiffeId;
 /// Most revocations that are kept, of certificates that the ledger does not
 /// know included.
 pub const MAX_REVOKED: usize = 200_000;
+
+/// Most times that connections were ended of which the ledger tells; the log
+/// has them all.
+pub const MAX_SEVERANCES: usize = 256;
 
 /// How far above the last a number of a revocation list is drawn after a
 /// restore, for the lists that the backup did not know.
@@ -56,6 +60,8 @@ pub struct Ledger {
     keys: BTreeMap<[u8; 32], CertificateId>,
     /// What is revoked.
     pub revoked: BTreeMap<CertificateId, Arc<Revoked>>,
+    /// When connections were ended of late, by the position of the entry.
+    pub severances: BTreeMap<Position, Arc<Severance>>,
     /// Tokens, by the position of the entry that made them.
     pub tokens: BTreeMap<Position, Arc<Token>>,
     /// The last number drawn for the list of each authority.
@@ -116,6 +122,12 @@ impl Ledger {
         self.rotations
             .get(&Hierarchy::Client)
             .is_some_and(|rotation| rotation.retired.iter().any(|retired| retired.0 == *issuer))
+    }
+
+    /// When the connections under a certificate were last ended.
+    #[must_use]
+    pub fn last_severed(&self, certificate: &Certificate) -> Option<&Arc<Severance>> {
+        self.severances.values().rev().find(|severance| severance.peers.include(certificate))
     }
 
     /// What a certificate was renewed to, and that in its turn, and was never
@@ -238,6 +250,15 @@ impl Ledger {
                 // Whoever stole it may have renewed it, and wait.
                 for successor in self.unused_successors(id) {
                     self.revoked.insert(successor, Arc::clone(&revoked));
+                }
+                Ok(())
+            }
+            CertificateChange::Sever { peers, reason } => {
+                let (peers, reason) = (peers.clone(), reason.clone());
+                let severance = Severance { peers, time: now, reason, by: asker.author.to_owned() };
+                self.severances.insert(asker.at, Arc::new(severance));
+                while self.severances.len() > MAX_SEVERANCES {
+                    self.severances.pop_first();
                 }
                 Ok(())
             }

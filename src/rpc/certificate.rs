@@ -237,7 +237,12 @@ impl CertificateService for Certificates {
     ) -> Result<Response<v1::SeverConnectionsResponse>, Status> {
         use v1::sever_connections_request::Target;
         let asker = self.asker(&mut request)?;
-        let peers = match request.into_inner().target {
+        let v1::SeverConnectionsRequest { target, request_id, reason } = request.into_inner();
+        let request_id = match request_id.as_str() {
+            "" => None,
+            id => Some(name::read_request_id(id).map_err(invalid)?),
+        };
+        let peers = match target {
             Some(Target::Certificate(name)) => Peers::Certificate(self.id("certificate", &name)?),
             Some(Target::SpiffeId(id)) => Peers::Identity(read_identity("spiffe_id", &id).map_err(invalid)?),
             Some(Target::Organisation(name)) => {
@@ -248,8 +253,8 @@ impl CertificateService for Certificates {
                 return Err(invalid(Invalid::new("target", problem)));
             }
         };
-        let severed_count = count(self.hub.sever_connections(asker.operator(), &peers));
-        Ok(Response::new(v1::SeverConnectionsResponse { severed_count }))
+        let severed = self.hub.sever_connections(asker.operator(), request_id, peers, reason).await;
+        Ok(Response::new(v1::SeverConnectionsResponse { severed_count: count(severed.map_err(status)?) }))
     }
 
     async fn list_authorities(
@@ -366,7 +371,7 @@ const fn is_taken(state: v1::CertificateState) -> bool {
 
 fn show(view: CertificateView, hub: &Hub) -> v1::Certificate {
     let state = state(&view, hub.machine_now());
-    let CertificateView { certificate: known, revoked, connections, renew_now } = view;
+    let CertificateView { certificate: known, revoked, severed, connections, renew_now } = view;
     let mut shown = v1::Certificate {
         name: certificate::certificate(&known.id.issuer, &known.id.serial),
         spiffe_id: known.holder.to_string(),
@@ -386,6 +391,11 @@ fn show(view: CertificateView, hub: &Hub) -> v1::Certificate {
         shown.revoke_time = Some(time::write(revoked.time));
         shown.revoke_reason = revoked.reason.clone();
         shown.revoker = revoked.by.clone();
+    }
+    if let Some(severed) = severed {
+        shown.sever_time = Some(time::write(severed.time));
+        shown.sever_reason = severed.reason.clone();
+        shown.severer = severed.by.clone();
     }
     shown
 }

@@ -4,6 +4,7 @@
 //! ```text
 //! 51 'c' issuer 32 bytes | serial     IssuedCertificate
 //! 51 'v' issuer 32 bytes | serial     RevokedCertificate
+//! 51 's' position u64                 SeveredConnections
 //! 51 't' position u64                 EnrolmentToken
 //! 51 'n' issuer 32 bytes              last number of its revocation list, u64
 //! 51 'p' issuer 32 bytes | identity   empty: its trust was proved
@@ -20,9 +21,10 @@ use rustls::pki_types::CertificateDer;
 use crate::base::clock::Timestamp;
 use crate::base::digest;
 use crate::model::certificate::{
-    Certificate, CertificateChange, CertificateEntry, CertificateId, Hierarchy, IssuerDigest, Origin,
-    Revoked, Token, TokenState,
+    Certificate, CertificateChange, CertificateEntry, CertificateId, Hierarchy, IssuerDigest, Origin, Peers,
+    Revoked, Severance, Token, TokenState,
 };
+use crate::model::org::OrgSlug;
 use crate::model::position::Position;
 use crate::model::principal::SpiffeId;
 use crate::pki::authority::{Generation, Phase, Rotation};
@@ -31,11 +33,15 @@ use crate::pki::ledger::Ledger;
 use super::batch::Batch;
 use super::db::{Error, Store};
 use super::keys::{Family, KeyKind};
-use super::proto::{self, certificate_change::Change as Stored, issued_certificate::Origin as StoredOrigin};
+use super::proto::{
+    self, certificate_change::Change as Stored, issued_certificate::Origin as StoredOrigin,
+    severed_connections::Peers as StoredPeers,
+};
 use super::roster::message;
 
 const ISSUED: u8 = b'c';
 const REVOKED: u8 = b'v';
+const SEVERED: u8 = b's';
 const TOKEN: u8 = b't';
 const NUMBER: u8 = b'n';
 const PROOF: u8 = b'p';
@@ -156,6 +162,25 @@ fn decode_token(stored: &proto::EnrolmentToken) -> Result<Token, Error> {
     })
 }
 
+fn encode_peers(peers: &Peers, reason: &str) -> proto::SeveredConnections {
+    let peers = match peers {
+        Peers::Certificate(id) => StoredPeers::Certificate(encode_id(id)),
+        Peers::Identity(holder) => StoredPeers::Holder(holder.to_string()),
+        Peers::Organisation(slug) => StoredPeers::Organisation(slug.to_string()),
+    };
+    proto::SeveredConnections { peers: Some(peers), reason: reason.to_owned(), ..Default::default() }
+}
+
+fn decode_peers(stored: &proto::SeveredConnections) -> Result<Peers, Error> {
+    Ok(match stored.peers.as_ref().ok_or_else(|| damaged("peers"))? {
+        StoredPeers::Certificate(id) => Peers::Certificate(decode_id(Some(id))?),
+        StoredPeers::Holder(identity) => Peers::Identity(holder(identity)?),
+        StoredPeers::Organisation(slug) => {
+            Peers::Organisation(OrgSlug::parse(slug).map_err(|_| damaged(slug))?)
+        }
+    })
+}
+
 /// A change among certificates for an entry of the log.
 #[must_use]
 pub fn encode_change(entry: &CertificateEntry) -> proto::CertificateChange {
@@ -175,6 +200,7 @@ pub fn encode_change(entry: &CertificateEntry) -> proto::CertificateChange {
             reason: reason.clone(),
             ..Default::default()
         }),
+        CertificateChange::Sever { peers, reason } => Stored::Sever(encode_peers(peers, reason)),
         CertificateChange::Use(id) => Stored::Use(encode_id(id)),
         CertificateChange::Draw(issuer) => Stored::Draw(issuer.as_bytes().to_vec().into()),
         CertificateChange::Prove { holder, issuer } => Stored::Prove(proto::TrustProof {
@@ -206,6 +232,9 @@ pub fn decode_change(stored: &proto::CertificateChange) -> Result<CertificateEnt
         Stored::Issue(certificate) => CertificateChange::Issue(Arc::new(decode_certificate(certificate)?)),
         Stored::Revoke(revoked) => {
             CertificateChange::Revoke { id: decode_id(revoked.id.as_ref())?, reason: revoked.reason.clone() }
+        }
+        Stored::Sever(severed) => {
+            CertificateChange::Sever { peers: decode_peers(severed)?, reason: severed.reason.clone() }
         }
         Stored::Use(id) => CertificateChange::Use(decode_id(Some(id))?),
         Stored::Draw(digest) => CertificateChange::Draw(issuer(digest)?),
@@ -317,6 +346,17 @@ impl Batch<'_> {
                 self.small(&id_key(REVOKED, id), &record.encode_to_vec())?;
             }
         }
+        for (at, severed) in after.severances.iter().filter(|(at, _)| !before.severances.contains_key(at)) {
+            let record = proto::SeveredConnections {
+                time: severed.time.as_micros(),
+                by: severed.by.clone(),
+                ..encode_peers(&severed.peers, &severed.reason)
+            };
+            self.small(&key(SEVERED, &[&at.raw().to_be_bytes()]), &record.encode_to_vec())?;
+        }
+        for at in before.severances.keys().filter(|at| !after.severances.contains_key(at)) {
+            self.no_small(&key(SEVERED, &[&at.raw().to_be_bytes()]))?;
+        }
         for (at, token) in &after.tokens {
             if before.tokens.get(at).is_none_or(|known| !Arc::ptr_eq(known, token)) {
                 let key = key(TOKEN, &[&at.raw().to_be_bytes()]);
@@ -370,6 +410,13 @@ impl Store {
                     let stored: proto::RevokedCertificate = message(&key, &value)?;
                     let revoked = Revoked { time: moment(stored.time), reason: stored.reason, by: stored.by };
                     ledger.revoked.insert(decode_id(stored.id.as_ref())?, Arc::new(revoked));
+                }
+                SEVERED => {
+                    let stored: proto::SeveredConnections = message(&key, &value)?;
+                    let peers = decode_peers(&stored)?;
+                    let (time, reason, by) = (moment(stored.time), stored.reason, stored.by);
+                    let severed = Severance { peers, time, reason, by };
+                    ledger.severances.insert(Position::from_raw(number(&key, rest)?), Arc::new(severed));
                 }
                 TOKEN => {
                     let token = decode_token(&message(&key, &value)?)?;

@@ -41,6 +41,7 @@ mod leave;
 mod lifecycle;
 mod lookup;
 mod masked;
+mod operating;
 mod proto_contract;
 mod quick_start;
 mod reload;

@@ -103,7 +103,7 @@ pub(crate) struct ExpiringCertificates {
 #[command(after_long_help = "Examples:
   luytre certs sever --certificate 5f0c7a19
   luytre certs sever --principal spiffe://hub.example.vn/org/ca-hanoi/system/soc
-  luytre certs sever --organisation ca-hanoi
+  luytre certs sever --organisation ca-hanoi --reason \"floods the hub, ticket 18\"
 
 Their clients may come back at once; to keep one out, revoke its certificate or suspend its
 organisation.")]
@@ -118,6 +118,9 @@ pub(crate) struct SeverConnections {
     /// Of this organisation
     #[arg(long, group = "whose", value_name = "SLUG", value_parser = organisation)]
     pub(crate) organisation: Option<String>,
+    /// Why, for the log
+    #[arg(long, default_value = "", value_name = "TEXT")]
+    pub(crate) reason: String,
 }
 
 /// `certs token`.

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use rustls::pki_types::CertificateDer;
 
 use super::*;
+use crate::model::certificate::Peers;
 use crate::model::position::Seq;
 use crate::pki::authority::{Generation, Phase};
 
@@ -296,6 +297,27 @@ fn numbers_only_rise_and_what_was_noted_once_is_not_noted_again() {
     let one = book.enrol(1, 1);
     book.revoke(&one).unwrap();
     assert_eq!(book.revoke(&one), Err(Refusal::State));
+}
+
+#[test]
+fn the_last_time_that_a_certificates_connections_were_ended_is_told() {
+    let mut book = Book::new();
+    let (one, two) = (book.enrol(1, 1), book.enrol(2, 2));
+    let told = |book: &Book, id: &CertificateId| {
+        let severed = book.ledger.last_severed(&book.ledger.certificates[id]);
+        severed.map(|severed| (severed.by.clone(), severed.reason.clone()))
+    };
+    let sever = |peers, why: &str| CertificateChange::Sever { peers, reason: why.to_owned() };
+    assert_eq!(told(&book, &one), None);
+    book.by("lan", sever(Peers::Certificate(one.clone()), "floods")).unwrap();
+    assert_eq!((told(&book, &one), told(&book, &two)), (Some(("lan".into(), "floods".into())), None));
+    book.by("", sever(Peers::Organisation(holder(2).org().clone()), "moves")).unwrap();
+    assert_eq!(told(&book, &two), Some((String::new(), "moves".into())));
+    for number in 0..MAX_SEVERANCES {
+        book.by("minh", sever(Peers::Identity(holder(1)), &number.to_string())).unwrap();
+    }
+    assert_eq!(told(&book, &one), Some(("minh".into(), (MAX_SEVERANCES - 1).to_string())));
+    assert_eq!((told(&book, &two), book.ledger.severances.len()), (None, MAX_SEVERANCES), "only so many");
 }
 
 #[test]

@@ -1,0 +1,125 @@
+//! Promises to the operators of certificates: what they do is done once, leaves
+//! its trace, and tells what they have to know.
+
+use luytre::model::principal::Role;
+use luytre::pki::key::Key;
+use luytre::wire::proto::v1;
+use luytre::wire::proto::v1::sever_connections_request::Target;
+use luytre::wire::proto::v1::{RotationPhase as Phase, RotationStep as Step};
+
+use crate::harness::issuing::{Issuing, request};
+use crate::harness::listener::reason;
+use crate::harness::rotating::{CLIENT, id};
+use crate::harness::{Peer, TestHub};
+
+const FEED: &str = "system/feed";
+
+async fn started() -> Issuing {
+    TestHub::builder()
+        .principal("a", FEED, &[Role::Publisher, Role::Subscriber])
+        .principal("hub", "user/lan", &[Role::Operator])
+        .start_issuing()
+        .await
+}
+
+/// A system with a certificate of the hub's own authority.
+async fn peer(hub: &Issuing, organisation: &str, name: &str) -> Peer {
+    hub.peer_with(organisation, name, &hub.enrolled(organisation, name).await)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_asked_for_once_more_gets_its_first_answer_whatever_came_after() {
+    let mut hub = started().await;
+    hub.ready_next(&[CLIENT], "before").await;
+    let lan = peer(&hub, "hub", "user/lan").await;
+    for mut operator in [lan.certificates(), hub.machine()] {
+        let asked = hub.asked(CLIENT, Step::Prepare).await;
+        let first = operator.rotate_authority(asked.clone()).await.unwrap().into_inner();
+        assert_eq!(first.rotation.as_ref().unwrap().phase(), Phase::Prepared);
+        let again = operator.rotate_authority(asked.clone()).await.unwrap().into_inner();
+        assert_eq!(first, again);
+        hub.take(CLIENT, Step::Activate).await;
+        let late = operator.rotate_authority(asked.clone()).await.unwrap().into_inner().rotation.unwrap();
+        let then = first.rotation.unwrap();
+        assert_eq!((late.phase(), late.etag, late.since), (Phase::Prepared, then.etag, then.since));
+        assert_eq!(hub.phase(CLIENT).await, Phase::Active, "nothing was done once more");
+
+        // Another request is another step, and so is another step under the same name.
+        for (other, why) in [
+            (v1::RotateAuthorityRequest { request_id: id(), ..asked.clone() }, "ETAG_MISMATCH"),
+            (v1::RotateAuthorityRequest { dry_run: true, ..asked.clone() }, "ETAG_MISMATCH"),
+            (v1::RotateAuthorityRequest { etag: "77".to_owned(), ..asked.clone() }, "DUPLICATE_REQUEST_ID"),
+        ] {
+            let refused = operator.rotate_authority(other).await.unwrap_err();
+            assert_eq!(reason(&refused).as_deref(), Some(why), "{refused:?}");
+        }
+        hub.take(CLIENT, Step::Rollback).await;
+        crate::harness::eventually("it is over", async || {
+            (hub.phase(CLIENT).await == Phase::Stable).then_some(())
+        })
+        .await;
+        hub.next_generation("client");
+        hub.backup(&id());
+    }
+    hub.terminate().await;
+    hub.verify();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn enrolments_take_nothing_from_the_renewals_of_the_same_holder() {
+    let hub = started().await;
+    for _ in 0..11 {
+        let token = hub.token("a", FEED).await;
+        hub.enrol(&token, request(&Key::for_leaf().unwrap())).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_ends_connections_leaves_who_whom_when_and_why() {
+    let mut hub = started().await;
+    let a = peer(&hub, "a", FEED).await;
+    let mut first = a.directory();
+    first.who_am_i(v1::WhoAmIRequest {}).await.unwrap();
+    let lan = peer(&hub, "hub", "user/lan").await;
+    let asked = v1::SeverConnectionsRequest {
+        target: Some(Target::SpiffeId(hub.spiffe("a", FEED))),
+        request_id: id(),
+        reason: "floods the hub".to_owned(),
+    };
+    let done = lan.certificates().sever_connections(asked.clone()).await.unwrap().into_inner();
+    assert_eq!(done.severed_count, 1);
+    // The client comes back, and a retry leaves it alone.
+    let mut back = a.directory();
+    back.who_am_i(v1::WhoAmIRequest {}).await.unwrap();
+    let again = lan.certificates().sever_connections(asked).await.unwrap().into_inner();
+    assert_eq!(again.severed_count, 0);
+    back.who_am_i(v1::WhoAmIRequest {}).await.unwrap();
+    let told = async |hub: &Issuing| {
+        let shown = hub.certificates_of("a", FEED).await.pop().unwrap();
+        assert_eq!(shown.state(), v1::CertificateState::Active);
+        (shown.severer, shown.sever_reason, shown.sever_time.is_some())
+    };
+    let expected = (hub.spiffe("hub", "user/lan"), "floods the hub".to_owned(), true);
+    assert_eq!(told(&hub).await, expected);
+    let others = hub.certificates_of("hub", "user/lan").await.pop().unwrap();
+    assert_eq!((others.sever_time, others.severer), (None, String::new()));
+
+    let whole = v1::SeverConnectionsRequest {
+        target: Some(Target::Organisation("organisations/a".to_owned())),
+        reason: "moves to another line".to_owned(),
+        ..Default::default()
+    };
+    hub.machine().sever_connections(whole).await.unwrap();
+    let long = "x".repeat(1_025);
+    let long = v1::SeverConnectionsRequest {
+        target: Some(Target::Organisation("organisations/a".to_owned())),
+        reason: long,
+        ..Default::default()
+    };
+    let refused = hub.machine().sever_connections(long).await.unwrap_err();
+    assert_eq!(reason(&refused).as_deref(), Some("FIELD_INVALID"), "{refused:?}");
+    hub.restart().await;
+    assert_eq!(told(&hub).await, (String::new(), "moves to another line".to_owned(), true));
+    hub.terminate().await;
+    hub.verify();
+}
