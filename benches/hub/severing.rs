@@ -269,6 +269,7 @@ async fn revoke(hub: &Issuing, doomed: Vec<Doomed>) -> Cut {
                 request_id: Uuid::new_v4().to_string(),
                 name: one.name.clone(),
                 reason: "stolen".to_owned(),
+                ..Default::default()
             };
             tokio::spawn(async move {
                 let answer = machine.revoke_certificate(asked).await.unwrap().into_inner();

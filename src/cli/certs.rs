@@ -128,25 +128,50 @@ pub(super) async fn run(client: &Client, options: &Certs, data: &mut Data) -> Re
         CertsAction::Show { certificate } => {
             Certificate::of(client.certificate(&named(client, certificate).await?).await?).tell(data)
         }
-        CertsAction::Revoke { certificate, reason } => {
+        CertsAction::Revoke { certificate, reason, descendants } => {
             let name = named(client, certificate).await?;
-            let answer = client.revoke_certificate(&name, reason).await?;
-            Certificate::of(answer.certificate.unwrap_or_default()).tell(data)?;
-            data.flush()?;
-            output::talk(&format!(
-                "revoked; {} ended; nothing more is accepted from it",
-                connections(answer.severed_count)
-            ));
-            if !answer.list_signed {
-                output::talk(
-                    "luytre: warning: the revocation list is not signed yet (is the signer running?); this hub refuses the certificate all the same",
-                );
-            }
-            Ok(())
+            revoked(client.revoke_certificate(&name, reason, *descendants).await?, data)
         }
         CertsAction::Sever(o) => sever(client, o).await,
         CertsAction::Token(o) => token(client, &o.action, data).await,
     }
+}
+
+/// Tells what became of a revocation.
+fn revoked(answer: v1::RevokeCertificateResponse, data: &mut Data) -> Result<(), Failure> {
+    let certificate = Certificate::of(answer.certificate.unwrap_or_default());
+    certificate.tell(data)?;
+    data.flush()?;
+    let more = match answer.revoked_count {
+        ..=1 => String::new(),
+        all => format!(" with {} that it was renewed to", count((all - 1).unsigned_abs().into())),
+    };
+    output::talk(&format!(
+        "revoked{more}; {} ended; nothing more is accepted from it",
+        connections(answer.severed_count)
+    ));
+    if !answer.list_signed {
+        output::talk(
+            "luytre: warning: the revocation list is not signed yet (is the signer running?); this hub refuses the certificate all the same",
+        );
+    }
+    let left: Vec<_> = answer.descendants.into_iter().map(Certificate::of).collect();
+    for one in &left {
+        output::talk(&format!(
+            "luytre: warning: it was renewed to {}, which is still taken: first used {}, until {}, {} open",
+            one.serial,
+            one.first_used.as_deref().unwrap_or("never"),
+            one.expires.as_deref().unwrap_or_default(),
+            connections(one.connections)
+        ));
+    }
+    if !left.is_empty() {
+        output::talk(&format!(
+            "whoever stole it may have renewed it; to revoke those, too: luytre certs revoke {} --descendants --reason …",
+            certificate.serial
+        ));
+    }
+    Ok(())
 }
 
 async fn list(

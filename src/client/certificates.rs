@@ -181,7 +181,8 @@ impl Client {
 
     /// Revokes a certificate for good and ends its connections; `reason` is
     /// kept. When this returns, nothing more is accepted from it, and nothing
-    /// more is sent to it.
+    /// more is sent to it. What it was renewed to and somebody has used goes
+    /// with it only if `descendants` are named; the answer tells of those left.
     ///
     /// # Errors
     /// `NOT_FOUND`; see [`Error`].
@@ -189,11 +190,13 @@ impl Client {
         &self,
         name: &str,
         reason: &str,
+        descendants: bool,
     ) -> Result<v1::RevokeCertificateResponse, Error> {
         let request = v1::RevokeCertificateRequest {
             request_id: request_id(),
             name: name.to_owned(),
             reason: reason.to_owned(),
+            descendants,
         };
         self.call(request, |request| async { self.certificates_service().revoke_certificate(request).await })
             .await

@@ -257,7 +257,7 @@ impl Hub {
         self.certify(Operator::Machine, None, random::bytes(), change).await.map(drop)
     }
 
-    fn view(&self, ledger: &Ledger, certificate: &Arc<Certificate>) -> CertificateView {
+    pub(super) fn view(&self, ledger: &Ledger, certificate: &Arc<Certificate>) -> CertificateView {
         let peers = Peers::Certificate(certificate.id.clone());
         CertificateView {
             certificate: Arc::clone(certificate),

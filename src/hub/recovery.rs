@@ -109,7 +109,7 @@ impl Hub {
             return Ok(false);
         }
         let reason = "found in the signer's journal after a restore".to_owned();
-        let change = CertificateChange::Revoke { id, reason };
+        let change = CertificateChange::Revoke { id, reason, descendants: false };
         match self.certify(Operator::Machine, None, random::bytes(), change).await {
             Ok(_) => Ok(true),
             // What the ledger does not know is not taken anyway.
@@ -189,7 +189,7 @@ impl Hub {
         self.adopt(der, &record).await?;
         if revoked {
             let reason = "tries the revocation list of every configuration".to_owned();
-            let change = CertificateChange::Revoke { id, reason };
+            let change = CertificateChange::Revoke { id, reason, descendants: false };
             self.certify(Operator::Machine, None, random::bytes(), change).await?;
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! Decides how a certificate is revoked, and how connections are ended: the
 //! log first, so that nothing is done that leaves no trace.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use uuid::Uuid;
 use crate::base::digest;
 use crate::model::certificate::{CertificateChange, CertificateId, Peers};
 use crate::model::principal::SpiffeId;
+use crate::pki::ledger::Ledger;
 use crate::store::requests;
 
 use super::certificates::{CertificateView, Operator, check_note, who};
@@ -39,6 +41,11 @@ pub trait Switchboard: fmt::Debug + Send + Sync {
 pub struct Revocation {
     /// What was revoked; `None`: not of the ledger.
     pub certificate: Option<CertificateView>,
+    /// What it was renewed to, directly or not, and is still taken: whoever
+    /// stole it may have renewed it.
+    pub descendants: Vec<CertificateView>,
+    /// Certificates that were revoked, what nobody had used yet included.
+    pub revoked: usize,
     /// Connections that were ended.
     pub severed: usize,
     /// Whether the list that names it is signed already.
@@ -46,9 +53,10 @@ pub struct Revocation {
 }
 
 impl Hub {
-    /// Revokes a certificate for good and ends its connections. When it
-    /// returns, nothing of that certificate is accepted any more, and nothing
-    /// more is sent to it.
+    /// Revokes a certificate for good, and what it was renewed to: that which
+    /// nobody used yet, or all `descendants`. Ends their connections. When it
+    /// returns, nothing of them is accepted any more, and nothing more is sent
+    /// to them.
     ///
     /// # Errors
     /// `FIELD_INVALID`; as every write.
@@ -58,30 +66,57 @@ impl Hub {
         request_id: Uuid,
         id: CertificateId,
         reason: String,
+        descendants: bool,
     ) -> Result<Revocation, Error> {
         check_note("reason", &reason, true)?;
         let content = [b"revoke ", id.issuer.as_bytes().as_slice(), id.serial.as_bytes(), reason.as_bytes()];
-        let content = requests::first_16(&digest::sha256(&content.concat()));
-        let change = CertificateChange::Revoke { id: id.clone(), reason };
-        let peers = Peers::Certificate(id.clone());
+        let mut content = content.concat();
+        if descendants {
+            content.extend(b" and descendants");
+        }
+        let content = requests::first_16(&digest::sha256(&content));
+        let change = CertificateChange::Revoke { id: id.clone(), reason, descendants };
+        let board = self.shared.switchboard.get();
+        let before = self.ledger();
         // Whoever keeps the certificates in force may be the faster to end them.
-        let open = self.shared.switchboard.get().map_or(0, |board| board.count(&peers));
-        match self.certify(by, Some(request_id), content, change).await {
+        let open: BTreeMap<_, _> = line(&before, &id)
+            .map(|one| {
+                let peers = Peers::Certificate(one.clone());
+                (one, board.map_or(0, |board| board.count(&peers)))
+            })
+            .collect();
+        let done = self.certify(by, Some(request_id), content, change).await;
+        let (ledger, now) = (self.ledger(), self.machine_now());
+        let living: Vec<_> = ledger
+            .descendants(&id)
+            .iter()
+            .filter_map(|one| ledger.certificates.get(one))
+            .filter(|one| ledger.is_live(one, now))
+            .map(|one| self.view(&ledger, one))
+            .collect();
+        match done {
             Ok(_) => {}
             // It is what was asked for.
-            Err(_) if self.ledger().revoked.contains_key(&id) => {}
+            Err(_) if ledger.revoked.contains_key(&id) && (living.is_empty() || !descendants) => {}
             Err(error) => return Err(error),
         }
-        let severed = self.shared.switchboard.get().map_or(0, |board| board.revoke(&peers)).max(open);
+        let (mut severed, mut revoked) = (0_usize, 0_usize);
+        for one in line(&ledger, &id).filter(|one| ledger.revoked.contains_key(one)) {
+            revoked += usize::from(!before.revoked.contains_key(&one));
+            let peers = Peers::Certificate(one.clone());
+            let ended = board.map_or(0, |board| board.revoke(&peers));
+            severed += ended.max(open.get(&one).copied().unwrap_or_default());
+        }
         let certificate = self.certificate(&id);
         let holder = certificate.as_ref().map(|view| view.certificate.holder.to_string());
         tracing::warn!(
             target: "luytre::audit",
-            issuer = %id.issuer.short(), serial = id.serial, holder, severed, by = who(by),
+            issuer = %id.issuer.short(), serial = id.serial, holder, severed, revoked,
+            living = living.len(), by = who(by),
             "certificate revoked"
         );
         let list_signed = self.wait_for_list(&id).await;
-        Ok(Revocation { certificate, severed, list_signed })
+        Ok(Revocation { certificate, descendants: living, revoked, severed, list_signed })
     }
 
     /// Waits a moment for the list that names a revoked certificate; it is
@@ -120,4 +155,9 @@ impl Hub {
         tracing::warn!(target: "luytre::audit", %peers, severed, by = who(by), reason, "connections ended");
         Ok(severed)
     }
+}
+
+/// A certificate and all that it was renewed to.
+fn line(ledger: &Ledger, id: &CertificateId) -> impl Iterator<Item = CertificateId> {
+    std::iter::once(id.clone()).chain(ledger.descendants(id))
 }

@@ -287,6 +287,8 @@ pub enum CertificateChange {
         id: CertificateId,
         /// Why.
         reason: String,
+        /// Whether all that it was renewed to goes with it, used or not.
+        descendants: bool,
     },
     /// Connections are ended, and nothing is revoked.
     Sever {

@@ -133,17 +133,35 @@ impl Ledger {
     /// What a certificate was renewed to, and that in its turn, and was never
     /// used.
     fn unused_successors(&self, id: &CertificateId) -> Vec<CertificateId> {
+        let unused = |c: &Certificate| c.first_used.is_none() && !self.revoked.contains_key(&c.id);
+        self.line(id, |c| c.origin != Origin::Recovered && unused(c))
+    }
+
+    /// All that a certificate was renewed to, and that in its turn. What its
+    /// holder has from the signer's journal may have been, if it is younger.
+    #[must_use]
+    pub fn descendants(&self, id: &CertificateId) -> Vec<CertificateId> {
+        self.line(id, |_| true)
+    }
+
+    /// The certificates that follow upon one, each if `taken`.
+    fn line(&self, id: &CertificateId, taken: impl Fn(&Certificate) -> bool) -> Vec<CertificateId> {
         let Some(first) = self.certificates.get(id) else { return Vec::new() };
-        let (mut line, mut next) = (vec![id.clone()], 0);
+        let mut rest: Vec<_> = self.of(&first.holder).filter(|c| c.id != *id && taken(c)).collect();
+        let mut line = vec![id.clone()];
+        let mut next = 0;
         while let Some(before) = line.get(next).cloned() {
-            let of_it = self.of(&first.holder).filter(|c| {
-                matches!(&c.origin, Origin::Renewal(renewed) if *renewed == before)
-                    && c.first_used.is_none()
-                    && !line.contains(&c.id)
-                    && !self.revoked.contains_key(&c.id)
+            rest.retain(|c| {
+                let follows = match &c.origin {
+                    Origin::Renewal(renewed) => *renewed == before,
+                    Origin::Recovered => c.issued > first.issued && !c.holder.org().is_hubs_own(),
+                    Origin::Token(_) => false,
+                };
+                if follows {
+                    line.push(c.id.clone());
+                }
+                !follows
             });
-            let found: Vec<_> = of_it.map(|c| c.id.clone()).collect();
-            line.extend(found);
             next = next.saturating_add(1);
         }
         line.split_off(1)
@@ -232,8 +250,16 @@ impl Ledger {
                 Ok(())
             }
             CertificateChange::Issue(certificate) => self.issue(certificate, now),
-            CertificateChange::Revoke { id, reason } => {
-                if self.revoked.contains_key(id) {
+            CertificateChange::Revoke { id, reason, descendants } => {
+                // Whoever stole it may have renewed it, and wait.
+                let mut line = self.unused_successors(id);
+                if *descendants {
+                    let lasts =
+                        |one: &_| self.certificates.get(one).is_some_and(|c| c.state(now) != State::Expired);
+                    line = self.descendants(id);
+                    line.retain(|one| lasts(one) && !self.revoked.contains_key(one));
+                }
+                if self.revoked.contains_key(id) && (line.is_empty() || !descendants) {
                     return Err(Refusal::State);
                 }
                 // What the ledger does not know of its own authorities is
@@ -246,10 +272,8 @@ impl Ledger {
                 }
                 let revoked =
                     Arc::new(Revoked { time: now, reason: reason.clone(), by: asker.author.to_owned() });
-                self.revoked.insert(id.clone(), Arc::clone(&revoked));
-                // Whoever stole it may have renewed it, and wait.
-                for successor in self.unused_successors(id) {
-                    self.revoked.insert(successor, Arc::clone(&revoked));
+                for one in std::iter::once(id.clone()).chain(line) {
+                    self.revoked.entry(one).or_insert_with(|| Arc::clone(&revoked));
                 }
                 Ok(())
             }

@@ -219,15 +219,17 @@ impl CertificateService for Certificates {
         mut request: Request<v1::RevokeCertificateRequest>,
     ) -> Result<Response<v1::RevokeCertificateResponse>, Status> {
         let asker = self.asker(&mut request)?;
-        let v1::RevokeCertificateRequest { request_id, name, reason } = request.into_inner();
+        let v1::RevokeCertificateRequest { request_id, name, reason, descendants } = request.into_inner();
         let request_id = name::read_request_id(&request_id).map_err(invalid)?;
         let id = self.id("name", &name)?;
-        let done = self.hub.revoke_certificate(asker.operator(), request_id, id, reason).await;
+        let done = self.hub.revoke_certificate(asker.operator(), request_id, id, reason, descendants).await;
         let done = done.map_err(status)?;
         Ok(Response::new(v1::RevokeCertificateResponse {
             certificate: done.certificate.map(|view| show(view, &self.hub)),
             severed_count: count(done.severed),
             list_signed: done.list_signed,
+            descendants: done.descendants.into_iter().map(|view| show(view, &self.hub)).collect(),
+            revoked_count: count(done.revoked),
         }))
     }
 

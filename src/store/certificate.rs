@@ -195,9 +195,10 @@ pub fn encode_change(entry: &CertificateEntry) -> proto::CertificateChange {
         CertificateChange::Approve(at) => Stored::Approve(at.raw()),
         CertificateChange::Cancel(at) => Stored::Cancel(at.raw()),
         CertificateChange::Issue(certificate) => Stored::Issue(encode_certificate(certificate)),
-        CertificateChange::Revoke { id, reason } => Stored::Revoke(proto::RevokedCertificate {
+        CertificateChange::Revoke { id, reason, descendants } => Stored::Revoke(proto::RevokedCertificate {
             id: Some(encode_id(id)),
             reason: reason.clone(),
+            descendants: *descendants,
             ..Default::default()
         }),
         CertificateChange::Sever { peers, reason } => Stored::Sever(encode_peers(peers, reason)),
@@ -230,9 +231,11 @@ pub fn decode_change(stored: &proto::CertificateChange) -> Result<CertificateEnt
         Stored::Approve(at) => CertificateChange::Approve(Position::from_raw(*at)),
         Stored::Cancel(at) => CertificateChange::Cancel(Position::from_raw(*at)),
         Stored::Issue(certificate) => CertificateChange::Issue(Arc::new(decode_certificate(certificate)?)),
-        Stored::Revoke(revoked) => {
-            CertificateChange::Revoke { id: decode_id(revoked.id.as_ref())?, reason: revoked.reason.clone() }
-        }
+        Stored::Revoke(revoked) => CertificateChange::Revoke {
+            id: decode_id(revoked.id.as_ref())?,
+            reason: revoked.reason.clone(),
+            descendants: revoked.descendants,
+        },
         Stored::Sever(severed) => {
             CertificateChange::Sever { peers: decode_peers(severed)?, reason: severed.reason.clone() }
         }
@@ -342,6 +345,7 @@ impl Batch<'_> {
                     reason: revoked.reason.clone(),
                     time: revoked.time.as_micros(),
                     by: revoked.by.clone(),
+                    descendants: false,
                 };
                 self.small(&id_key(REVOKED, id), &record.encode_to_vec())?;
             }

@@ -60,6 +60,7 @@ async fn a_revoked_certificate_is_out_when_the_command_answers() {
         request_id: id(),
         name: mine.name.clone(),
         reason: "stolen".to_owned(),
+        ..Default::default()
     };
     let done = machine.revoke_certificate(asked).await.unwrap().into_inner();
     assert_eq!(done.severed_count, 1, "{done:?}");

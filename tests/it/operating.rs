@@ -1,6 +1,8 @@
 //! Promises to the operators of certificates: what they do is done once, leaves
 //! its trace, and tells what they have to know.
 
+use std::process::{Command, Stdio};
+
 use luytre::model::principal::Role;
 use luytre::pki::key::Key;
 use luytre::wire::proto::v1;
@@ -9,8 +11,8 @@ use luytre::wire::proto::v1::{RotationPhase as Phase, RotationStep as Step};
 
 use crate::harness::issuing::{Issuing, request};
 use crate::harness::listener::reason;
-use crate::harness::rotating::{CLIENT, id};
-use crate::harness::{Peer, TestHub};
+use crate::harness::rotating::{CLIENT, id, renew};
+use crate::harness::{Peer, TestHub, eventually};
 
 const FEED: &str = "system/feed";
 
@@ -54,10 +56,7 @@ async fn a_step_asked_for_once_more_gets_its_first_answer_whatever_came_after() 
             assert_eq!(reason(&refused).as_deref(), Some(why), "{refused:?}");
         }
         hub.take(CLIENT, Step::Rollback).await;
-        crate::harness::eventually("it is over", async || {
-            (hub.phase(CLIENT).await == Phase::Stable).then_some(())
-        })
-        .await;
+        eventually("it is over", async || (hub.phase(CLIENT).await == Phase::Stable).then_some(())).await;
         hub.next_generation("client");
         hub.backup(&id());
     }
@@ -72,6 +71,65 @@ async fn enrolments_take_nothing_from_the_renewals_of_the_same_holder() {
         let token = hub.token("a", FEED).await;
         hub.enrol(&token, request(&Key::for_leaf().unwrap())).await.unwrap();
     }
+}
+
+/// Runs `luytre` over the hub's own socket: what it says to people.
+fn luytre(hub: &Issuing, words: &[&str]) -> String {
+    let done = Command::new(env!("CARGO_BIN_EXE_luytre"))
+        .args(words)
+        .arg("--socket")
+        .arg(hub.data_dir().join("admin.sock"))
+        .env_remove("LUYTRE_PROFILE")
+        .env("HOME", "/nonexistent")
+        .env("XDG_CONFIG_HOME", "/nonexistent")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned();
+    assert!(done.status.success(), "{told}");
+    told
+}
+
+/// Whether the hub still serves whoever holds this.
+async fn served(peer: &Peer) -> bool {
+    peer.directory().who_am_i(v1::WhoAmIRequest {}).await.is_ok()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revocation_names_what_a_thief_may_have_renewed_and_takes_it_if_asked() {
+    let mut hub = started().await;
+    let stolen = peer(&hub, "a", FEED).await;
+    assert!(served(&stolen).await);
+    let first = hub.certificates_of("a", FEED).await.pop().unwrap();
+    // So that it can be renewed at its age.
+    hub.ready_next(&[CLIENT], "before").await;
+    for step in [Step::Prepare, Step::Activate, Step::Taint] {
+        hub.take(CLIENT, step).await;
+    }
+    let key = Key::for_leaf().unwrap();
+    let issued = renew(stolen.channel(), &key).await.unwrap();
+    let thief = hub.peer_with("a", FEED, &hub.keep("thief", &issued, &key));
+    assert!(served(&thief).await);
+    let used = async || hub.certificates_of("a", FEED).await.into_iter().find(|c| c.serial == issued.serial);
+    eventually("its use is noted", async || used().await.filter(|c| c.first_use_time.is_some())).await;
+
+    let done = hub.revoke(&first.name).await;
+    let left: Vec<_> = done.descendants.iter().map(|c| (c.serial.as_str(), c.state())).collect();
+    assert_eq!(left, [(issued.serial.as_str(), v1::CertificateState::Active)]);
+    assert_eq!(done.revoked_count, 1);
+    assert!(!served(&stolen).await && served(&thief).await);
+
+    // As luytre certs revoke says.
+    let told = luytre(&hub, &["certs", "revoke", &first.serial, "--reason", "as before"]);
+    assert!(told.contains(&format!("renewed to {}, which is still taken", issued.serial)), "{told}");
+    assert!(told.contains(&format!("luytre certs revoke {} --descendants", first.serial)), "{told}");
+    let told = luytre(&hub, &["certs", "revoke", &first.serial, "--descendants", "--reason", "the thief's"]);
+    assert!(!told.contains("still taken"), "{told}");
+    assert!(!served(&thief).await);
+    let states: Vec<_> = hub.certificates_of("a", FEED).await.iter().map(v1::Certificate::state).collect();
+    assert_eq!(states, [v1::CertificateState::Revoked; 2]);
+    hub.terminate().await;
+    hub.verify();
 }
 
 #[tokio::test(flavor = "multi_thread")]

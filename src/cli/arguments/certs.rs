@@ -51,15 +51,20 @@ pub(crate) enum CertsAction {
     /// Revoke a certificate for good and end its connections · Thu hồi chứng thư
     #[command(after_long_help = "Examples:
   luytre certs revoke 5f0c7a19 --reason \"laptop stolen\"
+  luytre certs revoke 5f0c7a19 --descendants --reason \"laptop stolen, and renewed by the thief\"
 
 One operator does it alone. When this ends, nothing more is accepted from the certificate and nothing
-more is sent to it. There is no way back: its holder enrols again, with a new key.")]
+more is sent to it. There is no way back: its holder enrols again, with a new key. What it was renewed
+to and nobody has used yet is revoked with it; what was used is named, for a thief may have renewed it.")]
     Revoke {
         /// Its name or serial number, from `luytre certs list`, or how the serial begins
         certificate: String,
         /// Why, for the log
         #[arg(long, value_name = "TEXT")]
         reason: String,
+        /// Also revoke all that it was renewed to, used or not
+        #[arg(long)]
+        descendants: bool,
     },
     /// End connections, and revoke nothing · Ngắt kết nối
     Sever(SeverConnections),

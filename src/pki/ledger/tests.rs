@@ -119,7 +119,7 @@ impl Book {
     }
 
     fn revoke(&mut self, id: &CertificateId) -> Result<Position, Refusal> {
-        self.change(CertificateChange::Revoke { id: id.clone(), reason: "stolen".to_owned() })
+        self.change(CertificateChange::Revoke { id: id.clone(), reason: "stolen".to_owned(), descendants: false })
     }
 
     fn is_live(&self, id: &CertificateId) -> bool {
@@ -297,6 +297,46 @@ fn numbers_only_rise_and_what_was_noted_once_is_not_noted_again() {
     let one = book.enrol(1, 1);
     book.revoke(&one).unwrap();
     assert_eq!(book.revoke(&one), Err(Refusal::State));
+}
+
+#[test]
+fn what_a_revoked_certificate_was_renewed_to_and_used_is_named_and_goes_with_it_if_asked() {
+    let mut book = Book::new();
+    let first = book.enrol(1, 1);
+    let other = book.enrol(9, 1);
+    // Two are used, the third waits.
+    for (serial, before) in [(2, 1), (3, 2), (4, 3)] {
+        book.wait(DAY * 20);
+        book.issue(serial, 1, Origin::Renewal(id(before))).unwrap();
+        if serial < 4 {
+            book.change(CertificateChange::Use(id(serial))).unwrap();
+        }
+    }
+    assert_eq!(book.ledger.descendants(&first), [id(2), id(3), id(4)]);
+    assert_eq!(book.ledger.descendants(&other), []);
+    let mut alone = Book { ledger: book.ledger.clone(), now: book.now, ..Book::new() };
+    alone.revoke(&id(3)).unwrap();
+    assert!(!alone.is_live(&id(3)) && !alone.is_live(&id(4)), "nobody used the last one");
+    let mut alone = Book { ledger: book.ledger.clone(), now: book.now, ..Book::new() };
+    alone.revoke(&id(2)).unwrap();
+    assert!(alone.is_live(&id(3)) && alone.is_live(&id(4)), "they were used");
+    let all = |id: &CertificateId| CertificateChange::Revoke {
+        id: id.clone(),
+        reason: "stolen".to_owned(),
+        descendants: true,
+    };
+    // Also once it is revoked itself.
+    alone.change(all(&id(2))).unwrap();
+    assert!(!alone.is_live(&id(3)) && !alone.is_live(&id(4)));
+    assert_eq!(alone.change(all(&id(2))), Err(Refusal::State), "there is nothing more to revoke");
+    assert!(!alone.ledger.revoked.contains_key(&first) && !alone.ledger.revoked.contains_key(&other));
+
+    // Of what comes from the signer's journal nobody knows.
+    let mut found = certificate(7, 1, Origin::Recovered, book.now);
+    found.issued = book.now;
+    book.change(CertificateChange::Issue(Arc::new(found))).unwrap();
+    assert!(book.ledger.descendants(&id(4)).is_empty(), "it is no younger");
+    assert!(book.ledger.descendants(&first).contains(&id(7)));
 }
 
 #[test]

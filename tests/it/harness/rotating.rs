@@ -144,6 +144,7 @@ impl Issuing {
             request_id: id(),
             name: name.to_owned(),
             reason: "stolen".to_owned(),
+            ..Default::default()
         };
         self.machine().revoke_certificate(asked).await.unwrap().into_inner()
     }
