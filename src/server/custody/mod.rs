@@ -3,15 +3,18 @@
 
 mod own;
 mod paper;
+mod shelf;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustls::pki_types::{DnsName, ServerName};
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 use super::Error;
 use super::config::{Authorities, Config};
@@ -25,6 +28,7 @@ use crate::pki::ledger::Ledger;
 use crate::pki::tls::{Canary, Material, Monitor, Trial};
 use own::Leaf;
 use paper::SignedList;
+use shelf::Pauses;
 
 /// How long at most between two looks at everything.
 const TICK: Duration = Duration::from_secs(30);
@@ -50,6 +54,8 @@ struct Held {
     /// A certificate that must be taken, and one that must not, of each
     /// authority that signs clients.
     monitors: BTreeMap<IssuerDigest, Arc<(Leaf, Leaf)>>,
+    /// What was signed and is not in its file yet.
+    unwritten: BTreeMap<PathBuf, Zeroizing<Vec<u8>>>,
     /// Numbers of lists that were drawn and are not signed yet.
     drawn: BTreeMap<IssuerDigest, u64>,
     /// The authorities whose key the signer holds.
@@ -110,6 +116,7 @@ impl Custodian {
         for generation in &candidates {
             note(self.keep_list(generation).await.map(|_| false));
         }
+        note(self.write_what_waits().map(|()| false));
         changed |= self.forget(&ledger);
         (changed, failure)
     }
@@ -301,31 +308,32 @@ impl Custodian {
         let mut changes = self.hub.ledger_changes();
         // What `gather` gives depends on the ledger, too.
         let mut seen = None;
+        let mut pauses = Pauses::default();
         while !stopping.is_cancelled() {
             changes.mark_unchanged();
-            let pause = match self.round(&certificates, &mut seen).await {
+            let failed = match self.round(&certificates, &mut seen).await {
                 Ok(()) => {
+                    pauses = Pauses::default();
                     match self.greeting() {
                         Ok(greeting) => shown.store(Some(greeting)),
                         Err(error) => tracing::error!(%error, "nobody can enrol"),
                     }
-                    TICK
+                    None
                 }
                 Err(error) => {
-                    tracing::error!(%error, "the hub's authorities are not all in force; trying again");
-                    RETRY
+                    let pause = pauses.after(&error);
+                    tracing::error!(%error, ?pause, "the hub's authorities are not all in force; trying again");
+                    Some(pause)
                 }
             };
-            let failed = pause == RETRY;
             let wait = async {
-                if failed {
+                if failed.is_some() {
                     // What failed may itself have changed the ledger.
-                    tokio::time::sleep(pause).await;
-                    return;
+                    tokio::time::sleep(RETRY).await;
                 }
                 tokio::select! {
                     _ = changes.changed() => {}
-                    () = tokio::time::sleep(pause) => {}
+                    () = tokio::time::sleep(failed.map_or(TICK, |pause| pause.saturating_sub(RETRY))) => {}
                 }
             };
             stopping.run_until_cancelled(wait).await;

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
+use super::shelf::Content;
 use super::{Custodian, Error};
 use crate::base::clock::Timestamp;
-use crate::base::files;
 use crate::base::secret::Secret;
 use crate::hub::monitor;
 use crate::pki::authority::Generation;
@@ -50,6 +50,11 @@ impl Leaf {
         self.key.to_der()
     }
 
+    /// Whether it has not ended.
+    fn holds(&self, now: Timestamp) -> bool {
+        now < self.not_after
+    }
+
     /// Whether it is time for the next one.
     fn is_due(&self, now: Timestamp) -> bool {
         now >= schedule::renew_at(self.not_before, self.not_after, 0)
@@ -65,8 +70,17 @@ impl Custodian {
             Some(known) => Some(known),
             None => self.load(&format!("{}-hub", generation.issuer.short())).map(Arc::new),
         };
-        if let Some(known) = known.filter(|known| !known.is_due(now) && self.names_fit(known)) {
-            return Ok(self.held.lock().own.insert(generation.issuer, known).is_none());
+        if let Some(known) = known.as_ref().filter(|known| !known.is_due(now) && self.names_fit(known)) {
+            return Ok(self.held.lock().own.insert(generation.issuer, Arc::clone(known)).is_none());
+        }
+        if let Err(error) = self.probe() {
+            // What is at hand holds on; only where nothing is, it is signed
+            // for, and kept in memory.
+            let known = known.filter(|known| known.holds(now) && self.names_fit(known));
+            if let Some(known) = known {
+                self.held.lock().own.insert(generation.issuer, known);
+                return Err(error);
+            }
         }
         let mut dns = self.config.dns.clone();
         dns.push(self.config.canary.clone());
@@ -74,9 +88,10 @@ impl Custodian {
         let mut leaf = self.order(generation, holder, self.config.server_lifetime.0).await?;
         // Agencies trust the root, so the hub shows what lies between.
         leaf.chain.push(generation.certificate.clone());
-        self.store(&format!("{}-hub", generation.issuer.short()), &leaf)?;
+        let contents = self.files_of(&format!("{}-hub", generation.issuer.short()), &leaf);
         tracing::info!(authority = generation.name, not_after = %leaf.not_after, "the hub has a new certificate");
         self.held.lock().own.insert(generation.issuer, Arc::new(leaf));
+        self.file(contents);
         Ok(true)
     }
 
@@ -84,7 +99,7 @@ impl Custodian {
     pub(super) async fn keep_monitors(&self, generation: &Generation) -> Result<bool, Error> {
         let now = self.hub.machine_now();
         let known = self.held.lock().monitors.get(&generation.issuer).cloned();
-        if known.is_some_and(|pair| !pair.0.is_due(now)) {
+        if known.as_ref().is_some_and(|pair| !pair.0.is_due(now)) {
             return Ok(false);
         }
         let stem = generation.issuer.short();
@@ -99,9 +114,12 @@ impl Custodian {
         };
         let stored = stored
             .filter(|(taken, revoked)| !taken.is_due(now) && stands(taken, false) && stands(revoked, true));
-        let pair = match stored {
-            Some(pair) => pair,
+        let (pair, contents) = match stored {
+            Some(pair) => (pair, None),
             None => {
+                if known.is_some_and(|pair| pair.0.holds(now)) {
+                    self.probe()?;
+                }
                 let holder = monitor(self.hub.trust_domain())
                     .ok_or_else(|| Error::Authorities("the trust domain makes no identity".to_owned()))?;
                 let lifetime = MONITOR_LIFETIME.min(self.config.client_lifetime.0);
@@ -112,12 +130,13 @@ impl Custodian {
                         self.hub.enter_monitor(der, is_revoked).await?;
                     }
                 }
-                self.store(&format!("{stem}-taken"), &taken)?;
-                self.store(&format!("{stem}-revoked"), &revoked)?;
-                (taken, revoked)
+                let contents = [("taken", &taken), ("revoked", &revoked)]
+                    .map(|(which, leaf)| self.files_of(&format!("{stem}-{which}"), leaf));
+                ((taken, revoked), Some(contents))
             }
         };
         self.held.lock().monitors.insert(generation.issuer, Arc::new(pair));
+        self.file(contents.into_iter().flatten().flatten());
         Ok(true)
     }
 
@@ -169,16 +188,11 @@ impl Custodian {
         Leaf::read(pem::certificates(&chain).ok()?, key).ok()
     }
 
-    fn store(&self, stem: &str, leaf: &Leaf) -> Result<(), Error> {
-        let (certificate, key) = (self.path(stem, "pem"), self.path(stem, "key"));
+    /// The files of a certificate and its key.
+    fn files_of(&self, stem: &str, leaf: &Leaf) -> [Content; 2] {
         let chain: String = leaf.chain.iter().map(|der| pem::encode(pem::Label::Certificate, der)).collect();
-        // Whoever reads a new key beside an old certificate has neither, and
-        // has both signed anew.
-        files::create_private_dir(&self.config.directory)
-            .and_then(|()| files::write_atomic(&key, leaf.key.to_pem().as_bytes(), 0o600))
-            .map_err(|source| Error::File { path: key.clone(), source })?;
-        files::write_atomic(&certificate, chain.as_bytes(), 0o600)
-            .map_err(|source| Error::File { path: certificate, source })
+        let key = leaf.key.to_pem().as_bytes().to_vec();
+        [(self.path(stem, "key"), key.into()), (self.path(stem, "pem"), chain.into_bytes().into())]
     }
 }
 

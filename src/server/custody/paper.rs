@@ -8,7 +8,6 @@ use rustls::pki_types::CertificateRevocationListDer;
 
 use super::{Custodian, Error};
 use crate::base::clock::Timestamp;
-use crate::base::files;
 use crate::pki::authority::Generation;
 use crate::pki::issue::BACKDATE;
 use crate::pki::revocation::List;
@@ -95,9 +94,6 @@ impl Custodian {
         // From here on it is used.
         self.held.lock().drawn.remove(&generation.issuer);
         let text = pem::encode(pem::Label::RevocationList, &der);
-        files::create_private_dir(&self.config.directory)
-            .and_then(|()| files::write_atomic(&path, text.as_bytes(), 0o600))
-            .map_err(|source| Error::File { path, source })?;
         let list = SignedList::read(der)
             .ok_or_else(|| Error::Authorities("the signer's revocation list cannot be read".to_owned()))?;
         tracing::info!(
@@ -106,7 +102,9 @@ impl Custodian {
             revoked = list.revoked.len(),
             "revocation list signed"
         );
+        // In force whatever becomes of the file: nobody is taken without it.
         self.held.lock().lists.insert(generation.issuer, Arc::new(list));
+        self.file([(path, text.into_bytes().into())]);
         Ok(true)
     }
 }
