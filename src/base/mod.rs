@@ -10,6 +10,7 @@ pub mod scratch;
 pub mod secret;
 #[cfg(feature = "hub")]
 pub mod socket;
+pub mod sheets;
 pub mod steady;
 pub mod tasks;
 pub mod volume;

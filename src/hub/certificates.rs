@@ -250,7 +250,7 @@ impl Hub {
     /// # Errors
     /// As every write.
     pub async fn prove(&self, holder: SpiffeId, issuer: IssuerDigest) -> Result<(), Error> {
-        if self.ledger().proofs.contains(&(issuer, holder.clone())) {
+        if self.ledger().proofs.contains_key(&(issuer, holder.clone())) {
             return Ok(());
         }
         let change = CertificateChange::Prove { holder, issuer };

@@ -155,7 +155,7 @@ impl Hub {
         let next = ledger.rotations.get(&Hierarchy::Server).and_then(|rotation| rotation.canary());
         // What is in force follows what the log says.
         let shown = next.map(|next| next.issuer).filter(|next| self.in_force().canary == Some(*next));
-        let unproved = shown.is_some_and(|issuer| !ledger.proofs.contains(&(issuer, holder.clone())));
+        let unproved = shown.is_some_and(|issuer| !ledger.proofs.contains_key(&(issuer, holder.clone())));
         let name = self.options.issuance.as_ref().filter(|_| unproved);
         name.map(|issuance| issuance.canary.to_string()).unwrap_or_default()
     }
@@ -373,7 +373,7 @@ impl Hub {
             exempt: BTreeSet::new(),
             proved: ledger
                 .proofs
-                .iter()
+                .keys()
                 .filter(|(issuer, _)| Some(*issuer) == next)
                 .map(|(_, holder)| holder.clone())
                 .collect(),

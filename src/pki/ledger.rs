@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::authority::Rotation;
 use super::schedule;
 use crate::base::clock::Timestamp;
+use crate::base::sheets::Sheets;
 use crate::model::certificate::{
     Certificate, CertificateChange, CertificateEntry, CertificateId, GRACE, Hierarchy, IssuerDigest,
     MAX_TOKENS, Origin, REPEAT, Revoked, Severance, State, Token, TokenState,
@@ -49,17 +50,17 @@ pub enum Refusal {
 }
 
 /// Everything that the log says of certificates. Clones share what they have
-/// in common.
+/// in common, so that a change costs little however many there are.
 #[derive(Debug, Clone, Default)]
 pub struct Ledger {
     /// What was issued.
-    pub certificates: BTreeMap<CertificateId, Arc<Certificate>>,
+    pub certificates: Sheets<CertificateId, Arc<Certificate>>,
     /// Certificates of one holder.
-    holders: BTreeMap<SpiffeId, BTreeSet<CertificateId>>,
+    holders: Sheets<SpiffeId, Arc<BTreeSet<CertificateId>>>,
     /// Holders' keys, by digest, and under which certificate first.
-    keys: BTreeMap<[u8; 32], CertificateId>,
+    keys: Sheets<[u8; 32], CertificateId>,
     /// What is revoked.
-    pub revoked: BTreeMap<CertificateId, Arc<Revoked>>,
+    pub revoked: Sheets<CertificateId, Arc<Revoked>>,
     /// When connections were ended of late, by the position of the entry.
     pub severances: BTreeMap<Position, Arc<Severance>>,
     /// Tokens, by the position of the entry that made them.
@@ -67,7 +68,7 @@ pub struct Ledger {
     /// The last number drawn for the list of each authority.
     pub numbers: BTreeMap<IssuerDigest, u64>,
     /// Who proved that he trusts which authority.
-    pub proofs: BTreeSet<(IssuerDigest, SpiffeId)>,
+    pub proofs: Sheets<(IssuerDigest, SpiffeId), ()>,
     /// Up to which record the signer's journal was read, and where that was
     /// noted.
     pub read: (u64, Position),
@@ -87,14 +88,19 @@ pub struct Asker<'a> {
 impl Ledger {
     /// Puts a stored certificate in its place.
     pub fn insert(&mut self, certificate: Arc<Certificate>) {
-        self.holders.entry(certificate.holder.clone()).or_default().insert(certificate.id.clone());
-        self.keys.entry(certificate.key).or_insert_with(|| certificate.id.clone());
+        let mut theirs = self.holders.get(&certificate.holder).cloned().unwrap_or_default();
+        Arc::make_mut(&mut theirs).insert(certificate.id.clone());
+        self.holders.insert(certificate.holder.clone(), theirs);
+        if !self.keys.contains_key(&certificate.key) {
+            self.keys.insert(certificate.key, certificate.id.clone());
+        }
         self.certificates.insert(certificate.id.clone(), certificate);
     }
 
     /// The certificates of `holder`.
     pub fn of<'a>(&'a self, holder: &SpiffeId) -> impl Iterator<Item = &'a Arc<Certificate>> {
-        self.holders.get(holder).into_iter().flatten().filter_map(|id| self.certificates.get(id))
+        let theirs = self.holders.get(holder).into_iter().flat_map(|theirs| theirs.iter());
+        theirs.filter_map(|id| self.certificates.get(id))
     }
 
     /// Whether a certificate is taken at `now`: in the ledger, not revoked,
@@ -272,8 +278,11 @@ impl Ledger {
                 }
                 let revoked =
                     Arc::new(Revoked { time: now, reason: reason.clone(), by: asker.author.to_owned() });
-                for one in std::iter::once(id.clone()).chain(line) {
-                    self.revoked.entry(one).or_insert_with(|| Arc::clone(&revoked));
+                if !self.revoked.contains_key(id) {
+                    line.push(id.clone());
+                }
+                for one in line {
+                    self.revoked.insert(one, Arc::clone(&revoked));
                 }
                 Ok(())
             }
@@ -293,7 +302,7 @@ impl Ledger {
                 Ok(())
             }
             CertificateChange::Prove { holder, issuer } => {
-                if self.proofs.insert((*issuer, holder.clone())) {
+                if self.proofs.insert((*issuer, holder.clone()), ()).is_none() {
                     Ok(())
                 } else {
                     Err(Refusal::State)
@@ -334,7 +343,7 @@ impl Ledger {
                 next.current.issuer == *issuer || next.next.as_ref().is_some_and(|n| n.issuer == *issuer)
             };
             if before.hierarchy == Hierarchy::Server {
-                self.proofs.retain(|(issuer, _)| trusted(issuer));
+                self.proofs.retain(|(issuer, _), ()| trusted(issuer));
             }
         }
         Ok(())

@@ -328,27 +328,24 @@ fn id_key(noun: u8, id: &CertificateId) -> Vec<u8> {
 }
 
 impl Batch<'_> {
-    /// What differs between two states of the ledger.
+    /// What differs between two states of the ledger, of which the second was
+    /// made from the first.
     ///
     /// # Errors
     /// If the store has lost its families.
     pub fn ledger(&mut self, before: &Ledger, after: &Ledger) -> Result<(), Error> {
-        for (id, certificate) in &after.certificates {
-            if before.certificates.get(id).is_none_or(|known| !Arc::ptr_eq(known, certificate)) {
-                self.small(&id_key(ISSUED, id), &encode_certificate(certificate).encode_to_vec())?;
-            }
+        for (id, certificate) in after.certificates.changed_since(&before.certificates, Arc::ptr_eq) {
+            self.small(&id_key(ISSUED, id), &encode_certificate(certificate).encode_to_vec())?;
         }
-        for (id, revoked) in &after.revoked {
-            if !before.revoked.contains_key(id) {
-                let record = proto::RevokedCertificate {
-                    id: Some(encode_id(id)),
-                    reason: revoked.reason.clone(),
-                    time: revoked.time.as_micros(),
-                    by: revoked.by.clone(),
-                    descendants: false,
-                };
-                self.small(&id_key(REVOKED, id), &record.encode_to_vec())?;
-            }
+        for (id, revoked) in after.revoked.changed_since(&before.revoked, |_, _| true) {
+            let record = proto::RevokedCertificate {
+                id: Some(encode_id(id)),
+                reason: revoked.reason.clone(),
+                time: revoked.time.as_micros(),
+                by: revoked.by.clone(),
+                descendants: false,
+            };
+            self.small(&id_key(REVOKED, id), &record.encode_to_vec())?;
         }
         for (at, severed) in after.severances.iter().filter(|(at, _)| !before.severances.contains_key(at)) {
             let record = proto::SeveredConnections {
@@ -375,12 +372,10 @@ impl Batch<'_> {
                 self.small(&key(NUMBER, &[issuer.as_bytes()]), &number.to_be_bytes())?;
             }
         }
-        for proof @ (issuer, holder) in &after.proofs {
-            if !before.proofs.contains(proof) {
-                self.small(&key(PROOF, &[issuer.as_bytes(), holder.as_str().as_bytes()]), &[])?;
-            }
+        for ((issuer, holder), ()) in after.proofs.changed_since(&before.proofs, |(), ()| true) {
+            self.small(&key(PROOF, &[issuer.as_bytes(), holder.as_str().as_bytes()]), &[])?;
         }
-        for (issuer, holder) in before.proofs.difference(&after.proofs) {
+        for ((issuer, holder), ()) in before.proofs.changed_since(&after.proofs, |(), ()| true) {
             self.no_small(&key(PROOF, &[issuer.as_bytes(), holder.as_str().as_bytes()]))?;
         }
         for (hierarchy, rotation) in &after.rotations {
@@ -432,7 +427,7 @@ impl Store {
                 PROOF => {
                     let (digest, identity) = rest.split_first_chunk::<32>().ok_or_else(|| damaged(&key))?;
                     let identity = std::str::from_utf8(identity).map_err(|_| damaged(&key))?;
-                    ledger.proofs.insert((IssuerDigest::from_bytes(*digest), holder(identity)?));
+                    ledger.proofs.insert((IssuerDigest::from_bytes(*digest), holder(identity)?), ());
                 }
                 ROTATION => {
                     let rotation = decode_rotation(&message(&key, &value)?)?;

@@ -122,6 +122,10 @@ impl Book {
         self.change(CertificateChange::Revoke { id: id.clone(), reason: "stolen".to_owned(), descendants: false })
     }
 
+    fn certificate(&self, id: &CertificateId) -> &Certificate {
+        self.ledger.certificates.get(id).unwrap()
+    }
+
     fn is_live(&self, id: &CertificateId) -> bool {
         self.ledger.certificates.get(id).is_some_and(|known| self.ledger.is_live(known, self.now))
     }
@@ -203,7 +207,7 @@ fn an_old_certificate_ends_a_grace_after_the_first_use_of_the_new_one() {
     book.change(CertificateChange::Use(id(2))).unwrap();
     book.wait(GRACE - MINUTE);
     assert!(book.is_live(&old) && book.is_live(&id(2)));
-    assert_eq!(book.ledger.certificates[&old].state(book.now), State::Grace);
+    assert_eq!(book.certificate(&old).state(book.now), State::Grace);
     book.wait(MINUTE);
     assert!(!book.is_live(&old) && book.is_live(&id(2)));
     assert_eq!(book.issue(3, 1, Origin::Renewal(old)), Err(Refusal::State), "it is over");
@@ -219,7 +223,7 @@ fn a_renewal_is_for_the_same_holder_with_a_new_key_and_not_at_once_again() {
     assert_eq!(book.issue(2, 1, Origin::Renewal(id(9))), Err(Refusal::Absent));
     assert_eq!(book.issue(1, 1, Origin::Renewal(old.clone())), Err(Refusal::Reused), "the serial");
     let mut same_key = certificate(2, 1, Origin::Renewal(old.clone()), book.now);
-    same_key.key = book.ledger.certificates[&old].key;
+    same_key.key = book.certificate(&old).key;
     assert_eq!(book.change(CertificateChange::Issue(Arc::new(same_key))), Err(Refusal::Reused), "the key");
     book.issue(2, 1, Origin::Renewal(old.clone())).unwrap();
     assert_eq!(book.issue(3, 1, Origin::Renewal(old.clone())), Err(Refusal::Early));
@@ -233,7 +237,7 @@ fn a_renewal_is_for_the_same_holder_with_a_new_key_and_not_at_once_again() {
 fn the_same_request_gets_the_same_answer_for_some_minutes() {
     let mut book = Book::new();
     let one = book.enrol(1, 1);
-    let key = book.ledger.certificates[&one].key;
+    let key = book.certificate(&one).key;
     book.wait(REPEAT);
     assert_eq!(book.ledger.repeat(&holder(1), &key, book.now).unwrap().id, one);
     assert!(book.ledger.repeat(&holder(2), &key, book.now).is_none(), "it is another's");
@@ -344,7 +348,7 @@ fn the_last_time_that_a_certificates_connections_were_ended_is_told() {
     let mut book = Book::new();
     let (one, two) = (book.enrol(1, 1), book.enrol(2, 2));
     let told = |book: &Book, id: &CertificateId| {
-        let severed = book.ledger.last_severed(&book.ledger.certificates[id]);
+        let severed = book.ledger.last_severed(book.certificate(id));
         severed.map(|severed| (severed.by.clone(), severed.reason.clone()))
     };
     let sever = |peers, why: &str| CertificateChange::Sever { peers, reason: why.to_owned() };
