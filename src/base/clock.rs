@@ -109,6 +109,12 @@ impl fmt::Debug for Timestamp {
 pub trait Clock: Send + Sync + fmt::Debug {
     /// The present moment, UTC. May jump with the machine's clock.
     fn now(&self) -> Timestamp;
+
+    /// Whether it is not the machine's clock that it shows, for that has
+    /// jumped and is not believed.
+    fn is_doubted(&self) -> bool {
+        false
+    }
 }
 
 /// The machine's clock.

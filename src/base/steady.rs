@@ -69,12 +69,6 @@ impl SteadyClock {
         self.wall.now()
     }
 
-    /// Whether the machine's clock is not believed now.
-    #[must_use]
-    pub fn is_doubted(&self) -> bool {
-        self.read().doubted
-    }
-
     /// Believes the machine's clock from now on, on a person's word.
     pub fn accept(&self) {
         let mut state = self.state.lock();
@@ -106,6 +100,10 @@ impl SteadyClock {
 impl Clock for SteadyClock {
     fn now(&self) -> Timestamp {
         self.read().shown
+    }
+
+    fn is_doubted(&self) -> bool {
+        self.read().doubted
     }
 }
 

@@ -32,6 +32,7 @@ struct Certificate {
     first_used: Option<String>,
     connections: i32,
     renew_now: bool,
+    doubtful_clock: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     revoked: Option<String>,
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -61,6 +62,7 @@ impl Certificate {
             first_used: record::time(one.first_use_time),
             connections: one.connection_count,
             renew_now: one.renew_now,
+            doubtful_clock: one.doubtful_clock,
             revoked: record::time(one.revoke_time),
             revoke_reason: one.revoke_reason,
             revoker: one.revoker,
@@ -72,12 +74,15 @@ impl Certificate {
 
     fn row(&self) -> String {
         let serial = self.serial.get(..16).unwrap_or(&self.serial);
-        row(serial, self.expires.as_deref().unwrap_or_default(), self.state, self.connections, &self.identity)
+        let expires = self.expires.as_deref().unwrap_or_default();
+        let doubt = if self.doubtful_clock { "  (issued under a doubtful clock)" } else { "" };
+        row(serial, expires, self.state, self.connections, &format!("{}{doubt}", self.identity))
     }
 
     /// All of it, for people.
     fn tell(&self, data: &mut Data) -> Result<(), Failure> {
         let yes = if self.renew_now { "asked of its holder" } else { "" };
+        let doubt = if self.doubtful_clock { "doubtful when it was issued; renew it" } else { "" };
         let revoked = deed(self.revoked.as_deref(), &self.revoker, &self.revoke_reason);
         let severed = deed(self.severed.as_deref(), &self.severer, &self.sever_reason);
         let connections = count(self.connections.unsigned_abs().into());
@@ -93,6 +98,7 @@ impl Certificate {
             ("first used", self.first_used.as_deref().unwrap_or("never")),
             ("connections", &connections),
             ("renewal now", yes),
+            ("clock", doubt),
             ("revoked", &revoked),
             ("severed", &severed),
             ("name", &self.name),

@@ -219,6 +219,7 @@ impl Hub {
             origin,
             first_used: None,
             superseded: None,
+            doubtful: self.shared.machine.is_doubted(),
         });
         // The ledger first: what is not in it is not taken, so a certificate
         // whose entry failed is worth nothing.
@@ -337,3 +338,6 @@ pub(super) fn unsigned(error: signing::Error) -> Error {
         signing::Error::Refused { .. } => Error::internal(error),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -140,6 +140,7 @@ impl Hub {
             origin: Origin::Recovered,
             first_used: None,
             superseded: None,
+            doubtful: false,
         });
         if !is_monitor(&certificate.holder) {
             // Nobody asked for it here: an operator looks whether it should be.

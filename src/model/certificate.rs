@@ -191,6 +191,9 @@ pub struct Certificate {
     pub first_used: Option<Timestamp>,
     /// From when on it is no longer taken, for its successor is in use.
     pub superseded: Option<Timestamp>,
+    /// Whether the hub did not believe the machine's clock when it was issued,
+    /// so that its span may be wrong.
+    pub doubtful: bool,
 }
 
 /// Where a certificate stands.

@@ -387,6 +387,7 @@ fn show(view: CertificateView, hub: &Hub) -> v1::Certificate {
         first_use_time: known.first_used.map(time::write),
         connection_count: count(connections),
         renew_now,
+        doubtful_clock: known.doubtful,
         ..v1::Certificate::default()
     };
     if let Some(revoked) = revoked {

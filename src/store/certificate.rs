@@ -101,6 +101,7 @@ fn encode_certificate(certificate: &Certificate) -> proto::IssuedCertificate {
         },
         first_used: micros(certificate.first_used),
         superseded: micros(certificate.superseded),
+        doubtful: certificate.doubtful,
     }
 }
 
@@ -120,6 +121,7 @@ fn decode_certificate(stored: &proto::IssuedCertificate) -> Result<Certificate, 
         },
         first_used: optional(stored.first_used),
         superseded: optional(stored.superseded),
+        doubtful: stored.doubtful,
     })
 }
 

@@ -9,7 +9,7 @@ use luytre::wire::proto::v1;
 use luytre::wire::proto::v1::sever_connections_request::Target;
 use luytre::wire::proto::v1::{RotationPhase as Phase, RotationStep as Step};
 
-use crate::harness::issuing::{Issuing, request};
+use crate::harness::issuing::Issuing;
 use crate::harness::listener::reason;
 use crate::harness::rotating::{CLIENT, id, renew};
 use crate::harness::{Peer, TestHub, eventually};
@@ -62,15 +62,6 @@ async fn a_step_asked_for_once_more_gets_its_first_answer_whatever_came_after() 
     }
     hub.terminate().await;
     hub.verify();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn enrolments_take_nothing_from_the_renewals_of_the_same_holder() {
-    let hub = started().await;
-    for _ in 0..11 {
-        let token = hub.token("a", FEED).await;
-        hub.enrol(&token, request(&Key::for_leaf().unwrap())).await.unwrap();
-    }
 }
 
 /// Runs `luytre` over the hub's own socket: what it says to people.

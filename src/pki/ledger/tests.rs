@@ -57,6 +57,7 @@ fn certificate(serial: u32, of: u8, origin: Origin, issued: Timestamp) -> Certif
         origin,
         first_used: None,
         superseded: None,
+        doubtful: false,
     }
 }
 
