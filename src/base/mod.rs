@@ -8,9 +8,9 @@ pub mod random;
 #[cfg(feature = "hub")]
 pub mod scratch;
 pub mod secret;
+pub mod sheets;
 #[cfg(feature = "hub")]
 pub mod socket;
-pub mod sheets;
 pub mod steady;
 pub mod tasks;
 pub mod volume;

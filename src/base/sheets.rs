@@ -118,9 +118,10 @@ impl<K: Ord + Clone, V: Clone> Sheets<K, V> {
     ) -> impl Iterator<Item = (&'a K, &'a V)> {
         let shared: BTreeSet<_> = before.sheets.iter().map(Arc::as_ptr).collect();
         let others = self.sheets.iter().filter(move |sheet| !shared.contains(&Arc::as_ptr(sheet)));
-        others.flat_map(|sheet| sheet.iter()).map(|(key, value)| (key, value)).filter(move |(key, value)| {
-            before.get(key).is_none_or(|known| !same(known, value))
-        })
+        others
+            .flat_map(|sheet| sheet.iter())
+            .map(|(key, value)| (key, value))
+            .filter(move |(key, value)| before.get(key).is_none_or(|known| !same(known, value)))
     }
 
     /// Where the sheet is on which a key stands, or would.

@@ -7,6 +7,7 @@ use crate::client::Client;
 use crate::wire::proto::v1;
 
 use super::arguments::{Ca, CaAction, Step, TableOrJson, WhichHierarchy};
+use super::certs;
 use super::exit::Failure;
 use super::output::{self, Data};
 use super::record;
@@ -115,7 +116,11 @@ pub(super) async fn run(client: &Client, options: &Ca, data: &mut Data) -> Resul
 }
 
 async fn status(client: &Client, format: TableOrJson, data: &mut Data) -> Result<(), Failure> {
-    let all = client.authorities().await?;
+    let answer = client.authorities().await?;
+    if answer.unconfirmed_count > 0 {
+        output::talk(&certs::waiting(answer.unconfirmed_count));
+    }
+    let all = answer.rotations;
     if all.is_empty() {
         output::talk("no authority is rotated by this hub; those of its files are made with luytre pki");
     }
@@ -141,7 +146,7 @@ async fn take(
         WhichHierarchy::Server => v1::Hierarchy::Server,
         WhichHierarchy::Client => v1::Hierarchy::Client,
     };
-    let all = client.authorities().await?;
+    let all = client.authorities().await?.rotations;
     let stands = all.into_iter().find(|one| one.hierarchy() == which).ok_or_else(|| {
         Failure::NoInput(format!(
             "this hub rotates no {} authorities; see luytre ca status",

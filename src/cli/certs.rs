@@ -14,6 +14,9 @@ use super::exit::Failure;
 use super::output::{self, Data, count};
 use super::record;
 
+/// State of what waits for an operator's word.
+const UNCONFIRMED: &str = "unconfirmed";
+
 /// Digits that tell one serial number from others, at the least.
 const MIN_DIGITS: usize = 4;
 
@@ -138,6 +141,7 @@ pub(super) async fn run(client: &Client, options: &Certs, data: &mut Data) -> Re
             let name = named(client, certificate).await?;
             revoked(client.revoke_certificate(&name, reason, *descendants).await?, data)
         }
+        CertsAction::Confirm { certificates, all } => confirm(client, certificates, *all).await,
         CertsAction::Sever(o) => sever(client, o).await,
         CertsAction::Token(o) => token(client, &o.action, data).await,
     }
@@ -187,12 +191,13 @@ async fn list(
     data: &mut Data,
 ) -> Result<(), Failure> {
     if format == TableOrJson::Table {
-        data.line("SERIAL            EXPIRES                      STATE       CONNECTIONS  IDENTITY")?;
+        data.line("SERIAL            EXPIRES                      STATE        CONNECTIONS  IDENTITY")?;
     }
-    let mut token = String::new();
+    let (mut token, mut unconfirmed) = (String::new(), 0);
     loop {
         let (page, next) = client.certificates(walk, &token).await?;
         for one in page.into_iter().map(Certificate::of) {
+            unconfirmed += i32::from(one.state == UNCONFIRMED);
             match format {
                 TableOrJson::Table => data.line(&one.row())?,
                 TableOrJson::Jsonl => data.json(&one)?,
@@ -200,14 +205,56 @@ async fn list(
         }
         data.flush()?;
         if next.is_empty() {
-            return Ok(());
+            break;
         }
         token = next;
     }
+    if unconfirmed > 0 {
+        output::talk(&waiting(unconfirmed));
+    }
+    Ok(())
+}
+
+/// What to do about certificates that wait for an operator's word.
+pub(super) fn waiting(number: i32) -> String {
+    format!(
+        "luytre: warning: {} of this restored hub wait for an operator's word, and their systems are kept out: look at them (luytre certs list), revoke what should not be there, then run: luytre certs confirm --all",
+        match number {
+            1 => "1 certificate".to_owned(),
+            number => format!("{} certificates", count(number.unsigned_abs().into())),
+        }
+    )
+}
+
+/// Has certificates taken that wait for an operator's word.
+async fn confirm(client: &Client, certificates: &[String], all: bool) -> Result<(), Failure> {
+    let mut names = Vec::new();
+    for one in certificates {
+        names.push(named(client, one).await?);
+    }
+    if all {
+        let (walk, mut token) = (CertificateWalk::default(), String::new());
+        loop {
+            let (page, next) = client.certificates(&walk, &token).await?;
+            let waiting = page.into_iter().filter(|one| one.state() == v1::CertificateState::Unconfirmed);
+            names.extend(waiting.map(|one| one.name));
+            if next.is_empty() {
+                break;
+            }
+            token = next;
+        }
+        if names.is_empty() {
+            output::talk("no certificate waits for an operator's word");
+            return Ok(());
+        }
+    }
+    let confirmed = client.confirm_certificates(&names).await?;
+    output::talk(&format!("confirmed; certificates that are taken from now on: {confirmed}"));
+    Ok(())
 }
 
 fn row(serial: &str, expires: &str, state: &str, connections: i32, identity: &str) -> String {
-    format!("{serial:16}  {expires:27}  {state:10}  {connections:>11}  {identity}")
+    format!("{serial:16}  {expires:27}  {state:11}  {connections:>11}  {identity}")
 }
 
 /// The resource name of the one certificate that is meant.
@@ -384,6 +431,7 @@ async fn named_token(client: &Client, text: &str) -> Result<String, Failure> {
 const fn state(state: v1::CertificateState) -> &'static str {
     match state {
         v1::CertificateState::Active => "active",
+        v1::CertificateState::Unconfirmed => UNCONFIRMED,
         v1::CertificateState::Superseded => "superseded",
         v1::CertificateState::Expired => "expired",
         v1::CertificateState::Revoked => "revoked",

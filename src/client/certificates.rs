@@ -18,6 +18,8 @@ use super::issued::{Issued, no_key};
 
 /// Certificates in a page.
 const PAGE: i32 = 1_000;
+/// Certificates that are confirmed with one request.
+const MAX_CONFIRMED: usize = 200;
 
 /// Which connections are meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -202,6 +204,25 @@ impl Client {
             .await
     }
 
+    /// Has certificates taken, by their resource names, that wait for an
+    /// operator's word; says how many did.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` if none of them waits; see [`Error`].
+    pub async fn confirm_certificates(&self, names: &[String]) -> Result<i32, Error> {
+        let mut confirmed = 0_i32;
+        for names in names.chunks(MAX_CONFIRMED) {
+            let request = v1::ConfirmCertificatesRequest { request_id: request_id(), names: names.to_vec() };
+            let answer = self
+                .call(request, |request| async {
+                    self.certificates_service().confirm_certificates(request).await
+                })
+                .await?;
+            confirmed = confirmed.saturating_add(answer.confirmed_count);
+        }
+        Ok(confirmed)
+    }
+
     /// Ends connections, and revokes nothing; says how many. `reason` may be
     /// empty, and is kept.
     ///
@@ -229,13 +250,11 @@ impl Client {
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn authorities(&self) -> Result<Vec<v1::Rotation>, Error> {
-        let answer = self
-            .call(v1::ListAuthoritiesRequest {}, |request| async {
-                self.certificates_service().list_authorities(request).await
-            })
-            .await?;
-        Ok(answer.rotations)
+    pub async fn authorities(&self) -> Result<v1::ListAuthoritiesResponse, Error> {
+        self.call(v1::ListAuthoritiesRequest {}, |request| async {
+            self.certificates_service().list_authorities(request).await
+        })
+        .await
     }
 
     /// Takes the rotation of a hierarchy a step on or back, or, as a dry run,

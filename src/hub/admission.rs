@@ -53,8 +53,10 @@ impl Ledger for Admission {
         if known.fingerprint() != *fingerprint {
             return LedgerVerdict::Unknown;
         }
-        if known.state(now) == State::Superseded {
-            return LedgerVerdict::Superseded;
+        match known.state(now) {
+            State::Superseded => return LedgerVerdict::Superseded,
+            State::Unconfirmed => return LedgerVerdict::Unconfirmed,
+            State::Active | State::Grace | State::Expired => {}
         }
         if is_monitor(&known.holder) {
             return LedgerVerdict::Taken;

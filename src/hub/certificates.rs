@@ -335,6 +335,10 @@ pub(super) fn refuses(ledger: &Ledger, id: &CertificateId, now: Timestamp) -> Op
             Reason::CertificateSuperseded,
             "a newer certificate of this system is in use; connect with that one",
         )),
+        Some(State::Unconfirmed) => Some(Error::new(
+            Reason::CertificateRevoked,
+            "the certificate waits for the word of the hub's operator; ask him to confirm it",
+        )),
         _ => None,
     }
 }

@@ -220,6 +220,7 @@ impl Hub {
             first_used: None,
             superseded: None,
             doubtful: self.shared.machine.is_doubted(),
+            unconfirmed: false,
         });
         // The ledger first: what is not in it is not taken, so a certificate
         // whose entry failed is worth nothing.

@@ -73,11 +73,11 @@ pub mod work;
 pub mod writer;
 mod writing;
 
+pub use crate::model::certificate::Peers;
 pub use admission::{is_monitor, monitor};
 pub use asked::Asked;
 pub use backup::{BackupReport, RepairReport, RestoreReport, repair_tail, restore};
 pub use caller::{Caller, PeerCertificate};
-pub use crate::model::certificate::Peers;
 pub use certificates::{CertificateView, Issuance, Operator, TokenView};
 pub use engine::{Hub, Options, OrganisationView, Statistics};
 pub use error::Error;

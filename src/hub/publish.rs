@@ -246,10 +246,7 @@ impl Hub {
         } else {
             let caller = caller.clone();
             self.propose(|reply| Proposal {
-                request: Some(requests::request_key(
-                    caller.identity().as_str(),
-                    asked.request_id.as_bytes(),
-                )),
+                request: Some(requests::request_key(caller.identity().as_str(), asked.request_id.as_bytes())),
                 content: requests::first_16(&content.finish()),
                 salt,
                 caller: Some(caller),

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use crate::base::{digest, random};
 use crate::model::certificate::{
     Certificate, CertificateChange, CertificateId, Hierarchy, IssuerDigest, Origin, Token, TokenState,
@@ -10,16 +12,17 @@ use crate::model::certificate::{
 use crate::pki::identity;
 use crate::pki::ledger::NUMBER_STEP;
 use crate::pki::signing::{Record, Signed};
+use crate::store::requests;
 
 use super::admission::is_monitor;
-use super::certificates::Operator;
+use super::certificates::{Operator, who};
 use super::engine::Hub;
 use super::error::{Error, Reason};
 
 /// What was learnt.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Learnt {
-    /// Certificates that the ledger did not know.
+    /// Certificates that the ledger did not know; an operator confirms them.
     pub certificates: usize,
     /// Revocations that it did not know.
     pub revocations: usize,
@@ -129,11 +132,11 @@ impl Hub {
             return Ok(false);
         }
         let parsed = identity::parse(der).map_err(Error::internal)?;
+        let holder = known.spiffe_id;
         let certificate = Arc::new(Certificate {
             key: digest::sha256(parsed.public_key().raw),
             id,
             der: der.to_vec(),
-            holder: known.spiffe_id,
             not_before: known.not_before,
             not_after: known.not_after,
             issued: record.time,
@@ -141,18 +144,48 @@ impl Hub {
             first_used: None,
             superseded: None,
             doubtful: false,
+            unconfirmed: !is_monitor(&holder),
+            holder,
         });
-        if !is_monitor(&certificate.holder) {
-            // Nobody asked for it here: an operator looks whether it should be.
+        if certificate.unconfirmed {
             tracing::warn!(
                 target: "luytre::audit",
                 holder = %certificate.holder, serial = certificate.id.serial,
-                "a certificate of the signer's journal is taken after a restore"
+                "a certificate of the signer's journal is not taken until an operator confirms it: luytre certs confirm"
             );
         }
         let change = CertificateChange::Issue(certificate);
         self.certify(Operator::Machine, None, random::bytes(), change).await?;
         Ok(true)
+    }
+
+    /// The certificates that wait for an operator's word.
+    #[must_use]
+    pub fn unconfirmed(&self) -> Vec<CertificateId> {
+        let (ledger, now) = (self.ledger(), self.machine_now());
+        let waiting = ledger.certificates.values().filter(|c| ledger.waits(c, now));
+        waiting.map(|c| c.id.clone()).collect()
+    }
+
+    /// Takes certificates that were found in the signer's journal; says how
+    /// many. Two persons stand behind each that was signed, so that one is
+    /// enough here.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` if none of them waits; as every write.
+    pub async fn confirm_certificates(
+        &self,
+        by: Operator<'_>,
+        request_id: Uuid,
+        ids: Vec<CertificateId>,
+    ) -> Result<usize, Error> {
+        let (before, now) = (self.ledger(), self.machine_now());
+        let waiting = ids.iter().filter_map(|id| before.certificates.get(id));
+        let waiting = waiting.filter(|c| before.waits(c, now)).count();
+        let content = requests::first_16(&digest::sha256(format!("confirm {ids:?}").as_bytes()));
+        self.certify(by, Some(request_id), content, CertificateChange::Confirm(ids)).await?;
+        tracing::warn!(target: "luytre::audit", certificates = waiting, by = who(by), "certificates confirmed");
+        Ok(waiting)
     }
 
     /// Takes back every token that was not used, of a hub that was restored:

@@ -353,8 +353,9 @@ impl Hub {
 
     fn facts(&self, ledger: &Ledger, rotation: &Rotation, by: Operator<'_>) -> Facts {
         let (known, now) = (self.in_force(), self.machine_now());
-        let live =
-            || ledger.certificates.values().filter(|c| ledger.is_live(c, now) && !is_monitor(&c.holder));
+        // What waits for an operator's word is cut off with its authority, too.
+        let counts = |c: &&Arc<_>| ledger.is_live(c, now) || ledger.waits(c, now);
+        let live = || ledger.certificates.values().filter(counts).filter(|c| !is_monitor(&c.holder));
         let is_client = rotation.hierarchy == Hierarchy::Client;
         let next = rotation.next.as_ref().map(|next| next.issuer);
         let others = ledger.rotations.values().filter(|other| other.hierarchy != rotation.hierarchy);
@@ -380,7 +381,7 @@ impl Hub {
             leaves: live()
                 // Whose successor is in use is not cut off with it, but for
                 // the connections that he still has open: these count.
-                .filter(|c| c.state(now) == State::Active)
+                .filter(|c| matches!(c.state(now), State::Active | State::Unconfirmed))
                 .map(|c| LiveLeaf {
                     issuer: c.id.issuer,
                     holder: c.holder.clone(),

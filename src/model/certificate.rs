@@ -194,6 +194,9 @@ pub struct Certificate {
     /// Whether the hub did not believe the machine's clock when it was issued,
     /// so that its span may be wrong.
     pub doubtful: bool,
+    /// Whether it waits for an operator's word: nobody but the signer's journal
+    /// knew of it when the hub was restored.
+    pub unconfirmed: bool,
 }
 
 /// Where a certificate stands.
@@ -201,6 +204,8 @@ pub struct Certificate {
 pub enum State {
     /// It is taken.
     Active,
+    /// It is not taken until an operator says that it is to be.
+    Unconfirmed,
     /// Its successor is in use; it is taken until its grace ends.
     Grace,
     /// Its grace has ended.
@@ -224,6 +229,7 @@ impl Certificate {
             return State::Expired;
         }
         match self.superseded {
+            _ if self.unconfirmed => State::Unconfirmed,
             None => State::Active,
             Some(end) if now < end => State::Grace,
             Some(_) => State::Superseded,
@@ -293,6 +299,8 @@ pub enum CertificateChange {
         /// Whether all that it was renewed to goes with it, used or not.
         descendants: bool,
     },
+    /// Certificates that were found in the signer's journal are taken.
+    Confirm(Vec<CertificateId>),
     /// Connections are ended, and nothing is revoked.
     Sever {
         /// Which.

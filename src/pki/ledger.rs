@@ -286,6 +286,7 @@ impl Ledger {
                 }
                 Ok(())
             }
+            CertificateChange::Confirm(ids) => self.confirm(ids, now),
             CertificateChange::Sever { peers, reason } => {
                 let (peers, reason) = (peers.clone(), reason.clone());
                 let severance = Severance { peers, time: now, reason, by: asker.author.to_owned() };
@@ -421,6 +422,29 @@ impl Ledger {
             }
         }
         self.insert(Arc::clone(certificate));
+        Ok(())
+    }
+
+    /// Whether a certificate waits for an operator's word.
+    #[must_use]
+    pub fn waits(&self, certificate: &Certificate, now: Timestamp) -> bool {
+        certificate.state(now) == State::Unconfirmed && !self.revoked.contains_key(&certificate.id)
+    }
+
+    /// Those of them that wait are taken from now on.
+    fn confirm(&mut self, ids: &[CertificateId], now: Timestamp) -> Result<(), Refusal> {
+        let known = ids.iter().filter_map(|id| self.certificates.get(id));
+        let waiting: Vec<_> = known
+            .filter(|known| self.waits(known, now))
+            .map(|known| Certificate { unconfirmed: false, ..Certificate::clone(known) })
+            .collect();
+        if waiting.is_empty() {
+            let known = ids.iter().any(|id| self.certificates.contains_key(id));
+            return Err(if known { Refusal::State } else { Refusal::Absent });
+        }
+        for certificate in waiting {
+            self.certificates.insert(certificate.id.clone(), Arc::new(certificate));
+        }
         Ok(())
     }
 

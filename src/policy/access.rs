@@ -84,6 +84,8 @@ pub enum Method {
     GetCertificate,
     /// Revokes one.
     RevokeCertificate,
+    /// Takes those that wait for an operator's word.
+    ConfirmCertificates,
     /// Ends connections.
     SeverConnections,
     /// Reads where the authorities stand.
@@ -105,7 +107,7 @@ pub enum Requirement {
 
 impl Method {
     /// Every method.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 43] = [
         Self::PublishIndicators,
         Self::PublishStream,
         Self::RevokeIndicator,
@@ -145,6 +147,7 @@ impl Method {
         Self::ListCertificates,
         Self::GetCertificate,
         Self::RevokeCertificate,
+        Self::ConfirmCertificates,
         Self::SeverConnections,
         Self::ListAuthorities,
         Self::RotateAuthority,
@@ -188,6 +191,7 @@ impl Method {
             Self::ListCertificates => "/luytre.v1.CertificateService/ListCertificates",
             Self::GetCertificate => "/luytre.v1.CertificateService/GetCertificate",
             Self::RevokeCertificate => "/luytre.v1.CertificateService/RevokeCertificate",
+            Self::ConfirmCertificates => "/luytre.v1.CertificateService/ConfirmCertificates",
             Self::SeverConnections => "/luytre.v1.CertificateService/SeverConnections",
             Self::ListAuthorities => "/luytre.v1.CertificateService/ListAuthorities",
             Self::RotateAuthority => "/luytre.v1.CertificateService/RotateAuthority",
@@ -247,6 +251,7 @@ impl Method {
             | Self::ListCertificates
             | Self::GetCertificate
             | Self::RevokeCertificate
+            | Self::ConfirmCertificates
             | Self::SeverConnections
             | Self::ListAuthorities
             | Self::RotateAuthority
@@ -301,6 +306,7 @@ impl Method {
             | Self::ApproveEnrollmentToken
             | Self::CancelEnrollmentToken
             | Self::RevokeCertificate
+            | Self::ConfirmCertificates
             | Self::SeverConnections
             | Self::RotateAuthority => Requirement::OneOf(OPERATOR),
             Self::WhoAmI
@@ -369,6 +375,7 @@ mod tests {
                 "ListCertificates",
                 "GetCertificate",
                 "RevokeCertificate",
+                "ConfirmCertificates",
                 "SeverConnections",
                 "ListAuthorities",
                 "RotateAuthority",

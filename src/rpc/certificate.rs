@@ -27,6 +27,9 @@ use super::face::MAX_SMALL_MESSAGE_BYTES;
 use super::page;
 use super::status::{invalid, status};
 
+/// Most certificates that are confirmed at once.
+const MAX_NAMES: usize = 200;
+
 /// The calls of `CertificateService`.
 #[derive(Debug, Clone)]
 pub struct Certificates {
@@ -233,6 +236,24 @@ impl CertificateService for Certificates {
         }))
     }
 
+    async fn confirm_certificates(
+        &self,
+        mut request: Request<v1::ConfirmCertificatesRequest>,
+    ) -> Result<Response<v1::ConfirmCertificatesResponse>, Status> {
+        let asker = self.asker(&mut request)?;
+        let v1::ConfirmCertificatesRequest { request_id, names } = request.into_inner();
+        let request_id = name::read_request_id(&request_id).map_err(invalid)?;
+        if names.is_empty() || names.len() > MAX_NAMES {
+            let problem = format!("name 1 to {MAX_NAMES} certificates, as ListCertificates gives them");
+            return Err(invalid(Invalid::new("names", problem)));
+        }
+        let ids = names.iter().enumerate().map(|(at, one)| self.id(&format!("names[{at}]"), one));
+        let ids = ids.collect::<Result<_, _>>()?;
+        let confirmed = self.hub.confirm_certificates(asker.operator(), request_id, ids).await;
+        let confirmed_count = count(confirmed.map_err(status)?);
+        Ok(Response::new(v1::ConfirmCertificatesResponse { confirmed_count }))
+    }
+
     async fn sever_connections(
         &self,
         mut request: Request<v1::SeverConnectionsRequest>,
@@ -265,7 +286,8 @@ impl CertificateService for Certificates {
     ) -> Result<Response<v1::ListAuthoritiesResponse>, Status> {
         self.asker(&mut request)?;
         let rotations = self.hub.rotations().into_iter().map(show_rotation).collect();
-        Ok(Response::new(v1::ListAuthoritiesResponse { rotations }))
+        let unconfirmed_count = count(self.hub.unconfirmed().len());
+        Ok(Response::new(v1::ListAuthoritiesResponse { rotations, unconfirmed_count }))
     }
 
     async fn rotate_authority(
@@ -362,13 +384,16 @@ fn state(view: &CertificateView, now: crate::base::clock::Timestamp) -> v1::Cert
     }
     match view.certificate.state(now) {
         State::Active => v1::CertificateState::Active,
+        State::Unconfirmed => v1::CertificateState::Unconfirmed,
         State::Grace => v1::CertificateState::Superseded,
         State::Superseded | State::Expired => v1::CertificateState::Expired,
     }
 }
 
+/// Whether it is taken, or may be.
 const fn is_taken(state: v1::CertificateState) -> bool {
-    matches!(state, v1::CertificateState::Active | v1::CertificateState::Superseded)
+    use v1::CertificateState as State;
+    matches!(state, State::Active | State::Superseded | State::Unconfirmed)
 }
 
 fn show(view: CertificateView, hub: &Hub) -> v1::Certificate {

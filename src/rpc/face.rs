@@ -212,6 +212,7 @@ impl Face {
             | Method::ListCertificates
             | Method::GetCertificate
             | Method::RevokeCertificate
+            | Method::ConfirmCertificates
             | Method::SeverConnections
             | Method::ListAuthorities
             | Method::RotateAuthority => self.certificates.call(request).await,

@@ -102,6 +102,7 @@ fn encode_certificate(certificate: &Certificate) -> proto::IssuedCertificate {
         first_used: micros(certificate.first_used),
         superseded: micros(certificate.superseded),
         doubtful: certificate.doubtful,
+        unconfirmed: certificate.unconfirmed,
     }
 }
 
@@ -122,6 +123,7 @@ fn decode_certificate(stored: &proto::IssuedCertificate) -> Result<Certificate, 
         first_used: optional(stored.first_used),
         superseded: optional(stored.superseded),
         doubtful: stored.doubtful,
+        unconfirmed: stored.unconfirmed,
     })
 }
 
@@ -203,6 +205,9 @@ pub fn encode_change(entry: &CertificateEntry) -> proto::CertificateChange {
             descendants: *descendants,
             ..Default::default()
         }),
+        CertificateChange::Confirm(ids) => {
+            Stored::Confirm(proto::ConfirmedCertificates { ids: ids.iter().map(encode_id).collect() })
+        }
         CertificateChange::Sever { peers, reason } => Stored::Sever(encode_peers(peers, reason)),
         CertificateChange::Use(id) => Stored::Use(encode_id(id)),
         CertificateChange::Draw(issuer) => Stored::Draw(issuer.as_bytes().to_vec().into()),
@@ -238,6 +243,10 @@ pub fn decode_change(stored: &proto::CertificateChange) -> Result<CertificateEnt
             reason: revoked.reason.clone(),
             descendants: revoked.descendants,
         },
+        Stored::Confirm(confirmed) => {
+            let ids = confirmed.ids.iter().map(|id| decode_id(Some(id)));
+            CertificateChange::Confirm(ids.collect::<Result<_, _>>()?)
+        }
         Stored::Sever(severed) => {
             CertificateChange::Sever { peers: decode_peers(severed)?, reason: severed.reason.clone() }
         }

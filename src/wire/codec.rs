@@ -86,6 +86,8 @@ bounded_by_size! {
     GetCertificateResponse
     RevokeCertificateRequest
     RevokeCertificateResponse
+    ConfirmCertificatesRequest
+    ConfirmCertificatesResponse
     SeverConnectionsRequest
     SeverConnectionsResponse
     ListAuthoritiesRequest

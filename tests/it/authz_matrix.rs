@@ -46,6 +46,7 @@ const TABLE: &[(&str, Who)] = &[
     ("/luytre.v1.CertificateService/RenewCertificate", Who::Certificate),
     ("/luytre.v1.CertificateService/RevokeCertificate", Who::Only(&[Role::Operator])),
     ("/luytre.v1.CertificateService/RotateAuthority", Who::Only(&[Role::Operator])),
+    ("/luytre.v1.CertificateService/ConfirmCertificates", Who::Only(&[Role::Operator])),
     ("/luytre.v1.CertificateService/SeverConnections", Who::Only(&[Role::Operator])),
     ("/luytre.v1.DirectoryService/GetOrganisation", Who::AnyRole),
     ("/luytre.v1.DirectoryService/ListOrganisations", Who::AnyRole),

@@ -66,6 +66,22 @@ to and nobody has used yet is revoked with it; what was used is named, for a thi
         #[arg(long)]
         descendants: bool,
     },
+    /// Take certificates that a restored hub found in its signer's journal · Xác nhận chứng thư
+    #[command(after_long_help = "Examples:
+  luytre certs confirm 5f0c7a19
+  luytre certs confirm --all
+
+A hub that was restored from a backup does not know what was issued since, but for its signer's
+journal. Until an operator confirms such a certificate its system is kept out. Look at all of them
+first, and revoke what should not be there: `luytre certs list` shows them as unconfirmed.")]
+    Confirm {
+        /// Name or serial number, from `luytre certs list`, or how the serial begins
+        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        certificates: Vec<String>,
+        /// All that wait
+        #[arg(long)]
+        all: bool,
+    },
     /// End connections, and revoke nothing · Ngắt kết nối
     Sever(SeverConnections),
     /// One-time tokens, by which new systems enrol · Mã đăng ký dùng một lần

@@ -366,7 +366,7 @@ impl CertificateService for Authority {
             current: Some(v1::Authority { name: "authorities/0f".to_owned(), ..v1::Authority::default() }),
             ..v1::Rotation::default()
         }];
-        Ok(Response::new(v1::ListAuthoritiesResponse { rotations }))
+        Ok(Response::new(v1::ListAuthoritiesResponse { rotations, unconfirmed_count: 3 }))
     }
 
     async fn rotate_authority(
@@ -387,6 +387,7 @@ impl CertificateService for Authority {
         approve_enrollment_token(ApproveEnrollmentTokenRequest) -> ApproveEnrollmentTokenResponse,
         cancel_enrollment_token(CancelEnrollmentTokenRequest) -> CancelEnrollmentTokenResponse,
         get_certificate(GetCertificateRequest) -> GetCertificateResponse,
+        confirm_certificates(ConfirmCertificatesRequest) -> ConfirmCertificatesResponse,
         sever_connections(SeverConnectionsRequest) -> SeverConnectionsResponse,
     }
 }

@@ -58,6 +58,7 @@ fn certificate(serial: u32, of: u8, origin: Origin, issued: Timestamp) -> Certif
         first_used: None,
         superseded: None,
         doubtful: false,
+        unconfirmed: false,
     }
 }
 
@@ -120,7 +121,11 @@ impl Book {
     }
 
     fn revoke(&mut self, id: &CertificateId) -> Result<Position, Refusal> {
-        self.change(CertificateChange::Revoke { id: id.clone(), reason: "stolen".to_owned(), descendants: false })
+        self.change(CertificateChange::Revoke {
+            id: id.clone(),
+            reason: "stolen".to_owned(),
+            descendants: false,
+        })
     }
 
     fn certificate(&self, id: &CertificateId) -> &Certificate {
@@ -302,6 +307,32 @@ fn numbers_only_rise_and_what_was_noted_once_is_not_noted_again() {
     let one = book.enrol(1, 1);
     book.revoke(&one).unwrap();
     assert_eq!(book.revoke(&one), Err(Refusal::State));
+}
+
+#[test]
+fn what_only_the_journal_knows_is_not_live_until_it_is_confirmed() {
+    let mut book = Book::new();
+    let found =
+        |serial| Certificate { unconfirmed: true, ..certificate(serial, 1, Origin::Recovered, noon()) };
+    for serial in [1, 2, 3] {
+        book.change(CertificateChange::Issue(Arc::new(found(serial)))).unwrap();
+    }
+    assert!(!book.is_live(&id(1)) && book.ledger.waits(book.certificate(&id(1)), book.now));
+    assert_eq!(book.issue(4, 1, Origin::Renewal(id(1))), Err(Refusal::State), "nobody renews it");
+    book.revoke(&id(2)).unwrap();
+    book.change(CertificateChange::Confirm(vec![id(1), id(2), id(99)])).unwrap();
+    assert!(book.is_live(&id(1)) && !book.is_live(&id(2)) && !book.is_live(&id(3)));
+    for ids in [vec![id(1), id(2)], vec![id(1)]] {
+        assert_eq!(book.change(CertificateChange::Confirm(ids)), Err(Refusal::State));
+    }
+    assert_eq!(book.change(CertificateChange::Confirm(vec![id(99)])), Err(Refusal::Absent));
+    // An operator whose certificate waits is nobody's second person.
+    book.operators.insert(holder(1));
+    book.revoke(&id(1)).unwrap();
+    let at = book.make("", 5, 2);
+    book.change(CertificateChange::Approve(at)).unwrap();
+    book.wait(DAY * 31);
+    assert_eq!(book.change(CertificateChange::Confirm(vec![id(3)])), Err(Refusal::State), "it has ended");
 }
 
 #[test]

@@ -18,6 +18,9 @@ pub enum LedgerVerdict {
     /// The ledger is kept for its authority and does not know it: whoever
     /// signed it has the authority's key and is not this hub.
     Unknown,
+    /// It was found in the signer's journal after a restore, and waits for an
+    /// operator's word.
+    Unconfirmed,
     /// It was revoked.
     Revoked,
     /// Its holder uses a newer one, and the time of this one is over.
@@ -32,7 +35,7 @@ impl LedgerVerdict {
     pub(super) const fn standing(self) -> Standing {
         match self {
             Self::Taken | Self::NotEmbedded => Standing::Good,
-            Self::Unknown => Standing::NotIssued,
+            Self::Unknown | Self::Unconfirmed => Standing::NotIssued,
             Self::Revoked => Standing::Revoked,
             Self::Superseded => Standing::Superseded,
             Self::Inactive => Standing::Inactive,

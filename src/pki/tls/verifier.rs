@@ -97,7 +97,9 @@ impl Verifier {
             }),
             // The alerts that RFC 8446, section 6.2, has for these.
             LedgerVerdict::Revoked | LedgerVerdict::Superseded => CertificateError::Revoked,
-            LedgerVerdict::Inactive => CertificateError::ApplicationVerificationFailure,
+            LedgerVerdict::Inactive | LedgerVerdict::Unconfirmed => {
+                CertificateError::ApplicationVerificationFailure
+            }
         };
         let Identity { spiffe_id, serial, .. } = identity;
         tracing::info!(identity = %spiffe_id, serial, ?verdict, "the ledger refuses a certificate");

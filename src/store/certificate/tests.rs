@@ -39,6 +39,7 @@ fn certificate(issuer: IssuerDigest, serial: u32, origin: Origin) -> Certificate
         first_used: None,
         superseded: None,
         doubtful: serial == 4,
+        unconfirmed: serial == 2,
     }
 }
 
@@ -63,6 +64,7 @@ fn story(current: &Generation, next: &Generation) -> Vec<CertificateChange> {
         CertificateChange::Cancel(at(3)),
         issue(1, Origin::Token([1; 32])),
         issue(2, Origin::Recovered),
+        CertificateChange::Confirm(vec![id(2), id(77)]),
         CertificateChange::Use(id(1)),
         issue(4, Origin::Renewal(id(1))),
         CertificateChange::Use(id(4)),
@@ -70,7 +72,10 @@ fn story(current: &Generation, next: &Generation) -> Vec<CertificateChange> {
         CertificateChange::Revoke { id: id(1), reason: "mất máy".to_owned(), descendants: true },
         CertificateChange::Sever { peers: Peers::Certificate(id(1)), reason: "thử".to_owned() },
         CertificateChange::Sever { peers: Peers::Identity(system(1)), reason: String::new() },
-        CertificateChange::Sever { peers: Peers::Organisation(system(2).org().clone()), reason: String::new() },
+        CertificateChange::Sever {
+            peers: Peers::Organisation(system(2).org().clone()),
+            reason: String::new(),
+        },
         CertificateChange::Draw(current.issuer),
         CertificateChange::Skip { issuer: next.issuer, number: 9 },
         CertificateChange::Prove { holder: system(1), issuer: next.issuer },

@@ -398,6 +398,7 @@ async fn certificates(asker: &mut Asker<'_>) {
         ListCertificates ListCertificatesResponse
         GetCertificate GetCertificateResponse
         RevokeCertificate RevokeCertificateResponse
+        ConfirmCertificates ConfirmCertificatesResponse
         SeverConnections SeverConnectionsResponse
         ListAuthorities ListAuthoritiesResponse
         RotateAuthority RotateAuthorityResponse

@@ -6,8 +6,9 @@ use luytre::wire::proto::v1;
 
 use super::system::NAME;
 use super::{hub_of, organisations};
-use crate::harness::issuing::request;
-use crate::harness::rotating::CLIENT;
+use crate::harness::issuing::{Issuing, request};
+use crate::harness::listener::reason;
+use crate::harness::rotating::{CLIENT, id};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restored_hub_learns_what_was_issued_and_revoked_since_the_backup() {
@@ -40,6 +41,21 @@ async fn a_restored_hub_learns_what_was_issued_and_revoked_since_the_backup() {
     hub.serve().await;
 
     assert!(stolen.directory().who_am_i(v1::WhoAmIRequest {}).await.is_err());
+    // Only the journal knows of it, so that an operator looks at it first.
+    assert!(late.directory().who_am_i(v1::WhoAmIRequest {}).await.is_err());
+    let waits = hub.certificates_of(&names[1], NAME).await.pop().unwrap();
+    assert_eq!(waits.state(), v1::CertificateState::Unconfirmed);
+    let count = async |hub: &Issuing| {
+        let answer = hub.machine().list_authorities(v1::ListAuthoritiesRequest {}).await.unwrap();
+        answer.into_inner().unconfirmed_count
+    };
+    assert_eq!(count(&hub).await, 1, "the hub's own are not among them");
+    let asked = v1::ConfirmCertificatesRequest { request_id: id(), names: vec![waits.name] };
+    let done = hub.machine().confirm_certificates(asked.clone()).await.unwrap().into_inner();
+    assert_eq!((done.confirmed_count, count(&hub).await), (1, 0));
+    let again = v1::ConfirmCertificatesRequest { request_id: id(), ..asked };
+    let refused = hub.machine().confirm_certificates(again).await.unwrap_err();
+    assert_eq!(reason(&refused).as_deref(), Some("NOT_FOUND"), "{refused:?}");
     late.directory().who_am_i(v1::WhoAmIRequest {}).await.unwrap();
     let after = hub.certificates_of(&names[0], NAME).await.pop().unwrap();
     assert_eq!(after.state(), v1::CertificateState::Revoked);
