@@ -23,7 +23,7 @@ pub use certificates::{
     ClockAnswer, ClockRequest, Keeper, ReloadAnswer, ReloadRequest, ask_clock, ask_reload,
 };
 pub use changes::{RosterAnswer, RosterRequest, WaitingChange, ask_roster};
-pub use operator::{Answer, Error, OperatorSocket, ask_backup};
+pub use operator::{Answer, Error, OperatorSocket, ask_backup, tell_arrived};
 use readiness::Readiness;
 
 /// Media type of a scrape.

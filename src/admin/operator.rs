@@ -22,6 +22,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::net::{UnixListener, UnixSocket, UnixStream};
 
+use crate::base::clock::Timestamp;
 use crate::base::tasks;
 use crate::hub::{BackupReport, Hub};
 
@@ -42,6 +43,18 @@ const BACKLOG: u32 = 8;
 struct Request {
     /// Absolute path of the directory to make.
     to: PathBuf,
+    /// Whether it is only on the way to another place: it counts as a backup
+    /// once it is said to be there.
+    #[serde(default)]
+    passing: bool,
+}
+
+/// What goes over the socket once a copy has come to its place.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Arrived {
+    /// When the copy was begun, as it was answered.
+    begun: u64,
 }
 
 /// What comes back.
@@ -58,6 +71,9 @@ pub enum Answer {
         epoch: u16,
         /// Its size, in bytes.
         bytes: u64,
+        /// When it was begun, by the hub's clock, in microseconds.
+        #[serde(default)]
+        begun: u64,
     },
     /// There is none, and why.
     Refused {
@@ -151,6 +167,7 @@ impl OperatorSocket {
     ) -> io::Result<()> {
         let router = Router::new()
             .route("/backup", post(backup))
+            .route("/backup/arrived", post(arrived))
             .route("/roster", post(changes::answer))
             .with_state(hub)
             .merge(certificates::router(keeper))
@@ -196,13 +213,17 @@ async fn backup(State(hub): State<Arc<Hub>>, body: Bytes) -> Response {
         return refused("the path of a backup must be absolute");
     }
     tracing::info!(to = %request.to.display(), "backup asked for");
-    let copied = Arc::clone(&hub);
+    let (copied, begun) = (Arc::clone(&hub), hub.machine_now());
     let taken = tasks::spawn_blocking(move || copied.backup(&request.to)).await;
-    if matches!(taken, Ok(Ok(_))) {
-        hub.note_backup();
-    }
     match taken {
-        Ok(Ok(report)) => answer(StatusCode::OK, &Answer::from(report)),
+        Ok(Ok(report)) => {
+            if !request.passing {
+                note(&hub, begun).await;
+            }
+            let BackupReport { path, last_entry, epoch, bytes } = report;
+            let begun = begun.as_micros();
+            answer(StatusCode::OK, &Answer::Done { path, last_entry, epoch, bytes, begun })
+        }
         Ok(Err(error)) => {
             tracing::warn!(%error, "backup failed");
             // Who can open this socket is the machine's operator, for whom
@@ -210,6 +231,22 @@ async fn backup(State(hub): State<Arc<Hub>>, body: Bytes) -> Response {
             failed(&error.to_string())
         }
         Err(_) => failed("the backup failed; see the hub's log"),
+    }
+}
+
+async fn arrived(State(hub): State<Arc<Hub>>, body: Bytes) -> Response {
+    let Ok(Arrived { begun }) = serde_json::from_slice::<Arrived>(&body) else {
+        return refused("send {\"begun\": MICROSECONDS}, as the copy was answered");
+    };
+    let begun = Timestamp::from_micros_clamped(begun).min(hub.machine_now());
+    note(&hub, begun).await;
+    answer(StatusCode::OK, &serde_json::json!({}))
+}
+
+/// Writes down that there is a backup; without that it is one all the same.
+async fn note(hub: &Hub, begun: Timestamp) {
+    if let Err(error) = hub.note_backup(begun).await {
+        tracing::warn!(%error, "a backup was made, but it could not be written down: no authority can be prepared on it");
     }
 }
 
@@ -224,7 +261,7 @@ fn failed(problem: &str) -> Response {
 impl From<BackupReport> for Answer {
     fn from(report: BackupReport) -> Self {
         let BackupReport { path, last_entry, epoch, bytes } = report;
-        Self::Done { path, last_entry, epoch, bytes }
+        Self::Done { path, last_entry, epoch, bytes, begun: 0 }
     }
 }
 
@@ -235,12 +272,22 @@ pub(super) fn answer(status: StatusCode, answer: &impl Serialize) -> Response {
     }
 }
 
-/// Asks the hub that listens on `socket` for a backup to `to`.
+/// Asks the hub that listens on `socket` for a backup to `to`; one that is
+/// only `passing` counts once [`tell_arrived`] said so.
 ///
 /// # Errors
 /// [`Error::Nobody`] if none listens there; else what went wrong on the way.
-pub async fn ask_backup(socket: &Path, to: &Path) -> Result<Answer, Error> {
-    ask(socket, "/backup", &Request { to: to.to_owned() }).await
+pub async fn ask_backup(socket: &Path, to: &Path, passing: bool) -> Result<Answer, Error> {
+    ask(socket, "/backup", &Request { to: to.to_owned(), passing }).await
+}
+
+/// Tells the hub that listens on `socket` that a copy, which it began at that
+/// moment, has come to its place and is a backup.
+///
+/// # Errors
+/// [`Error::Nobody`] if none listens there; else what went wrong on the way.
+pub async fn tell_arrived(socket: &Path, begun: u64) -> Result<(), Error> {
+    ask::<serde_json::Value>(socket, "/backup/arrived", &Arrived { begun }).await.map(drop)
 }
 
 /// Asks the hub that listens on `socket`.

@@ -202,7 +202,6 @@ impl Hub {
             anchors: ArcSwap::default(),
             in_force: ArcSwap::default(),
             in_force_changes: tokio::sync::watch::Sender::new(0),
-            backed_up: parking_lot::Mutex::default(),
             switchboard: OnceLock::new(),
             cursors: Cursors::default(),
             backlog: Backlog::default(),

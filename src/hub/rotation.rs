@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::base::clock::Timestamp;
 use crate::base::{digest, random, tasks};
 use crate::model::Invalid;
-use crate::model::certificate::{CertificateId, Hierarchy, IssuerDigest, State};
+use crate::model::certificate::{CertificateChange, CertificateId, Hierarchy, IssuerDigest, State};
 use crate::model::position::Position;
 use crate::model::principal::SpiffeId;
 use crate::pki::authority::{self, Due, Facts, Generation, LiveLeaf, Rotation, Step};
@@ -160,9 +160,18 @@ impl Hub {
         name.map(|issuance| issuance.canary.to_string()).unwrap_or_default()
     }
 
-    /// Notes that a backup was made just now.
-    pub fn note_backup(&self) {
-        *self.shared.backed_up.lock() = Some(self.machine_now());
+    /// Writes down that a backup is whole, which was begun at this moment, if
+    /// anything depends on it: the next authority does.
+    ///
+    /// # Errors
+    /// As every write.
+    pub async fn note_backup(&self, begun: Timestamp) -> Result<(), Error> {
+        let known = self.ledger().backed_up.is_some_and(|known| begun <= known);
+        if known || self.options.issuance.is_none() {
+            return Ok(());
+        }
+        let change = CertificateChange::BackUp(begun);
+        self.certify(Operator::Machine, None, random::bytes(), change).await.map(drop)
     }
 
     /// Says what is in force of the authorities.
@@ -406,7 +415,7 @@ impl Hub {
             keys: known.keys.clone(),
             tested: known.tested.clone(),
             taken: foreign.chain(known.files.iter().copied()).collect(),
-            backed_up: self.backed_up(rotation),
+            backed_up: Self::backed_up(ledger, rotation),
         }
     }
 
@@ -417,8 +426,8 @@ impl Hub {
     }
 
     /// Whether a backup was made since the phase began that a step starts from.
-    fn backed_up(&self, rotation: &Rotation) -> bool {
-        self.shared.backed_up.lock().is_some_and(|at| at >= rotation.since)
+    fn backed_up(ledger: &Ledger, rotation: &Rotation) -> bool {
+        ledger.backed_up.is_some_and(|begun| begun >= rotation.since)
     }
 
     fn rotation_view(&self, ledger: &Ledger, rotation: &Arc<Rotation>) -> RotationView {

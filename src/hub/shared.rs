@@ -12,7 +12,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::base::clock::{Clock, Timestamp};
+use crate::base::clock::Clock;
 use crate::base::tasks;
 use crate::model::audience::ClassNo;
 use crate::model::certificate::{CertificateId, IssuerDigest};
@@ -62,8 +62,6 @@ pub struct Shared {
     pub in_force: ArcSwap<InForce>,
     /// Moves whenever that does.
     pub in_force_changes: tokio::sync::watch::Sender<u64>,
-    /// When the last backup was made since the start.
-    pub backed_up: Mutex<Option<Timestamp>>,
     /// Whoever holds the connections.
     pub switchboard: OnceLock<Arc<dyn Switchboard>>,
     /// Who is who now.

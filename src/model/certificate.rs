@@ -321,6 +321,8 @@ pub enum CertificateChange {
     },
     /// The signer's journal was read up to this record.
     Read(u64),
+    /// A backup is whole that was begun at this moment.
+    BackUp(Timestamp),
     /// A number of an authority's revocation list was found used.
     Skip {
         /// Whose list.

@@ -72,6 +72,8 @@ pub struct Ledger {
     /// Up to which record the signer's journal was read, and where that was
     /// noted.
     pub read: (u64, Position),
+    /// When the newest backup was begun that is whole.
+    pub backed_up: Option<Timestamp>,
     /// Where the authorities stand.
     pub rotations: BTreeMap<Hierarchy, Arc<Rotation>>,
 }
@@ -316,6 +318,13 @@ impl Ledger {
                     return Err(Refusal::Stale);
                 }
                 self.read = (*number, asker.at);
+                Ok(())
+            }
+            CertificateChange::BackUp(begun) => {
+                if self.backed_up.is_some_and(|known| *begun <= known) {
+                    return Err(Refusal::Stale);
+                }
+                self.backed_up = Some(*begun);
                 Ok(())
             }
             CertificateChange::Skip { issuer, number } => {

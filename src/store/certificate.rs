@@ -4,6 +4,7 @@
 //! ```text
 //! 51 'c' issuer 32 bytes | serial     IssuedCertificate
 //! 51 'v' issuer 32 bytes | serial     RevokedCertificate
+//! 51 'b'                              when the newest whole backup was begun, u64
 //! 51 's' position u64                 SeveredConnections
 //! 51 't' position u64                 EnrolmentToken
 //! 51 'n' issuer 32 bytes              last number of its revocation list, u64
@@ -41,6 +42,7 @@ use super::roster::message;
 
 const ISSUED: u8 = b'c';
 const REVOKED: u8 = b'v';
+const BACKED_UP: u8 = b'b';
 const SEVERED: u8 = b's';
 const TOKEN: u8 = b't';
 const NUMBER: u8 = b'n';
@@ -216,6 +218,7 @@ pub fn encode_change(entry: &CertificateEntry) -> proto::CertificateChange {
             issuer: issuer.as_bytes().to_vec().into(),
         }),
         CertificateChange::Read(number) => Stored::Read(*number),
+        CertificateChange::BackUp(begun) => Stored::BackUp(begun.as_micros()),
         CertificateChange::Skip { issuer, number } => {
             Stored::Skip(proto::ListNumber { issuer: issuer.as_bytes().to_vec().into(), number: *number })
         }
@@ -256,6 +259,7 @@ pub fn decode_change(stored: &proto::CertificateChange) -> Result<CertificateEnt
             CertificateChange::Prove { holder: holder(&proof.holder)?, issuer: issuer(&proof.issuer)? }
         }
         Stored::Read(number) => CertificateChange::Read(*number),
+        Stored::BackUp(begun) => CertificateChange::BackUp(moment(*begun)),
         Stored::Skip(list) => CertificateChange::Skip { issuer: issuer(&list.issuer)?, number: list.number },
         Stored::Rotate(_) => return Err(damaged("rotation")),
     };
@@ -395,6 +399,9 @@ impl Batch<'_> {
                 self.small(&key(ROTATION, &[&noun]), &encode_rotation_record(rotation).encode_to_vec())?;
             }
         }
+        if before.backed_up != after.backed_up {
+            self.small(&key(BACKED_UP, &[]), &micros(after.backed_up).to_be_bytes())?;
+        }
         if before.read != after.read {
             let (number, at) = after.read;
             let record = [number.to_be_bytes(), at.raw().to_be_bytes()].concat();
@@ -421,6 +428,7 @@ impl Store {
                     let revoked = Revoked { time: moment(stored.time), reason: stored.reason, by: stored.by };
                     ledger.revoked.insert(decode_id(stored.id.as_ref())?, Arc::new(revoked));
                 }
+                BACKED_UP => ledger.backed_up = optional(number(&key, &value)?),
                 SEVERED => {
                     let stored: proto::SeveredConnections = message(&key, &value)?;
                     let peers = decode_peers(&stored)?;

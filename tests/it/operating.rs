@@ -172,3 +172,30 @@ async fn whoever_ends_connections_leaves_who_whom_when_and_why() {
     hub.terminate().await;
     hub.verify();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_encrypted_backup_counts_once_its_file_is_whole_and_after_a_restart() {
+    let mut hub = started().await;
+    hub.next_generation("client");
+    hub.kill_signer();
+    hub.sign().await;
+    let blocked = async |hub: &Issuing| {
+        let blockers = hub.dry_run(CLIENT, Step::Prepare).await.blockers;
+        blockers.iter().any(|blocker| blocker.contains("backup"))
+    };
+    assert!(blocked(&hub).await);
+    let passphrase = hub.dir().join("passphrase").display().to_string();
+    let to = |name: &str| hub.dir().join(name).display().to_string();
+    let nowhere = to("missing/backup.age");
+    let failed = hub.luytred(&["backup", "--to", &nowhere, "--passphrase-file", &passphrase]);
+    assert!(!failed.status.success());
+    assert!(blocked(&hub).await, "there is no such file");
+    let made = hub.luytred(&["backup", "--to", &to("backup.age"), "--passphrase-file", &passphrase]);
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    assert!(!blocked(&hub).await);
+    hub.restart().await;
+    assert!(!blocked(&hub).await, "it is in the log");
+    hub.take(CLIENT, Step::Prepare).await;
+    hub.terminate().await;
+    hub.verify();
+}

@@ -16,6 +16,8 @@ pub(super) struct Copied {
     pub(super) last_entry: u64,
     pub(super) epoch: u16,
     pub(super) bytes: u64,
+    /// When a running hub began it, by its clock; 0: none did.
+    pub(super) begun: u64,
 }
 
 pub(super) fn backup(place: &Place, options: &Backup) -> Result<(), Failure> {
@@ -40,7 +42,7 @@ pub(super) fn backup(place: &Place, options: &Backup) -> Result<(), Failure> {
 /// A directory.
 fn plain(place: &Place, to: &Path) -> Result<(), Failure> {
     output::talk(&format!("copying {} to {}", place.data_dir.display(), to.display()));
-    let Copied { last_entry, epoch, bytes } = copy(&runtime()?, place, to)?;
+    let Copied { last_entry, epoch, bytes, .. } = copy(&runtime()?, place, to, false)?;
     let to = to.display();
     output::talk(&format!(
         "backed up to entry {last_entry} of epoch {epoch}, {bytes} bytes, in {to}; check it with: luytred verify --data {to}",
@@ -56,15 +58,17 @@ pub(super) fn runtime() -> Result<Runtime, Failure> {
 }
 
 /// Copies the store into the new directory `to`: the hub that runs on it does,
-/// else this process.
-pub(super) fn copy(runtime: &Runtime, place: &Place, to: &Path) -> Result<Copied, Failure> {
-    let answer = match runtime.block_on(admin::ask_backup(&place.admin_socket, to)) {
+/// else this process. Whether it is only `passing` there.
+pub(super) fn copy(runtime: &Runtime, place: &Place, to: &Path, passing: bool) -> Result<Copied, Failure> {
+    let answer = match runtime.block_on(admin::ask_backup(&place.admin_socket, to, passing)) {
         // No hub runs: the store is ours to open.
         Err(admin::Error::Nobody { .. }) => hub::backup::backup_offline(&place.data_dir, to)?.into(),
         asked => asked.map_err(|error| Failure::TryLater(error.to_string()))?,
     };
     match answer {
-        Answer::Done { last_entry, epoch, bytes, .. } => Ok(Copied { last_entry, epoch, bytes }),
+        Answer::Done { last_entry, epoch, bytes, begun, .. } => {
+            Ok(Copied { last_entry, epoch, bytes, begun })
+        }
         Answer::Refused { problem } => {
             Err(Failure::TryLater(format!("the running hub made no backup: {problem}")))
         }

@@ -14,6 +14,7 @@ use super::super::output;
 use super::super::stop::Stop;
 use super::backup::{self, Copied};
 use super::{Backup, Failure, Place, Restore};
+use crate::admin;
 use crate::base::clock::SystemClock;
 use crate::base::scratch::Scratch;
 use crate::base::tasks;
@@ -33,12 +34,20 @@ pub(super) fn backup(place: &Place, to: &Path, options: &Backup, source: &Source
     let scratch = scratch(place, options.scratch.as_deref())?;
     let plain = scratch.place();
     output::talk(&format!("copying {}, to be encrypted into {}", place.data_dir.display(), to.display()));
-    let Copied { last_entry, epoch, bytes } = backup::copy(&runtime, place, &plain)?;
+    let Copied { last_entry, epoch, bytes, begun } = backup::copy(&runtime, place, &plain, true)?;
     let target = to.to_owned();
     let size = watched(&runtime, stop, bytes, "encrypted", move |progress| {
         archive::seal(&plain, &target, &passphrase, progress)
     })?;
     drop(scratch);
+    if begun > 0 {
+        // The file is whole by now, whatever becomes of this.
+        if let Err(error) = runtime.block_on(admin::tell_arrived(&place.admin_socket, begun)) {
+            output::talk(&format!(
+                "luytre: warning: the hub does not know of this backup ({error}); before luytre ca prepare, make another"
+            ));
+        }
+    }
     let to = to.display();
     output::talk(&format!(
         "backed up to entry {last_entry} of epoch {epoch}, {} bytes, encrypted, in {to}; nobody can read it without its passphrase; make a hub of it with: luytred restore --from {to} --to DIR --ask-passphrase",

@@ -81,6 +81,7 @@ fn story(current: &Generation, next: &Generation) -> Vec<CertificateChange> {
         CertificateChange::Prove { holder: system(1), issuer: next.issuer },
         CertificateChange::Prove { holder: system(2), issuer: next.issuer },
         CertificateChange::Read(17),
+        CertificateChange::BackUp(noon()),
     ]
 }
 
