@@ -13,6 +13,9 @@ pub struct Limits {
     pub max_handshakes: usize,
     /// Longest wait for one of those.
     pub handshake_queue: Duration,
+    /// How long a handshake takes that a client far away means well: until
+    /// then it makes way for nobody.
+    pub handshake_grace: Duration,
     /// Most connections at once that have not finished the handshake.
     pub max_pending: usize,
     /// Most connections at once that have.
@@ -62,6 +65,7 @@ impl Default for Limits {
             handshake_deadline: Duration::from_secs(10),
             max_handshakes: 256,
             handshake_queue: Duration::from_secs(2),
+            handshake_grace: Duration::from_millis(750),
             max_pending: 1024,
             max_connections: 4096,
             max_connections_per_source: 1024,
