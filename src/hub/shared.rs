@@ -24,6 +24,7 @@ use crate::store::Store;
 use crate::wire::seal::Sealer;
 use crate::wire::token::Tokens;
 
+use super::attempts::Attempts;
 use super::certificates::Switchboard;
 use super::cursors::Cursors;
 use super::directory::Directory;
@@ -56,6 +57,8 @@ pub struct Shared {
     pub first_uses: FirstUses,
     /// How often each holder was signed for of late.
     pub signings: Signings,
+    /// Wrong enrolment tokens of late.
+    pub attempts: Attempts,
     /// The authorities that the hub trusts at present.
     pub anchors: ArcSwap<Vec<IssuerDigest>>,
     /// What is in force of the hub's own authorities.

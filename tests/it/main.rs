@@ -29,6 +29,7 @@ mod client;
 mod commands;
 mod crash;
 mod engine;
+mod enrolment;
 mod expiry;
 mod faults;
 mod floors;

@@ -177,6 +177,11 @@ pub struct InUse {
     pub connections: usize,
 }
 
+/// What stands for all addresses that one host may have.
+pub(super) fn source(from: IpAddr) -> IpAddr {
+    Networks::of(from).narrowest()
+}
+
 impl Connections {
     /// An empty table for a listener with these limits.
     #[must_use]
