@@ -54,6 +54,9 @@ pub struct Limits {
     pub age_grace: Duration,
     /// How long a client may take to close a connection that was ended.
     pub sever_grace: Duration,
+    /// How long the last words may take to leave on a connection whose
+    /// certificate is no longer good.
+    pub revoked_grace: Duration,
     /// How long open calls may go on once the hub drains.
     pub drain_deadline: Duration,
 }
@@ -84,6 +87,7 @@ impl Default for Limits {
             max_age: None,
             age_grace: Duration::from_secs(60),
             sever_grace: Duration::from_secs(2),
+            revoked_grace: Duration::from_millis(500),
             drain_deadline: Duration::from_secs(20),
         }
     }

@@ -18,7 +18,6 @@ use hyper::server::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
-use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::body::Body;
@@ -27,8 +26,8 @@ use tower::{Service, ServiceExt as _};
 
 use super::connections::{Connections, Place};
 use super::handshake::{Failure, Refused, Shaken, hello, shake_hands};
-use super::sever::{Cause, End};
-use crate::base::clock::{Clock, Timestamp};
+use super::sever::{Cause, End, Severable};
+use crate::base::clock::{self, Clock, Timestamp};
 use crate::base::{random, tasks};
 use crate::hub::PeerCertificate;
 use crate::pki::tls::{Snapshot, Witness};
@@ -277,7 +276,8 @@ where
             end: end.clone(),
             called: Arc::clone(&called),
         };
-        let connection = Box::pin(self.http().serve_connection(TokioIo::new(shaken.stream), calls));
+        let stream = Severable::new(shaken.stream, end.clone());
+        let connection = Box::pin(self.http().serve_connection(TokioIo::new(stream), calls));
         Ok(Established { connection, certificate, ends: shaken.ends, called })
     }
 
@@ -316,7 +316,7 @@ where
                 () = end.ended(), if !ended => {
                     ended = true;
                     connection.as_mut().graceful_shutdown();
-                    close.set(maybe(Some(limits.sever_grace)));
+                    close.set(maybe(Some(self.grace(end))));
                 }
                 () = expiry.as_mut(), if !expiry_seen => {
                     expiry_seen = true;
@@ -357,6 +357,15 @@ where
         }
     }
 
+    /// How long a connection may go on that was just told of its end.
+    fn grace(&self, end: &End) -> Duration {
+        match end.severed_at() {
+            // From the cut on, though the telling took its time.
+            Some(at) => self.limits.revoked_grace.saturating_sub(clock::monotonic().duration_since(at)),
+            None => self.limits.sever_grace,
+        }
+    }
+
     fn http(&self) -> http2::Builder<Executor> {
         let limits = &self.limits;
         let mut http = http2::Builder::new(Executor);
@@ -378,7 +387,7 @@ where
 }
 
 /// A connection over which calls come.
-type Http<S> = Pin<Box<http2::Connection<TokioIo<TlsStream<TcpStream>>, Calls<S>, Executor>>>;
+type Http<S> = Pin<Box<http2::Connection<TokioIo<Severable>, Calls<S>, Executor>>>;
 
 /// A connection that is ready to be served.
 struct Established<S>

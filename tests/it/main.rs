@@ -53,6 +53,7 @@ mod scenarios;
 mod sharing;
 mod shim;
 mod signer;
+mod slow_reader;
 mod state;
 mod streams;
 mod sync;

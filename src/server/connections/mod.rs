@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::handshake::Refused;
 use super::listener::Limits;
-use super::sever::{Cause, End};
+use super::sever::{Cause, End, tell};
 use crate::base::clock::{self, Timestamp};
 use crate::model::org::OrgSlug;
 use crate::model::principal::SpiffeId;
@@ -258,19 +258,31 @@ impl Connections {
     fn end_each(&self, cause: impl Fn(&Live) -> Option<Cause>) -> usize {
         // Ended outside the lock: waking a task may drop it, and with it a
         // place in this very table.
-        let ends: Vec<(End, Cause)> = self
+        let chosen: Vec<(End, Cause)> = self
             .state
             .lock()
             .live
             .values()
             .filter_map(|live| Some((live.end.clone(), cause(live)?)))
             .collect();
-        ends.iter().filter(|(end, cause)| self.end(end, *cause)).count()
+        // All of them first: nothing passes any more when this returns. What it
+        // takes to tell them all comes after it.
+        let cut = chosen.into_iter().filter(|(end, cause)| self.cut(end, *cause));
+        let cut: Vec<_> = cut.map(|(end, _)| end).collect();
+        let count = cut.len();
+        tell(&cut);
+        count
     }
 
     /// Ends one connection and counts it.
-    pub(super) fn end(&self, end: &End, cause: Cause) -> bool {
-        let first = end.end(cause);
+    pub(super) fn end(&self, end: &End, cause: Cause) {
+        if self.cut(end, cause) {
+            tell(std::slice::from_ref(end));
+        }
+    }
+
+    fn cut(&self, end: &End, cause: Cause) -> bool {
+        let first = end.cut(cause);
         if first {
             self.counters.count_ended(cause);
         }
