@@ -185,8 +185,10 @@ async fn usual(many: usize, out: &mut Readings) {
         let hub = hub_of("").await;
         let good = target(&hub, RECEIVER, "system/s0");
         let flood = flood(&hub, &good, left, many.min(USUAL), false).await;
-        // The silent ones are cut after three seconds.
-        let among = visits(&good, VISITS / 2).await;
+        // The silent ones are cut after three seconds; those who have said
+        // hello give their places to each other at first, and have a grace.
+        let span = if left == Left::InTheHello { VISITS / 2 } else { VISITS };
+        let among = visits(&good, span).await;
         drop(flood);
         let [p99, share] = readings;
         let all = (among.waits.len() + among.failed) as f64;

@@ -22,6 +22,7 @@ use crate::store::{Store, Tuning, checkpoint, db, keys, record, requests};
 use crate::wire::seal::Sealer;
 use crate::wire::token::Tokens;
 
+use super::attempts::Attempts;
 use super::caller::{Caller, PeerCertificate};
 use super::certificates::Issuance;
 use super::cursors::Cursors;
@@ -199,6 +200,7 @@ impl Hub {
             ledger_changes: tokio::sync::watch::Sender::new(0),
             first_uses: FirstUses::default(),
             signings: Signings::default(),
+            attempts: Attempts::default(),
             anchors: ArcSwap::default(),
             in_force: ArcSwap::default(),
             in_force_changes: tokio::sync::watch::Sender::new(0),

@@ -1,6 +1,7 @@
 //! Decides who gets a certificate: the holder of a one-time token, and the
 //! holder of a good certificate in time. The ledger has it before he does.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,19 +61,29 @@ const NO_SUCH_TOKEN: &str = "the hub does not take this enrolment token: it was 
 impl Hub {
     /// Trades a one-time token for a certificate. The same token with the same
     /// key gets the same certificate for some minutes, for an answer that was
-    /// lost.
+    /// lost. Few wrong tokens are looked up for one `source`, which stands for
+    /// all addresses that one host may have. `admitted` hears of a token that
+    /// is known, before anything is signed.
     ///
     /// # Errors
     /// `ENROLMENT_TOKEN_INVALID`, `FIELD_INVALID`, `ORGANISATION_INACTIVE`,
-    /// `KEY_REUSED`, `SIGNER_UNAVAILABLE`; as every write.
-    pub async fn enrol(&self, token: &EnrolmentToken, request: &[u8]) -> Result<Issued, Error> {
+    /// `KEY_REUSED`, `RATE_LIMITED`, `SIGNER_UNAVAILABLE`; as every write.
+    pub async fn enrol(
+        &self,
+        source: IpAddr,
+        token: &EnrolmentToken,
+        request: &[u8],
+        admitted: impl FnOnce() + Send,
+    ) -> Result<Issued, Error> {
         let (ledger, now) = (self.ledger(), self.machine_now());
         let invalid = |problem: &str| Error::new(Reason::EnrolmentTokenInvalid, problem);
         let known = ledger.token(&token.digest()).filter(|token| now < token.expires);
+        self.attempted(source, known.is_some())?;
         let known = known.ok_or_else(|| {
             tracing::warn!(target: "luytre::audit", "an enrolment token that is not taken was shown");
             invalid(NO_SUCH_TOKEN)
         })?;
+        admitted();
         let holder = &known.holder;
         let asked = read(request, holder)?;
         match &known.state {
@@ -84,10 +95,12 @@ impl Hub {
             }
             TokenState::Used(_) => {
                 let again = ledger.repeat(holder, &asked.fingerprint, now);
-                return again.map(|certificate| self.issued(certificate)).transpose()?.ok_or_else(|| {
-                    tracing::warn!(target: "luytre::audit", %holder, "a used enrolment token was shown with another key");
-                    invalid(NO_SUCH_TOKEN)
-                });
+                if let Some(certificate) = again {
+                    return self.issued(certificate);
+                }
+                tracing::warn!(target: "luytre::audit", %holder, "a used enrolment token was shown with another key");
+                self.attempted(source, false)?;
+                return Err(invalid(NO_SUCH_TOKEN));
             }
         }
         self.shared.admit(holder)?;
@@ -97,6 +110,17 @@ impl Hub {
             Err(error) if error.reason == Reason::NotFound => Err(invalid(NO_SUCH_TOKEN)),
             other => other,
         }
+    }
+
+    /// Counts a token that was shown.
+    fn attempted(&self, source: IpAddr, right: bool) -> Result<(), Error> {
+        self.shared.attempts.note(source, right, clock::monotonic()).map_err(|wait| Error {
+            retry_after: Some(wait),
+            ..Error::new(
+                Reason::RateLimited,
+                "too many enrolment tokens from your address were not taken; check the token with the operator, and try again later",
+            )
+        })
     }
 
     /// Trades the caller's certificate for a new one with a new key. The old

@@ -22,6 +22,7 @@ mod answered;
 pub mod apply;
 pub mod archive;
 pub mod asked;
+pub mod attempts;
 pub mod backup;
 pub mod caller;
 pub mod certificates;

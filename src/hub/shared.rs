@@ -24,6 +24,7 @@ use crate::store::Store;
 use crate::wire::seal::Sealer;
 use crate::wire::token::Tokens;
 
+use super::attempts::Attempts;
 use super::cursors::Cursors;
 use super::directory::Directory;
 use super::error::{Error, Reason};
@@ -56,6 +57,8 @@ pub struct Shared {
     pub first_uses: FirstUses,
     /// How often the certificates of each holder were renewed of late.
     pub signings: Signings,
+    /// Wrong enrolment tokens of late.
+    pub attempts: Attempts,
     /// The authorities that the hub trusts at present.
     pub anchors: ArcSwap<Vec<IssuerDigest>>,
     /// What is in force of the hub's own authorities.

@@ -55,7 +55,7 @@ pub enum Refused {
     Disconnected,
     /// The handshake took too long.
     Timeout,
-    /// The client said nothing while others came.
+    /// The client said nothing, or did not go on, while others came.
     Displaced,
     /// Too many handshakes at once.
     HandshakesSaturated,
@@ -157,7 +157,12 @@ impl Failure {
 
     /// The place was given to a newcomer.
     pub(super) fn displaced() -> Self {
-        Self::new(Refused::Displaced, "it said nothing while others came")
+        Self::new(Refused::Displaced, "others came while it said nothing, or waited for its turn")
+    }
+
+    /// The handshake was not over in its grace, and its turn is another's.
+    pub(super) fn stalled() -> Self {
+        Self::new(Refused::Displaced, "its handshake did not go on while others waited")
     }
 
     /// No more than this may be served.

@@ -13,6 +13,9 @@ pub struct Limits {
     pub max_handshakes: usize,
     /// Longest wait for one of those.
     pub handshake_queue: Duration,
+    /// How long a handshake takes that a client far away means well: until
+    /// then it makes way for nobody.
+    pub handshake_grace: Duration,
     /// Most connections at once that have not finished the handshake.
     pub max_pending: usize,
     /// Most connections at once that have.
@@ -51,6 +54,9 @@ pub struct Limits {
     pub age_grace: Duration,
     /// How long a client may take to close a connection that was ended.
     pub sever_grace: Duration,
+    /// How long the last words may take to leave on a connection whose
+    /// certificate is no longer good.
+    pub revoked_grace: Duration,
     /// How long open calls may go on once the hub drains.
     pub drain_deadline: Duration,
 }
@@ -62,6 +68,7 @@ impl Default for Limits {
             handshake_deadline: Duration::from_secs(10),
             max_handshakes: 256,
             handshake_queue: Duration::from_secs(2),
+            handshake_grace: Duration::from_millis(750),
             max_pending: 1024,
             max_connections: 4096,
             max_connections_per_source: 1024,
@@ -80,6 +87,7 @@ impl Default for Limits {
             max_age: None,
             age_grace: Duration::from_secs(60),
             sever_grace: Duration::from_secs(2),
+            revoked_grace: Duration::from_millis(500),
             drain_deadline: Duration::from_secs(20),
         }
     }

@@ -3,7 +3,7 @@
 //! ended one by one.
 
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -17,9 +17,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
-use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::body::Body;
@@ -28,8 +26,8 @@ use tower::{Service, ServiceExt as _};
 
 use super::connections::{Connections, Place};
 use super::handshake::{Failure, Refused, Shaken, hello, shake_hands};
-use super::sever::{Cause, End};
-use crate::base::clock::{Clock, Timestamp};
+use super::sever::{Cause, End, Severable};
+use crate::base::clock::{self, Clock, Timestamp};
 use crate::base::{random, tasks};
 use crate::hub::PeerCertificate;
 use crate::pki::tls::{Snapshot, Witness};
@@ -58,7 +56,6 @@ struct Shared<S> {
     clock: Arc<dyn Clock>,
     connections: Arc<Connections>,
     witness: Option<Arc<dyn Witness>>,
-    handshakes: Semaphore,
     drain: CancellationToken,
 }
 
@@ -86,8 +83,7 @@ where
         witness: Option<Arc<dyn Witness>>,
     ) -> Self {
         let shared = Shared {
-            handshakes: Semaphore::new(limits.max_handshakes),
-            connections: Arc::default(),
+            connections: Arc::new(Connections::new(&limits)),
             drain: CancellationToken::new(),
             snapshot,
             service,
@@ -109,7 +105,8 @@ where
     pub async fn run(self, drain: CancellationToken) -> Drained {
         let Self { shared, tcp } = self;
         let tracker = TaskTracker::new();
-        drain.run_until_cancelled(accept_all(&tcp, &shared, &tracker)).await;
+        let accept = async { tokio::join!(accept_all(&tcp, &shared, &tracker), shared.connections.usher()) };
+        drain.run_until_cancelled(accept).await;
         // Later connects are refused by the system, not left in its queue.
         drop(tcp);
         shared.drain.cancel();
@@ -188,20 +185,32 @@ where
         Box::pin(self.serve(established, peer, &end)).await;
     }
 
-    /// Only one who has said hello takes a permit: silence holds up nobody.
+    /// Only one who has said hello is given a turn: silence holds up nobody.
+    /// Nor does a handshake that comes no further, once others wait.
     async fn shake_hands(&self, stream: TcpStream, place: &mut Place) -> Result<Box<Shaken>, Failure> {
         let hello = tokio::select! {
             () = place.displaced() => return Err(Failure::displaced()),
             hello = timeout(self.limits.hello_deadline, hello(stream)) => hello,
         };
         let hello = hello.unwrap_or_else(|_| Err(Failure::silent()))?;
-        if !place.hear() {
-            return Err(Failure::displaced());
+        match timeout(self.limits.handshake_queue, place.hear()).await {
+            Ok(true) => {}
+            Ok(false) => return Err(Failure::displaced()),
+            Err(_) => return Err(Failure::saturated()),
         }
-        let Ok(Ok(_permit)) = timeout(self.limits.handshake_queue, self.handshakes.acquire()).await else {
-            return Err(Failure::saturated());
+        let (mut work, mut answered) = (pin!(shake_hands(hello, &self.snapshot)), false);
+        let work = poll_fn(|cx| {
+            let poll = work.as_mut().poll(cx);
+            if poll.is_pending() && !std::mem::replace(&mut answered, true) {
+                place.answered();
+            }
+            poll
+        });
+        let shaken = tokio::select! {
+            () = place.displaced() => return Err(Failure::stalled()),
+            shaken = timeout(self.limits.handshake_deadline, work) => shaken,
         };
-        match timeout(self.limits.handshake_deadline, shake_hands(hello, &self.snapshot)).await {
+        match shaken {
             Ok(shaken) => shaken.map(Box::new),
             Err(_) => Err(Failure::timeout()),
         }
@@ -267,7 +276,8 @@ where
             end: end.clone(),
             called: Arc::clone(&called),
         };
-        let connection = Box::pin(self.http().serve_connection(TokioIo::new(shaken.stream), calls));
+        let stream = Severable::new(shaken.stream, end.clone());
+        let connection = Box::pin(self.http().serve_connection(TokioIo::new(stream), calls));
         Ok(Established { connection, certificate, ends: shaken.ends, called })
     }
 
@@ -306,7 +316,7 @@ where
                 () = end.ended(), if !ended => {
                     ended = true;
                     connection.as_mut().graceful_shutdown();
-                    close.set(maybe(Some(limits.sever_grace)));
+                    close.set(maybe(Some(self.grace(end))));
                 }
                 () = expiry.as_mut(), if !expiry_seen => {
                     expiry_seen = true;
@@ -347,6 +357,15 @@ where
         }
     }
 
+    /// How long a connection may go on that was just told of its end.
+    fn grace(&self, end: &End) -> Duration {
+        match end.severed_at() {
+            // From the cut on, though the telling took its time.
+            Some(at) => self.limits.revoked_grace.saturating_sub(clock::monotonic().duration_since(at)),
+            None => self.limits.sever_grace,
+        }
+    }
+
     fn http(&self) -> http2::Builder<Executor> {
         let limits = &self.limits;
         let mut http = http2::Builder::new(Executor);
@@ -368,7 +387,7 @@ where
 }
 
 /// A connection over which calls come.
-type Http<S> = Pin<Box<http2::Connection<TokioIo<TlsStream<TcpStream>>, Calls<S>, Executor>>>;
+type Http<S> = Pin<Box<http2::Connection<TokioIo<Severable>, Calls<S>, Executor>>>;
 
 /// A connection that is ready to be served.
 struct Established<S>

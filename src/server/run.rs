@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::config::{Authorities, Config, Limits};
 use super::custody::Custodian;
-use super::enrolment::{self, Shown};
+use super::enrolment::{self, Patience, Shown};
 use super::keeper::Keys;
 use super::listener::{self, Drained, Listener};
 use super::switchboard::{Board, Proofs};
@@ -381,7 +381,8 @@ async fn authorities(
     };
     let enrol = async {
         if let Some(tcp) = enrolment {
-            enrolment::serve(tcp, Arc::clone(&hub), Arc::clone(&shown), stopping.clone()).await;
+            let (hub, shown) = (Arc::clone(&hub), Arc::clone(&shown));
+            enrolment::serve(tcp, hub, shown, Patience::default(), stopping.clone()).await;
         }
     };
     let uses = stopping.run_until_cancelled(hub.note_first_uses());

@@ -2,43 +2,54 @@
 //! their certificates stay good.
 
 use std::collections::{BTreeMap, HashMap};
-use std::convert::Infallible;
-use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::sleep_until;
+use tokio_util::sync::CancellationToken;
 
 use super::handshake::Refused;
 use super::listener::Limits;
-use super::sever::{Cause, End};
-use crate::base::clock::Timestamp;
+use super::sever::{Cause, End, tell};
+use crate::base::clock::{self, Timestamp};
 use crate::model::org::OrgSlug;
 use crate::model::principal::SpiffeId;
 use crate::pki::identity::{CertificateId, Identity, IssuerDigest};
 use crate::pki::tls::Snapshot;
 
 mod counters;
+mod gate;
 mod networks;
+mod place;
 
 pub use counters::Counters;
+use gate::{Gate, Word};
 use networks::{Crowd, Network, Networks};
+pub(super) use place::Place;
 
 /// Every connection of a listener, from the accepted socket to its close.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Connections {
     state: Mutex<State>,
+    /// Somebody waits for his turn to shake hands.
+    waits: Notify,
     counters: Counters,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     next: u64,
     /// Connections that have not finished the handshake.
     pending: usize,
     /// Those of them that have said nothing yet, the oldest first.
-    silent: BTreeMap<u64, Silent>,
+    silent: BTreeMap<u64, Pending>,
+    /// Those that have said hello.
+    heard: HashMap<u64, Pending>,
+    /// Which of these shake hands.
+    gate: Gate,
     networks: HashMap<Network, Crowd>,
     live: HashMap<u64, Live>,
 }
@@ -64,21 +75,65 @@ impl State {
         }
     }
 
-    /// Takes the place of the connection that has been silent for longest.
-    fn displace(&mut self) -> Option<Silent> {
-        let (_, oldest) = self.silent.pop_first()?;
-        self.leave_handshake(oldest.networks);
-        self.leave(oldest.networks);
-        Some(oldest)
+    /// Takes the place of the connection that has been silent for longest, or
+    /// else of one that has said hello and comes no further.
+    fn displace(&mut self, now: Instant) -> Option<Told> {
+        if let Some((_, silent)) = self.silent.pop_first() {
+            return Some(self.lose(silent));
+        }
+        let last = self.gate.last(now)?;
+        self.gate.leave(last);
+        self.heard.remove(&last).map(|heard| self.lose(heard))
+    }
+
+    fn lose(&mut self, pending: Pending) -> Told {
+        self.leave_handshake(pending.networks);
+        self.leave(pending.networks);
+        Told::Gone(pending)
+    }
+
+    /// Gives turns to those who wait for one; what has to be told.
+    fn settle(&mut self, now: Instant) -> Vec<Told> {
+        let words = self.gate.settle(now);
+        let told = words.into_iter().filter_map(|word| match word {
+            Word::Turn(number) => self.heard.get_mut(&number)?.turn.take().map(Told::Turn),
+            Word::Gone(number) => {
+                let heard = self.heard.remove(&number)?;
+                Some(self.lose(heard))
+            }
+        });
+        told.collect()
     }
 }
 
-/// A connection that has said nothing yet.
+/// A connection before the end of its handshake.
 #[derive(Debug)]
-struct Silent {
+struct Pending {
     networks: Networks,
-    /// Gone with it, which tells the connection that it lost its place.
-    _place: oneshot::Sender<Infallible>,
+    /// Cancelled when its place goes to another.
+    displaced: CancellationToken,
+    /// Used when it is its turn; there while it waits for that.
+    turn: Option<oneshot::Sender<()>>,
+}
+
+/// What a connection is to be told once the table is free again, for it wakes
+/// a task.
+#[must_use]
+enum Told {
+    Turn(oneshot::Sender<()>),
+    Gone(Pending),
+}
+
+impl Told {
+    fn tell(self) {
+        match self {
+            // Whoever is gone by now leaves by himself.
+            Self::Turn(turn) => {
+                let _ = turn.send(());
+            }
+            Self::Gone(pending) => pending.displaced.cancel(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -122,7 +177,27 @@ pub struct InUse {
     pub connections: usize,
 }
 
+/// What stands for all addresses that one host may have.
+pub(super) fn source(from: IpAddr) -> IpAddr {
+    Networks::of(from).narrowest()
+}
+
 impl Connections {
+    /// An empty table for a listener with these limits.
+    #[must_use]
+    pub fn new(limits: &Limits) -> Self {
+        let state = State {
+            next: 0,
+            pending: 0,
+            silent: BTreeMap::new(),
+            heard: HashMap::new(),
+            gate: Gate::new(limits.max_handshakes, limits.handshake_grace),
+            networks: HashMap::new(),
+            live: HashMap::new(),
+        };
+        Self { state: Mutex::new(state), waits: Notify::new(), counters: Counters::default() }
+    }
+
     /// What was counted.
     #[must_use]
     pub const fn counters(&self) -> &Counters {
@@ -183,28 +258,54 @@ impl Connections {
     fn end_each(&self, cause: impl Fn(&Live) -> Option<Cause>) -> usize {
         // Ended outside the lock: waking a task may drop it, and with it a
         // place in this very table.
-        let ends: Vec<(End, Cause)> = self
+        let chosen: Vec<(End, Cause)> = self
             .state
             .lock()
             .live
             .values()
             .filter_map(|live| Some((live.end.clone(), cause(live)?)))
             .collect();
-        ends.iter().filter(|(end, cause)| self.end(end, *cause)).count()
+        // All of them first: nothing passes any more when this returns. What it
+        // takes to tell them all comes after it.
+        let cut = chosen.into_iter().filter(|(end, cause)| self.cut(end, *cause));
+        let cut: Vec<_> = cut.map(|(end, _)| end).collect();
+        let count = cut.len();
+        tell(&cut);
+        count
     }
 
     /// Ends one connection and counts it.
-    pub(super) fn end(&self, end: &End, cause: Cause) -> bool {
-        let first = end.end(cause);
+    pub(super) fn end(&self, end: &End, cause: Cause) {
+        if self.cut(end, cause) {
+            tell(std::slice::from_ref(end));
+        }
+    }
+
+    fn cut(&self, end: &End, cause: Cause) -> bool {
+        let first = end.cut(cause);
         if first {
             self.counters.count_ended(cause);
         }
         first
     }
 
+    /// Gives out the turns that come with time alone, without end.
+    pub(super) async fn usher(&self) {
+        loop {
+            let due = self.state.lock().gate.due();
+            match due {
+                Some(due) => sleep_until(due.into()).await,
+                None => self.waits.notified().await,
+            }
+            let told = self.state.lock().settle(clock::monotonic());
+            told.into_iter().for_each(Told::tell);
+        }
+    }
+
     /// A place for a connection from `from`, if there is room. Where only
-    /// connections before their handshake are in the way, the one that has
-    /// been silent for longest loses its place.
+    /// connections before the end of their handshake are in the way, the one
+    /// that has been silent for longest loses its place, or else one that has
+    /// said hello and comes no further.
     ///
     /// # Errors
     /// Which limit is reached.
@@ -224,7 +325,7 @@ impl Connections {
             return Err(Refused::SourceSaturated);
         }
         let displaced = if state.pending >= limits.max_pending {
-            Some(state.displace().ok_or(Refused::HandshakesSaturated)?)
+            Some(state.displace(clock::monotonic()).ok_or(Refused::HandshakesSaturated)?)
         } else {
             None
         };
@@ -236,106 +337,11 @@ impl Connections {
         state.pending += 1;
         let number = state.next;
         state.next += 1;
-        let (sender, displacement) = oneshot::channel();
-        state.silent.insert(number, Silent { networks, _place: sender });
+        let token = CancellationToken::new();
+        state.silent.insert(number, Pending { networks, displaced: token.clone(), turn: None });
         drop(state);
-        // Outside the lock, for it wakes a task.
-        drop(displaced);
-        Ok(Place { all: Arc::clone(self), networks, number, stage: Stage::Silent(displacement) })
-    }
-}
-
-/// A connection's place in the table; leaves it when dropped.
-pub(super) struct Place {
-    all: Arc<Connections>,
-    networks: Networks,
-    number: u64,
-    stage: Stage,
-}
-
-/// How far a connection has come.
-enum Stage {
-    /// It has said nothing and may lose its place.
-    Silent(oneshot::Receiver<Infallible>),
-    /// It has begun the handshake.
-    Shaking,
-    /// It is served.
-    Live,
-    /// Its place is another's.
-    Displaced,
-}
-
-impl Place {
-    /// Resolves once the place was given to another; never after the first
-    /// word.
-    pub(super) async fn displaced(&mut self) {
-        match &mut self.stage {
-            Stage::Silent(displacement) => drop(displacement.await),
-            Stage::Shaking | Stage::Live => std::future::pending().await,
-            Stage::Displaced => {}
-        }
-    }
-
-    /// The client has said hello: from now on the place is safe. Returns
-    /// whether it still was there.
-    pub(super) fn hear(&mut self) -> bool {
-        if matches!(self.stage, Stage::Silent(_)) {
-            let kept = self.all.state.lock().silent.remove(&self.number);
-            self.stage = if kept.is_some() { Stage::Shaking } else { Stage::Displaced };
-        }
-        !matches!(self.stage, Stage::Displaced)
-    }
-
-    /// The handshake is over: registers the connection, so that from now on a
-    /// revocation finds it.
-    ///
-    /// # Errors
-    /// The hub is full, or the place was lost.
-    pub(super) fn register(
-        &mut self,
-        identity: &Identity,
-        end: &End,
-        limits: &Limits,
-    ) -> Result<(), Refused> {
-        if !self.hear() {
-            return Err(Refused::Displaced);
-        }
-        let live = Live { identity: identity.clone(), end: end.clone() };
-        let mut state = self.all.state.lock();
-        if state.live.len() >= limits.max_connections {
-            return Err(Refused::ConnectionsSaturated);
-        }
-        state.live.insert(self.number, live);
-        state.leave_handshake(self.networks);
-        self.stage = Stage::Live;
-        drop(state);
-        self.all.counters.count_served();
-        Ok(())
-    }
-}
-
-impl fmt::Debug for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Place").field("number", &self.number).finish_non_exhaustive()
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        // One that was displaced has left the table already.
-        if !self.hear() {
-            return;
-        }
-        let removed = {
-            let mut state = self.all.state.lock();
-            let removed = state.live.remove(&self.number);
-            if removed.is_none() {
-                state.leave_handshake(self.networks);
-            }
-            state.leave(self.networks);
-            removed
-        };
-        drop(removed);
+        displaced.into_iter().for_each(Told::tell);
+        Ok(Place::new(Arc::clone(self), networks, number, token))
     }
 }
 

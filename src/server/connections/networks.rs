@@ -39,6 +39,17 @@ impl Networks {
         }
     }
 
+    /// The widest of them: addresses enough to look like many are cheap within
+    /// it.
+    pub(super) fn widest(self) -> Network {
+        self.wide.unwrap_or(self.narrow)
+    }
+
+    /// The narrowest of them, by its first address.
+    pub(super) const fn narrowest(self) -> IpAddr {
+        self.narrow.0
+    }
+
     pub(super) fn each(self) -> impl Iterator<Item = Network> {
         iter::once(self.narrow).chain(self.wide)
     }

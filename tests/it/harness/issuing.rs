@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -17,7 +17,7 @@ use luytre::wire::proto::v1;
 use luytre::wire::proto::v1::certificate_service_client::CertificateServiceClient;
 use luytre::wire::proto::v1::enrollment_service_client::EnrollmentServiceClient;
 use rustls::pki_types::ServerName;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpSocket, UnixStream};
 use tonic::transport::Channel;
 use uuid::Uuid;
 
@@ -161,6 +161,16 @@ impl Issuing {
         token: &str,
         request: Vec<u8>,
     ) -> Result<v1::IssuedCertificate, tonic::Status> {
+        self.enrol_from(Ipv4Addr::LOCALHOST, token, request).await
+    }
+
+    /// The same from another address of the loopback network.
+    pub(crate) async fn enrol_from(
+        &self,
+        from: Ipv4Addr,
+        token: &str,
+        request: Vec<u8>,
+    ) -> Result<v1::IssuedCertificate, tonic::Status> {
         let roots = pem::certificates(&fs::read(self.hub.server_ca()).unwrap()).unwrap();
         let config = client_config(roots, Arc::new(Nobody)).unwrap();
         let (address, connector) = (self.enrolment(), tokio_rustls::TlsConnector::from(config));
@@ -168,7 +178,9 @@ impl Issuing {
             .connect_with_connector_lazy(tower::service_fn(move |_: http::Uri| {
                 let connector = connector.clone();
                 async move {
-                    let tcp = TcpStream::connect(address).await?;
+                    let socket = TcpSocket::new_v4()?;
+                    socket.bind((from, 0).into())?;
+                    let tcp = socket.connect(address).await?;
                     let name = ServerName::try_from("localhost").unwrap();
                     connector.connect(name, tcp).await.map(TokioIo::new)
                 }

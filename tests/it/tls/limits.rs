@@ -54,14 +54,36 @@ async fn a_handshake_that_would_wait_too_long_is_refused() {
     hub.eventually_refused(Refused::HandshakesSaturated, 1).await;
 }
 
-/// A client that says hello and leaves the hub waiting for the rest.
-async fn stalled(hub: &Hub) -> TcpStream {
+#[tokio::test]
+async fn a_handshake_that_does_not_go_on_makes_way_for_the_next() {
+    let hour = Duration::from_secs(60 * 60);
+    let limits = Limits {
+        max_handshakes: 1,
+        handshake_deadline: hour,
+        handshake_queue: hour,
+        handshake_grace: Duration::from_millis(50),
+        ..Limits::default()
+    };
+    let hub = Hub::limited(limits).await;
+    let mut stalled = stalled(&hub).await;
+    hub.assert_serves(&hub.good_client()).await;
+    hub.eventually_refused(Refused::Displaced, 1).await;
+    let _ = within(stalled.read_to_end(&mut Vec::new())).await;
+}
+
+/// What a client says first, who is good so far.
+pub fn client_hello(hub: &Hub) -> Vec<u8> {
     let config = hub.pki.client_config(&hub.good_client());
     let name = rustls::pki_types::ServerName::try_from(super::support::NAME).unwrap();
     let mut hello = Vec::new();
     rustls::ClientConnection::new(config, name).unwrap().write_tls(&mut hello).unwrap();
+    hello
+}
+
+/// A client that says hello and leaves the hub waiting for the rest.
+async fn stalled(hub: &Hub) -> TcpStream {
     let mut tcp = TcpStream::connect(hub.address).await.unwrap();
-    tcp.write_all(&hello).await.unwrap();
+    tcp.write_all(&client_hello(hub)).await.unwrap();
     // The hub's part of the handshake shows that it has begun.
     within(tcp.read_exact(&mut [0; 5])).await.unwrap();
     tcp

@@ -50,16 +50,40 @@ async fn a_revocation_ends_the_open_streams_of_that_client_alone_and_says_why() 
 }
 
 #[tokio::test]
-async fn a_client_that_ignores_the_goodbye_is_cut_off() {
-    let hub = Hub::limited(Limits { sever_grace: Duration::from_millis(50), ..Limits::default() }).await;
-    let client = hub.good_client();
-    // A connection that answers nothing is such a client.
-    let mut stream = super::abuse::bare_http2(&hub, &client).await;
-    eventually("it is served", || hub.connections.live() == 1).await;
-    assert_eq!(hub.revoke(&client), 1);
-    eventually("it is gone", || hub.connections.total() == 0).await;
-    let mut rest = Vec::new();
-    let _ = within(stream.read_to_end(&mut rest)).await;
+async fn a_client_that_ignores_the_goodbye_is_cut_off_and_sooner_if_it_is_revoked() {
+    let (soon, late) = (Duration::from_millis(50), Duration::from_secs(60 * 60));
+    for (cause, sever_grace, revoked_grace) in [(Cause::Revoked, late, soon), (Cause::Severed, soon, late)] {
+        let hub = Hub::limited(Limits { sever_grace, revoked_grace, ..Limits::default() }).await;
+        let client = hub.good_client();
+        // A connection that answers nothing is such a client.
+        let mut stream = super::abuse::bare_http2(&hub, &client).await;
+        eventually("it is served", || hub.connections.live() == 1).await;
+        assert_eq!(hub.connections.sever(Whose::Holder(&client.read().spiffe_id), cause), 1);
+        eventually("it is gone", || hub.connections.total() == 0).await;
+        let mut rest = Vec::new();
+        let _ = within(stream.read_to_end(&mut rest)).await;
+    }
+    let Limits { sever_grace, revoked_grace, .. } = Limits::default();
+    assert!(revoked_grace <= Duration::from_millis(500) && revoked_grace < sever_grace);
+}
+
+#[tokio::test]
+async fn many_are_cut_at_once_though_they_are_told_one_after_the_other() {
+    let hub = Hub::start().await;
+    let clients: Vec<_> = (0..20).map(|_| hub.good_client()).collect();
+    let mut calls: Vec<_> = clients.iter().map(|client| hub.client(client)).collect();
+    let mut streams = Vec::new();
+    for calls in &mut calls {
+        streams.push(hub.watch(calls).await);
+    }
+    assert_eq!(hub.connections.sever(Whose::Holder(&clients[0].read().spiffe_id), Cause::Revoked), 20);
+    assert!(hub.callers.lock().iter().all(|caller| caller.severed.is_cancelled()), "nothing is taken");
+    hub.health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+    for mut stream in streams {
+        let status = within(stream.message()).await.expect_err("nothing more is delivered");
+        assert_eq!(reason(&status), "CERTIFICATE_REVOKED");
+    }
+    eventually("all are gone", || hub.connections.total() == 0).await;
 }
 
 #[tokio::test]

@@ -3,20 +3,29 @@
 
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
+use std::time::Instant;
 
-use bytes::Bytes;
-use http::HeaderMap;
-use http_body::{Body, Frame, SizeHint};
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
+use crate::base::clock;
 use crate::hub::error::Reason;
 use crate::pki::tls::Standing;
 use crate::rpc::status::DOMAIN;
+
+mod body;
+mod stream;
+mod telling;
+
+use body::SeverableBody;
+pub(super) use stream::Severable;
+pub(super) use telling::tell;
+
+/// Groups in which the calls of a connection are told of its end.
+const BELLS: usize = 32;
 
 /// Why the hub ends a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -139,34 +148,84 @@ impl Cause {
 }
 
 /// The end of one connection: happens at most once, and says why.
+///
+/// It comes in two steps. The cut is at once and wakes nobody: from then on
+/// nothing passes any more if the certificate is no longer good. The telling
+/// wakes whoever waits, call by call, and may take its time.
 #[derive(Clone, Default)]
 pub struct End(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    cause: OnceLock<Cause>,
-    ended: CancellationToken,
+    cut: OnceLock<Cut>,
     severed: CancellationToken,
+    told: CancellationToken,
+    bells: Mutex<Bells>,
+}
+
+#[derive(Clone, Copy)]
+struct Cut {
+    cause: Cause,
+    at: Instant,
+}
+
+/// Where the calls of a connection wait for its end; as many as are needed, and
+/// [`BELLS`] at most.
+#[derive(Default)]
+struct Bells {
+    calls: usize,
+    all: Vec<CancellationToken>,
 }
 
 impl End {
-    /// Ends the connection; only the first cause counts. Returns whether this
-    /// was the first.
-    pub fn end(&self, cause: Cause) -> bool {
-        let first = self.0.cause.set(cause).is_ok();
-        if first {
-            if cause.is_final() {
-                self.0.severed.cancel();
-            }
-            self.0.ended.cancel();
+    /// Ends the connection, and tells nobody yet; only the first cause counts.
+    /// Returns whether this was the first.
+    pub(super) fn cut(&self, cause: Cause) -> bool {
+        let first = {
+            // No bell is handed out from here on.
+            let _bells = self.0.bells.lock();
+            self.0.cut.set(Cut { cause, at: clock::monotonic() }).is_ok()
+        };
+        if first && cause.is_final() {
+            self.0.severed.cancel();
         }
         first
+    }
+
+    /// What tells of the end: the calls group by group, then the connection.
+    fn bells(&self) -> Vec<CancellationToken> {
+        let mut bells = self.0.bells.lock().all.clone();
+        bells.push(self.0.told.clone());
+        bells
+    }
+
+    /// What will tell one more call; none once the connection was cut.
+    fn bell(&self) -> Option<CancellationToken> {
+        let mut bells = self.0.bells.lock();
+        if self.0.cut.get().is_some() {
+            return None;
+        }
+        let number = bells.calls % BELLS;
+        bells.calls = bells.calls.wrapping_add(1);
+        if let Some(bell) = bells.all.get(number) {
+            return Some(bell.clone());
+        }
+        let bell = CancellationToken::new();
+        bells.all.push(bell.clone());
+        Some(bell)
     }
 
     /// Why the connection ended, if it did.
     #[must_use]
     pub fn cause(&self) -> Option<Cause> {
-        self.0.cause.get().copied()
+        self.0.cut.get().map(|cut| cut.cause)
+    }
+
+    /// Since when nothing passes any more, for the certificate is no longer
+    /// good.
+    #[must_use]
+    pub fn severed_at(&self) -> Option<Instant> {
+        self.0.cut.get().filter(|cut| cut.cause.is_final()).map(|cut| cut.at)
     }
 
     /// Cancelled once the certificate is revoked or expired; not when the
@@ -176,13 +235,13 @@ impl End {
         self.0.severed.clone()
     }
 
-    /// Resolves once the connection ended.
+    /// Resolves once the connection is told of its end.
     pub async fn ended(&self) {
-        self.0.ended.cancelled().await;
+        self.0.told.cancelled().await;
     }
 
     fn status(&self) -> Status {
-        // The cause is set before the token is cancelled.
+        // The cause is set before anyone is told.
         self.cause().unwrap_or(Cause::Draining).status()
     }
 
@@ -192,15 +251,16 @@ impl End {
     where
         F: Future<Output = http::Response<tonic::body::Body>>,
     {
-        tokio::select! {
+        let Some(bell) = self.bell() else { return self.status().into_http() };
+        let response = tokio::select! {
             biased;
-            () = self.0.ended.cancelled() => self.status().into_http(),
-            response = call => response.map(|body| tonic::body::Body::new(SeverableBody {
-                inner: Some(body),
-                ended: Box::pin(self.0.ended.clone().cancelled_owned()),
-                end: self,
-            })),
+            () = bell.cancelled() => return self.status().into_http(),
+            response = call => response,
+        };
+        if self.severed_at().is_some() {
+            return self.status().into_http();
         }
+        response.map(|body| tonic::body::Body::new(SeverableBody::new(body, bell, self)))
     }
 }
 
@@ -210,53 +270,17 @@ impl fmt::Debug for End {
     }
 }
 
-/// A response body that ends with the last status when the connection does.
-struct SeverableBody {
-    /// Gone once it has ended, so that a handler's stream is dropped at once.
-    inner: Option<tonic::body::Body>,
-    ended: Pin<Box<WaitForCancellationFutureOwned>>,
-    end: End,
-}
-
-impl Body for SeverableBody {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let this = &mut *self;
-        let Some(inner) = this.inner.as_mut() else { return Poll::Ready(None) };
-        if this.ended.as_mut().poll(cx).is_ready() {
-            this.inner = None;
-            let mut trailers = HeaderMap::new();
-            return Poll::Ready(Some(match this.end.status().add_header(&mut trailers) {
-                Ok(()) => Ok(Frame::trailers(trailers)),
-                Err(status) => Err(status),
-            }));
-        }
-        Pin::new(inner).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(Body::is_end_stream)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use http_body_util::BodyExt as _;
+
     use super::*;
 
     #[test]
     fn the_first_cause_stands() {
         let end = End::default();
-        assert!(end.end(Cause::Expired));
-        assert!(!end.end(Cause::Aged));
+        assert!(end.cut(Cause::Expired));
+        assert!(!end.cut(Cause::Aged));
         assert_eq!(end.cause(), Some(Cause::Expired));
     }
 
@@ -264,8 +288,56 @@ mod tests {
     fn only_a_lost_certificate_severs_the_peer() {
         for cause in Cause::ALL {
             let end = End::default();
-            end.end(cause);
+            end.cut(cause);
             assert_eq!(end.severed().is_cancelled(), cause.is_final(), "{cause:?}");
         }
+    }
+
+    #[test]
+    fn a_connection_has_a_bounded_number_of_bells() {
+        let end = End::default();
+        for _ in 0..BELLS * 5 {
+            assert!(end.bell().is_some());
+        }
+        assert_eq!(end.bells().len(), BELLS + 1);
+        end.cut(Cause::Severed);
+        assert!(end.bell().is_none(), "nobody waits for a bell that may have rung");
+    }
+
+    /// An answer that is there at once, and the connection on which it goes.
+    async fn answer(cut: impl FnOnce(&End)) -> http::Response<tonic::body::Body> {
+        let end = End::default();
+        let call = async {
+            cut(&end);
+            http::Response::new(tonic::body::Body::new("late".to_owned()))
+        };
+        end.clone().guard(call).await
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_ready_after_the_cut_does_not_leave() {
+        let told = answer(|end| assert!(end.cut(Cause::Revoked))).await;
+        assert_eq!(told.headers()["grpc-status"], "16");
+        let kept = answer(|end| assert!(end.cut(Cause::Draining))).await;
+        assert!(!kept.headers().contains_key("grpc-status"), "its client did nothing wrong");
+    }
+
+    #[tokio::test]
+    async fn a_call_that_comes_after_the_cut_is_told_at_once() {
+        let end = End::default();
+        end.cut(Cause::Severed);
+        let told = end.guard(std::future::pending()).await;
+        assert_eq!(told.headers()["grpc-status"], "14");
+    }
+
+    #[tokio::test]
+    async fn what_flows_ends_at_the_cut_though_nobody_was_told() {
+        let end = End::default();
+        let flowing = async { http::Response::new(tonic::body::Body::new("data".to_owned())) };
+        let mut body = end.clone().guard(flowing).await.into_body();
+        end.cut(Cause::Revoked);
+        let frame = body.frame().await.unwrap().unwrap();
+        assert_eq!(frame.into_trailers().unwrap()["grpc-status"], "16");
+        assert!(body.frame().await.is_none());
     }
 }
