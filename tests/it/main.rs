@@ -28,6 +28,7 @@ mod check_config;
 mod client;
 mod commands;
 mod crash;
+mod ended;
 mod engine;
 mod expiry;
 mod faults;
