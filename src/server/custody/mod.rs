@@ -22,6 +22,7 @@ use crate::hub::{Hub, InForce, Issuance};
 use crate::model::certificate::{CertificateId, Hierarchy, IssuerDigest};
 use crate::pki::authority::{Generation, Rotation};
 use crate::pki::ledger::Ledger;
+use crate::pki::signing::Signed;
 use crate::pki::tls::{Canary, Material, Monitor, Trial};
 use own::Leaf;
 use paper::SignedList;
@@ -182,6 +183,12 @@ impl Custodian {
             let records = self.ask(move || signer.journal(after)).await?;
             let Some(last) = records.last() else { break };
             let learnt = self.hub.learn(&records, restored).await?;
+            // A number whose list was signed, though nobody heard of it, is used.
+            for record in &records {
+                if let Signed::List { authority, number, .. } = &record.signed {
+                    self.held.lock().drawn.retain(|of, drawn| of != authority || *drawn > *number);
+                }
+            }
             if learnt.certificates + learnt.revocations > 0 {
                 tracing::warn!(
                     certificates = learnt.certificates,
