@@ -37,6 +37,7 @@ mod harness;
 mod hidden;
 mod hidden_wire;
 mod intake;
+mod issuance;
 mod kinds;
 mod leave;
 mod lifecycle;
