@@ -51,6 +51,7 @@ mod revoking;
 mod roster;
 mod rotation;
 mod scenarios;
+mod secrets;
 mod sharing;
 mod shim;
 mod signer;
