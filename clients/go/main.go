@@ -99,6 +99,7 @@ func connect(hub, ca, cert, key string) (*grpc.ClientConn, error) {
 		grpc.WithTransportCredentials(credentials.NewTLS(settings)), // offers ALPN h2
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 20 * time.Second, Timeout: 10 * time.Second}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(32<<20)),
+		grpc.WithUnaryInterceptor(heedAnswers),
 	)
 }
 
@@ -216,6 +217,9 @@ func follow(run context.Context, connection *grpc.ClientConn, token *[]byte, pla
 	beat := 30 * time.Second
 	for handed := 0; handed < count; {
 		response, err := stream.Recv()
+		if err != nil {
+			heed(stream.Trailer())
+		}
 		if err != nil && ctx.Err() != nil && run.Err() == nil {
 			return handed, status.Error(codes.Unavailable, "the hub has fallen silent")
 		}

@@ -118,6 +118,7 @@ public final class Smoke {
         .keepAliveTime(20, SECONDS)
         .keepAliveTimeout(10, SECONDS)
         .maxInboundMessageSize(32 << 20)
+        .intercept(new Renewal())
         .build();
   }
 

@@ -23,7 +23,7 @@ use crate::pki::token::EnrolmentToken;
 use crate::pki::{authority::Generation, schedule};
 
 use super::caller::{Caller, PeerCertificate};
-use super::certificates::Operator;
+use super::certificates::{Operator, refuses};
 use super::engine::Hub;
 use super::error::{Error, Reason};
 
@@ -128,8 +128,8 @@ impl Hub {
     ///
     /// # Errors
     /// `FIELD_INVALID`, `CERTIFICATE_FOREIGN`, `RENEWAL_TOO_EARLY`,
-    /// `KEY_REUSED`, `CERTIFICATE_REVOKED`, `SIGNER_UNAVAILABLE`; as every
-    /// write.
+    /// `KEY_REUSED`, `CERTIFICATE_REVOKED`, `CERTIFICATE_SUPERSEDED`,
+    /// `SIGNER_UNAVAILABLE`; as every write.
     pub async fn renew(&self, caller: &Caller, request: &[u8]) -> Result<Issued, Error> {
         let (ledger, now) = (self.ledger(), self.machine_now());
         let holder = caller.identity();
@@ -140,6 +140,10 @@ impl Hub {
                 "the hub's own authorities did not issue this certificate; enrol with a token from the operator",
             )
         })?;
+        // Let in while it was good, perhaps; nothing is signed for it now.
+        if let Some(refused) = refuses(&ledger, &known.id, now) {
+            return Err(refused);
+        }
         if let Some(again) = ledger.repeat(holder, &asked.fingerprint, now).filter(|c| c.id != known.id) {
             return self.issued(again);
         }

@@ -3,11 +3,13 @@
 
 use std::fs;
 use std::net::Ipv4Addr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
 use luytre::base::clock::{Clock as _, SystemClock};
 use luytre::model::principal::Role;
+use luytre::pki::directory::{CLIENT_CA, CLIENT_CRL};
 use luytre::pki::issue::{Leaf, lifetime};
 use luytre::wire::proto::v1;
 use rustix::process::{Pid, Signal, kill_process};
@@ -108,6 +110,45 @@ async fn a_storm_of_hangups_is_a_few_reloads_and_leaks_no_descriptor() {
     // The connection of before is the same, and serves.
     assert_eq!(peer.who_am_i(v1::WhoAmIRequest {}).await.unwrap().into_inner().spiffe_id, known);
     assert_eq!(metric(&hub, "luytre_connections_served_total").await, Some(1));
+}
+
+#[tokio::test]
+async fn files_that_the_hub_may_not_read_or_that_are_gone_change_nothing_until_they_are_back() {
+    let mut hub = TestHub::builder().principal("a", "system/siem", &[Role::Subscriber]).prepare();
+    if !hub.without_privileges() {
+        eprintln!("skipped: luytred cannot be run as another user here (setpriv, and a path open to all)");
+        return;
+    }
+    hub.serve().await;
+    let serves = async || hub.peer("a", "system/siem").directory().who_am_i(v1::WhoAmIRequest {}).await;
+    let pki = hub.dir().join("pki");
+    let mut failed = 0;
+    for name in ["server.pem", "server.key", CLIENT_CA, CLIENT_CRL] {
+        let (file, aside) = (pki.join(name), pki.join("aside"));
+        let mode = fs::metadata(&file).unwrap().permissions();
+        for gone in [false, true] {
+            if gone {
+                fs::rename(&file, &aside).unwrap();
+            } else {
+                fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).unwrap();
+            }
+            let (code, _, told) = operate(&hub, &["reload"]);
+            let why = if gone { "No such file" } else { "Permission denied" };
+            assert!(code == Some(65) && told.contains(name) && told.contains(why), "{code:?} {told}");
+            failed += 1;
+            let failures = metric(&hub, "luytre_tls_reload_failures_total{reason=\"file\"}").await;
+            assert_eq!(failures, Some(failed));
+            serves().await.unwrap();
+            if gone {
+                fs::rename(&aside, &file).unwrap();
+            } else {
+                fs::set_permissions(&file, mode.clone()).unwrap();
+            }
+            assert_eq!(operate(&hub, &["reload"]).0, Some(0), "{name}");
+        }
+    }
+    serves().await.unwrap();
+    assert!(hub.terminate().await.success());
 }
 
 #[tokio::test]

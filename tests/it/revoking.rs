@@ -138,6 +138,37 @@ async fn what_is_under_way_at_a_revocation_is_stored_before_it_or_not_at_all() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nothing_more_is_sent_to_a_revoked_one_although_nobody_signs_a_list() {
+    let mut hub = started().await;
+    let (a, b) = (peer(&hub, "a", FEED).await, peer(&hub, "b", FEED).await);
+    let (_a_says, mut a_hears) = hear(&a).await;
+    b.exchange().publish_indicators(batch(Uuid::new_v4(), vec![draft("before.b.example")])).await.unwrap();
+    values_up_to(&mut a_hears, "before.b.example").await;
+    let certificate = hub.certificates_of("a", FEED).await.pop().unwrap();
+    hub.kill_signer();
+    // Whoever keeps the lists in force pauses now between his tries.
+    let before = hub.log().len();
+    hub.token("b", FEED).await;
+    let noticed = async || hub.log()[before..].contains("trying again").then_some(());
+    eventually("he has noticed", noticed).await;
+
+    let done = hub.revoke(&certificate.name).await;
+    assert_eq!((done.severed_count, done.list_signed), (1, false), "{done:?}");
+    b.exchange().publish_indicators(batch(Uuid::new_v4(), vec![draft("after.b.example")])).await.unwrap();
+    let ended = loop {
+        match patiently("the end of a stream", a_hears.message()).await {
+            Ok(frame) => assert!(!format!("{frame:?}").contains("after.b.example"), "{frame:?}"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(
+        (ended.code(), reason(&ended).as_deref()),
+        (Code::Unauthenticated, Some("CERTIFICATE_REVOKED"))
+    );
+    a.directory().who_am_i(v1::WhoAmIRequest {}).await.unwrap_err();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_used_by_a_hundred_at_once_gives_one_certificate() {
     let hub = started().await;
     let token = hub.token("a", FEED).await;

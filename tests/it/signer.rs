@@ -20,6 +20,7 @@ use luytre::pki::signing::{Error, Holder, LeafOrder, ListOrder, Signed, Signer a
 use luytre::signer::Remote;
 
 use crate::harness::eventually;
+use crate::harness::secrets::forms;
 
 const PASSPHRASE: &str = "a passphrase that nobody logs";
 
@@ -496,22 +497,6 @@ async fn no_log_and_no_journal_holds_a_key_or_the_passphrase() {
             assert!(!seen.windows(form.len()).any(|window| window == form), "a secret was written");
         }
     }
-}
-
-/// How a secret might be written: as it is, in hexadecimal, in base64 at any
-/// offset, or as a list of numbers.
-fn forms(secret: &[u8]) -> Vec<Vec<u8>> {
-    use base64::Engine as _;
-    let hex = luytre::base::digest::hex(secret);
-    let mut forms = vec![secret.to_vec(), hex.to_uppercase().into_bytes(), hex.into_bytes()];
-    for skipped in 0..3 {
-        let whole = &secret[skipped..];
-        let whole = &whole[..whole.len() / 3 * 3];
-        forms.push(base64::engine::general_purpose::STANDARD.encode(whole).into_bytes());
-    }
-    let numbers: Vec<_> = secret.iter().map(ToString::to_string).collect();
-    forms.push(numbers.join(", ").into_bytes());
-    forms
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Decides nothing: how often certificates are signed, and by which clock.
 
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tempfile::TempDir;
@@ -74,6 +75,9 @@ async fn hub(machine: Arc<dyn Clock>) -> (TempDir, Arc<Hub>) {
     (dir, hub)
 }
 
+/// From where it enrols.
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
 /// Enrols a system that has no roles.
 async fn enrol(hub: &Hub) -> Arc<Certificate> {
     let id = || Uuid::from_bytes(random::bytes());
@@ -82,7 +86,7 @@ async fn enrol(hub: &Hub) -> Arc<Certificate> {
     let (view, token) = made.unwrap();
     hub.approve_token(Operator::Machine, id(), view.id).await.unwrap();
     let request = certificate_request(&Key::for_leaf().unwrap(), Some(&holder)).unwrap();
-    hub.enrol(&token.unwrap(), &request).await.unwrap().certificate
+    hub.enrol(HERE, &token.unwrap(), &request, || ()).await.unwrap().certificate
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

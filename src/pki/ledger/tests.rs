@@ -1,6 +1,8 @@
 //! Decides nothing: what the ledger takes, what it refuses, and what it never
 //! forgets.
 
+mod line;
+
 use std::time::Duration;
 
 use proptest::prelude::*;

@@ -25,6 +25,7 @@ use crate::hub::{Hub, InForce, Issuance};
 use crate::model::certificate::{CertificateId, Hierarchy, IssuerDigest};
 use crate::pki::authority::{Generation, Rotation};
 use crate::pki::ledger::Ledger;
+use crate::pki::signing::Signed;
 use crate::pki::tls::{Canary, Material, Monitor, Trial};
 use own::Leaf;
 use paper::SignedList;
@@ -189,6 +190,12 @@ impl Custodian {
             let records = self.ask(move || signer.journal(after)).await?;
             let Some(last) = records.last() else { break };
             let learnt = self.hub.learn(&records, restored).await?;
+            // A number whose list was signed, though nobody heard of it, is used.
+            for record in &records {
+                if let Signed::List { authority, number, .. } = &record.signed {
+                    self.held.lock().drawn.retain(|of, drawn| of != authority || *drawn > *number);
+                }
+            }
             if learnt.certificates + learnt.revocations > 0 {
                 tracing::warn!(
                     certificates = learnt.certificates,
@@ -233,7 +240,17 @@ impl Custodian {
 
     /// Tries the authorities that are not in use yet on what is in force.
     fn test(&self, certificates: &Certificates) {
-        let snapshot = certificates.current();
+        let (snapshot, now) = (certificates.current(), self.hub.machine_now());
+        if snapshot.is_closed() || snapshot.server_not_after() < now {
+            // Nobody is served by what has ended: nothing can be tried on it,
+            // and nobody can be harmed by what takes its place.
+            let mut held = self.held.lock();
+            let own = held.own.iter().filter(|(_, leaf)| now <= leaf.not_after);
+            let monitors = held.monitors.iter().filter(|(_, pair)| now <= pair.0.not_after);
+            let sound: Vec<_> = own.map(|(issuer, _)| *issuer).chain(monitors.map(|(i, _)| *i)).collect();
+            held.tested.extend(sound);
+            return;
+        }
         let monitors: Vec<_> = {
             let held = self.held.lock();
             held.monitors.iter().map(|(issuer, pair)| (*issuer, Arc::clone(pair))).collect()
@@ -246,7 +263,7 @@ impl Custodian {
             }
         }
         let next = self.ledger().rotations.get(&Hierarchy::Server).and_then(|r| r.canary().map(|g| g.issuer));
-        let good = self.held.lock().monitors.values().next().map(Arc::clone);
+        let good = self.held.lock().monitors.values().find(|pair| now <= pair.0.not_after).map(Arc::clone);
         if let (Some(issuer), Some(pair), Ok(name)) =
             (next, good, DnsName::try_from(self.config.canary.clone()))
         {
@@ -311,13 +328,15 @@ impl Custodian {
         let mut pauses = Pauses::default();
         while !stopping.is_cancelled() {
             changes.mark_unchanged();
-            let failed = match self.round(&certificates, &mut seen).await {
+            let round = self.round(&certificates, &mut seen).await;
+            // What is wrong elsewhere keeps nobody from enrolling.
+            match self.greeting() {
+                Ok(greeting) => shown.store(Some(greeting)),
+                Err(error) => tracing::error!(%error, "nobody can enrol"),
+            }
+            let failed = match round {
                 Ok(()) => {
                     pauses = Pauses::default();
-                    match self.greeting() {
-                        Ok(greeting) => shown.store(Some(greeting)),
-                        Err(error) => tracing::error!(%error, "nobody can enrol"),
-                    }
                     None
                 }
                 Err(error) => {
@@ -416,7 +435,9 @@ impl Source for Custodian {
                 .map_err(|_| Error::Authorities("authorities.canary is no DNS name".to_owned()))?;
             material.canary = Some(Canary { name, chain: leaf.chain(), key: leaf.secret() });
         }
-        let trial = held.monitors.get(&client.signing().issuer).map(|pair| Trial {
+        // Nor do the two clients who try it, once they have ended with it.
+        let monitors = held.monitors.get(&client.signing().issuer).filter(|pair| now <= pair.0.not_after);
+        let trial = monitors.map(|pair| Trial {
             good: Monitor { chain: pair.0.chain(), key: pair.0.secret() },
             revoked: Monitor { chain: pair.1.chain(), key: pair.1.secret() },
         });

@@ -55,9 +55,12 @@ impl Leaf {
         now < self.not_after
     }
 
-    /// Whether it is time for the next one.
-    fn is_due(&self, now: Timestamp) -> bool {
-        now >= schedule::renew_at(self.not_before, self.not_after, 0)
+    /// Whether it is time for the next one of `generation`, at most of this
+    /// life. What would end no later, because the authority ends, is none.
+    fn is_due(&self, now: Timestamp, generation: &Generation, lifetime: Duration) -> bool {
+        let next = schedule::leaf_end(now, lifetime, generation.not_after);
+        let is_last = now <= self.not_after && next.is_none_or(|end| end <= self.not_after);
+        now >= schedule::renew_at(self.not_before, self.not_after, 0) && !is_last
     }
 }
 
@@ -70,7 +73,9 @@ impl Custodian {
             Some(known) => Some(known),
             None => self.load(&format!("{}-hub", generation.issuer.short())).map(Arc::new),
         };
-        if let Some(known) = known.as_ref().filter(|known| !known.is_due(now) && self.names_fit(known)) {
+        let lifetime = self.config.server_lifetime.0;
+        let good = |known: &&Arc<Leaf>| !known.is_due(now, generation, lifetime) && self.names_fit(known);
+        if let Some(known) = known.as_ref().filter(good) {
             return Ok(self.held.lock().own.insert(generation.issuer, Arc::clone(known)).is_none());
         }
         if let Err(error) = self.probe() {
@@ -85,7 +90,7 @@ impl Custodian {
         let mut dns = self.config.dns.clone();
         dns.push(self.config.canary.clone());
         let holder = Holder::Server { dns, ip: self.config.ip.clone() };
-        let mut leaf = self.order(generation, holder, self.config.server_lifetime.0).await?;
+        let mut leaf = self.order(generation, holder, lifetime).await?;
         // Agencies trust the root, so the hub shows what lies between.
         leaf.chain.push(generation.certificate.clone());
         let contents = self.files_of(&format!("{}-hub", generation.issuer.short()), &leaf);
@@ -99,7 +104,8 @@ impl Custodian {
     pub(super) async fn keep_monitors(&self, generation: &Generation) -> Result<bool, Error> {
         let now = self.hub.machine_now();
         let known = self.held.lock().monitors.get(&generation.issuer).cloned();
-        if known.as_ref().is_some_and(|pair| !pair.0.is_due(now)) {
+        let lifetime = MONITOR_LIFETIME.min(self.config.client_lifetime.0);
+        if known.as_ref().is_some_and(|pair| !pair.0.is_due(now, generation, lifetime)) {
             return Ok(false);
         }
         let stem = generation.issuer.short();
@@ -112,8 +118,9 @@ impl Custodian {
                 ledger.certificates.contains_key(&id) && ledger.revoked.contains_key(&id) == revoked
             })
         };
-        let stored = stored
-            .filter(|(taken, revoked)| !taken.is_due(now) && stands(taken, false) && stands(revoked, true));
+        let stored = stored.filter(|(taken, revoked)| {
+            !taken.is_due(now, generation, lifetime) && stands(taken, false) && stands(revoked, true)
+        });
         let (pair, contents) = match stored {
             Some(pair) => (pair, None),
             None => {
@@ -122,7 +129,6 @@ impl Custodian {
                 }
                 let holder = monitor(self.hub.trust_domain())
                     .ok_or_else(|| Error::Authorities("the trust domain makes no identity".to_owned()))?;
-                let lifetime = MONITOR_LIFETIME.min(self.config.client_lifetime.0);
                 let taken = self.order(generation, Holder::Client(holder.clone()), lifetime).await?;
                 let revoked = self.order(generation, Holder::Client(holder), lifetime).await?;
                 for (leaf, is_revoked) in [(&taken, false), (&revoked, true)] {

@@ -4,6 +4,7 @@
 mod amending;
 mod apply;
 mod audiences;
+mod certificates;
 mod chunks;
 mod collisions;
 mod conflict;

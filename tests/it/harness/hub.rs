@@ -23,6 +23,9 @@ use super::{Builder, Disk, Peer};
 /// The trust domain of every hub under test.
 pub(crate) const TRUST_DOMAIN: &str = "test.luytre.example";
 
+/// A user without rights of its own, and its group.
+const NOBODY: u32 = 65_534;
+
 /// A certificate and its key.
 #[derive(Debug, Clone)]
 pub(crate) struct Credentials {
@@ -44,6 +47,7 @@ pub(crate) struct TestHub {
     pki: Directory,
     issued: Mutex<BTreeMap<String, Credentials>>,
     disk: Option<Disk>,
+    user: Option<u32>,
     child: Option<Child>,
     address: watch::Sender<SocketAddr>,
     http: SocketAddr,
@@ -76,6 +80,7 @@ impl Builder {
             pki,
             issued: Mutex::default(),
             disk: None,
+            user: None,
             child: None,
             address: watch::Sender::new(nowhere),
             http: nowhere,
@@ -174,6 +179,24 @@ impl TestHub {
         self.disk = Some(disk(&self.data_dir()));
     }
 
+    /// From the next start on the hub is one to whom the system refuses files.
+    /// Whether that can be had here.
+    pub(crate) fn without_privileges(&mut self) -> bool {
+        if !rustix::process::geteuid().is_root() {
+            return true;
+        }
+        self.user = Some(NOBODY);
+        let runs = self.command_as(&["--version"]).output().is_ok_and(|output| output.status.success());
+        if !runs {
+            self.user = None;
+            return false;
+        }
+        let owner = format!("{NOBODY}:{NOBODY}");
+        let owned = Command::new("chown").args(["-R", &owner]).arg(self.dir.path()).status().unwrap();
+        assert!(owned.success());
+        true
+    }
+
     /// The disk that the hub lives on.
     pub(crate) fn disk(&self) -> &Disk {
         self.disk.as_ref().expect("put_on was called")
@@ -205,6 +228,15 @@ impl TestHub {
     fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_luytred"));
         command.args(words).stdin(Stdio::null());
+        command
+    }
+
+    /// The same as the user that the hub is.
+    fn command_as(&self, words: &[&str]) -> Command {
+        let Some(user) = self.user else { return self.command(words) };
+        let mut command = Command::new("setpriv");
+        command.args([format!("--reuid={user}"), format!("--regid={user}"), "--clear-groups".to_owned()]);
+        command.arg(env!("CARGO_BIN_EXE_luytred")).args(words).stdin(Stdio::null());
         command
     }
 
@@ -342,7 +374,7 @@ impl TestHub {
     fn spawn(&self) -> Child {
         let _ = fs::remove_file(self.path("ready"));
         let log = OpenOptions::new().create(true).append(true).open(self.path("hub.log")).unwrap();
-        let mut command = self.command(&["serve", "--config"]);
+        let mut command = self.command_as(&["serve", "--config"]);
         command.arg(self.config_file()).stdout(Stdio::null()).stderr(log);
         if let Some(disk) = &self.disk {
             command.envs(disk.environment());

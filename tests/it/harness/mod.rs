@@ -16,6 +16,7 @@ pub(crate) mod prompt;
 pub(crate) mod publisher;
 pub(crate) mod raw;
 pub(crate) mod rotating;
+pub(crate) mod secrets;
 pub(crate) mod seed;
 pub(crate) mod served;
 pub(crate) mod shown;

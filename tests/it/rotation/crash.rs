@@ -152,8 +152,16 @@ async fn lose_answers(between: UnixListener, signer: std::path::PathBuf, lossy: 
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_was_signed_and_never_answered_is_not_signed_twice() {
+/// A hub that serves, and whose signer's answers can be lost.
+struct Relayed {
+    hub: Issuing,
+    /// Where the signer is.
+    behind: std::path::PathBuf,
+    lossy: Arc<AtomicBool>,
+    relay: tokio::task::JoinHandle<()>,
+}
+
+async fn relayed() -> Relayed {
     use luytre::model::principal::Role;
     let mut hub =
         TestHub::builder().principal("a", NAME, &[Role::Subscriber]).prepare_issuing("soak = \"0s\"\n");
@@ -168,6 +176,12 @@ async fn what_was_signed_and_never_answered_is_not_signed_twice() {
     hub.sign().await;
     eventually("the signer listens", async || UnixStream::connect(&behind).await.ok()).await;
     hub.serve().await;
+    Relayed { hub, behind, lossy, relay }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_signed_and_never_answered_is_not_signed_twice() {
+    let Relayed { mut hub, behind, lossy, relay } = relayed().await;
 
     let token = hub.token("a", NAME).await;
     let (lost, key) = (Key::for_leaf().unwrap(), Key::for_leaf().unwrap());
@@ -199,5 +213,24 @@ async fn what_was_signed_and_never_answered_is_not_signed_twice() {
     check_journal(&hub, "behind.sock").await;
     hub.terminate().await;
     hub.verify();
+    relay.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_whose_answer_was_lost_is_followed_by_the_next_without_a_restart() {
+    let Relayed { hub, lossy, relay, .. } = relayed().await;
+    hub.enrolled("a", NAME).await;
+    let certificate = hub.certificates_of("a", NAME).await.pop().unwrap();
+    let (_, before) = check_journal(&hub, "behind.sock").await;
+    lossy.store(true, Ordering::SeqCst);
+    hub.revoke(&certificate.name).await;
+    eventually("a list is in the journal", async || {
+        (check_journal(&hub, "behind.sock").await.1 > before).then_some(())
+    })
+    .await;
+    assert!(!hub.listed().await.contains(&certificate.serial), "nobody heard of it");
+    lossy.store(false, Ordering::SeqCst);
+    eventually("it is listed", async || hub.listed().await.contains(&certificate.serial).then_some(())).await;
+    check_journal(&hub, "behind.sock").await;
     relay.abort();
 }

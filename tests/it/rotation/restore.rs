@@ -76,3 +76,78 @@ async fn a_restored_hub_learns_what_was_issued_and_revoked_since_the_backup() {
     hub.terminate().await;
     hub.verify();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_of_before_the_backup_is_worth_nothing_after_the_restore() {
+    let names = organisations(2);
+    let mut hub = hub_of(&names).await;
+    let used = hub.token(&names[0], NAME).await;
+    let key = Key::for_leaf().unwrap();
+    hub.enrol(&used, request(&key)).await.unwrap();
+    let unused = hub.token(&names[1], NAME).await;
+    let asked = || v1::IssueEnrollmentTokenRequest {
+        request_id: id(),
+        spiffe_id: hub.spiffe(&names[1], NAME),
+        ..Default::default()
+    };
+    let pending = hub.machine().issue_enrollment_token(asked()).await.unwrap().into_inner();
+    let backup = hub.backup("old");
+    let listed = async |hub: &Issuing| {
+        let asked = v1::ListEnrollmentTokensRequest {};
+        let answer = hub.machine().list_enrollment_tokens(asked).await.unwrap();
+        answer.into_inner().enrollment_tokens.into_iter().map(|token| token.state()).collect::<Vec<_>>()
+    };
+    let [taken, ready, waits] =
+        [v1::EnrollmentTokenState::Used, v1::EnrollmentTokenState::Ready, v1::EnrollmentTokenState::Pending];
+    assert_eq!(listed(&hub).await, [taken, ready, waits]);
+    // A crash takes none of them back.
+    hub.kill9();
+    hub.serve().await;
+    assert_eq!(listed(&hub).await, [taken, ready, waits]);
+
+    hub.kill9();
+    hub.restore(&backup);
+    hub.serve().await;
+    assert_eq!(listed(&hub).await, [taken]);
+    let refused = hub.enrol(&unused, request(&Key::for_leaf().unwrap())).await.unwrap_err();
+    assert_eq!(reason(&refused).as_deref(), Some("ENROLMENT_TOKEN_INVALID"), "{refused:?}");
+    let name = pending.enrollment_token.unwrap().name;
+    let approval = v1::ApproveEnrollmentTokenRequest { request_id: id(), name };
+    let operator = hub.peer("hub", "user/operator");
+    let refused = operator.certificates().approve_enrollment_token(approval).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::NotFound, "{refused:?}");
+    assert_eq!(hub.certificates_of(&names[1], NAME).await.len(), 0);
+    hub.enrolled(&names[1], NAME).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_that_is_shorter_than_the_ledger_remembers_keeps_no_restored_hub_from_starting() {
+    let names = organisations(3);
+    let mut hub = hub_of(&names).await;
+    let journal = hub.dir().join("signer-state/journal");
+    let first = hub.peer_with(&names[0], NAME, &hub.enrolled(&names[0], NAME).await);
+    let short = std::fs::read(&journal).unwrap();
+    let second = hub.peer_with(&names[1], NAME, &hub.enrolled(&names[1], NAME).await);
+    // Read up to here by the next start.
+    hub.restart().await;
+    let backup = hub.backup("old");
+    hub.kill9();
+    hub.kill_signer();
+    assert!(std::fs::read(&journal).unwrap().len() > short.len());
+    std::fs::write(&journal, short).unwrap();
+    hub.restore(&backup);
+    hub.sign().await;
+    hub.serve().await;
+    for peer in [&first, &second] {
+        peer.directory().who_am_i(v1::WhoAmIRequest {}).await.unwrap();
+    }
+    hub.enrolled(&names[2], NAME).await;
+    // That is noted: the next start finds nothing amiss, and goes on from there.
+    let number = hub.rotation(CLIENT).await.current.unwrap().revocation_list_number;
+    hub.restart().await;
+    let again = hub.rotation(CLIENT).await.current.unwrap().revocation_list_number;
+    assert!((number..number + 1_000).contains(&again), "{again} after {number}");
+    second.directory().who_am_i(v1::WhoAmIRequest {}).await.unwrap();
+    hub.terminate().await;
+    hub.verify();
+}

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 
 use luytre::base::clock::{Clock as _, SystemClock};
 use luytre::model::principal::SpiffeId;
-use luytre::pki::identity;
-use luytre::pki::issue::{DAY, Hierarchy, Leaf};
+use luytre::pki::identity::{self, IssuerDigest};
+use luytre::pki::issue::{DAY, Hierarchy, Leaf, random_serial};
+use luytre::pki::signing::LeafOrder;
 use rcgen::{BasicConstraints, CertificateParams, CertificateSigningRequestParams, IsCa, KeyPair};
 
 use super::support::{FEED, authority, issuer, odd_leaf_with};
@@ -24,6 +25,23 @@ fn a_serial_number_says_nothing_of_the_key_although_the_library_would_make_it_of
     assert_eq!(by_library(), by_library(), "the trap: to revoke one is to revoke both");
     let ours = identity::parse(&issued.certificate).unwrap();
     assert_ne!(ours.raw_serial(), by_library());
+
+    // For the same key again there is another number: the one that is ordered,
+    // and whoever orders draws it.
+    let [first, second] = [(); 2].map(|()| random_serial());
+    assert_ne!(first, second);
+    for serial in [first, second] {
+        let order = LeafOrder {
+            authority: IssuerDigest::of(identity::parse(issuing.certificate()).unwrap().subject().as_raw()),
+            public_key: issued.key.public_key(),
+            serial: serial.to_vec(),
+            holder: Leaf::Client(SpiffeId::parse(FEED).unwrap()),
+            not_before: now,
+            not_after: now.saturating_add(DAY),
+        };
+        let signed = issuing.sign_leaf(&order).unwrap();
+        assert_eq!(identity::parse(&signed).unwrap().raw_serial(), serial);
+    }
 }
 
 #[test]
