@@ -15,6 +15,7 @@ mod leave;
 mod leave_sides;
 mod markings;
 mod masked;
+mod membership;
 mod merging;
 mod model;
 mod pressure;
