@@ -29,6 +29,7 @@ use super::cursors::Cursors;
 use super::directory::Directory;
 use super::error::{Error, Reason};
 use super::expire::Expiries;
+use super::membership;
 use super::merger::Backlog;
 use super::owed::Owed;
 use super::proposal::{Decision, Proposal};
@@ -185,7 +186,9 @@ impl Hub {
         let requests = requests::Index::load(&store)?;
         let fence = store.expiry_fence()?;
         let (began, stored) = (genesis::began(genesis.time), store.directory()?);
+        let (membership, unread) = membership::begin(&store)?;
         let shared = Arc::new(Shared {
+            membership,
             rosters: Rosters::load(&store, began, genesis.roster, &stored.generations)?,
             directory: ArcSwap::from_pointee(Directory::from_stored(stored, began)),
             tail: Tail::new(last, options.ring_bytes),
@@ -217,7 +220,7 @@ impl Hub {
         });
         let owed = Owed::load(&shared.store, &shared.directory.load(), options.debt_delay)?;
         let (work, waiting) = mpsc::channel(options.max_waiting_requests);
-        let start = Start { next: last.seq().next(), last_version, fence, owed };
+        let start = Start { next: last.seq().next(), last_version, fence, owed, unread };
         let writer = Writer::new(Arc::clone(&shared), waiting, requests, start);
         start_writer(writer)?;
         let room = Room::new(options.max_waiting_bytes);

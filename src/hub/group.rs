@@ -379,6 +379,12 @@ impl<'a> Group<'a> {
         self.latest.iter().filter(|(_, l)| l.reclassed).map(|(&handle, l)| (handle, l.class))
     }
 
+    /// The values whose assertions the group changed.
+    pub fn changed_values(&self) -> impl Iterator<Item = (&Vec<u8>, &[Assertion])> {
+        let changed = self.values.iter().filter(|(_, (_, changed))| *changed);
+        changed.map(|(key, (assertions, _))| (key, assertions.as_slice()))
+    }
+
     /// Gives up the values that the group looked at, once they are written.
     pub fn take_values(&mut self) -> Values {
         std::mem::take(&mut self.values)
@@ -400,9 +406,9 @@ impl<'a> Group<'a> {
         }
         // In order of their keys: neighbours in the engine's skip list then
         // share the way there, which is most of what an insertion costs.
-        let mut values: Vec<_> = self.values.iter().filter(|(_, (_, dirty))| *dirty).collect();
+        let mut values: Vec<_> = self.changed_values().collect();
         values.sort_unstable_by_key(|(key, _)| *key);
-        for (key, (assertions, _)) in values {
+        for (key, assertions) in values {
             batch.assertions(key, assertions)?;
         }
         for (handle, latest) in &self.latest {

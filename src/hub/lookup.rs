@@ -1,9 +1,11 @@
-//! Decides how values are looked up: exactly, with one read per value, or also
-//! under what contains them; with visibility and without a body.
+//! Decides how values are looked up: exactly, or also under what contains them;
+//! with visibility and without a body, and a read only where there is something
+//! to see.
 //!
 //! What a look-up reads follows from the values and from what the caller may
-//! see, never from what is hidden: the lengths of prefix under which networks
-//! are sought are those of networks that he may see.
+//! see, never from what is hidden: [`super::membership`] is asked first, and the
+//! lengths of prefix under which networks are sought are those of networks that
+//! he may see.
 
 use std::sync::Arc;
 
@@ -73,14 +75,34 @@ impl Hub {
     /// `REQUEST_TOO_LARGE`, or a failure of the store.
     pub async fn lookup(&self, caller: &Caller, values: Vec<Observable>) -> Result<Vec<Vec<Match>>, Error> {
         check_count(&values)?;
+        let mut keys: Vec<_> = values.iter().map(keys::value).collect();
+        let (mut places, mut place) = (Vec::new(), 0);
+        let before = Sight::of(&self.shared, caller);
+        keys.retain(|key| {
+            let kept = before.may_match(key);
+            places.extend(kept.then_some(place));
+            place += 1;
+            kept
+        });
+        drop(before);
+        let mut out = vec![Vec::new(); values.len()];
+        if keys.is_empty() {
+            return Ok(out);
+        }
         let caller = caller.clone();
-        self.blocking(move |shared| {
-            let keys: Vec<_> = values.iter().map(keys::value).collect();
-            let found = shared.store.assertions(&keys).map_err(store_error)?;
-            let sight = Sight::of(shared, &caller);
-            Ok(found.iter().map(|assertions| sight.matches(assertions)).collect())
-        })
-        .await
+        let found = self
+            .blocking(move |shared| {
+                let found = shared.store.assertions(&keys).map_err(store_error)?;
+                let sight = Sight::of(shared, &caller);
+                Ok(found.iter().map(|assertions| sight.matches(assertions)).collect::<Vec<_>>())
+            })
+            .await?;
+        for (place, matches) in places.into_iter().zip(found) {
+            if let Some(out) = out.get_mut(place) {
+                *out = matches;
+            }
+        }
+        Ok(out)
     }
 
     /// The same, and what is known of what contains each of them, as
@@ -132,10 +154,18 @@ struct Sight<'a> {
 }
 
 impl<'a> Sight<'a> {
-    /// To be made after the assertions were read, so that it knows their
+    /// To show what was read it is made after that, so that it knows the
     /// classes.
     fn of(shared: &'a Shared, caller: &'a Caller) -> Self {
         Self { shared, directory: shared.directory.load_full(), viewer: viewer(caller) }
+    }
+
+    /// Whether there may be matches of the value under `key`. Where the
+    /// directory is too old to know a class, nothing of that class was
+    /// answered for when it was taken.
+    fn may_match(&self, key: &[u8]) -> bool {
+        let Self { shared, ref directory, viewer } = *self;
+        shared.membership.may_see(key, |class| directory.visible(viewer, class, Purpose::Search))
     }
 
     fn matches(&self, assertions: &[Assertion]) -> Vec<Match> {
@@ -200,7 +230,16 @@ impl Step {
         most: usize,
         out: &mut Vec<WideMatches>,
     ) -> Result<(), Error> {
-        let found = shared.store.assertions(&self.keys).map_err(store_error)?;
+        let before = Sight::of(shared, caller);
+        let (places, keys): (Vec<_>, Vec<_>) =
+            self.keys.iter().enumerate().filter(|(_, key)| before.may_match(key)).unzip();
+        let read = shared.store.assertions(&keys).map_err(store_error)?;
+        let mut found = vec![Vec::new(); self.keys.len()];
+        for (place, read) in places.into_iter().zip(read) {
+            if let Some(found) = found.get_mut(place) {
+                *found = read;
+            }
+        }
         let sight = Sight::of(shared, caller);
         let matches = |place: usize| found.get(place).map(|found| sight.matches(found)).unwrap_or_default();
         for Asked { exact, wider } in self.asked {

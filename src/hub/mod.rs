@@ -9,7 +9,7 @@
 //! * [`publish`], [`revoke`], [`sighting`] bring entries to the writer, [`asked`] on whose behalf,
 //!   and [`mod@expire`] what ends by itself; [`owed`] is what the hub tells owners by itself;
 //! * [`republication`] asks owners for leave;
-//! * [`fetch`], [`list`], [`lookup`] and `explain` ask; [`subscribe`], [`pump`] and [`look`] follow;
+//! * [`fetch`], [`list`], [`lookup`] (past [`membership`]) and `explain` ask; [`subscribe`], [`pump`] and [`look`] follow;
 //! * [`room`] and [`space`] decide when writing must wait;
 //! * [`certificates`] and `issuing` ask for certificates and give them, [`revoking`] takes them;
 //! * [`merger`], [`mod@verify`] and [`backup`] look after what is stored, [`archive`] encrypts a
@@ -42,6 +42,7 @@ mod leave;
 pub mod list;
 mod look;
 pub mod lookup;
+pub mod membership;
 pub mod merger;
 mod notice;
 pub mod owed;

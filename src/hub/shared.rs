@@ -29,6 +29,7 @@ use super::cursors::Cursors;
 use super::directory::Directory;
 use super::error::{Error, Reason};
 use super::expire::Expiries;
+use super::membership::Membership;
 use super::merger::Backlog;
 use super::revoking::Switchboard;
 use super::rosters::Rosters;
@@ -75,6 +76,8 @@ pub struct Shared {
     pub tail: Tail,
     /// Named subscriptions that wait for a commit.
     pub cursors: Cursors,
+    /// Which classes the records of each value have.
+    pub membership: Membership,
     /// Terms whose postings may have become many small blocks.
     pub backlog: Backlog,
     /// Whether the disk has room.

@@ -34,6 +34,8 @@ pub struct Start {
     pub fence: u64,
     /// What owners are to be told.
     pub owed: Owed,
+    /// Key of the first value that is not known in memory yet, if any.
+    pub unread: Option<Vec<u8>>,
 }
 
 /// Latches the store if the writer ends in any way but by being told to: its

@@ -25,6 +25,7 @@ use super::certificates;
 use super::directory::Directory;
 use super::error::{Error, Reason};
 use super::group::{Group, Values};
+use super::membership;
 use super::merger::{Merger, Offer};
 use super::owed::{Owed, Published};
 use super::proposal::{Change, Decision, Proposal};
@@ -61,6 +62,8 @@ pub struct Writer {
     /// Whoever offers them, until the writer runs.
     merger: Option<Merger>,
     stop_merger: CancellationToken,
+    /// Key of the first value that [`membership`] does not know yet, if any.
+    unread: Option<Vec<u8>>,
     /// The hour before which everything that had to has expired.
     fence: u64,
     /// The runtime that the callers wait on, where there is one.
@@ -116,6 +119,7 @@ impl Writer {
             next: start.next,
             last_version: start.last_version,
             fence: start.fence,
+            unread: start.unread,
             owed: start.owed,
             due: None,
             callers: Handle::try_current().ok(),
@@ -128,11 +132,16 @@ impl Writer {
     pub async fn run(mut self) {
         let watch = DeadMan::new(Arc::clone(&self.shared));
         let merger = self.merger.take().map(|merger| tasks::spawn("postings merger", merger.run()));
+        let unread = self.unread.take();
+        let filler = unread.map(|from| membership::go_on(&self.shared, from, self.stop_merger.clone()));
         let stop = self.work().await;
         self.stop_merger.cancel();
+        // They hold the store too. If one died, it holds nothing any more.
         if let Some(merger) = merger {
-            // It holds the store too. If it died, it holds nothing any more.
             let _ = merger.await;
+        }
+        if let Some(filler) = filler {
+            let _ = filler.await;
         }
         watch.stand_down();
         // Whoever is told may end the process at once, and the engine under
@@ -323,7 +332,10 @@ impl Writer {
         if let Some(known) = group.classes_ahead() {
             shared.directory.store(known);
         }
+        // Before it can be read, and again once it is.
+        shared.membership.add_all(group.changed_values());
         self.commit(&group, &answered)?;
+        shared.membership.settle_all(group.changed_values());
         self.last_version = group.last_version;
         let wrote = Wrote { values: group.take_values(), authors, directory: Arc::clone(&group.directory) };
         self.shared.show(group, &directory);

@@ -202,6 +202,8 @@ impl Store {
         count(&self.counters.walks, 1);
         let mut options = ReadOptions::default();
         options.set_total_order_seek(true);
+        // What is walked whole would leave the cache to nothing else.
+        options.fill_cache(family == Family::Meta);
         let mut iterator = self.db.raw_iterator_cf_opt(self.family(family)?, options);
         iterator.seek(from);
         Ok(Records { iterator, prefix: prefix.to_vec() })

@@ -16,6 +16,7 @@ mod leave;
 mod leave_sides;
 mod markings;
 mod masked;
+mod membership;
 mod merging;
 mod model;
 mod pressure;
