@@ -63,7 +63,7 @@ impl Hub {
     /// key gets the same certificate for some minutes, for an answer that was
     /// lost. Few wrong tokens are looked up for one `source`, which stands for
     /// all addresses that one host may have. `admitted` hears of a token that
-    /// is known, before anything is signed.
+    /// is taken, before anything is signed.
     ///
     /// # Errors
     /// `ENROLMENT_TOKEN_INVALID`, `FIELD_INVALID`, `ORGANISATION_INACTIVE`,
@@ -83,7 +83,6 @@ impl Hub {
             tracing::warn!(target: "luytre::audit", "an enrolment token that is not taken was shown");
             invalid(NO_SUCH_TOKEN)
         })?;
-        admitted();
         let holder = &known.holder;
         let asked = read(request, holder)?;
         match &known.state {
@@ -104,6 +103,7 @@ impl Hub {
             }
         }
         self.shared.admit(holder)?;
+        admitted();
         let origin = Origin::Token(token.digest());
         match self.issue(holder, asked, origin, now).await {
             // Another was faster with the same token.

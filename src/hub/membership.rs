@@ -37,7 +37,9 @@ const PER_STEP: usize = 20_000;
 /// The audience classes of every value's records, by fingerprint: nine bytes
 /// and some room per record. Two values share a fingerprint of 50 bits once in
 /// a long while, which costs a read and nothing else. The fingerprints are keyed
-/// anew at each start, so that nobody finds such values.
+/// anew at each start, so that nobody finds such values. Nothing is taken out
+/// before the next start, for it might be another value's: who might once see a
+/// record costs a read when he looks it up.
 pub struct Membership {
     shards: Box<[RwLock<HashTable<u64>>]>,
     keyed: RandomState,
@@ -94,35 +96,9 @@ impl Membership {
         }
     }
 
-    /// Drops the classes under `key` that what is stored no longer has. What a
-    /// record left while [`fill`] was at work may come back until the next
-    /// start: it costs a read.
-    pub fn settle(&self, key: &[u8], assertions: &[Assertion]) {
-        let Some((shard, print)) = self.place(key) else { return };
-        let stands = |kept: u64| assertions.iter().any(|a| entry(print, a.class) == kept);
-        let left = |shard: &HashTable<u64>| -> Vec<u64> {
-            shard.iter_hash(mixed(print)).copied().filter(|&e| same(e, print) && !stands(e)).collect()
-        };
-        // Mostly nothing has left, and readers need not wait to learn that.
-        if left(&shard.read()).is_empty() {
-            return;
-        }
-        let mut shard = shard.write();
-        for gone in left(&shard) {
-            if let Ok(found) = shard.find_entry(mixed(gone), |&known| known == gone) {
-                found.remove();
-            }
-        }
-    }
-
     /// [`Self::add`] for each of `values`.
     pub fn add_all<'a>(&self, values: impl Iterator<Item = (&'a Vec<u8>, &'a [Assertion])>) {
         values.for_each(|(key, assertions)| self.add(key, assertions));
-    }
-
-    /// [`Self::settle`] for each of `values`.
-    pub fn settle_all<'a>(&self, values: impl Iterator<Item = (&'a Vec<u8>, &'a [Assertion])>) {
-        values.for_each(|(key, assertions)| self.settle(key, assertions));
     }
 
     fn place(&self, key: &[u8]) -> Option<(&RwLock<HashTable<u64>>, u64)> {
@@ -248,7 +224,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn who_sees_a_class_of_a_value_may_see_it_and_nobody_else(
+        fn who_might_see_a_record_of_a_value_may_see_it_and_nobody_else(
             changes in prop::collection::vec((0..20_u8, prop::collection::vec(1..6_u32, 0..4)), 0..200),
             seen in 1..6_u32,
         ) {
@@ -256,8 +232,7 @@ mod tests {
             for (key, classes) in changes {
                 let all = assertions(&classes);
                 membership.add(&[key], &all);
-                membership.settle(&[key], &all);
-                stored.insert(key, classes);
+                stored.entry(key).or_insert_with(Vec::new).extend(classes);
             }
             for key in 0..21 {
                 let there = stored.get(&key).is_some_and(|classes: &Vec<u32>| classes.contains(&seen));

@@ -332,10 +332,9 @@ impl Writer {
         if let Some(known) = group.classes_ahead() {
             shared.directory.store(known);
         }
-        // Before it can be read, and again once it is.
+        // Before it can be read.
         shared.membership.add_all(group.changed_values());
         self.commit(&group, &answered)?;
-        shared.membership.settle_all(group.changed_values());
         self.last_version = group.last_version;
         let wrote = Wrote { values: group.take_values(), authors, directory: Arc::clone(&group.directory) };
         self.shared.show(group, &directory);

@@ -425,8 +425,7 @@ impl Ledger {
                 if self.renewed_lately(known, now).is_some() {
                     return Err(Refusal::Early);
                 }
-                // One successor at a time: one that was issued before this
-                // and never used has lost its way.
+                // One successor at a time: one from before that was never used has lost its way.
                 self.supersede(&certificate.holder, now, now, |c| c.first_used.is_none() && c.id != *before);
             }
         }
@@ -451,7 +450,11 @@ impl Ledger {
             let known = ids.iter().any(|id| self.certificates.contains_key(id));
             return Err(if known { Refusal::State } else { Refusal::Absent });
         }
-        for certificate in waiting {
+        for mut certificate in waiting {
+            // What its holder has used since takes its place, as it would have.
+            if self.of(&certificate.holder).any(|c| c.first_used.is_some() && c.issued > certificate.issued) {
+                certificate.superseded.get_or_insert_with(|| now.saturating_add(GRACE));
+            }
             self.certificates.insert(certificate.id.clone(), Arc::new(certificate));
         }
         Ok(())
@@ -463,8 +466,7 @@ impl Ledger {
         if known.first_used.is_some() {
             return Err(Refusal::State);
         }
-        let mut used = Certificate::clone(known);
-        used.first_used = Some(now);
+        let used = Certificate { first_used: Some(now), ..Certificate::clone(known) };
         let (holder, issued) = (used.holder.clone(), used.issued);
         self.certificates.insert(id.clone(), Arc::new(used));
         self.supersede(&holder, now, now.saturating_add(GRACE), |c| c.id != *id && c.issued <= issued);

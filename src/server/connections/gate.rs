@@ -119,7 +119,7 @@ impl Gate {
         let mut words = Vec::new();
         while let Some(guest) = self.next() {
             if self.shaking.len() >= self.places {
-                let Some(stalled) = self.stalled(now) else { break };
+                let Some(stalled) = self.stalled(now, self.source_of(guest)) else { break };
                 self.leave(stalled);
                 words.push(Word::Gone(stalled));
             }
@@ -129,19 +129,22 @@ impl Gate {
         words
     }
 
-    /// When the next handshake is to make way; never while nobody waits.
+    /// When the next handshake is to make way, if nothing changes before;
+    /// never while nobody waits.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.next()?;
-        let (_, oldest) = self.shaking.first_key_value()?;
-        self.guests.get(oldest)?.since?.checked_add(self.grace)
+        let waits = self.source_of(self.next()?);
+        let begun = self.in_the_way(waits).filter_map(|guest| self.guests.get(&guest)?.since);
+        begun.min()?.checked_add(self.grace)
     }
 
-    /// Whose place a newcomer takes where there is none left to wait in.
-    pub(super) fn last(&self, now: Instant) -> Option<u64> {
-        let waits = self.crowding.last().and_then(|(_, Reverse(ticket), network)| {
-            self.sources.get(network)?.waiting.get(ticket).copied()
+    /// Whose place a newcomer from `source` takes where there is none left to
+    /// wait in; of a source that has fewer guests than his nobody's.
+    pub(super) fn last(&self, now: Instant, source: Network) -> Option<u64> {
+        let guests = self.sources.get(&source).map_or(0, |own| own.shaking.len() + own.waiting.len());
+        let waits = self.crowding.last().and_then(|(crowd, Reverse(ticket), network)| {
+            self.sources.get(network).filter(|_| *crowd >= guests)?.waiting.get(ticket).copied()
         });
-        waits.or_else(|| self.stalled(now))
+        waits.or_else(|| self.stalled(now, Some(source)))
     }
 
     /// Who is next: of the quietest source, so that whoever has many places
@@ -151,15 +154,31 @@ impl Gate {
         self.sources.get(network)?.waiting.get(ticket).copied()
     }
 
-    /// Who has to make way: a handshake of the busiest source, else the oldest
-    /// of all; nobody within his grace.
-    fn stalled(&self, now: Instant) -> Option<u64> {
-        let busiest = self.busiest.last().and_then(|(_, Reverse(ticket), _)| self.shaking.get(ticket));
-        let oldest = self.shaking.first_key_value().map(|(_, guest)| guest);
-        busiest.into_iter().chain(oldest).copied().find(|guest| {
+    /// Who has to make way for one from `source`; nobody within his grace.
+    fn stalled(&self, now: Instant, source: Option<Network>) -> Option<u64> {
+        self.in_the_way(source).find(|guest| {
             let since = self.guests.get(guest).and_then(|guest| guest.since);
             since.is_some_and(|since| now.saturating_duration_since(since) >= self.grace)
         })
+    }
+
+    /// Who may have to make way for one from `source`: a handshake of the
+    /// busiest source or else the oldest of all, if their sources shake more
+    /// hands than his, for who has many places would take the others', too; or
+    /// else the oldest of his own.
+    fn in_the_way(&self, source: Option<Network>) -> impl Iterator<Item = u64> {
+        let own = source.and_then(|source| self.sources.get(&source));
+        let own_hands = own.map_or(0, |own| own.shaking.len());
+        let busiest = self.busiest.last().and_then(|(_, Reverse(ticket), _)| self.shaking.get(ticket));
+        let oldest = self.shaking.first_key_value().map(|(_, guest)| guest);
+        let others = busiest.into_iter().chain(oldest).copied();
+        let hands = |guest| self.sources.get(&self.source_of(guest)?).map(|source| source.shaking.len());
+        let others = others.filter(move |guest| hands(*guest).is_some_and(|hands| hands > own_hands));
+        others.chain(own.and_then(|own| own.shaking.first_key_value()).map(|(_, guest)| *guest))
+    }
+
+    fn source_of(&self, guest: u64) -> Option<Network> {
+        self.guests.get(&guest).map(|guest| guest.source)
     }
 
     fn begin(&mut self, guest: u64, now: Instant) {
@@ -267,11 +286,9 @@ mod tests {
         gate.arrive(5, source(4));
         assert_eq!(gate.settle(start + GRACE), [Word::Gone(2), Word::Turn(5)]);
         gate.arrive(6, source(4));
-        // Every source has one now.
-        assert_eq!(gate.settle(start + GRACE), [Word::Gone(1), Word::Turn(6)]);
+        assert_eq!(gate.settle(start + GRACE), [], "every source has one now");
         gate.arrive(7, source(5));
-        // The newcomer's has two, and both are young.
-        assert_eq!(gate.settle(start + GRACE), [Word::Gone(3), Word::Turn(7)]);
+        assert_eq!(gate.settle(start + GRACE), [Word::Gone(1), Word::Turn(7)], "his has none");
     }
 
     #[test]
@@ -293,11 +310,11 @@ mod tests {
         let start = now();
         let mut gate = gate(1, &[(1, 1), (2, 2), (3, 3), (4, 3)], start);
         for guest in [3, 2, 4] {
-            assert_eq!(gate.last(start), Some(guest));
+            assert_eq!(gate.last(start, source(9)), Some(guest));
             gate.leave(guest);
         }
-        assert_eq!(gate.last(start), None, "who shakes hands is in his grace");
-        assert_eq!(gate.last(start + GRACE), Some(1));
+        assert_eq!(gate.last(start, source(9)), None, "who shakes hands is in his grace");
+        assert_eq!(gate.last(start + GRACE, source(9)), Some(1));
     }
 
     #[test]
@@ -307,5 +324,26 @@ mod tests {
         (0..9).for_each(|guest| gate.leave(guest));
         assert!(gate.guests.is_empty() && gate.sources.is_empty() && gate.shaking.is_empty());
         assert!(gate.busiest.is_empty() && gate.quietest.is_empty() && gate.crowding.is_empty());
+    }
+
+    #[test]
+    fn whoever_has_many_places_takes_none_from_one_who_has_few() {
+        let start = now();
+        // The honest one is slow, and the others go before their grace is over.
+        let mut gate = gate(3, &[(1, 1), (2, 2)], start);
+        gate.arrive(3, source(2));
+        let later = start + GRACE - Duration::from_millis(1);
+        gate.settle(later);
+        gate.leave(2);
+        gate.arrive(4, source(2));
+        gate.settle(later);
+        gate.arrive(5, source(2));
+        let over = start + GRACE;
+        assert_eq!(gate.settle(over), [], "the honest one stays");
+        assert_eq!(gate.last(over, source(2)), Some(5), "who waits of the same source goes first");
+        assert_eq!(gate.due(), Some(later + GRACE), "the next to go is their own");
+        gate.arrive(6, source(3));
+        let told = [Word::Gone(3), Word::Turn(6), Word::Gone(4), Word::Turn(5)];
+        assert_eq!(gate.settle(later + GRACE), told, "of their own who wait longest");
     }
 }

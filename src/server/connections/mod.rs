@@ -1,6 +1,7 @@
 //! Decides which connections may exist: how many, from where, and for how long
 //! their certificates stay good.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -29,6 +30,9 @@ pub use counters::Counters;
 use gate::{Gate, Word};
 use networks::{Crowd, Network, Networks};
 pub(super) use place::Place;
+
+/// Of so many that have been silent for longest one makes way for a newcomer.
+const OLDEST: usize = 32;
 
 /// Every connection of a listener, from the accepted socket to its close.
 #[derive(Debug)]
@@ -75,13 +79,19 @@ impl State {
         }
     }
 
-    /// Takes the place of the connection that has been silent for longest, or
-    /// else of one that has said hello and comes no further.
-    fn displace(&mut self, now: Instant) -> Option<Told> {
-        if let Some((_, silent)) = self.silent.pop_first() {
+    /// Takes the place of one of the connections that have been silent for
+    /// longest, that of whoever has the most, or else of one that has said
+    /// hello and comes no further.
+    fn displace(&mut self, now: Instant, newcomer: Networks) -> Option<Told> {
+        let crowd =
+            |pending: &Pending| self.networks.get(&pending.networks.widest()).map_or(0, |c| c.handshakes);
+        let silent = self.silent.iter().take(OLDEST).max_by_key(|(number, p)| (crowd(p), Reverse(**number)));
+        if let Some((&number, _)) = silent
+            && let Some(silent) = self.silent.remove(&number)
+        {
             return Some(self.lose(silent));
         }
-        let last = self.gate.last(now)?;
+        let last = self.gate.last(now, newcomer.widest())?;
         self.gate.leave(last);
         self.heard.remove(&last).map(|heard| self.lose(heard))
     }
@@ -325,7 +335,7 @@ impl Connections {
             return Err(Refused::SourceSaturated);
         }
         let displaced = if state.pending >= limits.max_pending {
-            Some(state.displace(clock::monotonic()).ok_or(Refused::HandshakesSaturated)?)
+            Some(state.displace(clock::monotonic(), networks).ok_or(Refused::HandshakesSaturated)?)
         } else {
             None
         };

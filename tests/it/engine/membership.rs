@@ -62,6 +62,9 @@ async fn a_record_that_changes_its_audience_is_found_by_those_of_the_new_one_alo
     publish(&hub, "turns.example", amber(&[FRIEND])).await;
     publish(&hub, "turns.example", amber(&[STRANGER])).await;
     assert_eq!(looked_up(&hub, STRANGER, "turns.example", false).await, (1, 1));
+    // Once he saw it: that he looks there is no secret.
+    assert_eq!(looked_up(&hub, FRIEND, "turns.example", false).await, (0, 1));
+    let hub = hub.reopen(|_| ()).await;
     assert_eq!(looked_up(&hub, FRIEND, "turns.example", false).await, (0, 0));
     hub.close().await;
 }
