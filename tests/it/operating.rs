@@ -36,9 +36,11 @@ async fn a_step_asked_for_once_more_gets_its_first_answer_whatever_came_after() 
     let lan = peer(&hub, "hub", "user/lan").await;
     for mut operator in [lan.certificates(), hub.machine()] {
         let asked = hub.asked(CLIENT, Step::Prepare).await;
-        let first = operator.rotate_authority(asked.clone()).await.unwrap().into_inner();
+        let mut first = operator.rotate_authority(asked.clone()).await.unwrap().into_inner();
         assert_eq!(first.rotation.as_ref().unwrap().phase(), Phase::Prepared);
-        let again = operator.rotate_authority(asked.clone()).await.unwrap().into_inner();
+        let mut again = operator.rotate_authority(asked.clone()).await.unwrap().into_inner();
+        without_what_moves(&mut first);
+        without_what_moves(&mut again);
         assert_eq!(first, again);
         hub.take(CLIENT, Step::Activate).await;
         let late = operator.rotate_authority(asked.clone()).await.unwrap().into_inner().rotation.unwrap();
@@ -62,6 +64,17 @@ async fn a_step_asked_for_once_more_gets_its_first_answer_whatever_came_after() 
     }
     hub.terminate().await;
     hub.verify();
+}
+
+/// Leaves out what the hub goes on to issue and to sign beside a step.
+fn without_what_moves(answer: &mut v1::RotateAuthorityResponse) {
+    let rotation = answer.rotation.as_mut().unwrap();
+    for authority in [&mut rotation.current, &mut rotation.next].into_iter().flatten() {
+        authority.live_certificate_count = 0;
+        authority.connection_count = 0;
+        authority.revocation_list_number = 0;
+        authority.revocation_list_next_update_time = None;
+    }
 }
 
 /// Runs `luytre` over the hub's own socket: what it says to people.
