@@ -13,11 +13,11 @@ export CARGO_TARGET_DIR
 RUST_NEEDED := 1.95
 BENCH ?=
 
-.PHONY: help deps build release man deb deb-check demo run test test-python test-go test-java lint doc bench clean-demo
+.PHONY: help deps deps-ci build release man deb deb-check demo run test test-python test-go test-java lint doc bench bench-history clean-demo
 
 help: ## this list
 	@echo "Lũy Tre. Start with: make demo, make test"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "Built in $(CARGO_TARGET_DIR)"
 
 deps: ## install what the build needs and is missing (Debian, Ubuntu)
@@ -44,6 +44,9 @@ deps: ## install what the build needs and is missing (Debian, Ubuntu)
 	fi; \
 	echo "Installing $${missing[*]}"; \
 	"$${as_root[@]}" apt-get update -qq && "$${as_root[@]}" apt-get install -y --no-install-recommends "$${missing[@]}"
+
+deps-ci: ## install who reads our exports as a second opinion: BIND, Suricata
+	@.ci/checkers
 
 build: deps ## build luytred and luytre as the tests and the demo use them
 	cargo build --locked --bins
@@ -127,6 +130,10 @@ doc: ## the documentation of the code, warnings denied
 
 bench: deps ## measure the optimised hub beside the machine's limits (BENCH="P1 P7")
 	$(ROCKSDB) cargo bench --locked --bench hub -- $(BENCH)
+
+# Ten million indicators take their time to come up and to go down.
+bench-history: deps ## measure the hub with a long history (BENCH="P13 --rows 1000000")
+	$(ROCKSDB) LUYTRE_TEST_PATIENCE=1800 cargo bench --locked --bench history -- $(BENCH)
 
 clean-demo: ## remove what the demo wrote
 	rm -rf demo/run

@@ -13,6 +13,7 @@ const PUBLIC: &[&str] = &[
     "luytre/v1/certificate_service.proto",
     "luytre/v1/directory_service.proto",
     "luytre/v1/exchange_service.proto",
+    "luytre/v1/history_service.proto",
     "luytre/v1/republication_service.proto",
     "luytre/v1/roster_service.proto",
     "luytre/v1/subscription_service.proto",

@@ -244,8 +244,8 @@ receive_all() {
 }
 # Names that the hub holds of one producer.
 names_held() {
-    as "$centre" list --owner "$1" --limit 0 --format jsonl 2>>"$run/analyst.log" | names_in | sort -u \
-        || fail "luytre list: $(tail -n 3 "$run/analyst.log")"
+    as "$centre" query --owner "$1" --limit 0 --format jsonl 2>>"$run/analyst.log" | names_in | sort -u \
+        || fail "luytre query: $(tail -n 3 "$run/analyst.log")"
 }
 
 # ---- the story ------------------------------------------------------------
@@ -280,8 +280,8 @@ ask_as_analyst() {
     bold "2. An analyst of $(short "$centre") asks the hub"
     local known
     known=$(sed -n 2p "$run/department.txt")
-    say "luytre list --owner $department --limit 2"
-    as "$centre" list --owner "$department" --limit 2 2>>"$run/analyst.log" | sed 's/^/    /'
+    say "luytre query --owner $department --limit 2"
+    as "$centre" query --owner "$department" --limit 2 2>>"$run/analyst.log" | sed 's/^/    /'
     say "luytre lookup $known khong-co.example"
     as "$centre" lookup "$known" khong-co.example 2>>"$run/analyst.log" | sed 's/^/    /'
 }

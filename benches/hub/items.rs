@@ -2,11 +2,13 @@
 //! threat data, encoded before anything is measured.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 
-use bytes::Bytes;
 use luytre::wire::proto::v1;
 use prost::Message as _;
+
+pub use super::load::Encoded;
+pub use super::seeded::mix;
+use super::seeded::{base36, known_hosts};
 
 /// The organisation that may read whatever is TLP:AMBER here.
 pub const RECEIVER: &str = "receiver";
@@ -25,21 +27,6 @@ pub const LABELS: [&str; 12] = [
     "apt",
     "fraud",
     "miner",
-];
-/// Hosts for a machine without the lists.
-const INVENTED: [&str; 12] = [
-    "login.example.com",
-    "cdn.update-service.example.net",
-    "mail.example.org",
-    "vn.bank-online.example.com",
-    "www.example.info",
-    "static.files.example.net",
-    "portal.example.vn",
-    "api.pay.example.com",
-    "shop.example.xyz",
-    "secure-account.example.top",
-    "download.example.org",
-    "news.hanoi.example.vn",
 ];
 const PATHS: [&str; 8] = [
     "index.php",
@@ -78,15 +65,6 @@ fn shared(number: usize, place: usize, others: usize) -> v1::Marking {
     }
 }
 
-/// A request as it goes over the wire.
-#[derive(Debug, Clone)]
-pub struct Encoded {
-    /// The message.
-    pub bytes: Bytes,
-    /// How many items it holds.
-    pub items: usize,
-}
-
 /// A request of these items, encoded.
 pub fn request(request_id: uuid::Uuid, indicators: Vec<v1::IndicatorDraft>) -> Encoded {
     let items = indicators.len();
@@ -110,16 +88,7 @@ impl Items {
     /// A generator whose hosts are shaped like those in `DATA`, else in
     /// `../shared/data/threat/feeds`, else like invented ones.
     pub fn new(seed: u64) -> Self {
-        let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data/threat/feeds");
-        let directory = std::env::var_os("DATA").map_or(beside, PathBuf::from);
-        let mut hosts = Vec::new();
-        read_hosts(&directory, &mut hosts);
-        let origin = if hosts.is_empty() {
-            hosts = INVENTED.map(str::to_owned).to_vec();
-            "invented hosts (DATA=DIR names real lists)".to_owned()
-        } else {
-            format!("{} real hosts in {}", hosts.len(), directory.display())
-        };
+        let (hosts, origin) = known_hosts();
         Self { seed, next: 0, batches: 0, hosts, origin }
     }
 
@@ -271,57 +240,4 @@ impl Items {
         let parent = if parent.contains('.') { parent } else { known };
         format!("{}.{parent}", base36(number.wrapping_mul(0x9e37_79b1) & 0xff_ffff_ffff))
     }
-}
-
-fn read_hosts(directory: &std::path::Path, hosts: &mut Vec<String>) {
-    let Ok(entries) = std::fs::read_dir(directory) else { return };
-    let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
-    paths.sort();
-    for path in paths {
-        if hosts.len() >= 20_000 {
-            return;
-        }
-        if path.is_dir() {
-            read_hosts(&path, hosts);
-        } else if path.extension().is_some_and(|ending| ending == "txt") {
-            let Ok(text) = std::fs::read_to_string(&path) else { continue };
-            hosts.extend(
-                text.lines().map(str::trim).filter(|line| is_host(line)).take(2_000).map(str::to_owned),
-            );
-        }
-    }
-}
-
-fn is_host(line: &str) -> bool {
-    let label = |label: &str| {
-        (1..=40).contains(&label.len())
-            && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label.as_bytes().get(2..4) != Some(b"--")
-    };
-    line.len() < 120
-        && line.split('.').all(label)
-        && line
-            .rsplit_once('.')
-            .is_some_and(|(_, tld)| tld.len() > 1 && tld.bytes().all(|b| b.is_ascii_lowercase()))
-}
-
-fn base36(mut number: u64) -> String {
-    let mut text = String::new();
-    loop {
-        text.push(char::from(b"0123456789abcdefghijklmnopqrstuvwxyz"[(number % 36) as usize]));
-        number /= 36;
-        if number == 0 {
-            return text;
-        }
-    }
-}
-
-/// SplitMix64.
-pub const fn mix(seed: u64) -> u64 {
-    let z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }

@@ -25,14 +25,14 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+#[path = "../common/mod.rs"]
+mod common;
 mod crowd;
 mod handshakes;
 #[path = "../../tests/it/harness/mod.rs"]
 mod harness;
 mod intake;
 mod items;
-mod load;
-mod process;
 mod raw;
 mod report;
 mod rows;
@@ -40,7 +40,8 @@ mod severing;
 mod sharing;
 mod state;
 mod values;
-mod wire;
+
+use common::{load, process, seeded, table, wire};
 
 /// How much of everything.
 #[derive(Debug, Clone)]

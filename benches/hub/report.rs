@@ -1,15 +1,7 @@
 //! Decides how results are shown: target, reached, limit, and who falls short.
 
 use super::rows::Readings;
-
-/// Which way a target points.
-#[derive(Debug, Clone, Copy)]
-enum Target {
-    AtLeast(f64),
-    AtMost(f64),
-    /// Only to be seen.
-    None,
-}
+use super::table::{Target, shown};
 
 /// A line of the report.
 struct Line {
@@ -252,18 +244,8 @@ pub fn print(runs: &[Readings]) {
             row = line.row;
         }
         let Some(&value) = all.get(line.reading) else { continue };
-        let (target, kept) = match line.target {
-            AtLeast(target) => (format!("≥ {}", shown(target, line.unit)), Some(value >= target)),
-            AtMost(target) => (format!("≤ {}", shown(target, line.unit)), Some(value <= target)),
-            Seen => (String::new(), None),
-        };
-        let verdict = match (kept, line.target) {
-            (Some(true), _) => "reached".to_owned(),
-            (Some(false), AtLeast(target)) => format!("{:.2} of it", value / target),
-            (Some(false), AtMost(target)) if target > 0.0 => format!("{:.2} times", value / target),
-            (Some(false), _) => "BROKEN".to_owned(),
-            (None, _) => String::new(),
-        };
+        let target = line.target.told(line.unit);
+        let verdict = line.target.verdict(value);
         let limits: Vec<_> = line
             .limits
             .iter()
@@ -279,7 +261,7 @@ pub fn print(runs: &[Readings]) {
             line.what,
             limits.join(", ")
         );
-        if kept == Some(false) {
+        if !line.target.keeps(value) {
             short.push(format!("{row} {}: {reached}, target {target}", line.what.trim()));
         }
     }
@@ -293,24 +275,5 @@ pub fn print(runs: &[Readings]) {
     } else {
         println!("Short of the target:");
         short.iter().for_each(|line| println!("  {line}"));
-    }
-}
-
-fn shown(value: f64, unit: &str) -> String {
-    match unit {
-        "/s" => {
-            let digits = format!("{value:.0}");
-            let mut text = String::new();
-            for (place, digit) in digits.chars().enumerate() {
-                if place > 0 && (digits.len() - place) % 3 == 0 {
-                    text.push(',');
-                }
-                text.push(digit);
-            }
-            text + "/s"
-        }
-        "ms" => format!("{value:.3} ms"),
-        "" => format!("{value:.0}"),
-        unit => format!("{value:.2} {unit}"),
     }
 }

@@ -20,6 +20,7 @@ pub fn sha256_u64(data: &[u8]) -> u64 {
 }
 
 /// A running SHA-256.
+#[derive(Clone)]
 pub struct Sha256(digest::Context);
 
 impl std::fmt::Debug for Sha256 {

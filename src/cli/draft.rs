@@ -8,7 +8,7 @@ use crate::interop::jsonl::Record;
 use crate::model::indicator::{Kind, RecommendedAction, Role};
 use crate::model::marking::Tlp;
 use crate::wire;
-use crate::wire::codec::{MAX_ITEM_BYTES, MAX_ITEM_LABELS, MAX_ITEM_NAMES};
+use crate::wire::codec::{MAX_ITEM_BYTES, MAX_ITEM_LABELS, MAX_ITEM_NAMES, MAX_ITEM_TECHNIQUES};
 use crate::wire::proto::v1;
 
 use super::arguments::{Publish, group, organisation, person, time};
@@ -95,6 +95,7 @@ impl Template {
                 role: options.role.as_deref().and_then(role).unwrap_or_default(),
                 family: options.family.clone().unwrap_or_default(),
                 campaign: options.campaign.clone().unwrap_or_default(),
+                attack_techniques: options.technique.clone(),
                 republication_of: options.republication_of.clone().unwrap_or_default(),
                 reinstate: options.reinstate.clone().map(|reason| v1::Reinstatement { reason }),
                 ..v1::IndicatorDraft::default()
@@ -185,6 +186,7 @@ impl Template {
         let added = caveats(&record.caveats).map_err(|problem| invalid("caveats", &problem))?;
         let mut draft = self.fill(observable(record, self.kind)?, label, readers, added)?;
         draft.labels.extend_from_slice(&record.labels);
+        draft.attack_techniques.extend_from_slice(&record.techniques);
         if record.confidence.is_some() {
             draft.confidence = record.confidence.map(u32::from);
         }
@@ -272,6 +274,7 @@ fn check_size(draft: &v1::IndicatorDraft) -> Result<(), Refused> {
         .map_or(0, |marking| marking.organisations.len() + marking.groups.len() + marking.principals.len());
     for (field, unit, found, most) in [
         ("labels", "labels", draft.labels.len(), MAX_ITEM_LABELS),
+        ("techniques", "techniques", draft.attack_techniques.len(), MAX_ITEM_TECHNIQUES),
         ("to", "readers", names, MAX_ITEM_NAMES),
         ("line", "bytes in all", draft.encoded_len(), MAX_ITEM_BYTES),
     ] {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::interop::Mapping;
 
 use super::Environment;
-use super::arguments::{InputEncoding, InputFormat, Publish, group, organisation, person, tlp};
+use super::arguments::{InputEncoding, InputFormat, Publish, group, organisation, person, technique, tlp};
 use super::draft::{caveats, valid_days};
 use super::exit::Failure;
 
@@ -39,6 +39,7 @@ struct Feed {
     role: Option<String>,
     family: Option<String>,
     campaign: Option<String>,
+    techniques: Vec<String>,
     on_behalf_of: Option<String>,
 }
 
@@ -114,6 +115,7 @@ fn fill(options: &mut Publish, feed: Feed) -> Result<(), String> {
     caveats(&feed.caveats).map_err(|problem| format!("caveats: {problem}"))?;
     options.caveat.extend(feed.caveats);
     options.label.extend(feed.labels);
+    options.technique.extend(names("techniques", feed.techniques, technique)?);
     if feed.confidence.is_some_and(|confidence| confidence > 100) {
         return Err("confidence: 0 to 100".to_owned());
     }
@@ -167,7 +169,7 @@ mod tests {
     }
 
     const FILE: &str = "[clone]\nformat = \"adblock\"\ntlp = \"amber\"\nto = [\"sa-ict\"]\nlabels = [\"phishing\"]\n\
-                        confidence = 60\naction = \"block\"\nrole = \"infrastructure\"\nfamily = \"A\"\nvalid_days = 30\n\
+                        confidence = 60\ntechniques = [\"T1566\"]\naction = \"block\"\nrole = \"infrastructure\"\nfamily = \"A\"\nvalid_days = 30\n\
                         map = { \"C2 Server\" = \"value\" }\n";
 
     #[test]
@@ -180,6 +182,7 @@ mod tests {
         );
         assert_eq!((options.action.as_deref(), options.family.as_deref()), (Some("block"), Some("B")));
         assert_eq!((options.confidence, options.valid_days, options.map.len()), (Some(60), Some(30), 1));
+        assert_eq!(options.technique, ["T1566"]);
     }
 
     #[test]
@@ -196,6 +199,7 @@ mod tests {
             ("[clone]\nrole = \"x\"\n", "role: write"),
             ("[clone]\nmap = { a = \"b\" }\n", "map: the fields"),
             ("[clone]\nconfidence = 101\n", "confidence"),
+            ("[clone]\ntechniques = [\"phishing\"]\n", "techniques: "),
             ("[clone]\ncaveats = [\"hush\"]\n", "caveats: write"),
             ("[other]\n", "there is no feed `clone`; known are"),
         ] {

@@ -3,20 +3,23 @@
 
 mod arguments;
 mod authorities;
+mod bars;
 mod canonical;
 mod cert;
 mod certs;
 mod changes;
+mod chart;
 pub mod daemon;
 mod draft;
 mod exit;
 mod explain;
+mod export;
 mod feeds;
 mod hook;
 mod import;
 mod input;
+mod language;
 mod leave;
-mod list;
 mod lookup;
 mod manual;
 mod notices;
@@ -26,20 +29,27 @@ mod passphrase;
 pub mod pki;
 mod profile;
 mod publish;
+mod query;
 mod record;
 mod refusals;
 mod report;
 mod roster;
 mod roster_edit;
+mod show;
 mod single;
 mod state;
+mod stats;
 mod stop;
 mod subscribe;
 mod subscriptions;
 mod sync;
+mod table;
 mod tail;
+mod terminal;
 #[cfg(test)]
 mod tests;
+mod versions;
+mod watch;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -48,7 +58,9 @@ use clap::{CommandFactory as _, Parser as _};
 
 use arguments::{Arguments, Command, Talk};
 use exit::Failure;
+use language::Language;
 use output::Data;
+use terminal::Terminal;
 
 /// What the commands read from the environment.
 #[derive(Debug, Clone, Default)]
@@ -57,6 +69,12 @@ pub struct Environment {
     pub profile: Option<PathBuf>,
     /// The user's directory of configuration files, such as `~/.config`.
     pub configuration: Option<PathBuf>,
+    /// The first that is set of `LUYTRE_LANG`, `LC_ALL`, `LC_MESSAGES` and `LANG`.
+    pub locale: Option<String>,
+    /// The first that is set of `LC_ALL`, `LC_CTYPE` and `LANG`.
+    pub charset: Option<String>,
+    /// Whether `NO_COLOR` is set to anything.
+    pub no_colour: bool,
 }
 
 /// Runs one command; returns the exit code.
@@ -156,9 +174,29 @@ async fn converse(arguments: Arguments, environment: &Environment, data: &mut Da
         Command::Sync(options) => sync::run(&client, &options, quiet).await,
         Command::Subscriptions(options) => subscriptions::run(&client, &options, quiet, data).await,
         Command::Lookup(options) => lookup::run(&client, &options, data).await,
-        Command::List(options) => list::run(&client, &options, data).await,
+        Command::Query(options) => {
+            let language = Language::of(options.lang, environment.locale.as_deref());
+            query::run(&client, &options, (language, Terminal::stdout(environment)), data).await
+        }
+        Command::Stats(options) => {
+            let language = Language::of(options.drawn.lang, environment.locale.as_deref());
+            stats::stats(&client, &options, (language, Terminal::stdout(environment)), data).await
+        }
+        Command::Timeline(options) => {
+            let language = Language::of(options.drawn.lang, environment.locale.as_deref());
+            stats::timeline(&client, &options, (language, Terminal::stdout(environment)), data).await
+        }
+        Command::Export(options) => export::run(&client, &options, quiet, data).await,
         Command::Organisations(options) => organisations::run(&client, &options, data).await,
         Command::Roster(options) => roster::run(&client, &options, data).await,
+        Command::Show(options) => {
+            let language = Language::of(options.answer.lang, environment.locale.as_deref());
+            show::run(&client, &options, language, data).await
+        }
+        Command::Versions(options) => {
+            let language = Language::of(options.answer.lang, environment.locale.as_deref());
+            versions::run(&client, &options, language, data).await
+        }
         Command::Get(options) => single::get(&client, &options, data).await,
         Command::Explain(options) => explain::run(&client, &options, data).await,
         Command::Revoke(options) => single::revoke(&client, &options, data).await,

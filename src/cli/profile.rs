@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     fn environment(dir: &Path) -> Environment {
-        Environment { profile: None, configuration: Some(dir.to_owned()) }
+        Environment { configuration: Some(dir.to_owned()), ..Environment::default() }
     }
 
     fn write(dir: &Path, text: &str) {

@@ -6,17 +6,17 @@ use serde::Serialize;
 use crate::base::clock::Timestamp;
 use crate::base::digest;
 use crate::interop::jsonl;
-use crate::model::indicator::{RecommendedAction, RevocationReason, Role, State};
+use crate::interop::row::Row;
+use crate::model::indicator::{RevocationReason, Role, State};
 use crate::model::marking::Tlp;
 use crate::model::sighting::Outcome;
+use crate::wire::convert::shown;
 use crate::wire::observable::flat;
 use crate::wire::proto::v1;
 
+use super::language::Language;
 use super::notices::{CollisionRecord, RepublicationRecord};
 use super::output::for_eyes;
-
-/// What people read in place of an owner whom they are not told.
-const NOT_TOLD: &str = "source masked";
 
 /// An indicator, or what an event says of one.
 #[derive(Default, Serialize)]
@@ -28,37 +28,13 @@ pub(super) struct Record {
     /// Said ahead of the event itself.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     recall: bool,
-    name: String,
-    /// What `publish` reads, spelt the same.
+    /// The indicator, as files hold it too.
     #[serde(flatten)]
-    said: jsonl::Record,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    owner: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    published_by: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    republication_of: String,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    state: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    version: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    create_time: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    revocation: Option<Revocation>,
+    row: Row,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     sightings: Vec<SightingRecord>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     collisions: Vec<CollisionRecord>,
-}
-
-#[derive(Debug, Serialize)]
-struct Revocation {
-    reason: &'static str,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    note: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    time: Option<String>,
 }
 
 /// A sighting, or an event that brings one.
@@ -118,64 +94,7 @@ const fn is_zero(n: &u64) -> bool {
 impl Record {
     /// An indicator as it stands.
     pub(super) fn of(indicator: v1::Indicator) -> Self {
-        let (kind, value, others) = flat(indicator.observable);
-        let label = indicator.marking.as_ref().map(|marking| tlp(marking.tlp));
-        let v1::Marking { tlp: _, organisations, groups, principals, caveats } =
-            indicator.marking.unwrap_or_default();
-        // Without a value there is nothing to protect; with one, silence is RED.
-        let unmarked = if value.is_empty() { "" } else { tlp(0) };
-        let said = jsonl::Record {
-            kind: kind.map(|kind| kind.as_str().to_owned()),
-            value: some(value),
-            md5: some(others.md5),
-            sha1: some(others.sha1),
-            sha256: some(others.sha256),
-            sha512: some(others.sha512),
-            raw: some(indicator.raw_value),
-            tlp: some(label.unwrap_or(unmarked).to_owned()),
-            to: organisations.iter().map(|name| slug(name).to_owned()).collect(),
-            to_groups: groups
-                .iter()
-                .map(|name| name.strip_prefix("groups/").unwrap_or(name).to_owned())
-                .collect(),
-            to_persons: principals,
-            caveats: caveats.map(caveat_names).unwrap_or_default(),
-            labels: indicator.labels,
-            confidence: indicator.confidence.and_then(|confidence| u8::try_from(confidence).ok()),
-            description: some(indicator.description),
-            valid_from: time(indicator.valid_from),
-            valid_until: time(indicator.valid_until),
-            first_seen: time(indicator.first_seen),
-            last_seen: time(indicator.last_seen),
-            action: number(indicator.recommended_action)
-                .and_then(RecommendedAction::from_number)
-                .map(|action| action.as_str().to_owned()),
-            role: number(indicator.role).and_then(Role::from_number).map(|role| role.as_str().to_owned()),
-            family: some(indicator.family),
-            campaign: some(indicator.campaign),
-        };
-        Self {
-            event_id: String::new(),
-            event: "",
-            recall: false,
-            name: indicator.name,
-            said,
-            owner: slug(&indicator.owner).to_owned(),
-            published_by: slug(&indicator.published_by).to_owned(),
-            republication_of: indicator.republication_of,
-            state: state(indicator.state),
-            version: (indicator.version > 0).then_some(indicator.version),
-            create_time: time(indicator.create_time),
-            revocation: indicator.revocation.map(|revocation| Revocation {
-                reason: number(revocation.reason)
-                    .and_then(RevocationReason::from_number)
-                    .map_or("unknown", RevocationReason::as_str),
-                note: revocation.note,
-                time: time(revocation.revoke_time),
-            }),
-            sightings: Vec::new(),
-            collisions: Vec::new(),
-        }
+        Self { row: Row::of(shown::read(indicator)), ..Self::default() }
     }
 
     /// The same with what was told of it.
@@ -187,50 +106,55 @@ impl Record {
 
     /// Whether it belongs to those who were attacked, and so into no plain list.
     pub(super) fn is_of_a_victim(&self) -> bool {
-        self.said.role.as_deref() == Some(Role::Victim.as_str())
+        self.row.said.role.as_deref() == Some(Role::Victim.as_str())
     }
 
     /// The canonical value.
     pub(super) fn value(&self) -> &str {
-        self.said.value.as_deref().unwrap_or_default()
+        self.row.said.value.as_deref().unwrap_or_default()
     }
 
-    /// The columns of a table for people.
-    pub(super) fn columns(&self) -> [String; 6] {
-        let name = self.name.strip_prefix("indicators/").unwrap_or(&self.name);
+    /// When this version was added.
+    pub(super) fn changed(&self) -> Option<Timestamp> {
+        self.row.version.and_then(Timestamp::from_micros)
+    }
+
+    /// The columns of a table for people: kind, label, owner, state, value,
+    /// name, and the rest.
+    pub(super) fn columns(&self, language: Language) -> [String; 7] {
+        let name = self.row.name.strip_prefix("indicators/").unwrap_or(&self.row.name);
         let masked =
-            self.owner.is_empty() && self.said.caveats.iter().any(|caveat| caveat == "masked-source");
+            self.row.owner.is_empty() && self.row.said.caveats.iter().any(|caveat| caveat == "masked-source");
+        let owner =
+            if masked { language.say("source masked", "nguồn được ẩn") } else { &self.row.owner };
         [
+            self.row.said.kind.clone().unwrap_or_default(),
+            self.row.said.tlp.clone().unwrap_or_default(),
+            owner.to_owned(),
+            self.row.state.to_owned(),
+            for_eyes(self.value()),
             name.to_owned(),
-            self.said.kind.clone().unwrap_or_default(),
-            self.said.tlp.clone().unwrap_or_default(),
-            if masked { NOT_TOLD } else { &self.owner }.to_owned(),
-            self.state.to_owned(),
-            // Last, since it may be long.
             self.told(),
         ]
     }
 
-    /// The value, its labels, and what the marking says beyond its label.
+    /// The role, the family, the labels, and what the marking says beyond its
+    /// label.
     fn told(&self) -> String {
-        let jsonl::Record { to, to_groups, to_persons, labels, caveats, role, family, .. } = &self.said;
-        let mut text = for_eyes(self.value());
-        let said: Vec<_> = [role, family].into_iter().flatten().map(|said| for_eyes(said)).collect();
-        if !said.is_empty() {
-            text.push_str(&format!("  {}", said.join(" ")));
-        }
+        let jsonl::Record { to, to_groups, to_persons, labels, caveats, role, family, .. } = &self.row.said;
+        let mut parts: Vec<_> = [role, family].into_iter().flatten().map(|said| for_eyes(said)).collect();
         if !labels.is_empty() {
-            text.push_str(&format!("  [{}]", labels.join(" ")));
+            parts.push(format!("[{}]", labels.join(" ")));
         }
         let groups = to_groups.iter().map(|slug| format!("groups/{slug}"));
         let readers: Vec<_> = to.iter().cloned().chain(groups).chain(to_persons.iter().cloned()).collect();
         if !readers.is_empty() {
-            text.push_str(&format!("  to {}", readers.join(", ")));
+            parts.push(format!("→ {}", readers.join(", ")));
         }
         if !caveats.is_empty() {
-            text.push_str(&format!("  ({})", caveats.join(", ")));
+            parts.push(format!("({})", caveats.join(", ")));
         }
-        text
+        parts.join("  ")
     }
 }
 
@@ -242,9 +166,7 @@ impl SightingRecord {
             event: "",
             name: sighting.name,
             indicator: sighting.indicator,
-            outcome: number(sighting.outcome)
-                .and_then(Outcome::from_number)
-                .map_or("unknown", Outcome::as_str),
+            outcome: outcome(sighting.outcome),
             sighted_count: sighting.sighted_count,
             first_seen: time(sighting.first_seen),
             last_seen: time(sighting.last_seen),
@@ -304,6 +226,16 @@ pub(super) fn state(value: i32) -> &'static str {
     if value == 0 { "" } else { number(value).and_then(State::from_number).map_or("unknown", State::as_str) }
 }
 
+/// The name of a reason to take an indicator back.
+pub(super) fn revocation_reason(value: i32) -> &'static str {
+    number(value).and_then(RevocationReason::from_number).map_or("unknown", RevocationReason::as_str)
+}
+
+/// The name of what a sighting says.
+pub(super) fn outcome(value: i32) -> &'static str {
+    number(value).and_then(Outcome::from_number).map_or("unknown", Outcome::as_str)
+}
+
 const fn event_name(kind: v1::EventKind) -> &'static str {
     match kind {
         v1::EventKind::Unspecified => "unknown",
@@ -324,17 +256,7 @@ pub(super) fn tlp(value: i32) -> &'static str {
 }
 
 pub(super) fn caveat_names(caveats: v1::Caveats) -> Vec<String> {
-    let v1::Caveats { watch_do_not_block, providers_may_read, masked_source, no_onward_feed } = caveats;
-    [
-        (watch_do_not_block, "watch-do-not-block"),
-        (providers_may_read, "providers-may-read"),
-        (masked_source, "masked-source"),
-        (no_onward_feed, "no-onward-feed"),
-    ]
-    .into_iter()
-    .filter(|(set, _)| *set)
-    .map(|(_, name)| name.to_owned())
-    .collect()
+    shown::caveats(caveats).names().map(str::to_owned).collect()
 }
 
 pub(super) fn number(value: i32) -> Option<u8> {
@@ -344,10 +266,6 @@ pub(super) fn number(value: i32) -> Option<u8> {
 /// The slug in the name of an organisation.
 pub(super) fn slug(name: &str) -> &str {
     name.strip_prefix("organisations/").unwrap_or(name)
-}
-
-fn some(text: String) -> Option<String> {
-    (!text.is_empty()).then_some(text)
 }
 
 /// A moment as RFC 3339; `None` for none, or for one before 1970.
@@ -425,6 +343,7 @@ mod tests {
             role: 1,
             family: "Họ A".into(),
             campaign: "hè".into(),
+            attack_techniques: vec!["T1566".into()],
             ..indicator()
         };
         let record = Record::of(given);
@@ -442,10 +361,12 @@ mod tests {
             (&json["role"], &json["family"], &json["campaign"]),
             (&"victim".into(), &"Họ A".into(), &"hè".into())
         );
+        assert_eq!(json["techniques"], serde_json::json!(["T1566"]));
         assert_eq!(
-            record.columns()[5],
-            "e3b0  victim Họ A  [c2]  to pa05, groups/ung-cuu, spiffe://hub.example/org/a/user/an  (watch-do-not-block, no-onward-feed)"
+            record.columns(Language::En)[6],
+            "victim  Họ A  [c2]  → pa05, groups/ung-cuu, spiffe://hub.example/org/a/user/an  (watch-do-not-block, no-onward-feed)"
         );
+        assert_eq!(record.columns(Language::Vi)[..2], ["sha256", "TLP:AMBER+STRICT"]);
     }
 
     #[test]
@@ -453,7 +374,12 @@ mod tests {
         let caveats = v1::Caveats { masked_source: true, ..v1::Caveats::default() };
         let marking = Some(v1::Marking { caveats: Some(caveats), ..v1::Marking::default() });
         let masked = v1::Indicator { owner: String::new(), marking, ..indicator() };
-        assert_eq!(Record::of(masked).columns()[3], NOT_TOLD);
+        let masked = Record::of(masked);
+        let owner = |language| masked.columns(language)[2].clone();
+        assert_eq!(
+            (owner(Language::En), owner(Language::Vi)),
+            ("source masked".into(), "nguồn được ẩn".into())
+        );
     }
 
     #[test]
@@ -461,7 +387,7 @@ mod tests {
         for number in [0, 6, -1, 1_000] {
             let marking = v1::Marking { tlp: number, ..v1::Marking::default() };
             let record = Record::of(v1::Indicator { marking: Some(marking), ..indicator() });
-            assert_eq!(record.said.tlp.as_deref(), Some("TLP:RED"), "{number}");
+            assert_eq!(record.row.said.tlp.as_deref(), Some("TLP:RED"), "{number}");
         }
     }
 

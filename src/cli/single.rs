@@ -86,7 +86,10 @@ fn warn(me: &Me) {
 
 /// Runs `get`.
 pub(super) async fn get(client: &Client, options: &Get, data: &mut Data) -> Result<(), Failure> {
-    let answer = client.get(&options.name).await?;
+    let answer = match options.as_of {
+        Some(at) => client.get_as_of(&options.name, at).await?,
+        None => client.get(&options.name).await?,
+    };
     let indicator = answer.indicator.unwrap_or_default();
     Ok(data.json(&Record::of(indicator).with(answer.sightings, answer.collisions))?)
 }

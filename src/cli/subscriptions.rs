@@ -35,6 +35,8 @@ struct Record {
     families: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     campaigns: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    techniques: Vec<String>,
     sightings: bool,
     notices: bool,
 }
@@ -118,6 +120,7 @@ impl Record {
                 .collect(),
             families: filter.families,
             campaigns: filter.campaigns,
+            techniques: filter.attack_techniques,
             sightings: subscription.include_sightings,
             notices: subscription.include_notices,
         }
@@ -131,6 +134,7 @@ impl Record {
             ("label", self.labels.join(",")),
             ("tlp", self.tlps.join(",")),
             ("role", self.roles.join(",")),
+            ("technique", self.techniques.join(",")),
         ]
         .into_iter()
         .filter(|(_, values)| !values.is_empty())

@@ -66,7 +66,7 @@ impl Client {
     /// # Errors
     /// `NOT_FOUND` if there is none or it is hidden; see [`Error`].
     pub async fn get(&self, name: &str) -> Result<v1::GetIndicatorResponse, Error> {
-        let request = v1::GetIndicatorRequest { name: name.to_owned() };
+        let request = v1::GetIndicatorRequest { name: name.to_owned(), as_of: None };
         self.call(request, |request| async { self.exchange().get_indicator(request).await }).await
     }
 
@@ -103,9 +103,14 @@ impl Client {
     /// ```
     #[must_use]
     pub fn list(&self, filter: v1::IndicatorFilter, page_size: i32) -> Listing {
-        let request =
-            v1::ListIndicatorsRequest { filter: Some(filter), page_size, page_token: String::new() };
-        Listing { client: self.clone(), request, ended: false }
+        self.query(v1::ListIndicatorsRequest { filter: Some(filter), page_size, ..Default::default() })
+    }
+
+    /// A walk over what answers a question, page by page: in its order, and as
+    /// of the moment that it names.
+    #[must_use]
+    pub fn query(&self, question: v1::ListIndicatorsRequest) -> Listing {
+        Listing { client: self.clone(), request: question, ended: false, plan: None }
     }
 
     /// Takes back an indicator of the caller's organisation, or of the one
@@ -301,9 +306,16 @@ pub struct Listing {
     client: Client,
     request: v1::ListIndicatorsRequest,
     ended: bool,
+    plan: Option<v1::QueryPlan>,
 }
 
 impl Listing {
+    /// How the last page was found, if the question asks for it.
+    #[must_use]
+    pub const fn plan(&self) -> Option<&v1::QueryPlan> {
+        self.plan.as_ref()
+    }
+
     /// The next page; `None` after the last. May be empty in the middle.
     ///
     /// # Errors
@@ -317,6 +329,7 @@ impl Listing {
             .call(self.request.clone(), |request| async { client.exchange().list_indicators(request).await })
             .await?;
         self.ended = page.next_page_token.is_empty();
+        self.plan = page.plan;
         self.request.page_token = following(page.next_page_token, &self.request.page_token)?;
         Ok(Some(page.indicators))
     }

@@ -135,6 +135,12 @@ impl Draft {
         self
     }
 
+    /// Adds a technique of MITRE ATT&CK, such as `T1566` or `T1566.001`.
+    pub fn technique(mut self, name: impl Into<String>) -> Self {
+        self.0.attack_techniques.push(name.into());
+        self
+    }
+
     /// What to do on meeting it.
     pub fn action(mut self, action: RecommendedAction) -> Self {
         self.0.recommended_action = i32::from(action.number());
@@ -222,6 +228,7 @@ mod tests {
             .description("words")
             .family("f")
             .campaign("c")
+            .technique("T1566.001")
             .action(RecommendedAction::Monitor)
             .role(Role::Victim)
             .seen(now, now)
@@ -236,6 +243,7 @@ mod tests {
         assert_eq!((read.labels, read.confidence), (vec!["phishing".to_owned()], Some(80)));
         assert_eq!((read.description.as_str(), read.family.as_str()), ("words", "f"));
         assert_eq!((read.campaign.as_str(), read.reinstate.as_deref()), ("c", Some("why")));
+        assert_eq!(read.techniques, ["T1566.001"]);
         assert_eq!((read.action, read.role), (Some(RecommendedAction::Monitor), Some(Role::Victim)));
         assert_eq!((read.first_seen, read.last_seen, read.valid_from), (Some(now), Some(now), Some(now)));
         assert!(read.valid_until.unwrap() >= now.saturating_add(Duration::from_secs(60)));

@@ -1,10 +1,12 @@
 //! Decides whether two stores hold the same: family by family, byte for byte,
-//! and postings by content.
+//! postings by content, and counters by what they count.
 
 use std::collections::VecDeque;
 
-use crate::store::keys::{self, Family, KeyKind};
-use crate::store::log::Records;
+use crate::model::position::Position;
+use crate::store::counters;
+use crate::store::keys::{self, Dimension, Family, KeyKind};
+use crate::store::log::{Record, Records};
 use crate::store::postings::{self, Posting};
 use crate::store::{Store, db};
 
@@ -46,13 +48,17 @@ pub(super) fn compare(
 struct Row<'a> {
     records: Records<'a>,
     block: VecDeque<(Vec<u8>, Posting)>,
+    indexed: Position,
 }
 
 impl Row<'_> {
     fn next(&mut self) -> Result<Option<(Vec<u8>, Posting)>, db::Error> {
         while self.block.is_empty() {
             let Some((key, value)) = self.records.next_record()? else { return Ok(None) };
-            let block = postings::decode(&value).ok_or_else(|| db::Error::corrupt("postings", &key))?;
+            let mut block = postings::decode(&value).ok_or_else(|| db::Error::corrupt("postings", &key))?;
+            if keys::posting_dimension(&key).is_some_and(Dimension::is_behind) {
+                block.retain(|posting| posting.position <= self.indexed);
+            }
             let term = key.get(..keys::POSTING_PREFIX_BYTES).unwrap_or_default().to_vec();
             self.block.extend(block.into_iter().map(|posting| (term.clone(), posting)));
         }
@@ -60,14 +66,17 @@ impl Row<'_> {
     }
 }
 
+/// Whether the postings are the same; of those that are written behind the log,
+/// up to where it is `indexed`.
 pub(super) fn compare_postings(
     store: &Store,
     copy: &Store,
+    indexed: Position,
     report: &mut VerifyReport,
 ) -> Result<(), db::Error> {
     let row = |store| -> Result<Row<'_>, db::Error> {
         let records = Store::records(store, Family::Postings, &[KeyKind::Posting.byte()])?;
-        Ok(Row { records, block: VecDeque::new() })
+        Ok(Row { records, block: VecDeque::new(), indexed })
     };
     let (mut left, mut right) = (row(store)?, row(copy)?);
     loop {
@@ -77,6 +86,34 @@ pub(super) fn compare_postings(
         }
         if a != b {
             report.differ(|| "the postings are not what the log says".to_owned());
+            return Ok(());
+        }
+    }
+}
+
+/// Whether each counter is the same; one of nothing is as good as none.
+pub(super) fn compare_counters(
+    store: &Store,
+    copy: &Store,
+    report: &mut VerifyReport,
+) -> Result<(), db::Error> {
+    let next = |records: &mut Records<'_>| -> Result<Option<Record>, db::Error> {
+        while let Some(record) = records.next_record()? {
+            if counters::decode(&record.1) != Some(0) {
+                return Ok(Some(record));
+            }
+        }
+        Ok(None)
+    };
+    let all = &[KeyKind::Counter.byte()];
+    let (mut left, mut right) = (store.records(Family::Counters, all)?, copy.records(Family::Counters, all)?);
+    loop {
+        let (a, b) = (next(&mut left)?, next(&mut right)?);
+        if a.is_none() && b.is_none() {
+            return Ok(());
+        }
+        if a != b {
+            report.differ(|| "the counters are not what the log says".to_owned());
             return Ok(());
         }
     }

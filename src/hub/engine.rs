@@ -29,10 +29,12 @@ use super::cursors::Cursors;
 use super::directory::Directory;
 use super::error::{Error, Reason};
 use super::expire::Expiries;
+use super::indexer::Indexed;
 use super::membership;
 use super::merger::Backlog;
 use super::owed::Owed;
 use super::proposal::{Decision, Proposal};
+use super::query::Questions;
 use super::room::Room;
 use super::rosters::Rosters;
 use super::shared::{Counters, FirstUses, Latch, MAX_READS, Shared, Signings};
@@ -133,6 +135,10 @@ pub struct Statistics {
     pub subscribers: u64,
     /// Times that a subscriber fell off the ring.
     pub catch_ups: u64,
+    /// Entries of the log that are not indexed yet.
+    pub index_behind: u64,
+    /// Terms whose blocks of postings wait to be merged.
+    pub merges_waiting: u64,
     /// Blocks of postings that a larger one has replaced.
     pub merged_blocks: u64,
     /// Bytes in the ring now.
@@ -145,6 +151,10 @@ pub struct Statistics {
     pub audience_classes: u64,
     /// Values known, as the engine estimates.
     pub values_estimate: u64,
+    /// Memory that says who may see which value, in bytes.
+    pub membership_bytes: u64,
+    /// Whether it knows of all of them.
+    pub membership_complete: bool,
     /// Bytes of table files.
     pub table_bytes: u64,
     /// Whether the store is latched read-only.
@@ -209,6 +219,7 @@ impl Hub {
             in_force_changes: tokio::sync::watch::Sender::new(0),
             switchboard: OnceLock::new(),
             cursors: Cursors::default(),
+            index: Indexed::new(store.indexed()?),
             backlog: Backlog::default(),
             space: Space::new(Arc::clone(&options.volume), options.free_space_floor),
             latch: Latch::default(),
@@ -216,6 +227,7 @@ impl Hub {
             counters: Counters::default(),
             trust_domain: genesis.trust_domain.clone(),
             reads: Arc::new(tokio::sync::Semaphore::new(MAX_READS)),
+            questions: Questions::default(),
             store,
         });
         let owed = Owed::load(&shared.store, &shared.directory.load(), options.debt_delay)?;
@@ -368,6 +380,8 @@ impl Hub {
             delivered: counted(&shared.counters.delivered),
             subscribers: counted(&shared.counters.subscribers),
             catch_ups: counted(&shared.counters.catch_ups),
+            index_behind: shared.tail.committed().seq().raw().saturating_sub(shared.index.upto().seq().raw()),
+            merges_waiting: shared.backlog.waiting() as u64,
             merged_blocks: counted(&shared.counters.merged_blocks),
             ring_bytes: shared.tail.bytes() as u64,
             waiting_requests: (self.work.max_capacity() - self.work.capacity()) as u64,
@@ -377,6 +391,8 @@ impl Hub {
                 .store
                 .property(Family::Values, "rocksdb.estimate-num-keys")
                 .unwrap_or_default(),
+            membership_bytes: shared.membership.bytes() as u64,
+            membership_complete: shared.membership.is_complete(),
             table_bytes: tables,
             read_only: shared.latch.reason().is_some(),
             space_low: shared.space.is_low(),
@@ -399,7 +415,8 @@ impl Hub {
     }
 }
 
-fn draining() -> Error {
+/// The hub takes and gives no more.
+pub(super) fn draining() -> Error {
     Error {
         retry_after: Some(Duration::from_secs(1)),
         ..Error::new(Reason::Draining, "the hub is going down; try again on it or its successor in a moment")

@@ -126,6 +126,8 @@ pub enum Reason {
     RateLimited,
     /// The store is read-only after a failure.
     StoreReadOnly,
+    /// What is asked for is not indexed yet.
+    IndexBehind,
     /// The hub is going down.
     Draining,
     /// Out of time.
@@ -138,7 +140,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 41] = [
         Self::Input(invalid::Reason::FieldInvalid),
         Self::Input(invalid::Reason::MarkingRequired),
         Self::Input(invalid::Reason::MarkingUnsupported),
@@ -175,6 +177,7 @@ impl Reason {
         Self::SubscriptionDisplaced,
         Self::RateLimited,
         Self::StoreReadOnly,
+        Self::IndexBehind,
         Self::Draining,
         Self::DeadlineExceeded,
         Self::DataCorrupt,
@@ -215,6 +218,7 @@ impl Reason {
             Self::SubscriptionDisplaced => "SUBSCRIPTION_DISPLACED",
             Self::RateLimited => "RATE_LIMITED",
             Self::StoreReadOnly => "STORE_READ_ONLY",
+            Self::IndexBehind => "INDEX_BEHIND",
             Self::Draining => "DRAINING",
             Self::DeadlineExceeded => "DEADLINE_EXCEEDED",
             Self::DataCorrupt => "DATA_CORRUPT",
@@ -254,7 +258,7 @@ impl Reason {
             Self::SubscriptionDisplaced => Kind::Displaced,
             Self::RateLimited | Self::RenewalTooEarly => Kind::Limited,
             Self::StoreReadOnly => Kind::ReadOnly,
-            Self::Draining | Self::SignerUnavailable => Kind::Draining,
+            Self::Draining | Self::SignerUnavailable | Self::IndexBehind => Kind::Draining,
             Self::DeadlineExceeded => Kind::Timeout,
             Self::DataCorrupt => Kind::Corrupt,
             Self::InternalError => Kind::Internal,

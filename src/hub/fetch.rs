@@ -2,6 +2,7 @@
 //! absent as what never was.
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use uuid::Uuid;
@@ -10,15 +11,16 @@ use crate::model::audience::ClassNo;
 use crate::model::org::OrgNo;
 use crate::model::position::Position;
 use crate::policy::visibility::{Purpose, Viewer};
-use crate::store::chunk::{ItemHeader, Op};
+use crate::store::chunk::{Chunk, ItemHeader, Op};
 use crate::store::db;
 use crate::store::keys::{self, Dimension};
 use crate::wire::{disclosure, event};
 
 use super::caller::Caller;
+use super::directory::Directory;
 use super::engine::Hub;
 use super::error::Error;
-use super::shared::Shared;
+use super::shared::{Reclassed, Shared};
 use super::source::{self, Source};
 use super::store_error;
 
@@ -27,11 +29,15 @@ const MAX_TOLD: usize = 100;
 /// Most collisions that are read to find those the caller may see: there is one
 /// for each organisation that holds the value, and all are the owner's.
 const MAX_COLLISIONS_READ: usize = 1_000;
-/// Most sightings by one reporter that are looked at for those that the caller
-/// may see: the same however many reporters there are, some of them hidden.
-const SIGHTINGS_OF_EACH: usize = 1_000;
-/// Most reporters whose sightings are looked at.
+/// Most sightings by one reporter that the caller may not see and that are
+/// passed over, unread, for those that he may: the same however many reporters
+/// there are, some of them hidden. Past them it is as if there were no older.
+const PASSED_OF_EACH: usize = 100_000;
+/// Most reporters whose sightings are told.
 const MAX_REPORTERS: usize = 1_000;
+/// Most reporters of whom the caller may see nothing and who are passed over
+/// for the others; past them it is as if there were no more.
+pub(super) const PASSED_REPORTERS: usize = 16_000;
 
 /// One indicator and its sightings, encoded `luytre.v1` messages.
 #[derive(Debug, Clone)]
@@ -45,6 +51,20 @@ pub struct Found {
     pub collisions: Vec<Bytes>,
 }
 
+/// The moment as of which a record is looked at.
+#[derive(Debug, Clone)]
+pub(super) struct Moment {
+    /// What stands from here on is not there yet.
+    pub(super) end: Position,
+    /// Who was who, unless it is as today.
+    pub(super) then: Option<Arc<Directory>>,
+}
+
+impl Moment {
+    /// This one.
+    const NOW: Self = Self { end: Position::from_raw(u64::MAX), then: None };
+}
+
 impl Hub {
     /// One indicator by its public id.
     ///
@@ -56,12 +76,8 @@ impl Hub {
         self.blocking(move |shared| {
             let (header, body) = newest(shared, &caller, handle)?;
             let indicator = shown(shared, &caller, &header, &body)?;
-            let sightings = sightings(shared, &caller, &header)?;
-            let collisions = if hears(shared, &caller, &header) {
-                collisions(shared, &caller, handle)?
-            } else {
-                Vec::new()
-            };
+            let sightings = sightings(shared, &caller, (&header, header.class), &Moment::NOW)?;
+            let collisions = collisions(shared, &caller, &header, &Moment::NOW)?;
             Ok(Found { indicator, sightings, collisions })
         })
         .await
@@ -77,26 +93,43 @@ pub(super) fn shown(
 ) -> Result<Bytes, Error> {
     let reclassed = shared.reclassed.read();
     // After the classes were read, so that it knows them.
-    let (today, at, class) = (shared.directory.load(), header.handle, header.class);
-    let source = Source::of(&today, viewer(caller), class, class, Purpose::Get);
+    let today = shared.directory.load();
+    told(shared, (&today, &reclassed), (caller, Purpose::Get), (header, header.class), body)
+}
+
+/// A version of an indicator, in a body, as a caller is shown it whose right
+/// to see it is settled; with the class that its record is of today.
+pub(super) fn told(
+    shared: &Shared,
+    (today, reclassed): (&Directory, &Reclassed),
+    (caller, purpose): (&Caller, Purpose),
+    (header, class_now): (&ItemHeader, ClassNo),
+    body: &Bytes,
+) -> Result<Bytes, Error> {
+    let at = header.handle;
+    let source = Source::of(today, viewer(caller), header.class, class_now, purpose);
     let shown = source.show_indicator(inner(body, at)?).ok_or_else(|| damaged(at))?;
-    let original = source::original(&today, &reclassed, viewer(caller), header, Purpose::Get);
+    let original = source::original(today, reclassed, viewer(caller), header, purpose);
     Ok(match original {
         Some(original) => disclosure::tell_original(&shown, shared.sealer.id(original)),
         None => shown,
     })
 }
 
-const fn viewer(caller: &Caller) -> Viewer<'_> {
+pub(super) const fn viewer(caller: &Caller) -> Viewer<'_> {
     Viewer { org: caller.org(), principal: caller.identity() }
 }
 
-fn inner(body: &Bytes, at: Position) -> Result<Bytes, Error> {
+pub(super) fn inner(body: &Bytes, at: Position) -> Result<Bytes, Error> {
     event::subject(body).map(|subject| body.slice_ref(subject)).ok_or_else(|| damaged(at))
 }
 
 /// The newest version of an indicator that the caller may see.
-fn newest(shared: &Shared, caller: &Caller, handle: Position) -> Result<(ItemHeader, Bytes), Error> {
+pub(super) fn newest(
+    shared: &Shared,
+    caller: &Caller,
+    handle: Position,
+) -> Result<(ItemHeader, Bytes), Error> {
     let (header, body) = newest_of_any(shared, handle)?;
     let viewer = viewer(caller);
     if !shared.directory.load().visible(viewer, header.class, Purpose::Get) {
@@ -134,7 +167,12 @@ pub(super) fn visible_header(
 
 /// The item at a position; `None` where the log has none.
 pub(super) fn item(shared: &Shared, at: Position) -> Result<Option<(ItemHeader, Bytes)>, Error> {
-    let Some(chunk) = shared.store.chunk_at(at).map_err(store_error)? else { return Ok(None) };
+    let chunk = shared.store.chunk_at(at).map_err(store_error)?;
+    chunk.map_or(Ok(None), |chunk| item_of(&chunk, at))
+}
+
+/// The item at a position, if the chunk has it.
+pub(super) fn item_of(chunk: &Chunk, at: Position) -> Result<Option<(ItemHeader, Bytes)>, Error> {
     let view = chunk.view().ok_or_else(|| damaged(at))?;
     for item in view.items() {
         let item = item.ok_or_else(|| damaged(at))?;
@@ -159,12 +197,20 @@ fn hears(shared: &Shared, caller: &Caller, record: &ItemHeader) -> bool {
     caller.org() == record.owner || directory.slug(record.owner).is_some_and(heir)
 }
 
-/// The newest collisions of a record, newest first.
-fn collisions(shared: &Shared, caller: &Caller, handle: Position) -> Result<Vec<Bytes>, Error> {
+/// The newest collisions of a record, newest first; none unless the caller is
+/// told of them.
+pub(super) fn collisions(
+    shared: &Shared,
+    caller: &Caller,
+    record: &ItemHeader,
+    moment: &Moment,
+) -> Result<Vec<Bytes>, Error> {
+    if !hears(shared, caller, record) {
+        return Ok(Vec::new());
+    }
     let mut directory = shared.directory.load_full();
-    let end = Position::from_raw(u64::MAX);
-    let mut back =
-        shared.store.postings_back(Dimension::Collision, handle.raw(), end).map_err(store_error)?;
+    let (of, end) = (record.handle.raw(), moment.end);
+    let mut back = shared.store.postings_back(Dimension::Collision, of, end).map_err(store_error)?;
     let (mut out, mut read) = (Vec::new(), 0);
     while let Some(block) = back.next_block().map_err(store_error)? {
         for posting in block.into_iter().rev() {
@@ -186,17 +232,29 @@ fn collisions(shared: &Shared, caller: &Caller, handle: Position) -> Result<Vec<
     Ok(out)
 }
 
-/// The sightings of an indicator that the caller may see, newest first. Each
+/// The sightings up to a moment of an indicator that is of `class_now` today,
+/// those that the caller might see then and may see today, newest first. Each
 /// reporter's newest come before another's second newest, so that nobody who
 /// reports often pushes out the others.
-fn sightings(shared: &Shared, caller: &Caller, record: &ItemHeader) -> Result<Vec<Bytes>, Error> {
+pub(super) fn sightings(
+    shared: &Shared,
+    caller: &Caller,
+    (record, class_now): (&ItemHeader, ClassNo),
+    moment: &Moment,
+) -> Result<Vec<Bytes>, Error> {
     let (directory, viewer) = (shared.directory.load(), viewer(caller));
-    let sees = |class| directory.visible(viewer, class, Purpose::Get);
-    let reporters = reporters(shared, record.handle)?;
-    let mut ranked = Vec::new();
-    for reporter in reporters {
-        let seen = sightings_by(shared, record.handle, reporter, sees)?;
+    let sees = |class| {
+        let may = |directory: &Directory| directory.visible(viewer, class, Purpose::Get);
+        may(&directory) && moment.then.as_deref().is_none_or(may)
+    };
+    let (mut ranked, mut told, mut passed) = (Vec::new(), 0, 0);
+    for reporter in reporters(shared, record.handle)? {
+        let seen = sightings_by(shared, (record.handle, reporter), moment.end, MAX_TOLD, sees)?;
+        *if seen.is_empty() { &mut passed } else { &mut told } += 1;
         ranked.extend(seen.into_iter().enumerate());
+        if told == MAX_REPORTERS || passed == PASSED_REPORTERS {
+            break;
+        }
     }
     ranked.sort_unstable_by_key(|&(rank, at)| (rank, Reverse(at)));
     let mut chosen: Vec<_> = ranked.into_iter().take(MAX_TOLD).map(|(_, at)| at).collect();
@@ -206,48 +264,56 @@ fn sightings(shared: &Shared, caller: &Caller, record: &ItemHeader) -> Result<Ve
         let (header, body) = item(shared, at)?.ok_or_else(|| damaged(at))?;
         // Two terms may be the same by chance, and the class is looked at again.
         if header.op == Op::Sight && header.previous == record.handle && sees(header.class) {
-            let source = Source::of_sighting(&directory, viewer, &header, record.class, Purpose::Get);
+            let source = Source::of_sighting(&directory, viewer, &header, class_now, Purpose::Get);
             out.push(source.show_sighting(inner(&body, at)?).ok_or_else(|| damaged(at))?);
         }
     }
     Ok(out)
 }
 
-/// Who reported sightings of an indicator, the first one first.
-fn reporters(shared: &Shared, handle: Position) -> Result<Vec<OrgNo>, Error> {
+/// Who reported sightings of an indicator: no more than there are
+/// organisations. Not in the order of first sightings, which may be hidden.
+pub(super) fn reporters(shared: &Shared, handle: Position) -> Result<Vec<OrgNo>, Error> {
     let mut out = Vec::new();
     let begin = Position::ZERO;
     let mut blocks =
         shared.store.postings_after(Dimension::Reporter, handle.raw(), begin).map_err(store_error)?;
     while let Some(block) = blocks.next_block().map_err(store_error)? {
         out.extend(block.into_iter().filter_map(|first| first.number().map(OrgNo)));
-        if out.len() >= MAX_REPORTERS {
-            out.truncate(MAX_REPORTERS);
-            break;
-        }
     }
+    out.sort_unstable();
+    out.dedup();
     Ok(out)
 }
 
-/// Where the newest sightings by one reporter that the caller sees stand,
-/// newest first; no more than [`SIGHTINGS_OF_EACH`] are looked at.
-fn sightings_by(
+/// Where the newest sightings of an indicator by one reporter stand that the
+/// caller sees, newest first and at most so many, behind no more than
+/// [`PASSED_OF_EACH`] others.
+pub(super) fn sightings_by(
     shared: &Shared,
-    indicator: Position,
-    reporter: OrgNo,
+    (indicator, reporter): (Position, OrgNo),
+    end: Position,
+    most: usize,
     sees: impl Fn(ClassNo) -> bool,
 ) -> Result<Vec<Position>, Error> {
-    let (term, end) = (keys::sighting_term(indicator, reporter), Position::from_raw(u64::MAX));
+    let term = keys::sighting_term(indicator, reporter);
     let mut back = shared.store.postings_back(Dimension::Sighting, term, end).map_err(store_error)?;
-    let (mut out, mut read) = (Vec::new(), 0);
+    let (mut out, mut passed) = (Vec::new(), 0);
+    // They often have the class of the one before.
+    let mut last = (None, false);
     while let Some(block) = back.next_block().map_err(store_error)? {
         for posting in block.into_iter().rev() {
-            read += 1;
-            if out.len() >= MAX_TOLD || read > SIGHTINGS_OF_EACH {
+            if out.len() >= most || passed == PASSED_OF_EACH {
                 return Ok(out);
             }
-            if posting.number().is_some_and(|class| sees(ClassNo(class))) {
+            let class = posting.number();
+            if last.0 != class {
+                last = (class, class.is_some_and(|class| sees(ClassNo(class))));
+            }
+            if last.1 {
                 out.push(posting.position);
+            } else {
+                passed += 1;
             }
         }
     }

@@ -92,7 +92,7 @@ fn write_genesis(batch: &mut Batch<'_>, header: &[u8], time: u64, roster: Roster
     for chunk in Builder::new(FIRST.at(0), header.to_vec(), time).finish() {
         batch.chunk(&chunk)?;
     }
-    batch.meta("format", &db::FORMAT_VERSION.to_be_bytes())?;
+    batch.meta(db::FORMAT, &db::FORMAT_VERSION.to_be_bytes())?;
     batch.meta("genesis", &FIRST.raw().to_be_bytes())?;
     let directory = Directory::from_roster(roster, began(time));
     directory.write_to(&Roster::default(), batch)

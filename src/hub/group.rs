@@ -43,6 +43,8 @@ pub struct Group<'a> {
     latest: FxHashMap<Position, Latest>,
     recent: FxHashMap<Position, Item>,
     pub(super) postings: Postings,
+    /// Whose sightings of what the group has, as terms of postings.
+    sightings: FxHashSet<u64>,
     new_classes: Vec<ClassNo>,
     /// Audience classes with networks of a new length.
     lengthened: BTreeSet<ClassNo>,
@@ -122,6 +124,7 @@ impl<'a> Group<'a> {
             latest: FxHashMap::default(),
             recent: FxHashMap::default(),
             postings: Postings::default(),
+            sightings: FxHashSet::default(),
             new_classes: Vec::new(),
             lengthened: BTreeSet::new(),
             validities: Vec::new(),
@@ -352,8 +355,7 @@ impl<'a> Group<'a> {
         at: Position,
     ) -> Result<(), db::Error> {
         let term = keys::sighting_term(item.indicator, item.reporter);
-        let known = self.postings.has(Dimension::Sighting, term)
-            || self.store.postings_after(Dimension::Sighting, term, Position::ZERO)?.next_block()?.is_some();
+        let known = !self.sightings.insert(term) || self.store.has_postings(Dimension::Sighting, term)?;
         if !known {
             let first = Posting::numbered(at, item.reporter.0);
             self.postings.add(Dimension::Reporter, item.indicator.raw(), first);

@@ -12,15 +12,20 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::base::tasks;
+use crate::model::position::Position;
 use crate::store::keys::Dimension;
 use crate::store::merge::{FAN_IN, MAX_RUN, Merge};
 use crate::store::{Store, db};
 
 use super::shared::Shared;
 
-/// Most terms whose new blocks are counted. Past that the counts are given
-/// up, and a sweep finds what they would have told.
+/// Most terms whose new blocks are counted. Past that those are forgotten that
+/// have one; where that leaves too many, all are, and a sweep finds what the
+/// counts would have told.
 const MAX_TERMS: usize = 1 << 16;
+/// Once so many were forgotten, a sweep looks after them: most words and hosts
+/// come once, but not all.
+const MAX_FORGOTTEN: usize = 16 * MAX_TERMS;
 /// Between two steps of a sweep, which nobody waits for.
 const SWEEP_PAUSE: Duration = Duration::from_millis(20);
 /// Until a merge is tried again that there was no room for.
@@ -42,8 +47,12 @@ struct Counts {
     fresh: FxHashMap<Term, (usize, usize)>,
     /// Terms to look at, and whether deep.
     ripe: VecDeque<(Term, bool)>,
+    /// Terms forgotten since the last sweep was due.
+    forgotten: usize,
     /// Whether terms went uncounted.
     lost: bool,
+    /// Whether a term is being looked at.
+    busy: bool,
 }
 
 impl Backlog {
@@ -63,8 +72,15 @@ impl Backlog {
                 counts.ripe.push_back((term, deep));
             }
         }
-        if counts.fresh.len() > MAX_TERMS || counts.ripe.len() > MAX_TERMS {
-            *counts = Counts { lost: true, ..Counts::default() };
+        let mut lost = counts.ripe.len() > MAX_TERMS;
+        if counts.fresh.len() > MAX_TERMS {
+            let all = counts.fresh.len();
+            counts.fresh.retain(|_, (fresh, looks)| *fresh > 1 || *looks > 0);
+            counts.forgotten += all - counts.fresh.len();
+            lost |= counts.fresh.len() > MAX_TERMS / 2 || counts.forgotten > MAX_FORGOTTEN;
+        }
+        if lost {
+            *counts = Counts { lost: true, busy: counts.busy, ..Counts::default() };
         }
         let woken = before != (counts.ripe.len(), counts.lost);
         drop(counts);
@@ -73,9 +89,18 @@ impl Backlog {
         }
     }
 
-    /// The next term to look at.
+    /// Terms that wait to be looked at, and the one that is.
+    pub fn waiting(&self) -> usize {
+        let counts = self.counts.lock();
+        counts.ripe.len() + usize::from(counts.busy)
+    }
+
+    /// The next term to look at; whoever asks is done with the one before.
     fn next(&self) -> Option<(Term, bool)> {
-        self.counts.lock().ripe.pop_front()
+        let mut counts = self.counts.lock();
+        let next = counts.ripe.pop_front();
+        counts.busy = next.is_some();
+        next
     }
 
     /// Whether terms went uncounted since this was last asked.
@@ -159,7 +184,7 @@ impl Merger {
             let shared = Arc::clone(&self.shared);
             let asked = look.clone();
             // Awaited to its end even at a stop: it holds the store open.
-            let found = tasks::spawn_blocking(move || asked.find(&shared.store)).await;
+            let found = tasks::spawn_blocking(move || asked.find(&shared.store, shared.index.upto())).await;
             let Ok(found) = found else { return Ok(()) };
             let (merge, next) = found?;
             self.sweep = next.or_else(|| self.sweep.take());
@@ -191,12 +216,12 @@ impl Merger {
 
 impl Look {
     /// What to merge, and where a sweep goes on.
-    fn find(&self, store: &Store) -> Result<(Option<Merge>, Option<Vec<u8>>), db::Error> {
+    fn find(&self, store: &Store, indexed: Position) -> Result<(Option<Merge>, Option<Vec<u8>>), db::Error> {
         match self {
             Self::Newest((dimension, term), deep) => {
-                Ok((store.merge_newest(*dimension, *term, *deep)?, None))
+                Ok((store.merge_newest(*dimension, *term, indexed, *deep)?, None))
             }
-            Self::Sweep(from) => store.sweep(from).map(|swept| (swept.merge, swept.next)),
+            Self::Sweep(from) => store.sweep(from, indexed).map(|swept| (swept.merge, swept.next)),
         }
     }
 }
@@ -227,8 +252,25 @@ mod tests {
     #[test]
     fn too_many_terms_are_left_to_a_sweep() {
         let backlog = Backlog::default();
-        backlog.note((0..=MAX_TERMS as u64).map(term));
+        let all = MAX_TERMS as u64;
+        backlog.note((0..all).chain(0..=all).map(term));
         assert!(backlog.counts.lock().fresh.is_empty());
         assert_eq!((backlog.has_lost(), backlog.has_lost()), (true, false));
+    }
+
+    #[test]
+    fn terms_that_come_once_put_off_no_other_and_are_swept_in_the_end() {
+        let backlog = Backlog::default();
+        let (mut number, mut looked_at) = (10, 0_u64);
+        while !backlog.has_lost() {
+            backlog.note((number..number + 1_000).map(term).chain([term(1)]));
+            number += 1_000;
+            if let Some((found, _)) = backlog.next() {
+                assert_eq!(found, term(1));
+                looked_at += 1;
+            }
+        }
+        assert!(number > MAX_FORGOTTEN as u64);
+        assert!(looked_at >= number / 1_000 / MAX_RUN as u64 - 1, "{looked_at}");
     }
 }

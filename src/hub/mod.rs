@@ -9,14 +9,17 @@
 //! * [`publish`], [`revoke`], [`sighting`] bring entries to the writer, [`asked`] on whose behalf,
 //!   and [`mod@expire`] what ends by itself; [`owed`] is what the hub tells owners by itself;
 //! * [`republication`] asks owners for leave;
-//! * [`fetch`], [`list`], [`lookup`] (past [`membership`]) and `explain` ask; [`subscribe`], [`pump`] and [`look`] follow;
+//! * [`fetch`], [`list`], [`aggregate`], [`mod@export`], [`lookup`] (past [`membership`]) and `explain` ask, `past`, [`versions`] and
+//!   [`dossier`] what was and what is known; [`subscribe`], [`pump`] and [`look`] follow;
 //! * [`room`] and [`space`] decide when writing must wait;
 //! * [`certificates`] and `issuing` ask for certificates and give them, [`revoking`] takes them;
+//! * [`indexer`] follows the log and makes it found by its [`facets`];
 //! * [`merger`], [`mod@verify`] and [`backup`] look after what is stored, [`archive`] encrypts a
 //!   backup, [`rest`] looks at it.
 
 mod admission;
 mod agenda;
+pub mod aggregate;
 mod amend;
 mod answered;
 pub mod apply;
@@ -24,19 +27,24 @@ pub mod archive;
 pub mod asked;
 pub mod attempts;
 pub mod backup;
+mod beside;
 pub mod caller;
 pub mod certificates;
 mod certify;
 mod compare;
 pub mod cursors;
 pub mod directory;
+pub mod dossier;
 pub mod engine;
 pub mod error;
 pub mod expire;
 mod explain;
+pub mod export;
+pub mod facets;
 pub mod fetch;
 pub mod genesis;
 pub mod group;
+pub mod indexer;
 mod issuing;
 mod leave;
 pub mod list;
@@ -46,9 +54,11 @@ pub mod membership;
 pub mod merger;
 mod notice;
 pub mod owed;
+mod past;
 pub mod proposal;
 pub mod publish;
 mod pump;
+pub mod query;
 mod recall;
 mod recovery;
 pub mod republication;
@@ -70,6 +80,7 @@ pub mod tail;
 #[cfg(test)]
 mod testing;
 pub mod verify;
+pub mod versions;
 mod walk;
 pub mod work;
 pub mod writer;
@@ -81,9 +92,11 @@ pub use asked::Asked;
 pub use backup::{BackupReport, RepairReport, RestoreReport, repair_tail, restore};
 pub use caller::{Caller, PeerCertificate};
 pub use certificates::{CertificateView, Issuance, Operator, TokenView};
+pub use dossier::Dossier;
 pub use engine::{Hub, Options, OrganisationView, Statistics};
 pub use error::Error;
 pub use expire::Expired;
+pub use export::{Closing, Export, Exported, Opening, Wanted};
 pub use fetch::Found;
 pub use issuing::{Issued, Renewal};
 pub use list::Page;
@@ -98,6 +111,7 @@ pub use rotation::{InForce, RotationView, StepAsked, StepDone, StepKind};
 pub use sighting::SightingName;
 pub use subscribe::{Open, Opened, Start, SubscriptionRecord};
 pub use verify::{VerifyReport, verify, verify_in};
+pub use versions::{VersionPage, VersionView};
 
 /// What a failure of the store means for a caller.
 fn store_error(error: crate::store::Error) -> Error {

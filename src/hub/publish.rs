@@ -371,6 +371,7 @@ fn propose(owner: Owner<'_>, draft: Draft, salt: &[u8; 16], directory: &Director
             draft.role.map_or(0, |role| role.number()),
             &draft.family,
             &draft.campaign,
+            &draft.techniques,
         ),
         fields,
         digest,

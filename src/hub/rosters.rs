@@ -2,6 +2,7 @@
 //! its own entry on.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
@@ -9,8 +10,11 @@ use prost::Message as _;
 use time::Date;
 
 use crate::model::amendment::RosterChange;
+use crate::model::audience::ClassNo;
+use crate::model::org::OrgSlug;
 use crate::model::position::Position;
 use crate::model::roster::Roster;
+use crate::policy::visibility::{self, Audience, Purpose, Viewer};
 use crate::store::proto::entry_header::Change;
 use crate::store::{Store, db, proto, roster_change};
 
@@ -107,6 +111,38 @@ impl Rosters {
         made
     }
 
+    /// Whether `viewer` might see what was of `class` while it stood, at any of
+    /// these positions: [`saw_then`] of each generation of that time. `now` is
+    /// the directory of today. For a look at few classes of many generations,
+    /// which need not be resolved in full.
+    #[must_use]
+    pub fn saw_while(
+        &self,
+        stood: RangeInclusive<Position>,
+        now: &Directory,
+        viewer: Viewer<'_>,
+        class: ClassNo,
+        purpose: Purpose,
+    ) -> bool {
+        let generations: Vec<_> = {
+            let all = self.generations.read();
+            let at = |position: Position| all.partition_point(|generation| generation.began <= position);
+            let first = at(*stood.start()).saturating_sub(1);
+            all.get(first..at(*stood.end())).unwrap_or_default().to_vec()
+        };
+        let number = |slug: &OrgSlug| now.number(slug);
+        generations.iter().rev().any(|Generation { began, date, roster }| {
+            if *began == now.generation() {
+                return saw_then(now, viewer, class, purpose);
+            }
+            took_part(roster, *date, viewer)
+                && now.class(class).is_some_and(|class| {
+                    let audience = Audience::resolve(&class.definition, roster, *date, number);
+                    visibility::visible(viewer, &audience, purpose)
+                })
+        })
+    }
+
     /// Where the generation after the one at `position` begins.
     #[must_use]
     pub fn next(&self, position: Position) -> Option<Position> {
@@ -114,6 +150,20 @@ impl Rosters {
         let after = generations.partition_point(|generation| generation.began <= position);
         generations.get(after).map(|generation| generation.began)
     }
+}
+
+/// Whether `viewer` might see, under the roster of a past moment, what was of
+/// `class` then. This is the one rule of history, in lists, versions, dossiers
+/// and exports: a version is shown to whom the roster and the class of then, and
+/// the roster of today and the class of its record today, let see it. To who did
+/// not take part yet, nothing was shown then, not even what was for everyone.
+#[must_use]
+pub fn saw_then(then: &Directory, viewer: Viewer<'_>, class: ClassNo, purpose: Purpose) -> bool {
+    took_part(then.roster(), then.date(), viewer) && then.visible(viewer, class, purpose)
+}
+
+fn took_part(roster: &Roster, date: Date, viewer: Viewer<'_>) -> bool {
+    roster.exists(viewer.principal.org(), date)
 }
 
 /// The change of the roster that an entry header tells of.

@@ -29,6 +29,7 @@ pub struct Terms {
     labels: Option<Vec<u64>>,
     families: Option<Vec<u64>>,
     campaigns: Option<Vec<u64>>,
+    techniques: Option<Vec<u64>>,
     roles: Option<Vec<u64>>,
     tlps: Option<u8>,
     states: Option<u8>,
@@ -49,6 +50,7 @@ impl Terms {
             labels: terms(&filter.labels, |label| keys::label_term(label)),
             families: terms(&filter.families, |family| keys::family_term(family)),
             campaigns: terms(&filter.campaigns, |campaign| keys::campaign_term(campaign)),
+            techniques: terms(&filter.techniques, |technique| keys::technique_term(technique)),
             roles: terms(&filter.roles, |role| keys::role_term(role.number())),
             tlps: wanted(!filter.tlps.is_empty())
                 .map(|()| filter.tlps.iter().fold(0, |bits, tlp| bits | 1 << tlp.number())),
@@ -79,6 +81,7 @@ impl Terms {
             && self.labels.is_none()
             && self.families.is_none()
             && self.campaigns.is_none()
+            && self.techniques.is_none()
             && self.roles.is_none()
             && self.tlps.is_none()
             && self.states.is_none()
@@ -90,17 +93,17 @@ impl Terms {
         self.owners.as_deref()
     }
 
-    /// Terms asked for of the field that few records share: by one of them
-    /// whatever matches is found.
-    #[must_use]
-    pub fn rare(&self) -> Option<&[u64]> {
-        self.campaigns.as_deref().or(self.families.as_deref()).or(self.labels.as_deref())
-    }
-
-    /// Terms of the roles asked for.
-    #[must_use]
-    pub fn roles(&self) -> Option<&[u64]> {
-        self.roles.as_deref()
+    /// Terms asked for of each field whose terms versions carry as they do
+    /// labels, by the field's name; those that few records share come first.
+    pub fn labelled(&self) -> impl Iterator<Item = (&'static str, &[u64])> {
+        let all = [
+            ("campaign", &self.campaigns),
+            ("family", &self.families),
+            ("technique", &self.techniques),
+            ("label", &self.labels),
+            ("role", &self.roles),
+        ];
+        all.into_iter().filter_map(|(name, terms)| Some((name, terms.as_deref()?)))
     }
 
     /// Kinds asked for, by number.
@@ -119,7 +122,7 @@ impl Terms {
 
     /// Whether there is one of each field that is asked for.
     fn terms<I: Iterator<Item = u64>>(&self, terms: impl Fn() -> I) -> bool {
-        let asked = [&self.labels, &self.families, &self.campaigns, &self.roles];
+        let asked = [&self.labels, &self.families, &self.campaigns, &self.techniques, &self.roles];
         asked.into_iter().flatten().all(|wanted| terms().any(|term| wanted.contains(&term)))
     }
 

@@ -29,8 +29,10 @@ use super::cursors::Cursors;
 use super::directory::Directory;
 use super::error::{Error, Reason};
 use super::expire::Expiries;
+use super::indexer::Indexed;
 use super::membership::Membership;
 use super::merger::Backlog;
+use super::query::Questions;
 use super::revoking::Switchboard;
 use super::rosters::Rosters;
 use super::rotation::InForce;
@@ -78,6 +80,8 @@ pub struct Shared {
     pub cursors: Cursors,
     /// Which classes the records of each value have.
     pub membership: Membership,
+    /// How far the log is indexed.
+    pub index: Indexed,
     /// Terms whose postings may have become many small blocks.
     pub backlog: Backlog,
     /// Whether the disk has room.
@@ -100,6 +104,8 @@ pub struct Shared {
     /// Places for blocking reads: past them a read waits its turn, so that no
     /// caller takes every thread.
     pub reads: Arc<Semaphore>,
+    /// Who asks about history at present.
+    pub questions: Questions,
 }
 
 impl Shared {

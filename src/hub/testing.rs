@@ -1,18 +1,21 @@
 //! A hub for tests of what only its own modules can reach.
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
+use futures_util::FutureExt as _;
+use parking_lot::Mutex;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use crate::base::clock::{SystemClock, Timestamp};
-use crate::model::org::{OrgSlug, Organisation};
+use crate::model::org::{OrgNo, OrgSlug, Organisation};
 use crate::model::principal::{Roles, SpiffeId};
 use crate::model::roster::{Grant, Roster};
 use crate::pki::identity::{CertificateId, IssuerDigest};
 
 use super::caller::Caller;
 use super::engine::Hub;
+use super::shared::Shared;
 use super::{Options, PeerCertificate};
 
 /// Who calls, of organisation `a`; it has every role.
@@ -35,8 +38,14 @@ pub(super) fn hub(slugs: &[&str]) -> (TempDir, Arc<Hub>, Caller) {
     let data_dir = dir.path().join("data");
     Hub::init(&data_dir, roster(slugs), "test.example", &SystemClock).unwrap();
     let hub = Hub::open(Options { data_dir, ..Options::default() }).unwrap();
+    let caller = caller(&hub, IDENTITY);
+    (dir, hub, caller)
+}
+
+/// Whoever has this identity, of an organisation of the hub.
+pub(super) fn caller(hub: &Hub, identity: &str) -> Caller {
     let peer = PeerCertificate {
-        identity: SpiffeId::parse(IDENTITY).unwrap(),
+        identity: SpiffeId::parse(identity).unwrap(),
         certificate: CertificateId { issuer: IssuerDigest::of(b"authority"), serial: "2a".into() },
         fingerprint: [0; 32],
         not_before: Timestamp::EPOCH,
@@ -44,6 +53,24 @@ pub(super) fn hub(slugs: &[&str]) -> (TempDir, Arc<Hub>, Caller) {
         not_after: Timestamp::from_micros(4_000_000_000_000_000).unwrap(),
         severed: CancellationToken::new(),
     };
-    let caller = hub.authenticate(&peer).unwrap();
-    (dir, hub, caller)
+    hub.authenticate(&peer).unwrap()
+}
+
+/// Takes every place for questions that an organisation has, until what it
+/// answers is dropped.
+pub(super) fn occupy(shared: &Arc<Shared>, organisation: OrgNo) -> mpsc::Sender<()> {
+    let (held, holds) = mpsc::channel();
+    let holds = Arc::new(Mutex::new(holds));
+    loop {
+        let holds = Arc::clone(&holds);
+        let question = shared.question(organisation, move |_| {
+            let _ = holds.lock().recv();
+            Ok(())
+        });
+        match question.now_or_never() {
+            None => {}
+            Some(Err(_)) => return held,
+            Some(Ok(())) => panic!("it is held"),
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Decides whether what is stored is what the log says: the log is applied
 //! again into an empty store beside it, and both must agree, byte for byte in
-//! log, values, latest and directory, and by content in postings.
+//! log, values, latest and directory, and by content in postings and counters, as
+//! far as the store is indexed.
 
 use std::fs;
 use std::io;
@@ -29,9 +30,10 @@ use crate::wire::seal::Sealer;
 use crate::wire::{disclosure, event};
 
 use super::apply::Entry;
-use super::compare::{compare, compare_postings};
+use super::compare::{compare, compare_counters, compare_postings};
 use super::directory::Directory;
 use super::group::Group;
+use super::indexer::index_upto;
 use super::proposal::{Change, Collision, Due, ProposedIndicator, ProposedRevocation, ProposedSighting};
 use super::publish::digests;
 use super::{amend, certify, genesis, leave};
@@ -130,7 +132,10 @@ pub fn verify_in(
         compare(&store, copy, Family::Meta, KeyKind::Directory, &mut report)?;
         compare(&store, copy, Family::Meta, KeyKind::Leave, &mut report)?;
         compare(&store, copy, Family::Meta, KeyKind::Certificate, &mut report)?;
-        compare_postings(&store, copy, &mut report)?;
+        let indexed = store.indexed()?;
+        index_upto(copy, indexed)?;
+        compare_postings(&store, copy, indexed, &mut report)?;
+        compare_counters(&store, copy, &mut report)?;
     }
     report.digest = state_digest(&store)?;
     Ok(report)
@@ -371,7 +376,13 @@ impl Replay<'_> {
             provider: author.filter(|author| *author != item.header.owner),
             class,
             class_known: None,
-            terms: keys::terms(&indicator.labels, role, &indicator.family, &indicator.campaign),
+            terms: keys::terms(
+                &indicator.labels,
+                role,
+                &indicator.family,
+                &indicator.campaign,
+                &indicator.attack_techniques,
+            ),
             fields,
             digest,
             salted,

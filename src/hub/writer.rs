@@ -10,7 +10,6 @@ use prost::Message as _;
 use rustc_hash::FxHashMap;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
-use tokio_util::sync::CancellationToken;
 
 use crate::base::{clock, random, tasks};
 use crate::model::position::Seq;
@@ -20,13 +19,13 @@ use crate::store::{Batch, db, keys, proto};
 
 use super::answered;
 use super::apply::Entry;
+use super::beside::Beside;
 use super::caller::Caller;
 use super::certificates;
 use super::directory::Directory;
 use super::error::{Error, Reason};
 use super::group::{Group, Values};
-use super::membership;
-use super::merger::{Merger, Offer};
+use super::merger::Offer;
 use super::owed::{Owed, Published};
 use super::proposal::{Change, Decision, Proposal};
 use super::shared::Shared;
@@ -59,10 +58,9 @@ pub struct Writer {
     /// Merges of postings: one waits at most, and goes with the next commit.
     offers: mpsc::Receiver<Offer>,
     offer: Option<Offer>,
-    /// Whoever offers them, until the writer runs.
-    merger: Option<Merger>,
-    stop_merger: CancellationToken,
-    /// Key of the first value that [`membership`] does not know yet, if any.
+    /// Where they are offered, until the writer runs.
+    offered: Option<mpsc::Sender<Offer>>,
+    /// Key of the first value that is not known in memory yet, if any.
     unread: Option<Vec<u8>>,
     /// The hour before which everything that had to has expired.
     fence: u64,
@@ -106,11 +104,9 @@ impl Writer {
         requests: requests::Index,
         start: Start,
     ) -> Self {
-        let stop_merger = shared.draining.child_token();
         let (offered, offers) = mpsc::channel(1);
         Self {
-            merger: Some(Merger::new(Arc::clone(&shared), offered, stop_merger.clone())),
-            stop_merger,
+            offered: Some(offered),
             offers,
             offer: None,
             shared,
@@ -131,17 +127,11 @@ impl Writer {
     /// said stop hears of it once the writer holds the store no longer.
     pub async fn run(mut self) {
         let watch = DeadMan::new(Arc::clone(&self.shared));
-        let merger = self.merger.take().map(|merger| tasks::spawn("postings merger", merger.run()));
-        let unread = self.unread.take();
-        let filler = unread.map(|from| membership::go_on(&self.shared, from, self.stop_merger.clone()));
+        let beside =
+            self.offered.take().map(|offered| Beside::start(&self.shared, offered, self.unread.take()));
         let stop = self.work().await;
-        self.stop_merger.cancel();
-        // They hold the store too. If one died, it holds nothing any more.
-        if let Some(merger) = merger {
-            let _ = merger.await;
-        }
-        if let Some(filler) = filler {
-            let _ = filler.await;
+        if let Some(beside) = beside {
+            beside.end().await;
         }
         watch.stand_down();
         // Whoever is told may end the process at once, and the engine under

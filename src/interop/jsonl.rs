@@ -93,13 +93,16 @@ pub struct Record {
     /// The campaign.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub campaign: Option<String>,
+    /// Techniques of MITRE ATT&CK.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    pub techniques: Vec<String>,
 }
 
 /// How many of [`FIELDS`] are read into a [`Record`].
-const READ: usize = 24;
+const READ: usize = 25;
 /// Every field that a line may have: those that are read, then the hub's own
 /// and those of a reject.
-const FIELDS: [&str; 43] = [
+const FIELDS: [&str; 44] = [
     "value",
     "observable",
     "kind",
@@ -124,6 +127,7 @@ const FIELDS: [&str; 43] = [
     "role",
     "family",
     "campaign",
+    "techniques",
     "event_id",
     "event",
     "name",
@@ -341,11 +345,12 @@ mod tests {
             to_persons in proptest::collection::vec(".{0,5}", 0..3),
             caveats in proptest::collection::vec(".{0,5}", 0..3),
             labels in proptest::collection::vec(".{0,5}", 0..3),
+            techniques in proptest::collection::vec(".{0,5}", 0..3),
             confidence in proptest::option::of(any::<u8>()),
         ) {
             let record = Record {
                 value, kind, md5, sha1, sha256, sha512, raw, tlp, to, to_groups, to_persons, caveats, labels, confidence, description,
-                valid_from, valid_until, first_seen, last_seen, action, role, family, campaign,
+                valid_from, valid_until, first_seen, last_seen, action, role, family, campaign, techniques,
             };
             let line = serde_json::to_string(&record).unwrap();
             prop_assert!(!line.contains('\n'));

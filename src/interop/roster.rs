@@ -49,7 +49,7 @@ use time::format_description::StaticFormatDescription;
 use time::macros::format_description;
 
 use crate::model::Invalid;
-use crate::model::org::{DatedName, Happening, OrgSlug, Organisation, Step};
+use crate::model::org::{DatedName, Happening, OrgSlug, Organisation, Step, kebab};
 use crate::model::principal::{Role, Roles, SpiffeId};
 use crate::model::roster::{Duty, Grant, Group, Member, Relation, RelationKind, Roster};
 
@@ -382,21 +382,6 @@ fn day(text: &str) -> Result<Date, Invalid> {
         .ok()
         .filter(|_| text.len() == "2019-12-10".len())
         .ok_or_else(|| Invalid::new("", "a day is written YYYY-MM-DD"))
-}
-
-/// `lead-unit` of `lead-unit` and `lead_unit`.
-fn kebab(text: &str) -> Result<String, Invalid> {
-    let kebab = text.replace('_', "-");
-    let holds = kebab.len() <= 64
-        && kebab.starts_with(|c: char| c.is_ascii_lowercase())
-        && kebab.split('-').all(|part| {
-            !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
-        });
-    if holds {
-        Ok(kebab)
-    } else {
-        Err(Invalid::new("", "a term holds a-z, 0-9 and single hyphens, such as lead-unit, at most 64 bytes"))
-    }
 }
 
 fn check_text(text: &str) -> Result<(), Invalid> {

@@ -1,4 +1,7 @@
-//! Decides what an event means for the one who receives it.
+//! Decides what an event means for the one who receives it, and what a version
+//! did.
+
+use super::numbered::numbered;
 
 /// Kind of an event for its receiver. Numbers are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -29,5 +32,21 @@ impl EventKind {
     #[must_use]
     pub const fn number(self) -> u8 {
         self as u8
+    }
+}
+
+numbered! {
+    /// What a version did, for the one who is told of it. Numbers are sent.
+    pub enum VersionChange {
+        /// With it the indicator begins for him.
+        Created = 1 is "created",
+        /// It changed the one before.
+        Updated = 2 is "updated",
+        /// Its producer took the indicator back.
+        Revoked = 3 is "revoked",
+        /// The indicator passed its validity.
+        Expired = 4 is "expired",
+        /// It brought a revoked indicator back.
+        Reinstated = 5 is "reinstated",
     }
 }

@@ -111,6 +111,17 @@ impl Caveats {
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
+
+    /// The names of those that hold, at the prompt and in JSON lines.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        let all = [
+            (Self::WATCH_DO_NOT_BLOCK, "watch-do-not-block"),
+            (Self::PROVIDERS_MAY_READ, "providers-may-read"),
+            (Self::MASKED_SOURCE, "masked-source"),
+            (Self::NO_ONWARD_FEED, "no-onward-feed"),
+        ];
+        all.into_iter().filter(move |(caveat, _)| self.contains(*caveat)).map(|(_, name)| name)
+    }
 }
 
 /// Whom a label is addressed to.

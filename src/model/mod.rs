@@ -1,10 +1,13 @@
 //! Decides what the domain's nouns are: pure, no async, no I/O, no clock.
 
+pub mod aggregate;
 pub mod amendment;
 pub mod audience;
 pub mod certificate;
 pub mod difference;
+pub mod dossier;
 pub mod event;
+pub mod export;
 pub mod indicator;
 pub mod invalid;
 pub mod marking;
@@ -16,6 +19,8 @@ pub mod query;
 pub mod reached;
 pub mod republication;
 pub mod roster;
+pub mod search;
 pub mod sighting;
+pub mod text;
 
 pub use invalid::Invalid;

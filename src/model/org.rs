@@ -93,6 +93,25 @@ pub struct Organisation {
     pub successors: Vec<OrgSlug>,
 }
 
+/// The name of a kind of organisation, of a duty and the like, in kebab-case,
+/// however it is written: `lead_unit` is `lead-unit`.
+///
+/// # Errors
+/// If it is not made of a-z, 0-9 and single hyphens, or too long.
+pub fn kebab(text: &str) -> Result<String, Invalid> {
+    let kebab = text.replace('_', "-");
+    let holds = kebab.len() <= 64
+        && kebab.starts_with(|c: char| c.is_ascii_lowercase())
+        && kebab.split('-').all(|part| {
+            !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        });
+    if holds {
+        Ok(kebab)
+    } else {
+        Err(Invalid::new("", "a term holds a-z, 0-9 and single hyphens, such as lead-unit, at most 64 bytes"))
+    }
+}
+
 #[cfg(test)]
 impl Organisation {
     /// One of which nothing is known but that it is there.

@@ -92,6 +92,14 @@ pub enum Method {
     ListAuthorities,
     /// Takes a rotation one step on.
     RotateAuthority,
+    /// Writes indicators as a file.
+    ExportIndicators,
+    /// Reads pages of an indicator's versions.
+    ListIndicatorVersions,
+    /// Reads what is known of a value.
+    GetObservable,
+    /// Counts indicators.
+    AggregateIndicators,
 }
 
 /// What a method asks of its caller.
@@ -107,7 +115,7 @@ pub enum Requirement {
 
 impl Method {
     /// Every method.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 47] = [
         Self::PublishIndicators,
         Self::PublishStream,
         Self::RevokeIndicator,
@@ -151,6 +159,10 @@ impl Method {
         Self::SeverConnections,
         Self::ListAuthorities,
         Self::RotateAuthority,
+        Self::ExportIndicators,
+        Self::ListIndicatorVersions,
+        Self::GetObservable,
+        Self::AggregateIndicators,
     ];
 
     /// The path under which gRPC calls the method.
@@ -195,6 +207,10 @@ impl Method {
             Self::SeverConnections => "/luytre.v1.CertificateService/SeverConnections",
             Self::ListAuthorities => "/luytre.v1.CertificateService/ListAuthorities",
             Self::RotateAuthority => "/luytre.v1.CertificateService/RotateAuthority",
+            Self::ExportIndicators => "/luytre.v1.HistoryService/ExportIndicators",
+            Self::ListIndicatorVersions => "/luytre.v1.HistoryService/ListIndicatorVersions",
+            Self::GetObservable => "/luytre.v1.HistoryService/GetObservable",
+            Self::AggregateIndicators => "/luytre.v1.HistoryService/AggregateIndicators",
             Self::HealthCheck => "/grpc.health.v1.Health/Check",
             Self::HealthWatch => "/grpc.health.v1.Health/Watch",
             Self::Reflection => "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
@@ -255,9 +271,13 @@ impl Method {
             | Self::SeverConnections
             | Self::ListAuthorities
             | Self::RotateAuthority
+            | Self::ListIndicatorVersions
+            | Self::GetObservable
+            | Self::AggregateIndicators
             | Self::HealthCheck => true,
             Self::PublishStream
             | Self::LookupObservables
+            | Self::ExportIndicators
             | Self::Subscribe
             | Self::HealthWatch
             | Self::Reflection
@@ -284,7 +304,11 @@ impl Method {
             Self::GetIndicator | Self::LookupObservables => {
                 Requirement::OneOf(ANALYST.with(Role::Subscriber))
             }
-            Self::ListIndicators => Requirement::OneOf(ANALYST),
+            Self::ListIndicators
+            | Self::ExportIndicators
+            | Self::ListIndicatorVersions
+            | Self::GetObservable
+            | Self::AggregateIndicators => Requirement::OneOf(ANALYST),
             Self::ExplainAccess | Self::ListRepublications => {
                 Requirement::OneOf(ANALYST.with(Role::Publisher))
             }

@@ -1,5 +1,6 @@
 //! Decides nothing: unpacks the calls of `ExchangeService`, hands them to the
-//! hub, and wraps what it answers.
+//! hub, and wraps what it answers. `ListIndicators` is served by
+//! [`super::listing`].
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use crate::hub::{self, Asked, Caller, Hub, Rejection};
 use crate::model::Invalid;
 use crate::model::principal::SpiffeId;
 use crate::policy::explain;
-use crate::wire::convert::{batch, draft, filter, name, revocation, sighting};
+use crate::wire::convert::{batch, draft, name, revocation, sighting, time};
 use crate::wire::proto::v1;
 use crate::wire::proto::v1::exchange_service_server::ExchangeService;
 
@@ -113,9 +114,13 @@ impl ExchangeService for Exchange {
         mut request: Request<v1::GetIndicatorRequest>,
     ) -> Result<Response<v1::GetIndicatorResponse>, Status> {
         let call = Call::take(&mut request)?;
-        let v1::GetIndicatorRequest { name } = request.into_inner();
+        let v1::GetIndicatorRequest { name, as_of } = request.into_inner();
         let id = name::read_indicator("name", &name).map_err(invalid)?;
-        let found = self.0.get(&call.caller, id).await.map_err(status)?;
+        let found = match time::read("as_of", as_of).map_err(invalid)? {
+            Some(moment) => self.0.get_as_of(&call.caller, id, moment).await,
+            None => self.0.get(&call.caller, id).await,
+        }
+        .map_err(status)?;
         let sightings = found.sightings.into_iter().map(decode).collect::<Result<_, _>>()?;
         let collisions = found.collisions.into_iter().map(decode).collect::<Result<_, _>>()?;
         let indicator = Some(decode(found.indicator)?);
@@ -142,15 +147,9 @@ impl ExchangeService for Exchange {
 
     async fn list_indicators(
         &self,
-        mut request: Request<v1::ListIndicatorsRequest>,
+        _: Request<v1::ListIndicatorsRequest>,
     ) -> Result<Response<v1::ListIndicatorsResponse>, Status> {
-        let call = Call::take(&mut request)?;
-        let v1::ListIndicatorsRequest { filter, page_size, page_token } = request.into_inner();
-        let filter = filter::read(filter).map_err(|refused| invalid(refused.under("filter")))?;
-        let size = batch::read_page_size(page_size).map_err(invalid)?;
-        let page = self.0.list(&call.caller, filter, size, &page_token).await.map_err(status)?;
-        let indicators = page.indicators.into_iter().map(decode).collect::<Result<_, _>>()?;
-        Ok(Response::new(v1::ListIndicatorsResponse { indicators, next_page_token: page.next_page_token }))
+        Err(status(Error::internal("ListIndicators is served by its own codec")))
     }
 
     type LookupObservablesStream = Answers<v1::LookupObservablesResponse>;

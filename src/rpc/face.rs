@@ -27,6 +27,7 @@ use crate::wire::proto;
 use crate::wire::proto::v1::certificate_service_server::CertificateServiceServer;
 use crate::wire::proto::v1::directory_service_server::DirectoryServiceServer;
 use crate::wire::proto::v1::exchange_service_server::ExchangeServiceServer;
+use crate::wire::proto::v1::history_service_server::HistoryServiceServer;
 use crate::wire::proto::v1::republication_service_server::RepublicationServiceServer;
 use crate::wire::proto::v1::roster_service_server::RosterServiceServer;
 use crate::wire::proto::v1::subscription_service_server::SubscriptionServiceServer;
@@ -35,11 +36,13 @@ use super::call::Call;
 use super::certificate::Certificates;
 use super::directory::Directory;
 use super::exchange::Exchange;
+use super::history::History;
 use super::layers::deadline;
 use super::layers::intake::{self, Intake};
 use super::layers::metrics::Metrics;
 use super::layers::streams::Streams;
 use super::layers::watch::{Record, Renewal};
+use super::listing::Listing;
 use super::republication::Republications;
 use super::roster::Rosters;
 use super::status::status;
@@ -58,9 +61,13 @@ pub struct Face {
     exchange: ExchangeServiceServer<Exchange>,
     /// The same for the calls that carry many items.
     bulk: ExchangeServiceServer<Exchange>,
+    listing: Listing,
     subscriptions: SubscriptionServiceServer<Subscriptions>,
     subscribe: Subscribe,
     directory: DirectoryServiceServer<Directory>,
+    history: HistoryServiceServer<History>,
+    /// The same, for a value that may be a rule.
+    values: HistoryServiceServer<History>,
     republications: RepublicationServiceServer<Republications>,
     certificates: CertificateServiceServer<Certificates>,
     rosters: RosterServiceServer<Rosters>,
@@ -91,14 +98,18 @@ impl Face {
         let streams = TaskTracker::new();
         let exchange = ExchangeServiceServer::new(Exchange(Arc::clone(&hub)));
         let rosters = RosterServiceServer::new(Rosters(Arc::clone(&hub)));
+        let history = HistoryServiceServer::new(History(Arc::clone(&hub)));
         Ok(Self {
             exchange: exchange.clone().max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES),
             bulk: exchange.max_decoding_message_size(MAX_MESSAGE_BYTES),
+            listing: Listing(Arc::clone(&hub)),
             subscriptions: SubscriptionServiceServer::new(Subscriptions(Arc::clone(&hub)))
                 .max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES),
             subscribe: Subscribe { hub: Arc::clone(&hub), streams: streams.clone() },
             directory: DirectoryServiceServer::new(Directory(Arc::clone(&hub)))
                 .max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES),
+            history: history.clone().max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES),
+            values: history.max_decoding_message_size(MAX_MESSAGE_BYTES),
             republications: RepublicationServiceServer::new(Republications(Arc::clone(&hub)))
                 .max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES),
             certificates: CertificateServiceServer::new(Certificates::for_callers(Arc::clone(&hub)))
@@ -187,10 +198,10 @@ impl Face {
             | Method::PublishStream
             | Method::ReportSightings
             | Method::LookupObservables => self.bulk.call(request).await,
-            Method::RevokeIndicator
-            | Method::GetIndicator
-            | Method::ListIndicators
-            | Method::ExplainAccess => self.exchange.call(request).await,
+            Method::RevokeIndicator | Method::GetIndicator | Method::ExplainAccess => {
+                self.exchange.call(request).await
+            }
+            Method::ListIndicators => Ok(self.listing.clone().serve(request).await),
             Method::Subscribe => Ok(self.subscribe.clone().serve(request).await),
             Method::GetSubscription | Method::ListSubscriptions | Method::DeleteSubscription => {
                 self.subscriptions.call(request).await
@@ -198,6 +209,10 @@ impl Face {
             Method::GetOrganisation | Method::ListOrganisations | Method::WhoAmI => {
                 self.directory.call(request).await
             }
+            Method::ListIndicatorVersions | Method::ExportIndicators | Method::AggregateIndicators => {
+                self.history.call(request).await
+            }
+            Method::GetObservable => self.values.call(request).await,
             Method::RequestRepublication
             | Method::GrantRepublication
             | Method::WithdrawRepublication
@@ -238,6 +253,7 @@ pub(super) const fn longest(method: Method) -> usize {
         | Method::PublishStream
         | Method::ReportSightings
         | Method::LookupObservables
+        | Method::GetObservable
         | Method::DiffRoster
         | Method::ApplyRoster => MAX_MESSAGE_BYTES,
         _ => MAX_SMALL_MESSAGE_BYTES,
@@ -245,11 +261,12 @@ pub(super) const fn longest(method: Method) -> usize {
 }
 
 /// Our services, for health.
-const SERVICES: [&str; 6] = [
+const SERVICES: [&str; 7] = [
     "luytre.v1.CertificateService",
     "luytre.v1.ExchangeService",
     "luytre.v1.SubscriptionService",
     "luytre.v1.DirectoryService",
+    "luytre.v1.HistoryService",
     "luytre.v1.RosterService",
     "luytre.v1.RepublicationService",
 ];

@@ -285,7 +285,7 @@ async fn too_many_items_are_refused_before_any_is_decoded() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn only_what_carries_many_items_may_be_large() {
+async fn only_what_carries_many_items_or_a_rule_may_be_large() {
     let trial = Trial::with(Role::ALL.into_iter().collect());
     for method in Method::ALL.into_iter().filter(|method| method.path().starts_with("/luytre.v1.")) {
         let limit = match method {
@@ -293,6 +293,7 @@ async fn only_what_carries_many_items_may_be_large() {
             | Method::PublishStream
             | Method::ReportSightings
             | Method::LookupObservables
+            | Method::GetObservable
             | Method::DiffRoster
             | Method::ApplyRoster => MAX_MESSAGE_BYTES,
             _ => MAX_SMALL_MESSAGE_BYTES,

@@ -150,12 +150,16 @@ impl Gatherer {
             delivered,
             subscribers,
             catch_ups,
+            index_behind,
+            merges_waiting,
             merged_blocks,
             ring_bytes,
             waiting_requests,
             waiting_bytes,
             audience_classes,
             values_estimate,
+            membership_bytes,
+            membership_complete,
             table_bytes,
             read_only,
             space_low,
@@ -182,6 +186,16 @@ impl Gatherer {
             "Times that a subscriber was too slow for the ring and read from the store",
             catch_ups,
         )?;
+        sheet.gauge(
+            "luytre_index_behind_entries",
+            "Entries of the log that cannot be found yet by what they say",
+            index_behind,
+        )?;
+        sheet.gauge(
+            "luytre_postings_merges_waiting",
+            "Terms whose blocks of postings wait to be merged",
+            merges_waiting,
+        )?;
         sheet.counter(
             "luytre_postings_blocks_merged",
             "Blocks of postings that a larger one has replaced",
@@ -200,6 +214,16 @@ impl Gatherer {
         )?;
         sheet.gauge("luytre_audience_classes", "Different audiences known", audience_classes)?;
         sheet.gauge("luytre_values_estimate", "Values known, as the store estimates", values_estimate)?;
+        sheet.gauge(
+            "luytre_membership_bytes",
+            "Memory that says which audiences have which values",
+            membership_bytes,
+        )?;
+        sheet.gauge(
+            "luytre_membership_complete",
+            "1 once it knows of all values, so that look-ups of others read nothing",
+            u64::from(membership_complete),
+        )?;
         sheet.gauge("luytre_store_table_bytes", "Bytes of the store's table files", table_bytes)
     }
 }

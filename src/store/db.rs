@@ -17,13 +17,19 @@ use crate::model::position::Position;
 
 use super::batch::Batch;
 use super::calls::{Calls, Counters, count};
+use super::counters;
 use super::keys::{self, Family};
 use super::record::{self, Assertion, Latest};
 use super::repair::Damage;
 
 /// Version of the whole layout, in the meta record `format`.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
+/// The one before: what is indexed behind the log is not there yet, and is made
+/// once the store is opened by a hub.
+const UNINDEXED_VERSION: u32 = 2;
 
+/// Meta record of the format.
+pub const FORMAT: &str = "format";
 /// Meta record of [`Store::expiry_fence`].
 pub(super) const EXPIRY_FENCE: &str = "expiry-fence";
 
@@ -168,7 +174,13 @@ impl Store {
     /// answers.
     pub fn open(path: &Path, tuning: &Tuning) -> Result<Self, Error> {
         check_directory(path)?;
-        Self::open_engine(path, tuning, false)?.of_this_format()
+        let (store, found) = Self::open_engine(path, tuning, false)?.of_known_format()?;
+        if found != FORMAT_VERSION {
+            let mut batch = Batch::new(&store);
+            batch.meta(FORMAT, &FORMAT_VERSION.to_be_bytes())?;
+            store.commit(batch)?;
+        }
+        Ok(store)
     }
 
     /// Opens the store in `path` for reading: not a byte of the directory is
@@ -182,13 +194,18 @@ impl Store {
         let options = engine_options(tuning, false);
         let db = DB::open_cf_descriptors_read_only(&options, path, families(tuning), false)
             .map_err(|e| open_error(path, e))?;
-        Self { db, path: path.to_owned(), counters: Counters::default(), _lock: lock }.of_this_format()
+        Self { db, path: path.to_owned(), counters: Counters::default(), _lock: lock }
+            .of_known_format()
+            .map(|(store, _)| store)
     }
 
-    fn of_this_format(self) -> Result<Self, Error> {
-        match self.meta("format")?.as_deref().map(<[u8; 4]>::try_from) {
-            Some(Ok(found)) if u32::from_be_bytes(found) == FORMAT_VERSION => Ok(self),
-            Some(Ok(found)) => Err(Error::Format { found: u32::from_be_bytes(found), known: FORMAT_VERSION }),
+    /// The store and its format, if that can be read.
+    fn of_known_format(self) -> Result<(Self, u32), Error> {
+        match self.meta(FORMAT)?.as_deref().map(<[u8; 4]>::try_from) {
+            Some(Ok(found)) => match u32::from_be_bytes(found) {
+                found @ (UNINDEXED_VERSION | FORMAT_VERSION) => Ok((self, found)),
+                found => Err(Error::Format { found, known: FORMAT_VERSION }),
+            },
             _ => Err(Error::Absent(self.path)),
         }
     }
@@ -405,8 +422,9 @@ fn family_options(family: Family, tuning: &Tuning, cache: &Cache) -> Options {
     options.set_target_file_size_base(64 << 20);
     match family {
         Family::Log => {
-            // Read by the chunk or in long scans: large blocks, no filter.
-            table.set_block_size(32 << 10);
+            // A block is a chunk or two: whoever asks for single rows unpacks
+            // no more than that, and long scans hardly notice. No filter.
+            table.set_block_size(8 << 10);
             options.set_bottommost_compression_type(DBCompressionType::Lz4);
         }
         Family::Values | Family::Latest => {
@@ -427,7 +445,12 @@ fn family_options(family: Family, tuning: &Tuning, cache: &Cache) -> Options {
             options.set_prefix_extractor(SliceTransform::create_fixed_prefix(keys::POSTING_PREFIX_BYTES));
             options.set_bottommost_compression_type(DBCompressionType::Zstd);
         }
-        Family::Meta | Family::Counters | Family::Records | Family::Audit | Family::Cursors => {
+        Family::Counters => {
+            counters::set_up(&mut options);
+            options.set_write_buffer_size(8 << 20);
+            options.set_bottommost_compression_type(DBCompressionType::Zstd);
+        }
+        Family::Meta | Family::Records | Family::Audit | Family::Cursors => {
             options.set_write_buffer_size(8 << 20);
             options.set_bottommost_compression_type(DBCompressionType::Zstd);
         }

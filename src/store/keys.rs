@@ -14,6 +14,10 @@ use crate::model::principal::SpiffeId;
 
 use super::subscription::SubscriptionKey;
 
+mod terms;
+
+pub use terms::*;
+
 /// First byte of a key; says what kind of record it names. Retired kinds stay
 /// reserved for good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -29,8 +33,11 @@ pub enum KeyKind {
     Latest = 0x21,
     /// Dimension, term and group to the records that carry the term.
     Posting = 0x30,
-    /// Reserved: counts per dimension, term and day.
+    /// Span of time, dimension and term to the number of records that hold:
+    /// see [`super::counters`].
     Counter = 0x31,
+    /// Filter term to what it stands for: see [`super::term_names`].
+    TermName = 0x32,
     /// Commit group to answered requests.
     Request = 0x40,
     /// Organisations, duties, principals, audience classes.
@@ -145,6 +152,12 @@ pub fn request(group: u64) -> [u8; NUMBER_KEY_BYTES] {
     number_key(KeyKind::Request, group)
 }
 
+/// Key of what a filter term stands for.
+#[must_use]
+pub fn term_name(term: u64) -> [u8; NUMBER_KEY_BYTES] {
+    number_key(KeyKind::TermName, term)
+}
+
 fn number_key(kind: KeyKind, number: u64) -> [u8; NUMBER_KEY_BYTES] {
     let mut key = [0; NUMBER_KEY_BYTES];
     if let Some((first, rest)) = key.split_first_mut() {
@@ -177,6 +190,12 @@ pub fn value(observable: &Observable) -> Vec<u8> {
     key
 }
 
+/// Whether a key says nothing of how its value begins.
+#[must_use]
+pub fn is_digest(value: &[u8]) -> bool {
+    value.get(2) == Some(&1)
+}
+
 /// The network that stands in the key of a value, if it is one.
 #[must_use]
 pub fn network_of(key: &[u8]) -> Option<IpNet> {
@@ -200,8 +219,8 @@ pub enum Dimension {
     Owner = 1,
     /// Kind of observable, by number.
     Kind = 2,
-    /// Label, by the first eight bytes of its SHA-256; role, family and
-    /// campaign too, see [`terms`].
+    /// Label, by the first eight bytes of its SHA-256; role, family, campaign
+    /// and techniques too, see [`terms`].
     Label = 3,
     /// Audience class, by number.
     Class = 4,
@@ -219,11 +238,45 @@ pub enum Dimension {
     /// Sightings of an indicator by one reporter, see [`sighting_term`]: each
     /// beside the number of its audience class.
     Sighting = 9,
+    /// What is recommended, by number; nothing where nothing is.
+    Action = 10,
+    /// Confidence, see [`confidence_term`].
+    Confidence = 11,
+    /// When the observable was first seen, see [`seen_term`].
+    FirstSeen = 12,
+    /// When it was last seen, likewise.
+    LastSeen = 13,
+    /// Where the host of a domain, a URL, an endpoint or an e-mail address lies,
+    /// see [`host_terms`].
+    Host = 14,
+    /// Words of description, labels, family and campaign, by [`text_term`].
+    Text = 15,
+    /// Who reported sightings, by number: each the position of a sighting
+    /// beside the handle of its indicator.
+    SightedBy = 16,
+    /// What sightings say, by the number of the outcome: likewise.
+    Outcome = 17,
+    /// Hashes of files that records had and have no longer, by [`value_term`]:
+    /// the version that has it no longer.
+    Former = 18,
+    /// Values that are too long for their keys, by how they begin: see
+    /// [`beginning_term`].
+    Beginning = 19,
+    /// Versions that hold from before they were recorded, by the hour from
+    /// which on: see [`valid_from_term`].
+    ValidFrom = 20,
 }
 
 impl Dimension {
+    /// Whether its postings are written behind the log, up to the mark of
+    /// [`super::index`], and not with the items that they name.
+    #[must_use]
+    pub const fn is_behind(self) -> bool {
+        self as u8 >= Self::Action as u8
+    }
+
     /// Every dimension.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 20] = [
         Self::Owner,
         Self::Kind,
         Self::Label,
@@ -233,6 +286,17 @@ impl Dimension {
         Self::Expiry,
         Self::Collision,
         Self::Sighting,
+        Self::Action,
+        Self::Confidence,
+        Self::FirstSeen,
+        Self::LastSeen,
+        Self::Host,
+        Self::Text,
+        Self::SightedBy,
+        Self::Outcome,
+        Self::Former,
+        Self::Beginning,
+        Self::ValidFrom,
     ];
 }
 
@@ -283,40 +347,11 @@ pub fn posting_term(key: &[u8]) -> Option<u64> {
     Some(u64::from_be_bytes(key.get(2..POSTING_PREFIX_BYTES)?.try_into().ok()?))
 }
 
-/// The term of a label.
+/// The dimension in a posting key.
 #[must_use]
-pub fn label_term(label: &str) -> u64 {
-    digest::sha256_u64(label.as_bytes())
-}
-
-/// The term of a role, by its number.
-#[must_use]
-pub fn role_term(number: u8) -> u64 {
-    // No label holds a control character, so none has the term of these.
-    digest::sha256_u64(&[b"role\0".as_slice(), &[number]].concat())
-}
-
-/// The term of a family of malware, in whatever case.
-#[must_use]
-pub fn family_term(family: &str) -> u64 {
-    digest::sha256_u64(format!("family\0{}", family.to_lowercase()).as_bytes())
-}
-
-/// The term of a campaign, in whatever case.
-#[must_use]
-pub fn campaign_term(campaign: &str) -> u64 {
-    digest::sha256_u64(format!("campaign\0{}", campaign.to_lowercase()).as_bytes())
-}
-
-/// All terms by which filters find an indicator: of its labels, and of its
-/// role, its family and its campaign where it says them.
-#[must_use]
-pub fn terms(labels: &[String], role: u8, family: &str, campaign: &str) -> Vec<u64> {
-    let mut terms: Vec<_> = labels.iter().map(|label| label_term(label)).collect();
-    terms.extend((role != 0).then(|| role_term(role)));
-    terms.extend((!family.is_empty()).then(|| family_term(family)));
-    terms.extend((!campaign.is_empty()).then(|| campaign_term(campaign)));
-    terms
+pub fn posting_dimension(key: &[u8]) -> Option<Dimension> {
+    let number = *key.get(1)?;
+    Dimension::ALL.into_iter().find(|dimension| *dimension as u8 == number)
 }
 
 /// Key of a meta record.
@@ -359,108 +394,4 @@ pub fn read_cursor(org: OrgNo, key: &[u8]) -> Option<SubscriptionKey> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::Ipv4Addr;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn key_order_is_position_order(a: u64, b: u64) {
-            let (pa, pb) = (Position::from_raw(a), Position::from_raw(b));
-            prop_assert_eq!(log(pa).cmp(&log(pb)), a.cmp(&b));
-            prop_assert_eq!(number_of(&log(pa)), Some(a));
-            prop_assert_eq!(posting_term(&posting(Dimension::Expiry, a, pb)), Some(a));
-            prop_assert_eq!(
-                posting(Dimension::Kind, 5, pa).cmp(&posting(Dimension::Kind, 5, pb)),
-                a.cmp(&b)
-            );
-        }
-
-        #[test]
-        fn address_keys_sort_as_addresses(a: u32, b: u32) {
-            let key = |n: u32| value(&Observable::Ipv4(Ipv4Addr::from(n)));
-            prop_assert_eq!(key(a).cmp(&key(b)), a.cmp(&b));
-        }
-
-        #[test]
-        fn the_key_of_a_network_tells_it(v4: u32, v6: u128, short in 0..32_u8, long in 0..128_u8) {
-            for (ip, length) in [(IpAddr::from(v4.to_be_bytes()), short), (IpAddr::from(v6.to_be_bytes()), long)] {
-                let net = IpNet::new(ip, length).unwrap().trunc();
-                prop_assert_eq!(network_of(&value(&Observable::Cidr(net))), Some(net));
-            }
-            prop_assert_eq!(network_of(&value(&Observable::Ipv4(Ipv4Addr::from(v4)))), None);
-        }
-
-        #[test]
-        fn unequal_values_have_unequal_keys(a in "[a-z]{1,90}", b in "[a-z]{1,90}") {
-            let key = |text: &str| value(&Observable::Url(text.into()));
-            prop_assert_eq!(key(&a) == key(&b), a == b);
-        }
-    }
-
-    #[test]
-    fn key_kinds_keep_their_bytes() {
-        let bytes: Vec<u8> = [
-            KeyKind::Meta,
-            KeyKind::Log,
-            KeyKind::Value,
-            KeyKind::Latest,
-            KeyKind::Posting,
-            KeyKind::Counter,
-            KeyKind::Request,
-            KeyKind::Directory,
-            KeyKind::Certificate,
-            KeyKind::Leave,
-            KeyKind::Record,
-            KeyKind::Audit,
-            KeyKind::Tile,
-            KeyKind::Cursor,
-            KeyKind::Receipt,
-        ]
-        .map(KeyKind::byte)
-        .to_vec();
-        assert_eq!(
-            bytes,
-            [0x01, 0x10, 0x20, 0x21, 0x30, 0x31, 0x40, 0x50, 0x51, 0x52, 0x60, 0x70, 0x71, 0x80, 0x81]
-        );
-    }
-
-    #[test]
-    fn kinds_and_spellings_of_an_endpoint_never_share_a_key() {
-        let of = |kind, text: &str| value(&Observable::from_canonical(kind, text).unwrap());
-        let text = "e7d705a3286e19ea42f587b344ee6865";
-        let keys = [
-            of(Kind::Md5, text),
-            of(Kind::Imphash, text),
-            of(Kind::Ja3, text),
-            of(Kind::Mutex, text),
-            of(Kind::Endpoint, "192.0.2.1:80"),
-            of(Kind::Endpoint, "[2001:db8::1]:80"),
-            of(Kind::Endpoint, "a.example:80"),
-            of(Kind::Domain, "a.example"),
-        ];
-        let distinct: std::collections::BTreeSet<_> = keys.iter().collect();
-        assert_eq!(distinct.len(), keys.len());
-    }
-
-    #[test]
-    fn what_is_said_of_the_attack_has_terms_of_its_own() {
-        let labels = ["victim", "a"].map(str::to_owned);
-        let all = terms(&labels, 1, "a", "A");
-        assert_eq!(
-            all,
-            [label_term("victim"), label_term("a"), role_term(1), family_term("A"), campaign_term("a")]
-        );
-        assert_eq!(all.iter().collect::<std::collections::BTreeSet<_>>().len(), 5);
-        assert!(terms(&[], 0, "", "").is_empty());
-    }
-
-    #[test]
-    fn a_value_of_65_bytes_stands_as_its_digest() {
-        assert_eq!(value(&Observable::Url("u".repeat(64).into())).len(), 3 + 64);
-        assert_eq!(value(&Observable::Url("u".repeat(65).into())).len(), 3 + 32);
-    }
-}
+mod tests;

@@ -1,5 +1,5 @@
-//! Decides how the log and what hangs off it are read: forward, backward, at
-//! a position, from a time; postings newest first; small records by prefix.
+//! Decides how the log is read: forward, backward, at a position, from a time;
+//! and small records by prefix.
 
 use bytes::Bytes;
 use rocksdb::{DBRawIterator, ReadOptions};
@@ -8,10 +8,9 @@ use crate::model::org::OrgNo;
 use crate::model::position::Position;
 
 use super::calls::count;
-use super::chunk::{Chunk, View};
+use super::chunk::{Chunk, MAX_CHUNK_ITEMS, View};
 use super::db::{Error, Store};
-use super::keys::{self, Dimension, Family, KeyKind};
-use super::postings::{self, Posting};
+use super::keys::{self, Family, KeyKind};
 use super::subscription::SubscriptionKey;
 
 impl Store {
@@ -35,10 +34,24 @@ impl Store {
     /// # Errors
     /// Whatever the engine answers.
     pub fn chunk_at(&self, position: Position) -> Result<Option<Chunk>, Error> {
-        let chunk = self.scan_back(position)?.next_chunk()?;
-        Ok(chunk.filter(|c| {
-            c.first.seq() == position.seq() && c.view().is_some_and(|v| v.last_position() >= position)
-        }))
+        count(&self.counters.chunks, 1);
+        if let Some(chunk) = self.likely_chunk(position)? {
+            return Ok(Some(chunk));
+        }
+        let mut back = self.db.raw_iterator_cf(self.family(Family::Log)?);
+        back.seek_for_prev(keys::log(position));
+        Ok(read(&back)?.filter(|chunk| holds(chunk.first, &chunk.bytes, position)))
+    }
+
+    /// The chunk that holds `position`, if that begins where it does where all
+    /// before it in the entry are full. To ask by a key costs a fraction of
+    /// going back to the key before.
+    fn likely_chunk(&self, position: Position) -> Result<Option<Chunk>, Error> {
+        let first = position.ordinal() - position.ordinal() % FULL_CHUNK;
+        let first = position.seq().at(first);
+        let found = self.db.get_pinned_cf(self.family(Family::Log)?, keys::log(first))?;
+        let held = found.filter(|bytes| holds(first, bytes, position));
+        Ok(held.map(|bytes| Chunk { first, bytes: Bytes::copy_from_slice(&bytes) }))
     }
 
     /// The chunks of the log from the one that holds or follows `after.next()`.
@@ -46,19 +59,22 @@ impl Store {
     /// # Errors
     /// Whatever the engine answers.
     pub fn scan(&self, after: Position) -> Result<Scan<'_>, Error> {
-        let mut options = ReadOptions::default();
-        options.set_auto_readahead_size(true);
-        options.set_verify_checksums(true);
-        options.fill_cache(false);
         count(&self.counters.chunks, 1);
-        let mut iterator = self.db.raw_iterator_cf_opt(self.family(Family::Log)?, options);
-        // The chunk that holds the position begins at or before it.
-        iterator.seek_for_prev(keys::log(after.next()));
-        if !iterator.valid() {
-            iterator.status()?;
-            iterator.seek_to_first();
+        self.follow(after)
+    }
+
+    /// As [`Self::scan`], for whoever follows the log on nobody's behalf.
+    ///
+    /// # Errors
+    /// Whatever the engine answers.
+    pub fn follow(&self, after: Position) -> Result<Scan<'_>, Error> {
+        let mut scan = self.reader()?;
+        scan.iterator.seek_for_prev(keys::log(after.next()));
+        if !scan.iterator.valid() {
+            scan.iterator.status()?;
+            scan.iterator.seek_to_first();
         }
-        Ok(Scan { iterator, forward: true })
+        Ok(scan)
     }
 
     /// The log, to be read at rising positions: [`Scan::seek`] comes first.
@@ -72,6 +88,14 @@ impl Store {
         options.fill_cache(false);
         let iterator = self.db.raw_iterator_cf_opt(self.family(Family::Log)?, options);
         Ok(Scan { iterator, forward: true })
+    }
+
+    /// Finds chunks of the log by positions in any order.
+    ///
+    /// # Errors
+    /// If the store has lost its families.
+    pub fn finder(&self) -> Result<Finder<'_>, Error> {
+        Ok(Finder { store: self, iterator: self.db.raw_iterator_cf(self.family(Family::Log)?) })
     }
 
     /// The chunks of the log from the one that holds `from` back to the first.
@@ -120,70 +144,6 @@ impl Store {
             before = item.position;
         }
         Ok(before)
-    }
-
-    /// The postings of a term below `before`, newest block first.
-    ///
-    /// # Errors
-    /// Whatever the engine answers.
-    pub fn postings_back(
-        &self,
-        dimension: Dimension,
-        term: u64,
-        before: Position,
-    ) -> Result<PostingBlocks<'_>, Error> {
-        count(&self.counters.postings, 1);
-        let prefix = keys::posting_prefix(dimension, term);
-        let mut options = ReadOptions::default();
-        // Seeking backward over a prefix needs the order of the whole family.
-        options.set_total_order_seek(true);
-        let mut iterator = self.db.raw_iterator_cf_opt(self.family(Family::Postings)?, options);
-        iterator.seek_for_prev(keys::posting(dimension, term, before));
-        Ok(PostingBlocks { iterator, prefix, cut: Cut::Before(before) })
-    }
-
-    /// The postings of a term after `after`, oldest block first.
-    ///
-    /// # Errors
-    /// Whatever the engine answers.
-    pub fn postings_after(
-        &self,
-        dimension: Dimension,
-        term: u64,
-        after: Position,
-    ) -> Result<PostingBlocks<'_>, Error> {
-        count(&self.counters.postings, 1);
-        let prefix = keys::posting_prefix(dimension, term);
-        let mut options = ReadOptions::default();
-        options.set_total_order_seek(true);
-        let mut iterator = self.db.raw_iterator_cf_opt(self.family(Family::Postings)?, options);
-        // The block that holds `after`, if any, began at or before it.
-        iterator.seek_for_prev(keys::posting(dimension, term, after));
-        if !iterator.key().is_some_and(|key| key.starts_with(&prefix)) {
-            iterator.status()?;
-            iterator.seek(prefix);
-        }
-        Ok(PostingBlocks { iterator, prefix, cut: Cut::After(after) })
-    }
-
-    /// The first term of a dimension, at or after `from`, that has postings.
-    ///
-    /// # Errors
-    /// Whatever the engine answers.
-    pub fn term_from(&self, dimension: Dimension, from: u64) -> Result<Option<u64>, Error> {
-        let mut options = ReadOptions::default();
-        options.set_total_order_seek(true);
-        let mut iterator = self.db.raw_iterator_cf_opt(self.family(Family::Postings)?, options);
-        iterator.seek(keys::posting_prefix(dimension, from));
-        let of_dimension = [KeyKind::Posting.byte(), dimension as u8];
-        let Some(key) = iterator.key() else {
-            iterator.status()?;
-            return Ok(None);
-        };
-        if !key.starts_with(&of_dimension) {
-            return Ok(None);
-        }
-        keys::posting_term(key).map(Some).ok_or_else(|| Error::corrupt("posting key", key))
     }
 
     /// All records of a family whose keys begin with `prefix`, in key order.
@@ -245,6 +205,10 @@ fn read(iterator: &DBRawIterator<'_>) -> Result<Option<Chunk>, Error> {
     Ok(Some(Chunk { first: Position::from_raw(first), bytes: Bytes::copy_from_slice(value) }))
 }
 
+/// Items of a chunk that is full by number: most are, or are the only one of
+/// their entry.
+const FULL_CHUNK: u16 = 16;
+const _: () = assert!(FULL_CHUNK as usize == MAX_CHUNK_ITEMS);
 /// Chunks that are read over before the engine is asked to seek.
 const NEAR: usize = 8;
 
@@ -328,55 +292,32 @@ impl Scan<'_> {
     }
 }
 
-/// The postings of a term, block by block: newest first on the way back, else
-/// oldest first.
-pub struct PostingBlocks<'a> {
+/// Chunks found by positions in any order, with one look at the engine each.
+pub struct Finder<'a> {
+    store: &'a Store,
     iterator: DBRawIterator<'a>,
-    prefix: [u8; keys::POSTING_PREFIX_BYTES],
-    cut: Cut,
 }
 
-/// Where a walk over postings began.
-#[derive(Clone, Copy)]
-enum Cut {
-    /// Back from there: what lies below it.
-    Before(Position),
-    /// On from there: what lies after it.
-    After(Position),
-}
-
-impl std::fmt::Debug for PostingBlocks<'_> {
+impl std::fmt::Debug for Finder<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("PostingBlocks")
+        f.write_str("Finder")
     }
 }
 
-impl PostingBlocks<'_> {
-    /// The next block, in rising order of position, cut to what lies on this
-    /// side of the start; `None` at the end.
+impl Finder<'_> {
+    /// The chunk that holds `position`, if it was there when the finder was
+    /// made.
     ///
     /// # Errors
-    /// [`Error::Corrupt`], or whatever the engine answers.
-    pub fn next_block(&mut self) -> Result<Option<Vec<Posting>>, Error> {
-        let Some((key, value)) = self.iterator.item() else {
-            self.iterator.status()?;
-            return Ok(None);
-        };
-        if !key.starts_with(&self.prefix) {
-            return Ok(None);
+    /// Whatever the engine answers.
+    pub fn find(&mut self, position: Position) -> Result<Option<Chunk>, Error> {
+        count(&self.store.counters.chunks, 1);
+        if let Some(chunk) = self.store.likely_chunk(position)? {
+            return Ok(Some(chunk));
         }
-        let mut block = postings::decode(value).ok_or_else(|| Error::corrupt("postings", key))?;
-        match self.cut {
-            Cut::Before(end) => {
-                block.retain(|posting| posting.position < end);
-                self.iterator.prev();
-            }
-            Cut::After(start) => {
-                block.retain(|posting| posting.position > start);
-                self.iterator.next();
-            }
-        }
-        Ok(Some(block))
+        self.iterator.seek_for_prev(keys::log(position));
+        let found = read(&self.iterator)?;
+        Ok(found.filter(|chunk| holds(chunk.first, &chunk.bytes, position)))
     }
 }
 

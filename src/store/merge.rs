@@ -5,6 +5,8 @@ use std::ops::Range;
 
 use rocksdb::ReadOptions;
 
+use crate::model::position::Position;
+
 use super::db::{Error, Store};
 use super::keys::{self, Dimension, Family, POSTING_KEY_BYTES, POSTING_PREFIX_BYTES};
 use super::postings::{self, Posting};
@@ -63,14 +65,22 @@ impl Store {
     /// What to merge among the newest blocks of a term; `None`: nothing. Past
     /// the smallest ones it goes only if `deep`: between larger ones lies all
     /// that was ever merged, and is passed over with much work until it is
-    /// compacted.
+    /// compacted. What is written behind the log is merged as far as it is
+    /// `indexed`: past that it may be written anew.
     ///
     /// # Errors
     /// [`Error::Corrupt`], or whatever the engine answers.
-    pub fn merge_newest(&self, dimension: Dimension, term: u64, deep: bool) -> Result<Option<Merge>, Error> {
+    pub fn merge_newest(
+        &self,
+        dimension: Dimension,
+        term: u64,
+        indexed: Position,
+        deep: bool,
+    ) -> Result<Option<Merge>, Error> {
         let prefix = keys::posting_prefix(dimension, term);
+        let newest = if dimension.is_behind() { indexed } else { Position::from_raw(u64::MAX) };
         let mut iterator = self.db.raw_iterator_cf_opt(self.family(Family::Postings)?, reading());
-        iterator.seek_for_prev([prefix.as_slice(), &u64::MAX.to_be_bytes()].concat());
+        iterator.seek_for_prev(keys::posting_at(&prefix, newest));
         let mut run = Vec::new();
         while let Some((key, value)) = iterator.item().filter(|(key, _)| key.starts_with(&prefix)) {
             match small(key, value)? {
@@ -85,11 +95,12 @@ impl Store {
     }
 
     /// Goes through the blocks of all terms from the key `from` on, as far as
-    /// to the first that can be merged, and not too far.
+    /// to the first that can be merged, and not too far; as far as it is
+    /// `indexed`, likewise.
     ///
     /// # Errors
     /// [`Error::Corrupt`], or whatever the engine answers.
-    pub fn sweep(&self, from: &[u8]) -> Result<Swept, Error> {
+    pub fn sweep(&self, from: &[u8], indexed: Position) -> Result<Swept, Error> {
         let mut iterator = self.db.raw_iterator_cf_opt(self.family(Family::Postings)?, reading());
         iterator.seek(from);
         let mut run: Vec<Block> = Vec::new();
@@ -100,7 +111,7 @@ impl Store {
                 let next = merge.is_some().then(|| first_key(&run)).flatten();
                 return Ok(Swept { merge, next });
             };
-            let block = small(key, value)?;
+            let block = if is_open(key, indexed) { None } else { small(key, value)? };
             let same_term = run
                 .first()
                 .is_none_or(|first| first.key.get(..POSTING_PREFIX_BYTES) == key.get(..POSTING_PREFIX_BYTES));
@@ -128,6 +139,12 @@ fn reading() -> ReadOptions {
 
 fn first_key(run: &[Block]) -> Option<Vec<u8>> {
     run.first().map(|block| block.key.to_vec())
+}
+
+/// Whether the block may yet be written anew.
+fn is_open(key: &[u8], indexed: Position) -> bool {
+    keys::posting_dimension(key).is_some_and(Dimension::is_behind)
+        && key.last_chunk::<8>().is_some_and(|first| u64::from_be_bytes(*first) > indexed.raw())
 }
 
 /// The block, unless it is full.
@@ -206,7 +223,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::position::Position;
     use crate::store::postings::Postings;
     use crate::store::{Batch, Tuning};
 
@@ -231,7 +247,7 @@ mod tests {
         rest(store.postings_back(Dimension::Label, term, before).unwrap())
     }
 
-    fn rest(mut blocks: crate::store::log::PostingBlocks<'_>) -> (Vec<Posting>, usize) {
+    fn rest(mut blocks: crate::store::posting_blocks::PostingBlocks<'_>) -> (Vec<Posting>, usize) {
         let (mut out, mut count) = (Vec::new(), 0);
         while let Some(block) = blocks.next_block().unwrap() {
             count += 1;
@@ -271,12 +287,12 @@ mod tests {
             loop {
                 let merge = if sweeping {
                     let Some(key) = from else { break };
-                    let swept = store.sweep(&key).unwrap();
+                    let swept = store.sweep(&key, Position::ZERO).unwrap();
                     from = swept.next;
                     let Some(merge) = swept.merge else { continue };
                     merge
                 } else {
-                    let Some(merge) = store.merge_newest(Dimension::Label, term as u64, true).unwrap() else {
+                    let Some(merge) = store.merge_newest(Dimension::Label, term as u64, Position::ZERO, true).unwrap() else {
                         term += 1;
                         if term == 3 { break; }
                         continue;

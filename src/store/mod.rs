@@ -4,8 +4,9 @@
 //! * [`keys`]: the registry of key kinds, whose bytes never change;
 //! * [`chunk`]: the log's values: item headers, then bodies as they travel;
 //! * [`record`]: values and latest, the records that decide uniqueness;
-//! * [`postings`]: from a term to the records that carry it; [`merge`]: how they stay few
-//!   and large;
+//! * [`postings`]: from a term to the records that carry it; [`posting_blocks`]: how they are read; [`merge`]: how they stay few
+//!   and large; [`term_range`]: in order of terms; [`counters`]: how many there are;
+//!   [`term_names`]: what terms stand for; [`index`]: how these are written behind the log;
 //! * [`requests`]: what was answered, for idempotent retries;
 //! * [`roster`], [`subscription`]: organisations, principals, audience classes; named
 //!   subscriptions and their cursors; [`roster_change`]: what changes the roster, or waits to;
@@ -19,12 +20,15 @@ pub mod certificate;
 pub mod changed;
 pub mod checkpoint;
 pub mod chunk;
+pub mod counters;
 pub mod db;
+pub mod index;
 pub mod keys;
 pub mod leave;
 pub mod lengths;
 pub mod log;
 pub mod merge;
+pub mod posting_blocks;
 pub mod postings;
 pub mod proto;
 pub mod record;
@@ -33,6 +37,8 @@ pub mod requests;
 pub mod roster;
 pub mod roster_change;
 pub mod subscription;
+pub mod term_names;
+pub mod term_range;
 
 pub use batch::Batch;
 pub use calls::Calls;

@@ -2,8 +2,6 @@
 //! (handle, position) pairs in order of position, as varint deltas.
 //! [`super::merge`] makes larger blocks of small ones later.
 
-use std::collections::BTreeMap;
-
 use prost::encoding::{decode_varint, encode_varint};
 
 use crate::model::position::Position;
@@ -35,34 +33,63 @@ impl Posting {
     }
 }
 
-/// The postings of one commit group.
+/// The postings of one commit group, or of one step of the indexer. Nearly each
+/// has a term of its own there, so that they lie in one list until they are
+/// written, not in one for each term.
 #[derive(Debug, Default)]
 pub struct Postings {
-    blocks: BTreeMap<(Dimension, u64), Vec<Posting>>,
+    all: Vec<(Dimension, u64, Posting)>,
 }
 
 impl Postings {
-    /// Notes that `posting` carries `term`. Calls come in order of position.
+    /// Notes that `posting` carries `term`.
     pub fn add(&mut self, dimension: Dimension, term: u64, posting: Posting) {
-        self.blocks.entry((dimension, term)).or_default().push(posting);
+        self.all.push((dimension, term, posting));
     }
 
-    /// Whether the group has a posting of `term`.
+    /// How many there are, of all terms.
     #[must_use]
-    pub fn has(&self, dimension: Dimension, term: u64) -> bool {
-        self.blocks.contains_key(&(dimension, term))
+    pub const fn len(&self) -> usize {
+        self.all.len()
     }
 
-    /// The terms that have a block in the group.
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// Puts them in order, which whoever asks for terms or blocks does for
+    /// himself otherwise.
+    pub fn sort(&mut self) {
+        self.all.sort_unstable();
+    }
+
+    fn sorted(&self) -> Vec<&(Dimension, u64, Posting)> {
+        let mut all: Vec<_> = self.all.iter().collect();
+        all.sort_unstable();
+        all
+    }
+
+    /// The terms that have a block, in order.
     pub fn terms(&self) -> impl Iterator<Item = (Dimension, u64)> + '_ {
-        self.blocks.keys().copied()
+        let mut all = self.sorted();
+        all.dedup_by_key(|(dimension, term, _)| (*dimension, *term));
+        all.into_iter().map(|(dimension, term, _)| (*dimension, *term))
     }
 
-    /// The group's blocks as key and value.
+    /// The blocks as key and value, in order of their keys.
     pub fn blocks(&self) -> impl Iterator<Item = ([u8; keys::POSTING_KEY_BYTES], Vec<u8>)> + '_ {
-        self.blocks.iter().filter_map(|(&(dimension, term), block)| {
-            let first = block.first()?.position;
-            Some((keys::posting(dimension, term, first), encode(block)))
+        let mut all = self.sorted().into_iter().peekable();
+        let mut block = Vec::new();
+        std::iter::from_fn(move || {
+            let &(dimension, term, first) = all.next()?;
+            block.clear();
+            block.push(first);
+            while let Some((.., next)) = all.next_if(|next| (next.0, next.1) == (dimension, term)) {
+                block.push(*next);
+            }
+            Some((keys::posting(dimension, term, first.position), encode(&block)))
         })
     }
 }

@@ -97,6 +97,7 @@ fn encode_filter(filter: &IndicatorFilter) -> proto::Filter {
         roles: filter.roles.iter().map(|role| u32::from(role.number())).collect(),
         families: filter.families.clone(),
         campaigns: filter.campaigns.clone(),
+        techniques: filter.techniques.clone(),
     }
 }
 
@@ -121,6 +122,7 @@ fn decode_filter(stored: &proto::Filter) -> Option<IndicatorFilter> {
             .collect::<Option<_>>()?,
         families: stored.families.clone(),
         campaigns: stored.campaigns.clone(),
+        techniques: stored.techniques.clone(),
         ..IndicatorFilter::default()
     })
 }
@@ -148,6 +150,7 @@ mod tests {
             roles: vec![Role::Victim, Role::Sink],
             families: vec!["Họ A".into()],
             campaigns: vec!["Hè 2026".into()],
+            techniques: vec!["T1566".into()],
             ..IndicatorFilter::default()
         };
         let at = Timestamp::from_micros_clamped(1_700_000_000_000_000);

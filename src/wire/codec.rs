@@ -13,13 +13,16 @@ use super::convert::batch::MAX_ITEMS;
 use super::convert::marking::MAX_ORGANISATIONS;
 use super::proto::v1;
 use crate::model::indicator::draft::MAX_LABELS;
+use crate::model::indicator::technique::MAX_TECHNIQUES;
 
 /// Largest item, in bytes.
 pub const MAX_ITEM_BYTES: usize = 512 * 1024;
-/// Most labels of one item. This and [`MAX_ITEM_NAMES`] lie beyond what is
+/// Most labels of one item. This and those that follow lie beyond what is
 /// accepted by so much that the refusal of the one item still tells an honest
 /// caller what is wrong with it.
 pub const MAX_ITEM_LABELS: usize = 4 * MAX_LABELS;
+/// Most techniques of one item.
+pub const MAX_ITEM_TECHNIQUES: usize = 4 * MAX_TECHNIQUES;
 /// Most names in the marking of one item.
 pub const MAX_ITEM_NAMES: usize = 4 * MAX_ORGANISATIONS;
 
@@ -99,6 +102,7 @@ bounded_by_size! {
     GetIndicatorRequest GetIndicatorResponse
     ExplainAccessRequest ExplainAccessResponse
     ListIndicatorsRequest ListIndicatorsResponse
+    ExportIndicatorsRequest ExportIndicatorsResponse
     SubscribeRequest SubscribeResponse
     GetSubscriptionRequest GetSubscriptionResponse
     ListSubscriptionsRequest ListSubscriptionsResponse
@@ -116,6 +120,9 @@ bounded_by_size! {
     RejectChangeRequest RejectChangeResponse
     ListOrganisationsRequest ListOrganisationsResponse
     WhoAmIRequest WhoAmIResponse
+    ListIndicatorVersionsRequest ListIndicatorVersionsResponse
+    GetObservableRequest GetObservableResponse
+    AggregateIndicatorsRequest AggregateIndicatorsResponse
 }
 
 /// Checks the items in the repeated field `number`, each by `check`.
@@ -138,14 +145,16 @@ fn items(encoded: &[u8], number: u32, check: fn(&[u8]) -> Result<(), Error>) -> 
 fn draft(encoded: &[u8]) -> Result<(), Error> {
     const MARKING: u32 = 3;
     const LABELS: u32 = 5;
-    let (mut labels, mut names) = (0, 0);
+    const TECHNIQUES: u32 = 16;
+    let (mut labels, mut techniques, mut names) = (0, 0, 0);
     each(encoded, |number, value| {
         match number {
             LABELS => labels += 1,
+            TECHNIQUES => techniques += 1,
             MARKING => marking(value, &mut names)?,
             _ => {}
         }
-        if labels > MAX_ITEM_LABELS { Err(Error) } else { Ok(()) }
+        if labels > MAX_ITEM_LABELS || techniques > MAX_ITEM_TECHNIQUES { Err(Error) } else { Ok(()) }
     })
 }
 
@@ -282,6 +291,12 @@ mod tests {
     fn what_one_item_repeats_is_counted_before_it_is_decoded() {
         assert_eq!(publish(vec![labelled(MAX_ITEM_LABELS); 2]), Ok(()));
         assert_eq!(publish(vec![labelled(1), labelled(MAX_ITEM_LABELS + 1)]), Err(Error));
+        let using = |count| v1::IndicatorDraft {
+            attack_techniques: vec![String::new(); count],
+            ..Default::default()
+        };
+        assert_eq!(publish(vec![using(MAX_ITEM_TECHNIQUES); 2]), Ok(()));
+        assert_eq!(publish(vec![using(1), using(MAX_ITEM_TECHNIQUES + 1)]), Err(Error));
         let audience = |organisations, groups, principals| {
             let names = |count| vec![String::new(); count];
             let marking = v1::Marking {

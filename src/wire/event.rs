@@ -149,6 +149,9 @@ pub fn encode_draft(draft: &Draft, owner: &OrgSlug, provider: Option<&OrgSlug>) 
     number(13, draft.role.map_or(0, |role| u64::from(role.number())), &mut out);
     text(14, &draft.family, &mut out);
     text(15, &draft.campaign, &mut out);
+    for technique in &draft.techniques {
+        text(16, technique, &mut out);
+    }
     let masked = draft.marking.is_masked();
     if !masked {
         organisation(20, owner, &mut out);

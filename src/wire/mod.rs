@@ -5,6 +5,7 @@ pub mod codec;
 pub mod convert;
 pub mod disclosure;
 pub mod event;
+pub mod facts;
 pub mod frame;
 pub mod observable;
 pub mod proto;

@@ -9,6 +9,7 @@
     clippy::all,
     clippy::allow_attributes_without_reason,
     clippy::large_futures,
+    clippy::use_self,
     reason = "generated; the comments of the proto files are its documentation"
 )]
 pub mod v1 {

@@ -51,7 +51,8 @@ pub struct Place {
     /// Where the walk began (paging), or how far one at the position has got
     /// (resuming); else zero.
     pub origin: Position,
-    /// Audience class that such a walk has got to.
+    /// Audience class that such a walk has got to; of an export the number of
+    /// its state.
     pub class: u32,
     /// Number of the stage at the position.
     pub stage: u8,

@@ -1,5 +1,5 @@
-//! What an indicator says of the attack can be asked for, by role, family and
-//! campaign; and what belongs to victims goes into no list that feeds what
+//! What an indicator says of the attack can be asked for, by role, family,
+//! campaign and technique; and what belongs to victims goes into no list that feeds what
 //! blocks. `engine/model.rs` proves the filters against a naive search.
 
 use std::fs;
@@ -8,9 +8,9 @@ use luytre::model::principal::Role;
 
 use crate::harness::{TestHub, luytre};
 
-const PUBLISHED: &str = r#"{"value": "c2.example", "tlp": "green", "role": "infrastructure", "family": "Họ A", "campaign": "Hè 2026"}
+const PUBLISHED: &str = r#"{"value": "c2.example", "tlp": "green", "role": "infrastructure", "family": "Họ A", "campaign": "Hè 2026", "techniques": ["T1071.001", "T1566"]}
 {"value": "hacked.example", "tlp": "green", "role": "victim", "family": "Họ A"}
-{"value": "tool.example", "tlp": "green", "role": "tool", "family": "Họ B", "campaign": "Hè 2026"}
+{"value": "tool.example", "tlp": "green", "role": "tool", "family": "Họ B", "campaign": "Hè 2026", "techniques": ["T1566.002"]}
 {"value": "said-nothing.example", "tlp": "green"}
 "#;
 
@@ -26,7 +26,7 @@ async fn start() -> TestHub {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lists_and_subscriptions_are_narrowed_by_role_family_and_campaign() {
+async fn lists_and_subscriptions_are_narrowed_by_what_is_said_of_the_attack() {
     let hub = start().await;
     let run = |words: Vec<&'static str>| {
         let hub = &hub;
@@ -41,6 +41,9 @@ async fn lists_and_subscriptions_are_narrowed_by_role_family_and_campaign() {
         ),
         (vec!["--campaign", "Hè 2026", "--role", "tool"], vec!["tool.example"]),
         (vec!["--campaign", "Họ A"], vec![]),
+        (vec!["--technique", "t1566"], vec!["c2.example", "tool.example"]),
+        (vec!["--technique", "T1566.002,T1027"], vec!["tool.example"]),
+        (vec!["--technique", "T1566.001"], vec![]),
     ] {
         let listed = run([vec!["list", "--format", "jsonl"], filter.clone()].concat()).await.json();
         let mut values: Vec<_> = listed.iter().map(|record| record["value"].as_str().unwrap()).collect();

@@ -215,3 +215,57 @@ async fn who_may_not_publish_is_told_that_alone() {
     assert!(refused.stderr.starts_with("luytre: ROLE_INSUFFICIENT"), "{refused:?}");
     assert!(!refused.stderr.contains("verdict") && !refused.stderr.contains("accepted"), "{refused:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_analyst_sees_at_the_prompt_what_is_known_of_a_value_and_what_was() {
+    let hub = TestHub::builder()
+        .principal("a", "system/feed", &[Role::Publisher, Role::Analyst])
+        .principal("b", "user/an", &[Role::Publisher, Role::Analyst])
+        .start()
+        .await;
+    let list = hub.dir().join("list.jsonl");
+    let file = list.to_str().unwrap();
+    let publish = async |lines: &str| {
+        fs::write(&list, lines).unwrap();
+        luytre(&hub, "a", "system/feed", &["publish", file, "--quiet"]).await.well();
+    };
+    publish(
+        "{\"value\":\"evil.example\",\"tlp\":\"green\",\"confidence\":80,\"campaign\":\"Hè\"}\n{\"value\":\"198.51.100.7\",\"tlp\":\"green\",\"campaign\":\"hè\"}\n",
+    )
+    .await;
+    publish("{\"value\":\"evil.example\",\"tlp\":\"green\",\"confidence\":90,\"campaign\":\"Hè\"}\n").await;
+    let analyst = async |words: &[&str]| luytre(&hub, "b", "user/an", words).await;
+
+    let shown = analyst(&["show", "EVIL[.]example", "--json"]).await.json().remove(0);
+    let assertion = &shown["assertions"][0];
+    assert_eq!((&shown["value"], &shown["owners"]), (&"evil.example".into(), &serde_json::json!(["a"])));
+    assert_eq!((&assertion["confidence"], &shown["score"]["value"]), (&90.into(), &90.into()));
+    assert_eq!(
+        (&shown["related"][0]["relation"], &shown["related"][0]["values"][0]["value"]),
+        (&"same-campaign".into(), &"198.51.100.7".into())
+    );
+    let name = assertion["name"].as_str().unwrap();
+    let screen = analyst(&["show", "evil.example", "--lang", "vi"]).await.well();
+    assert!(screen.contains("KHẲNG ĐỊNH") && screen.contains("cùng chiến dịch Hè: 198.51.100.7"), "{screen}");
+    assert!(screen.contains("TLP:GREEN") && screen.contains(" +07:00") && screen.lines().count() < 25);
+
+    let versions = analyst(&["versions", name, "--json"]).await.json();
+    let told: Vec<_> = versions.iter().map(|version| version["change"].as_str().unwrap()).collect();
+    assert_eq!(told, ["updated", "created"]);
+    let change = serde_json::json!([{"field": "confidence", "before": "80", "after": "90"}]);
+    assert_eq!(versions[0]["changes"], change);
+    let words = analyst(&["versions", name, "--lang", "en", "--limit", "1"]).await;
+    assert!(words.stderr.contains("more than 1"), "{words:?}");
+    assert!(words.well().ends_with("    confidence: 80 → 90\n"));
+
+    let first = versions[1]["time"].as_str().unwrap();
+    let stood = analyst(&["get", name, "--as-of", first]).await.json().remove(0);
+    assert_eq!(stood["confidence"], 80);
+    let before = analyst(&["get", name, "--as-of", "2020-01-01"]).await;
+    let none = analyst(&["get", "indicators/00000000-0000-4000-8000-000000000000"]).await;
+    let line = |ended: &Ended| ended.stderr.lines().next().unwrap().to_owned();
+    assert_eq!((before.code, line(&before)), (66, line(&none)));
+    let unknown = analyst(&["show", "never.example", "--lang", "en"]).await;
+    assert!(unknown.stderr.contains("nothing that you may see"), "{unknown:?}");
+    assert_eq!(unknown.well(), "never.example  (domain)\n");
+}

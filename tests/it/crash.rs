@@ -204,7 +204,7 @@ async fn list(peer: Peer) -> Vec<v1::Indicator> {
     let mut client = peer.exchange();
     let (mut indicators, mut page_token) = (Vec::new(), String::new());
     loop {
-        let request = v1::ListIndicatorsRequest { filter: None, page_size: 777, page_token };
+        let request = v1::ListIndicatorsRequest { page_size: 777, page_token, ..Default::default() };
         let page = client.list_indicators(request).await.unwrap().into_inner();
         indicators.extend(page.indicators);
         page_token = page.next_page_token;

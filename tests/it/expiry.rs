@@ -81,7 +81,7 @@ async fn an_indicator_past_its_validity_expires_by_itself_for_every_subscriber()
 
     let got = reader
         .exchange()
-        .get_indicator(v1::GetIndicatorRequest { name: name.clone() })
+        .get_indicator(v1::GetIndicatorRequest { name: name.clone(), as_of: None })
         .await
         .unwrap()
         .into_inner();

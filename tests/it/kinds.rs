@@ -152,6 +152,11 @@ async fn a_rule_of_the_most_bytes_comes_back_whole_and_a_longer_one_is_refused()
     assert_eq!(refused, [60], "the longer one alone");
     let found = lookup(&peer, vec![of_text(Some(Kind::Yara), rule.clone())]).await;
     let name = found[0].matches[0].name.clone();
-    let got = peer.exchange().get_indicator(v1::GetIndicatorRequest { name }).await.unwrap().into_inner();
+    let got = peer
+        .exchange()
+        .get_indicator(v1::GetIndicatorRequest { name, as_of: None })
+        .await
+        .unwrap()
+        .into_inner();
     assert_eq!(flat(got.indicator.unwrap().observable).1, rule);
 }

@@ -160,6 +160,25 @@ fn both_operator_guides_say_the_same_commands_under_as_many_headings() {
     assert_eq!(headings(GUIDES[0]), headings(GUIDES[1]));
 }
 
+/// The calls of `luytre` in a page, without remarks.
+fn asked(page: &str) -> Vec<String> {
+    let text = fs::read_to_string(root().join(page)).unwrap();
+    let calls = text.lines().map(str::trim).filter(|line| line.starts_with("luytre "));
+    let said = |line: &str| line.split("  #").next().unwrap_or_default().trim().to_owned();
+    calls.map(said).filter(|line| !line.contains("rows, TLP")).collect()
+}
+
+#[test]
+fn the_vietnamese_page_on_history_says_the_commands_of_the_english_ones() {
+    const PAGES: [&str; 3] = ["docs/querying.md", "docs/history.md", "docs/exports.md"];
+    let mut english: Vec<_> = PAGES.iter().flat_map(|page| asked(page)).collect();
+    let mut vietnamese = asked("docs/vi/history.md");
+    assert!(english.len() > 25, "{}", english.len());
+    english.sort();
+    vietnamese.sort();
+    assert_eq!(english, vietnamese);
+}
+
 fn pages(dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     entries

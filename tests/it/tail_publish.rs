@@ -32,7 +32,7 @@ async fn published(peer: &Peer) -> BTreeSet<String> {
     let mut client = peer.exchange();
     let (mut values, mut page_token) = (BTreeSet::new(), String::new());
     loop {
-        let request = v1::ListIndicatorsRequest { filter: None, page_size: 500, page_token };
+        let request = v1::ListIndicatorsRequest { page_size: 500, page_token, ..Default::default() };
         let page = client.list_indicators(request).await.unwrap().into_inner();
         values.extend(page.indicators.iter().map(value_of));
         page_token = page.next_page_token;

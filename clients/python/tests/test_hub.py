@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from datetime import timezone
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,12 @@ def test_every_call_of_the_first_hour_works(hub: Hub, tmp_path: Path) -> None:
         recorded, refused = department.report_sightings([seen, gone])
         assert recorded == officer.get(name).sightings[0].name
         assert isinstance(refused, luytre.HubError)
+        told = officer.observable("198.51.100[.]7")
+        assert [one.name for one in told.assertions] == [name]
+        (first,) = officer.versions(name)
+        assert first.change == v1.VERSION_CHANGE_CREATED
+        stood = officer.get(name, as_of=first.time.ToDatetime(timezone.utc))
+        assert (stood.indicator.version, len(stood.sightings)) == (first.indicator.version, 0)
 
         with luytre.IndicatorSet(tmp_path / "kept.db") as kept:
             department_follows = department.follow(kept)

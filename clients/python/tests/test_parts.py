@@ -72,9 +72,15 @@ def test_a_draft_needs_a_label_and_names_in_full() -> None:
     assert list(made.marking.organisations) == ["organisations/ca-hanoi", "groups/x"]
     assert not made.HasField("confidence")
     victim = luytre.draft(
-        "a.example", luytre.Tlp.GREEN, role=v1.INDICATOR_ROLE_VICTIM, family="A", campaign="B"
+        "a.example",
+        luytre.Tlp.GREEN,
+        role=v1.INDICATOR_ROLE_VICTIM,
+        family="A",
+        campaign="B",
+        techniques=("T1566",),
     )
     assert (victim.role, victim.family, victim.campaign) == (v1.INDICATOR_ROLE_VICTIM, "A", "B")
+    assert list(victim.attack_techniques) == ["T1566"]
     with pytest.raises(errors.Misuse):
         luytre.draft("x", luytre.Tlp.GREEN, kind="file")
     with pytest.raises(errors.Misuse):

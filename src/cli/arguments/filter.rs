@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::values::{kind, organisation, role, tlp};
+use super::values::{kind, organisation, role, technique, tlp};
 use crate::model::indicator::{Kind, Role};
 use crate::model::marking::Tlp;
 use crate::wire::proto::v1;
@@ -33,6 +33,9 @@ pub(crate) struct Filter {
     /// Campaign, in upper or lower case
     #[arg(long, value_name = "NAME")]
     pub(crate) campaign: Vec<String>,
+    /// Technique of MITRE ATT&CK, such as T1566; its sub-techniques too
+    #[arg(long, value_name = "T1566", value_delimiter = ',', value_parser = technique)]
+    pub(crate) technique: Vec<String>,
 }
 
 impl Filter {
@@ -53,11 +56,11 @@ impl Filter {
             owners: self.owner.clone(),
             labels: self.label.clone(),
             tlps: self.tlp.iter().map(|tlp| i32::from(tlp.number())).collect(),
-            states: Vec::new(),
-            added: None,
             roles: self.role.iter().map(|role| i32::from(role.number())).collect(),
             families: self.family.clone(),
             campaigns: self.campaign.clone(),
+            attack_techniques: self.technique.clone(),
+            ..v1::IndicatorFilter::default()
         }
     }
 }

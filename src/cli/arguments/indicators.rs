@@ -1,12 +1,11 @@
 //! Decides the options of the commands about indicators that are there.
 
+use clap::Args;
 use clap::builder::PossibleValuesParser;
-use clap::{Args, ValueEnum};
 
-use super::filter::Filter;
-use super::values::{PlainOrJson, indicator, kind, organisation, state, time};
+use super::values::{PlainOrJson, indicator, kind, organisation, time};
 use crate::base::clock::Timestamp;
-use crate::model::indicator::{Kind, State};
+use crate::model::indicator::Kind;
 
 /// `lookup`.
 #[derive(Debug, Args)]
@@ -38,56 +37,21 @@ pub(crate) struct Lookup {
     pub(crate) format: PlainOrJson,
 }
 
-/// `list`.
-#[derive(Debug, Args)]
-#[command(after_long_help = "Examples:
-  luytre list
-  luytre list --kind domain,url --label phishing --since 2026-11-01
-  luytre list --family emotet --role infrastructure
-  luytre list --owner ca-hanoi --state revoked --limit 0 --format jsonl
-  luytre list --kind ipv4 --limit 0 --format plain > addresses.txt
-
-Newest first. For a copy that stays up to date use luytre sync or luytre subscribe.")]
-pub(crate) struct List {
-    /// State: active, revoked, expired [default: active]
-    #[arg(long, value_delimiter = ',', value_parser = state)]
-    pub(crate) state: Vec<State>,
-    /// Only versions added at or after this time
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    pub(crate) since: Option<Timestamp>,
-    /// Only versions added before this time
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    pub(crate) until: Option<Timestamp>,
-    /// At most this many; 0: all
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    pub(crate) limit: u64,
-    /// How to write them
-    #[arg(long, value_enum, default_value_t = ListFormat::Table)]
-    pub(crate) format: ListFormat,
-    #[command(flatten)]
-    pub(crate) filter: Filter,
-}
-
-/// How a list is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ListFormat {
-    /// Columns for people.
-    Table,
-    /// One value a line, without those of victims.
-    Plain,
-    /// One JSON object a line.
-    Jsonl,
-}
-
 /// `get`.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   luytre get indicators/0b54…
-  luytre get indicators/0b54… | jq .sightings")]
+  luytre get indicators/0b54… | jq .sightings
+  luytre get indicators/0b54… --as-of 2026-11-20T08:00:00+07:00
+
+As of a moment it is shown if you could see it then and can today.")]
 pub(crate) struct Get {
     /// Name of the indicator, `indicators/…` or its UUID alone
     #[arg(value_parser = indicator)]
     pub(crate) name: String,
+    /// As it stood at this time
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) as_of: Option<Timestamp>,
 }
 
 /// `explain`.

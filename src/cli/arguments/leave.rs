@@ -65,7 +65,7 @@ pub(crate) struct Reach {
   luytre leave ask indicators/4b3f… --tlp green --reason \"to warn every unit of the city\"
   luytre leave ask indicators/4b3f… --tlp amber --to so-y-te --reason \"it hit their mail too\"")]
 pub(crate) struct AskLeave {
-    /// The indicator, as `luytre list` shows it
+    /// The indicator, as `luytre query` shows it
     #[arg(value_name = "INDICATOR", value_parser = indicator)]
     pub(crate) name: String,
     #[command(flatten)]

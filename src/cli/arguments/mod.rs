@@ -5,12 +5,16 @@ mod canonical;
 mod cert;
 mod certs;
 mod directory;
+mod export;
 mod filter;
+mod history;
 mod indicators;
 mod input;
 mod leave;
 mod publish;
+mod query;
 mod roster;
+mod stats;
 mod subscriptions;
 mod sync;
 mod tail;
@@ -28,19 +32,23 @@ pub(super) use certs::{
     Ca, CaAction, Certs, CertsAction, ListCertificates, SeverConnections, Step, TokenAction, WhichHierarchy,
 };
 pub(super) use directory::{Organisations, Whoami};
-pub(super) use indicators::{Explain, Get, List, ListFormat, Lookup, Revoke, Sight};
+pub(super) use export::Export;
+pub(super) use history::{Show, Versions};
+pub(super) use indicators::{Explain, Get, Lookup, Revoke, Sight};
 pub(super) use input::{InputEncoding, InputFormat};
 pub(super) use leave::{Leave, LeaveAction, ListLeave, Reach};
 pub(super) use publish::{Publish, PublishFile};
+pub(super) use query::{ListFormat, Query};
 pub(super) use roster::{
     Effect, EndOrganisation, GrantRoles, RenameOrganisation, RosterAction, RosterArguments, WithdrawRoles,
 };
+pub(super) use stats::{Drawn, Stats, Timeline};
 pub(super) use subscriptions::{
     DeleteSubscription, From, ListSubscriptions, Subscribe, Subscriptions, SubscriptionsAction,
 };
 pub(super) use sync::Sync;
 pub(super) use tail::TailPublish;
-pub(super) use values::{PlainOrJson, TableOrJson, group, organisation, person, time, tlp};
+pub(super) use values::{PlainOrJson, TableOrJson, group, organisation, person, technique, time, tlp};
 
 /// Share and receive cyber-threat indicators through a Lũy Tre hub.
 ///
@@ -56,7 +64,10 @@ pub(super) use values::{PlainOrJson, TableOrJson, group, organisation, person, t
   luytre subscribe --state siem.state               # follow everything, go on after any break
   luytre sync --state DIR --plain blocked.txt       # keep a block list up to date
   luytre lookup 198.51.100.7 example.net            # is this known?
-  luytre list --kind domain --since 2026-11-01      # what is there?
+  luytre show example.net                           # what do we know of it, from whom, since when?
+  luytre query --kind domain --since 7d             # what is there?
+  luytre stats --by owner                           # how much of it, from whom?
+  luytre export --format csv --output all.csv       # as a file for another program
   luytre canonical 'hxxp://EVIL[.]example'          # what does the hub make of it?
   luytre subscriptions list                         # where does the hub keep our place?
 
@@ -136,10 +147,21 @@ pub(super) enum Command {
     Subscriptions(Subscriptions),
     /// Ask what is known of values and of what contains them · Tra cứu giá trị
     Lookup(Lookup),
-    /// List indicators, newest first · Liệt kê chỉ báo
-    List(List),
+    /// Ask about indicators, as they stand or stood · Hỏi về chỉ báo
+    #[command(visible_alias = "list")]
+    Query(Box<Query>),
+    /// Count indicators by what they are · Thống kê chỉ báo
+    Stats(Box<Stats>),
+    /// Count indicators by days or months · Biểu đồ theo thời gian
+    Timeline(Box<Timeline>),
+    /// Write indicators as a file for another program · Xuất tệp
+    Export(Box<Export>),
     /// Show one indicator, its sightings and collisions · Xem một chỉ báo
     Get(Get),
+    /// Show all that is known of one value · Hồ sơ của một giá trị
+    Show(Show),
+    /// Show what each version of an indicator changed · Lịch sử của một chỉ báo
+    Versions(Versions),
     /// Tell why an organisation sees an indicator of yours, or does not · Vì sao được xem
     Explain(Explain),
     /// Take back an indicator that you published · Thu hồi chỉ báo

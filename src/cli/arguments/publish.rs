@@ -6,7 +6,7 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 
 use super::input::{InputEncoding, InputFormat};
-use super::values::{group, indicator, kind, organisation, person, time, tlp};
+use super::values::{group, indicator, kind, organisation, person, technique, time, tlp};
 use crate::base::clock::Timestamp;
 use crate::interop::Mapping;
 use crate::model::indicator::Kind;
@@ -36,13 +36,13 @@ The format is told by the first lines; --input-format overrides: plain (one valu
 advisories). gzip and zstd are unpacked; text is UTF-8, UTF-16 or Windows-1252. Values may be defanged
 (hxxp, [.]); their kinds are detected. Columns of tables are known by their headers, or by --map:
   value, description, labels, confidence, first_seen, last_seen, valid_from, valid_until, tlp, family,
-  campaign, role, action, ignore
+  campaign, techniques, role, action, ignore
 In JSON lines each line is an object:
   {\"value\": \"example[.]net\", \"tlp\": \"green\", \"labels\": [\"phishing\"], \"confidence\": 80}
 with value (or md5, sha1, sha256, sha512), kind, tlp, to, to_groups, to_persons, caveats, labels, confidence,
-description, valid_from, valid_until, first_seen, last_seen, action, role, family, campaign. Options
-fill in what a line leaves out: readers that a line names stand in place of all those that options name.
---label and --caveat add. --action is not taken for victims.
+description, valid_from, valid_until, first_seen, last_seen, action, role, family, campaign, techniques.
+Options fill in what a line leaves out: readers that a line names stand in place of all those that options
+name. --label, --technique and --caveat add. --action is not taken for victims.
 
 A feed profile holds such options by name, in ~/.config/luytre/feeds.toml or --feeds FILE:
   [chongluadao]
@@ -50,8 +50,8 @@ A feed profile holds such options by name, in ~/.config/luytre/feeds.toml or --f
   tlp = \"green\"
   labels = [\"phishing\"]
 with format, encoding, map, tlp, to, to_groups, to_persons, caveats, labels, confidence, description,
-valid_days, action, role, family, campaign, on_behalf_of. Options given beside --feed come first. Known
-without a file, for their format alone: urlhaus, threatfox, feodotracker, malwarebazaar, ipsum, maltrail.
+valid_days, action, role, family, campaign, techniques, on_behalf_of. Options given beside --feed come
+first. Known without a file, for their format alone: urlhaus, threatfox, feodotracker, malwarebazaar, ipsum, maltrail.
 
 Publishing the same again changes nothing, so a broken run can simply be repeated; with --resume it
 goes on after the last part that the hub has answered.
@@ -135,6 +135,9 @@ pub(crate) struct Publish {
     /// The campaign
     #[arg(long, value_name = "NAME")]
     pub(crate) campaign: Option<String>,
+    /// Technique of MITRE ATT&CK, such as T1566 or T1566.001; repeat or separate by commas
+    #[arg(long, value_name = "T1566", value_delimiter = ',', value_parser = technique)]
+    pub(crate) technique: Vec<String>,
     /// Indicators in one request
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     pub(crate) batch: u16,

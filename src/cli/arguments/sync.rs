@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::filter::Filter;
 use super::values::seconds;
+use crate::model::export::Format;
 
 /// `sync`.
 #[derive(Debug, Args)]
@@ -16,6 +17,10 @@ use super::values::seconds;
   luytre sync --state /var/lib/luytre/dns --hosts /etc/blocked.hosts --kind domain \\
       --hook 'systemctl reload dnsmasq'                           # a resolver
   luytre sync --state /var/lib/luytre/siem --jsonl /srv/siem/luytre.jsonl --every 10
+  luytre sync --state /var/lib/luytre/rpz --rpz /var/cache/bind/luytre.zone \\
+      --hook 'rndc reload rpz.luytre.example'                     # BIND
+  luytre sync --state /var/lib/luytre/ids --suricata /etc/suricata/rules/luytre.rules \\
+      --hook 'suricatasc -c ruleset-reload-nonblocking'           # an IDS
   luytre sync --state DIR --plain list.txt --once                 # from cron: up to date, then the end
 
 The files begin with the hub's current state and go on with every change. What stands and the place
@@ -25,19 +30,25 @@ asked for anew, and the files stay as they are until it is there.
 
 Each file is replaced as a whole, only when its content changes, and keeps its mode, owner and group.
 A new one is readable for you alone (0600): make it beforehand with the mode that its reader needs.
-  --plain   one canonical value a line, sorted, each once; rules (yara, sigma …) are left out, and so
-            are names that are free text (file names, user agents, mutexes, registry keys), unless
-            --kind asks for them
-  --hosts   domains, as `0.0.0.0 name`; of URLs the hosts are not blocked
-  --jsonl   every indicator, one JSON object a line, as `luytre list --format jsonl` writes it
-There is no header, so that the same values give the same bytes.
+  --plain     one canonical value a line, sorted, each once; rules (yara, sigma …) are left out, and
+              so are names that are free text (file names, user agents, mutexes, registry keys),
+              unless --kind asks for them
+  --hosts     domains, as `0.0.0.0 name`; of URLs the hosts are not blocked
+  --rpz       a response policy zone of BIND: domains, addresses, networks
+  --suricata  rules of Suricata: domains, addresses, networks
+  --iprep     a reputation list of Suricata: addresses and networks
+  --csv       every indicator, comma-separated, safe to open in a spreadsheet
+  --jsonl     every indicator, one JSON object a line, as `luytre query --format jsonl` writes it
+`luytre export` writes the same formats once, and docs/exports.md describes them. The same values give
+the same bytes, but for the serial number of a zone, which grows whenever the zone changes.
 
---plain and --hosts are for blocking. They hold a value if an indicator of it recommends to block
-(--action block), and leave it out if any indicator of the same value says that it is a victim's or
-must be watched and not blocked, whosever that is. What everyone has or needs (private addresses,
-public suffixes, nearly all addresses) is never in them, whoever recommends it. --include-monitor writes all values but those of victims,
-whatever is recommended. A filter hides objections too: all but --kind are for lists to look at rather
-than for blocking.
+All but --csv and --jsonl are for blocking. They hold a value if an indicator of it recommends to
+block (--action block), and leave it out if any indicator of the same value says that it is a
+victim's or must be watched and not blocked, whosever that is. What everyone has or needs (private
+addresses, public suffixes, nearly all addresses) is never in them, whoever recommends it.
+--include-monitor writes all values but those of victims to --plain and --hosts, whatever is
+recommended. A filter hides objections too: all but --kind are for lists to look at rather than for
+blocking.
 
 The hook runs after files changed, through `sh -c`, one at a time. What it prints goes to stderr. If
 it fails it runs again with the next change, in a minute, or with the next start, whichever is first.
@@ -55,6 +66,18 @@ pub(crate) struct Sync {
     /// Write domains to block here, as a hosts file; repeat
     #[arg(long, value_name = "FILE")]
     pub(crate) hosts: Vec<PathBuf>,
+    /// Write a response policy zone of BIND here; repeat
+    #[arg(long, value_name = "FILE")]
+    pub(crate) rpz: Vec<PathBuf>,
+    /// Write rules of Suricata here; repeat
+    #[arg(long, value_name = "FILE")]
+    pub(crate) suricata: Vec<PathBuf>,
+    /// Write a reputation list of Suricata here; repeat
+    #[arg(long, value_name = "FILE")]
+    pub(crate) iprep: Vec<PathBuf>,
+    /// Write every indicator here, as comma-separated values; repeat
+    #[arg(long, value_name = "FILE")]
+    pub(crate) csv: Vec<PathBuf>,
     /// Write every indicator here, as JSON lines; repeat
     #[arg(long, value_name = "FILE")]
     pub(crate) jsonl: Vec<PathBuf>,
@@ -78,6 +101,22 @@ pub(crate) struct Sync {
     pub(crate) once: bool,
     #[command(flatten)]
     pub(crate) filter: Filter,
+}
+
+impl Sync {
+    /// The files that are named, each with its format.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (Format, &PathBuf)> {
+        let all = [
+            (Format::Plain, &self.plain),
+            (Format::Hosts, &self.hosts),
+            (Format::Rpz, &self.rpz),
+            (Format::Suricata, &self.suricata),
+            (Format::Iprep, &self.iprep),
+            (Format::Csv, &self.csv),
+            (Format::JsonLines, &self.jsonl),
+        ];
+        all.into_iter().flat_map(|(format, paths)| paths.iter().map(move |path| (format, path)))
+    }
 }
 
 #[cfg(test)]

@@ -4,11 +4,15 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-use crate::base::clock::Timestamp;
-use crate::model::indicator::{Kind, Role, State};
+use crate::base::clock::{Clock as _, SystemClock, Timestamp};
+use crate::model::aggregate::{Dimension, Per};
+use crate::model::export::Format;
+use crate::model::indicator::{Kind, RecommendedAction, Role, State, technique};
 use crate::model::marking::Tlp;
 use crate::model::org::OrgSlug;
 use crate::model::principal::SpiffeId;
+use crate::model::query::Order;
+use crate::model::sighting::Outcome;
 
 /// How an output is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -40,6 +44,11 @@ pub(super) fn state(text: &str) -> Result<State, String> {
     State::from_name(text).ok_or_else(|| "the states are active, revoked, expired".to_owned())
 }
 
+pub(super) fn export_format(text: &str) -> Result<Format, String> {
+    Format::from_name(text)
+        .ok_or_else(|| "the formats are jsonl, csv, plain, hosts, rpz, suricata, iprep".to_owned())
+}
+
 pub(super) fn role(text: &str) -> Result<Role, String> {
     Role::from_name(text).ok_or_else(|| "the roles are victim, infrastructure, tool, sink".to_owned())
 }
@@ -56,6 +65,105 @@ pub(crate) fn time(text: &str) -> Result<Timestamp, String> {
         })
         .map_err(|_| wrong())?;
     Timestamp::from_offset(at).ok_or_else(wrong)
+}
+
+/// The same, or a span before now, such as `7d`, or a day in words.
+pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
+    moment_at(text, SystemClock.now())
+}
+
+/// Hours that Vietnam is before UTC.
+const VIETNAM: Duration = Duration::from_secs(7 * 3_600);
+const DAY: u64 = 86_400;
+
+fn moment_at(text: &str, now: Timestamp) -> Result<Timestamp, String> {
+    let here = now.saturating_add(VIETNAM);
+    let today = here.saturating_sub(Duration::from_secs(here.as_seconds() % DAY)).saturating_sub(VIETNAM);
+    let today = today.saturating_sub(Duration::from_micros(now.subsec_micros().into()));
+    match text.to_lowercase().as_str() {
+        "now" => return Ok(now),
+        "today" | "hôm nay" => return Ok(today),
+        "yesterday" | "hôm qua" => return Ok(today.saturating_sub(Duration::from_secs(DAY))),
+        _ => {}
+    }
+    let unit = |unit: char| match unit {
+        'm' => Some(60),
+        'h' => Some(3_600),
+        'd' => Some(DAY),
+        'w' => Some(7 * DAY),
+        _ => None,
+    };
+    let span = || {
+        let unit = unit(text.chars().last()?)?;
+        text.get(..text.len() - 1)?.parse::<u32>().ok().map(|count| u64::from(count).saturating_mul(unit))
+    };
+    match span() {
+        Some(seconds) => Ok(now.saturating_sub(Duration::from_secs(seconds))),
+        None => {
+            time(text).map_err(|wrong| format!("{wrong}, or a span before now such as 30m, 12h, 7d or 2w"))
+        }
+    }
+}
+
+pub(super) fn action(text: &str) -> Result<RecommendedAction, String> {
+    RecommendedAction::from_name(text)
+        .ok_or_else(|| "the recommended actions are monitor, block, hunt, isolate".to_owned())
+}
+
+pub(super) fn outcome(text: &str) -> Result<Outcome, String> {
+    Outcome::from_name(text).ok_or_else(|| {
+        "the outcomes are seen-blocked, seen-not-blocked, searched-not-found, false-positive".to_owned()
+    })
+}
+
+pub(super) fn order(text: &str) -> Result<Order, String> {
+    Order::from_name(text).ok_or_else(|| {
+        let names: Vec<_> = Order::ALL.iter().map(|order| order.as_str()).collect();
+        format!("the orders are {}", names.join(", "))
+    })
+}
+
+pub(super) fn dimension(text: &str) -> Result<Dimension, String> {
+    Dimension::from_name(text).ok_or_else(|| {
+        let names: Vec<_> = Dimension::ALL.iter().map(|dimension| dimension.as_str()).collect();
+        format!("it is counted by {}", names.join(", "))
+    })
+}
+
+pub(super) fn per(text: &str) -> Result<Per, String> {
+    Per::from_name(text).ok_or_else(|| "it is counted by day or by month".to_owned())
+}
+
+/// The filters that can be left out.
+const EXCEPTIONS: [&str; 19] = [
+    "kind",
+    "owner",
+    "label",
+    "tlp",
+    "role",
+    "family",
+    "campaign",
+    "technique",
+    "state",
+    "value",
+    "prefix",
+    "under",
+    "inside",
+    "containing",
+    "org-kind",
+    "action",
+    "sighted-by",
+    "outcome",
+    "text",
+];
+
+/// A filter and its value.
+pub(super) fn exception(text: &str) -> Result<(String, String), String> {
+    let known = |(name, _): &(&str, &str)| EXCEPTIONS.contains(name);
+    let (name, value) = text.split_once('=').filter(known).ok_or_else(|| {
+        format!("write a filter and its value, such as owner=ca-hanoi; of {}", EXCEPTIONS.join(", "))
+    })?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 /// A span in seconds, up to an hour.
@@ -77,6 +185,12 @@ pub(crate) fn group(text: &str) -> Result<String, String> {
     OrgSlug::parse(slug).map(|slug| format!("groups/{slug}")).map_err(|invalid| invalid.problem)
 }
 
+/// A technique of MITRE ATT&CK, in upper or lower case.
+pub(crate) fn technique(text: &str) -> Result<String, String> {
+    let name = text.to_ascii_uppercase();
+    technique::check(&name).map(|()| name).map_err(|invalid| invalid.problem)
+}
+
 /// The identity of a person or a system.
 pub(crate) fn person(text: &str) -> Result<String, String> {
     SpiffeId::parse(text).map(|id| id.to_string()).map_err(|invalid| invalid.problem)
@@ -87,7 +201,7 @@ pub(super) fn indicator(text: &str) -> Result<String, String> {
     let id = text.strip_prefix("indicators/").unwrap_or(text);
     uuid::Uuid::try_parse(id)
         .map(|id| format!("indicators/{id}"))
-        .map_err(|_| "write the name that `luytre list` shows, such as indicators/4b3f7c1e-…".to_owned())
+        .map_err(|_| "write the name that `luytre query` shows, such as indicators/4b3f7c1e-…".to_owned())
 }
 
 #[cfg(test)]
@@ -99,6 +213,25 @@ mod tests {
         assert_eq!(time("2026-11-21").unwrap(), time("2026-11-21T00:00:00Z").unwrap());
         assert_eq!(time("2026-11-21T07:00:00+07:00").unwrap(), time("2026-11-21").unwrap());
         assert!(time("yesterday").is_err());
+    }
+
+    #[test]
+    fn a_moment_is_told_from_now_and_a_day_begins_in_vietnam() {
+        let now = time("2026-11-21T20:15:30Z").unwrap();
+        for (text, at) in [
+            ("90m", "2026-11-21T18:45:30Z"),
+            ("7d", "2026-11-14T20:15:30Z"),
+            ("2w", "2026-11-07T20:15:30Z"),
+            ("today", "2026-11-21T17:00:00Z"),
+            ("Hôm qua", "2026-11-20T17:00:00Z"),
+            ("now", "2026-11-21T20:15:30Z"),
+            ("2026-11-01", "2026-11-01T00:00:00Z"),
+        ] {
+            assert_eq!(moment_at(text, now), time(at), "{text}");
+        }
+        for wrong in ["7", "d", "-1d", "7y", "soon", "ngày"] {
+            assert!(moment_at(wrong, now).is_err(), "{wrong}");
+        }
     }
 
     #[test]

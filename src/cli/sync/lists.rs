@@ -5,40 +5,42 @@ use std::fs::File;
 use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
 
+use crate::base::clock::{Clock as _, SystemClock};
 use crate::base::digest::Sha256;
 use crate::base::files::Replacement;
 use crate::cli::arguments::Sync;
 use crate::cli::exit::Failure;
-use crate::cli::record::{self, Record};
 use crate::client::Collection;
-use crate::interop::blocklist::{Advice, BlockList, Which};
-use crate::model::indicator::{Kind, RecommendedAction, Role};
-use crate::wire::observable::flat;
-use crate::wire::proto::v1;
+use crate::interop::blocklist::{BlockList, Which};
+use crate::interop::export::{self, Head, List as Blocking, Table, Writer};
+use crate::model::export::{Format, Omission};
+use crate::model::indicator::Kind;
+use crate::wire::convert::shown;
 
 /// Of a file that was not there before: what is in it is not for everyone.
 const MODE: u32 = 0o600;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
-    Plain,
-    Hosts,
-    Jsonl,
-}
-
 #[derive(Debug)]
 struct List {
     path: PathBuf,
-    form: Form,
-    /// Digest of what stands in it.
-    stands: Option<[u8; 32]>,
+    format: Format,
+    stands: Stands,
+}
+
+/// What stands in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Stands {
+    /// Its digest, but for the number of the state; none: there is no file.
+    digest: Option<[u8; 32]>,
+    /// The number of its state, in a format that has one.
+    serial: Option<u32>,
 }
 
 /// The files that are kept up to date.
 #[derive(Debug)]
 pub(super) struct Lists {
     lists: Vec<List>,
-    which: Which,
+    monitor: bool,
     /// The kinds that were asked for by name.
     kinds: Vec<Kind>,
     /// Values that were told to be left out of block lists.
@@ -48,33 +50,28 @@ pub(super) struct Lists {
 impl Lists {
     /// The files that the options name.
     pub(super) fn open(options: &Sync) -> Result<Self, Failure> {
-        let named = |form, paths: &[PathBuf]| paths.iter().map(move |path| (form, path.clone())).collect();
-        let named: [Vec<_>; 3] = [
-            named(Form::Plain, &options.plain),
-            named(Form::Hosts, &options.hosts),
-            named(Form::Jsonl, &options.jsonl),
-        ];
         let usage = |text: String| Failure::Usage(format!("luytre: {text}"));
         let mut lists: Vec<List> = Vec::new();
-        for (form, path) in named.into_iter().flatten() {
-            if lists.iter().any(|list| list.path == path) {
+        for (format, path) in options.files() {
+            if lists.iter().any(|list| list.path == *path) {
                 return Err(usage(format!("{} is named twice; give each file its own name", path.display())));
             }
-            let stands = digest(&path).map_err(|error| cannot_write(&path, &error))?;
-            lists.push(List { path, form, stands });
+            let stands = Stands::of(path, format).map_err(|error| cannot_write(path, &error))?;
+            lists.push(List { path: path.clone(), format, stands });
         }
         if lists.is_empty() {
-            return Err(usage("which files? Name at least one with --plain, --hosts or --jsonl.".to_owned()));
-        }
-        let of_values = !options.plain.is_empty() || !options.hosts.is_empty();
-        if of_values && options.filter.check_plain().is_err() {
             return Err(usage(
-                "--plain and --hosts leave victims out, for such lists feed what blocks; --jsonl tells of them"
+                "which files? Name at least one with --plain, --hosts, --rpz, --suricata, --iprep, --csv or --jsonl."
                     .to_owned(),
             ));
         }
-        let which = if options.include_monitor { Which::Watched } else { Which::Blocked };
-        Ok(Self { lists, which, kinds: options.filter.kind.clone(), spared: 0 })
+        let blocks = lists.iter().any(|list| list.format.blocks());
+        if blocks && options.filter.check_plain().is_err() {
+            return Err(usage(
+                "what feeds what blocks leaves victims out; --jsonl and --csv tell of them".to_owned(),
+            ));
+        }
+        Ok(Self { lists, monitor: options.include_monitor, kinds: options.filter.kind.clone(), spared: 0 })
     }
 
     /// Writes what stands. `announce` is called before the first file is
@@ -84,32 +81,35 @@ impl Lists {
         collection: &Collection,
         mut announce: impl FnMut() -> Result<(), Failure>,
     ) -> Result<usize, Failure> {
-        let Self { lists, which, kinds, spared } = self;
+        let Self { lists, monitor, kinds, spared } = self;
         let mut block = None;
         let mut replaced = 0;
-        for List { path, form, stands } in lists {
+        for List { path, format, stands } in lists {
             let failed = |error: io::Error| cannot_write(path, &error);
             let mut new =
                 Hashed { out: Replacement::of(path, MODE).map_err(failed)?, hash: Sha256::default() };
-            let written = match form {
-                Form::Plain => {
-                    block.get_or_insert_with(|| of(collection, kinds)).write_plain(*which, &mut new)
+            let serial = stands.next_serial();
+            match Writer::of(*format, kinds) {
+                Writer::Table(table) => write_table(table, collection, &mut new),
+                Writer::List(list) => {
+                    let which = match *format {
+                        Format::Plain | Format::Hosts if *monitor => Which::Watched,
+                        _ => Which::Blocked,
+                    };
+                    let block = block.get_or_insert_with(|| of(collection));
+                    write_list(block, which, list, serial, &mut new)
                 }
-                Form::Hosts => {
-                    block.get_or_insert_with(|| of(collection, kinds)).write_hosts(*which, &mut new)
-                }
-                Form::Jsonl => write_jsonl(collection, &mut new),
-            };
-            written.map_err(failed)?;
-            let digest = new.hash.finish();
-            if *stands == Some(digest) && path.try_exists().unwrap_or(false) {
+            }
+            .map_err(failed)?;
+            let digest = Some(new.hash.finish());
+            if stands.digest == digest && path.try_exists().unwrap_or(false) {
                 continue;
             }
             if replaced == 0 {
                 announce()?;
             }
             new.out.publish().map_err(failed)?;
-            *stands = Some(digest);
+            *stands = Stands { digest, serial: Some(serial) };
             replaced += 1;
         }
         let left_out = block.as_ref().map_or(0, BlockList::spared);
@@ -124,58 +124,94 @@ impl Lists {
     }
 }
 
+impl Stands {
+    /// What stands in a file; an error if it is none to be replaced.
+    fn of(path: &Path, format: Format) -> io::Result<Self> {
+        let mut file = match std::fs::metadata(path) {
+            Ok(found) if found.is_file() => File::open(path)?,
+            Ok(_) => return Err(io::Error::other("it is no regular file")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => return Err(error),
+        };
+        let mut hash = Sha256::default();
+        let mut beginning = Vec::with_capacity(BLOCK);
+        (&file).take(BLOCK as u64).read_to_end(&mut beginning)?;
+        let mut serial = None;
+        if let (Format::Rpz, Some(found)) = (format, export::serial(&beginning)) {
+            serial = Some(found.number);
+            beginning.splice(found.place, *b"0");
+        }
+        hash.update(&beginning);
+        let mut buffer = vec![0; BLOCK];
+        loop {
+            match file.read(&mut buffer)? {
+                0 => return Ok(Self { digest: Some(hash.finish()), serial }),
+                n => hash.update(buffer.get(..n).unwrap_or_default()),
+            }
+        }
+    }
+
+    /// The number of the next state: the time, and past the one before.
+    fn next_serial(self) -> u32 {
+        let now = export::serial_at(SystemClock.now());
+        self.serial.map_or(now, |last| now.max(last.wrapping_add(1)))
+    }
+}
+
+/// Bytes of a file that are read at once.
+const BLOCK: usize = 64 * 1024;
+
 fn cannot_write(path: &Path, error: &io::Error) -> Failure {
     Failure::Io(format!("cannot write {}: {error}", path.display()))
 }
 
-/// The digest of a file that is there; an error if it is none to be replaced.
-fn digest(path: &Path) -> io::Result<Option<[u8; 32]>> {
-    let mut file = match std::fs::metadata(path) {
-        Ok(found) if found.is_file() => File::open(path)?,
-        Ok(_) => return Err(io::Error::other("it is no regular file")),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let mut hash = Sha256::default();
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(Some(hash.finish())),
-            n => hash.update(buffer.get(..n).unwrap_or_default()),
-        }
-    }
-}
-
-/// What is said of the values. Kinds that are free text stand in no list that
-/// did not ask for them: what reads the list may take a line for a command.
-fn of(collection: &Collection, kinds: &[Kind]) -> BlockList {
+/// What is said of the values.
+fn of(collection: &Collection) -> BlockList {
     let mut list = BlockList::default();
     for indicator in collection.iter() {
-        let advice = advice(&indicator);
-        if let (Some(kind), value, _) = flat(indicator.observable)
-            && (!kind.may_hold_blanks() || kinds.contains(&kind))
-        {
-            list.note(kind, value, advice);
-        }
+        list.note(&shown::read(indicator));
     }
     list
 }
 
-fn advice(indicator: &v1::Indicator) -> Advice {
-    let caveats = indicator.marking.as_ref().and_then(|marking| marking.caveats.as_ref());
-    Advice {
-        action: record::number(indicator.recommended_action).and_then(RecommendedAction::from_number),
-        role: record::number(indicator.role).and_then(Role::from_number),
-        watch_only: caveats.is_some_and(|caveats| caveats.watch_do_not_block),
-    }
-}
-
-fn write_jsonl(collection: &Collection, out: &mut impl Write) -> io::Result<()> {
-    for indicator in collection.iter() {
-        serde_json::to_writer(&mut *out, &Record::of(indicator))?;
-        out.write_all(b"\n")?;
+fn write_list(
+    block: &BlockList,
+    which: Which,
+    list: Blocking,
+    serial: u32,
+    new: &mut Hashed,
+) -> io::Result<()> {
+    let tlp = block.tlp(which);
+    let mut writer = Writer::List(list);
+    let head = |serial| {
+        let mut head = Vec::new();
+        writer.head(Head { tlp, serial }, &mut head);
+        head
+    };
+    // The number of the state is no change of it.
+    new.out.write_all(&head(serial))?;
+    new.hash.update(&head(0));
+    let Writer::List(list) = &mut writer else { return Ok(()) };
+    let omitted = block.write(which, list, new)?;
+    for (why, values) in omitted.iter().filter(|(why, _)| *why != Omission::Repeated) {
+        tracing::info!(values, why = why.as_str(), "the format has no place for some values");
     }
     Ok(())
+}
+
+fn write_table(table: Table, collection: &Collection, new: &mut Hashed) -> io::Result<()> {
+    let mut writer = Writer::Table(table);
+    let mut out = Vec::with_capacity(BLOCK);
+    writer.head(Head { tlp: None, serial: 0 }, &mut out);
+    let Writer::Table(table) = &mut writer else { return Ok(()) };
+    for indicator in collection.iter() {
+        table.row(shown::read(indicator), &mut out);
+        if out.len() >= BLOCK {
+            new.write_all(&out)?;
+            out.clear();
+        }
+    }
+    new.write_all(&out)
 }
 
 /// What is written, and its digest so far.

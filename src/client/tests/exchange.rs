@@ -261,6 +261,7 @@ impl ExchangeService for Stub {
         Ok(Response::new(v1::ListIndicatorsResponse {
             indicators: vec![v1::Indicator::default(); page],
             next_page_token: next.to_owned(),
+            plan: None,
         }))
     }
 }

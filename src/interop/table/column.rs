@@ -5,6 +5,7 @@ use time::macros::format_description;
 
 use crate::interop::jsonl::Record;
 use crate::interop::value;
+use crate::model::indicator::technique;
 
 /// What a column says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub enum Field {
     Family,
     /// The campaign.
     Campaign,
+    /// Techniques of ATT&CK, apart by commas or blanks.
+    Techniques,
     /// Its role in the attack.
     Role,
     /// What is recommended.
@@ -39,7 +42,7 @@ pub enum Field {
     Ignore,
 }
 
-const FIELDS: [(&str, Field); 14] = [
+const FIELDS: [(&str, Field); 15] = [
     ("value", Field::Value),
     ("description", Field::Description),
     ("labels", Field::Labels),
@@ -51,13 +54,14 @@ const FIELDS: [(&str, Field); 14] = [
     ("tlp", Field::Tlp),
     ("family", Field::Family),
     ("campaign", Field::Campaign),
+    ("techniques", Field::Techniques),
     ("role", Field::Role),
     ("action", Field::Action),
     ("ignore", Field::Ignore),
 ];
 
 /// Headers as feeds and reports write them, letters and digits alone.
-const HEADERS: [(Field, &[&str]); 13] = [
+const HEADERS: [(Field, &[&str]); 14] = [
     (
         Field::Value,
         &[
@@ -129,6 +133,7 @@ const HEADERS: [(Field, &[&str]); 13] = [
     (Field::Tlp, &["tlp", "marking"]),
     (Field::Family, &["family", "malware", "malwarefamily", "malwareprintable", "signature"]),
     (Field::Campaign, &["campaign"]),
+    (Field::Techniques, &["techniques", "technique", "attacktechniques", "mitreattack", "ttps"]),
     // These narrow what is said of a value: a column that bears the name of
     // the field is never passed over.
     (Field::ValidFrom, &["validfrom"]),
@@ -276,6 +281,7 @@ impl Field {
                 });
             }
             Self::Labels => record.labels.extend(labels(cell)),
+            Self::Techniques => record.techniques.extend(techniques(cell)),
             Self::Confidence => {
                 record.confidence = cell.trim_end_matches('%').parse().ok().filter(|&n: &u8| n <= 100)
             }
@@ -357,6 +363,12 @@ fn labels(cell: &str) -> impl Iterator<Item = String> {
     cell.split(apart).map(|word| word.trim_matches('"').to_lowercase()).filter(|word| !word.is_empty())
 }
 
+/// What a cell names by their numbers; it may say more beside them.
+fn techniques(cell: &str) -> impl Iterator<Item = String> {
+    let names = cell.split(|c: char| !c.is_ascii_alphanumeric() && c != '.').map(str::to_ascii_uppercase);
+    names.filter(|name| technique::check(name).is_ok())
+}
+
 /// A moment of one of the two forms that cannot be misread, as RFC 3339.
 fn moment(cell: &str) -> Option<String> {
     const PLAIN: &[FormatItem<'_>] = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
@@ -384,6 +396,13 @@ mod tests {
         ] {
             assert_eq!(moment(cell).as_deref(), expected, "{cell}");
         }
+    }
+
+    #[test]
+    fn techniques_are_read_by_their_numbers() {
+        let read = |cell| techniques(cell).collect::<Vec<_>>();
+        assert_eq!(read("T1566.001, t1059 (Scripting); TA0001"), ["T1566.001", "T1059"]);
+        assert!(read("phishing").is_empty());
     }
 
     #[test]

@@ -102,6 +102,8 @@ pub struct Draft {
     pub family: String,
     /// The campaign; may be empty.
     pub campaign: String,
+    /// Techniques of ATT&CK, sorted, without repeats.
+    pub techniques: Vec<String>,
     /// Public id of another's indicator of which it is a republication.
     pub republication_of: Option<Uuid>,
     /// Why a revoked indicator is to be brought back.
@@ -128,6 +130,7 @@ impl Draft {
             role: None,
             family: String::new(),
             campaign: String::new(),
+            techniques: Vec::new(),
             republication_of: None,
             reinstate: None,
         }

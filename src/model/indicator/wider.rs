@@ -1,6 +1,7 @@
 //! Decides what else is about a value: the networks that contain an address,
 //! the domains above a name, the host of a URL.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -95,27 +96,43 @@ pub fn wider(value: &Observable, lengths: PrefixLengths) -> Vec<(Relation, Obser
         }
         Observable::Domain(name) => parents(name, Relation::ParentDomain, &mut out),
         Observable::Endpoint(at) => host(address(at.ip()), lengths, &mut out),
-        Observable::NamedEndpoint(text) => {
-            if let Some((name, _)) = text.rsplit_once(':') {
-                host(Observable::Domain(name.into()), lengths, &mut out);
-            }
-        }
         Observable::Url(text) => url(text, lengths, &mut out),
-        Observable::Written(_) if value.kind() == Kind::Email => {
-            if let Some((_, name)) = value.as_text().and_then(|text| text.rsplit_once('@')) {
-                host(Observable::Domain(name.into()), lengths, &mut out);
+        _ => {
+            if let Some(name) = host_name(value) {
+                host(Observable::Domain(name.as_ref().into()), lengths, &mut out);
             }
         }
-        _ => {}
     }
     out
 }
 
+/// The name of the host that the value is or names; none where that is an
+/// address.
+#[must_use]
+pub fn host_name(value: &Observable) -> Option<Cow<'_, str>> {
+    match value {
+        Observable::Domain(name) => Some(Cow::Borrowed(name.as_ref())),
+        Observable::NamedEndpoint(text) => text.rsplit_once(':').map(|(name, _)| Cow::Borrowed(name)),
+        Observable::Url(text) => match parsed_host(&Url::parse(text).ok()?)? {
+            Host::Domain(name) => Some(Cow::Owned(name)),
+            Host::Ipv4(_) | Host::Ipv6(_) => None,
+        },
+        Observable::Written(_) if value.kind() == Kind::Email => {
+            value.as_text()?.rsplit_once('@').map(|(_, name)| Cow::Borrowed(name))
+        }
+        _ => None,
+    }
+}
+
+/// Parsed anew, because outside the known schemes the standard takes every host
+/// for a name.
+fn parsed_host(url: &Url) -> Option<Host> {
+    Host::parse(url.host_str()?).ok()
+}
+
 fn url(text: &str, lengths: PrefixLengths, out: &mut Vec<(Relation, Observable)>) {
     let Ok(url) = Url::parse(text) else { return };
-    // Parsed anew, because outside the known schemes the standard takes every
-    // host for a name.
-    let Some(Ok(found)) = url.host_str().map(Host::parse) else { return };
+    let Some(found) = parsed_host(&url) else { return };
     let named = match found {
         Host::Domain(name) => Observable::Domain(name.into()),
         Host::Ipv4(ip) => Observable::Ipv4(ip),

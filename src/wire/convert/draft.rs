@@ -3,7 +3,8 @@
 use crate::model::Invalid;
 use crate::model::indicator::draft::{self, MAX_DESCRIPTION_BYTES, MAX_LABELS, MAX_NAME_BYTES};
 use crate::model::indicator::lifecycle::MAX_NOTE_BYTES;
-use crate::model::indicator::{Draft, RecommendedAction, Role};
+use crate::model::indicator::technique::MAX_TECHNIQUES;
+use crate::model::indicator::{Draft, RecommendedAction, Role, technique};
 use crate::wire::proto::v1;
 
 use super::{marking, name, observable, text, time};
@@ -28,6 +29,7 @@ pub fn read(pb: v1::IndicatorDraft) -> Result<Draft, Invalid> {
         role,
         family,
         campaign,
+        attack_techniques,
         republication_of,
         reinstate,
     } = pb;
@@ -55,6 +57,7 @@ pub fn read(pb: v1::IndicatorDraft) -> Result<Draft, Invalid> {
         role,
         family: text::name("family", family, MAX_NAME_BYTES)?,
         campaign: text::name("campaign", campaign, MAX_NAME_BYTES)?,
+        techniques: read_techniques(attack_techniques)?,
         republication_of: (!republication_of.is_empty())
             .then(|| name::read_indicator("republication_of", &republication_of))
             .transpose()?,
@@ -78,6 +81,20 @@ pub fn read_labels(mut labels: Vec<String>) -> Result<Vec<String>, Invalid> {
     labels.sort_unstable();
     labels.dedup();
     Ok(labels)
+}
+
+/// Reads techniques of ATT&CK: each well-formed; sorted and without repeats.
+fn read_techniques(mut names: Vec<String>) -> Result<Vec<String>, Invalid> {
+    if names.len() > MAX_TECHNIQUES {
+        let problem = format!("at most {MAX_TECHNIQUES}; these are {}", names.len());
+        return Err(Invalid::new("attack_techniques", problem));
+    }
+    for (i, name) in names.iter().enumerate() {
+        technique::check(name).map_err(|invalid| invalid.under(format_args!("attack_techniques[{i}]")))?;
+    }
+    names.sort_unstable();
+    names.dedup();
+    Ok(names)
 }
 
 fn read_confidence(confidence: Option<u32>) -> Result<Option<u8>, Invalid> {
@@ -139,6 +156,7 @@ mod tests {
             role: 2,
             family: "Họ A".into(),
             campaign: "Hè 2026".into(),
+            attack_techniques: vec!["T1566.001".into(), "T1059".into(), "T1566.001".into()],
             republication_of: "indicators/0f9c5a3e-5c1f-4a7b-9d53-2f6f0f3f8a11".into(),
             reinstate: Some(v1::Reinstatement { reason: "seen again".into() }),
             ..pb()
@@ -152,6 +170,7 @@ mod tests {
         assert_eq!(draft.action, Some(RecommendedAction::Block));
         assert_eq!(draft.role, Some(Role::Infrastructure));
         assert_eq!((draft.family.as_str(), draft.campaign.as_str()), ("Họ A", "Hè 2026"));
+        assert_eq!(draft.techniques, ["T1059", "T1566.001"]);
         assert_eq!(draft.republication_of.unwrap().to_string(), "0f9c5a3e-5c1f-4a7b-9d53-2f6f0f3f8a11");
         assert_eq!(draft.reinstate.as_deref(), Some("seen again"));
     }
@@ -165,6 +184,10 @@ mod tests {
         );
         assert_eq!(field(v1::IndicatorDraft { labels: vec!["a".into(), "B".into()], ..pb() }), "labels[1]");
         assert_eq!(field(v1::IndicatorDraft { labels: vec!["a".into(); 65], ..pb() }), "labels");
+        let attack_techniques = vec!["T1566".into(), "phishing".into()];
+        assert_eq!(field(v1::IndicatorDraft { attack_techniques, ..pb() }), "attack_techniques[1]");
+        let attack_techniques = vec!["T1566".into(); 33];
+        assert_eq!(field(v1::IndicatorDraft { attack_techniques, ..pb() }), "attack_techniques");
         assert_eq!(field(v1::IndicatorDraft { confidence: Some(101), ..pb() }), "confidence");
         assert_eq!(field(v1::IndicatorDraft { confidence: Some(256), ..pb() }), "confidence");
         assert_eq!(

@@ -4,10 +4,13 @@
 //! One file per noun. Messages are taken by value and destructured in full, so
 //! that a field added to the contract does not compile until it is read here.
 
+pub mod aggregate;
 pub mod batch;
 pub mod certificate;
 pub mod directory;
+pub mod dossier;
 pub mod draft;
+pub mod export;
 pub mod filter;
 pub mod lookup;
 pub mod marking;
@@ -16,10 +19,13 @@ pub mod observable;
 pub mod republication;
 pub mod revocation;
 pub mod roster;
+pub mod shown;
 pub mod sighting;
 pub mod subscription;
 pub mod text;
 pub mod time;
+pub mod value_match;
+pub mod versions;
 
 use crate::model::Invalid;
 

@@ -78,7 +78,8 @@ fn split(path: &Path) {
 
 async fn merged(engine: &Engine, blocks: u64) {
     eventually("the blocks are merged", async || {
-        (engine.hub.statistics().merged_blocks >= blocks).then_some(())
+        let now = engine.hub.statistics();
+        (now.merged_blocks >= blocks && now.merges_waiting == 0).then_some(())
     })
     .await;
 }

@@ -121,6 +121,10 @@ pub(crate) fn campaign(item: &Item) -> &'static str {
     ["", "Hè 2026"][usize::from(item.marking + item.note) % 2]
 }
 
+pub(crate) fn techniques(item: &Item) -> &'static [&'static str] {
+    [&[] as &[_], &["T1566.001"], &["T1059", "T1566"]][usize::from(item.value + 2 * item.note) % 3]
+}
+
 pub(crate) fn draft(item: &Item) -> Draft {
     let (observable, aliases) = value(item.value);
     Draft {
@@ -130,6 +134,7 @@ pub(crate) fn draft(item: &Item) -> Draft {
         role: role(item),
         family: family(item).to_owned(),
         campaign: campaign(item).to_owned(),
+        techniques: techniques(item).iter().map(|&name| name.to_owned()).collect(),
         reinstate: item.reinstate.then(|| "it is back".into()),
         ..Draft::new(observable, marking(item.marking))
     }
@@ -383,6 +388,7 @@ impl Model {
             (indicator.family.as_str(), indicator.campaign.as_str()),
             (family(&event.item), campaign(&event.item))
         );
+        assert_eq!(indicator.attack_techniques, techniques(&event.item));
         assert_eq!(indicator.role, role(&event.item).map_or(0, |role| i32::from(role.number())));
         assert_eq!(indicator.state, i32::from(event.state.number()));
         assert_eq!(indicator.owner, format!("organisations/{}", ORGS[event.owner]));
@@ -404,6 +410,11 @@ pub(crate) fn matches(filter: &IndicatorFilter, owner: usize, item: &Item) -> bo
         && (filter.roles.is_empty() || role(item).is_some_and(|role| filter.roles.contains(&role)))
         && named(&filter.families, family(item))
         && named(&filter.campaigns, campaign(item))
+        && (filter.techniques.is_empty()
+            || filter
+                .techniques
+                .iter()
+                .any(|asked| techniques(item).iter().any(|name| name.starts_with(asked.as_str()))))
 }
 
 /// A filter that asks for a little of everything, or for nothing.
@@ -412,6 +423,7 @@ pub(crate) fn filter() -> impl Strategy<Value = IndicatorFilter> {
         roles: attack.roles,
         families: attack.families,
         campaigns: attack.campaigns,
+        techniques: attack.techniques,
         ..filter
     };
     prop_oneof![3 => of_records(), 2 => of_the_attack(), 1 => (of_records(), of_the_attack()).prop_map(with)]
@@ -439,5 +451,7 @@ fn of_the_attack() -> impl Strategy<Value = IndicatorFilter> {
         roles.prop_map(move |roles| IndicatorFilter { roles, ..nothing() }),
         some(&["họ a", "Họ B", "none"]).prop_map(move |families| IndicatorFilter { families, ..nothing() }),
         some(&["HÈ 2026", "none"]).prop_map(move |campaigns| IndicatorFilter { campaigns, ..nothing() }),
+        some(&["T1059", "T1566", "T1566.001"])
+            .prop_map(move |techniques| IndicatorFilter { techniques, ..nothing() }),
     ]
 }

@@ -1,9 +1,11 @@
 //! Decides how a test types commands: the real `luytre`, as one principal, at
 //! the hub where it is now.
 
-use std::io::Write as _;
+use std::io::{BufRead, BufReader, Write as _};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::patience::{eventually, patiently};
 use super::{Credentials, TestHub};
@@ -130,6 +132,70 @@ pub(crate) async fn luytre_killed(
     eventually("it keeps its place", async || mark.exists().then_some(())).await;
     child.0.kill().unwrap();
     child.0.wait().unwrap().code().is_none()
+}
+
+/// A command that goes on until it is interrupted.
+pub(crate) struct Watching {
+    child: Running,
+    stdout: Option<BufReader<ChildStdout>>,
+    stderr: Option<BufReader<ChildStderr>>,
+}
+
+/// Runs `luytre <words>` likewise, and leaves it running.
+pub(crate) fn luytre_watching(hub: &TestHub, organisation: &str, name: &str, words: &[&str]) -> Watching {
+    let mut child = begun(hub, organisation, name, words, Stdio::null());
+    let (stdout, stderr) = (child.0.stdout.take(), child.0.stderr.take());
+    Watching { child, stdout: stdout.map(BufReader::new), stderr: stderr.map(BufReader::new) }
+}
+
+/// The next line of a pipe; empty at its end.
+async fn next_line<R: BufRead + Send + 'static>(pipe: &mut Option<R>) -> String {
+    let mut reader = pipe.take().unwrap();
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        (reader, line)
+    });
+    let (reader, line) = patiently("the command writes a line", reading).await.unwrap();
+    *pipe = Some(reader);
+    line
+}
+
+impl Watching {
+    /// The next line that it prints.
+    pub(crate) async fn line(&mut self) -> String {
+        next_line(&mut self.stdout).await
+    }
+
+    /// Waits until it has told this on stderr.
+    ///
+    /// # Panics
+    /// If it ends before.
+    pub(crate) async fn told(&mut self, text: &str) {
+        let mut all = String::new();
+        while !all.contains(text) {
+            let line = next_line(&mut self.stderr).await;
+            assert!(!line.is_empty(), "it ended: {all}");
+            all.push_str(&line);
+        }
+    }
+
+    /// Interrupts it, as Ctrl-C does; what it printed since.
+    pub(crate) async fn interrupt(self) -> Ended {
+        let Self { mut child, stdout, stderr } = self;
+        kill_process(Pid::from_child(&child.0), Signal::INT).unwrap();
+        let status = eventually("the command ends", async || child.0.try_wait().unwrap()).await;
+        let rest = |pipe: &mut dyn std::io::Read| {
+            let mut text = String::new();
+            pipe.read_to_string(&mut text).unwrap();
+            text
+        };
+        Ended {
+            code: status.code().expect("it is not killed"),
+            stdout: rest(&mut stdout.unwrap()),
+            stderr: rest(&mut stderr.unwrap()),
+        }
+    }
 }
 
 /// The most memory of a process that still runs, in KiB; 0 if it does not.

@@ -107,7 +107,7 @@ impl Witness {
 
     /// An indicator with its sightings and collisions.
     pub(crate) async fn get(&self, name: &str) -> Result<v1::GetIndicatorResponse, Refusal> {
-        let request = v1::GetIndicatorRequest { name: name.to_owned() };
+        let request = v1::GetIndicatorRequest { name: name.to_owned(), as_of: None };
         self.call("ExchangeService/GetIndicator", &request).await.map_err(|status| refusal(&status))
     }
 

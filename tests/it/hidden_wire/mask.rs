@@ -85,6 +85,25 @@ pub(super) fn list(bytes: &[u8]) -> String {
     shown(bytes, |page: &mut v1::ListIndicatorsResponse| length(&mut page.next_page_token))
 }
 
+/// A piece of an export; its content is told as text.
+pub(super) fn export(bytes: &[u8]) -> String {
+    use v1::export_indicators_response::Part;
+    shown(bytes, |piece: &mut v1::ExportIndicatorsResponse| {
+        if let Some(Part::Opening(opening)) = &mut piece.part {
+            length(&mut opening.position_token);
+        }
+    })
+}
+
+/// Counts; only the moment differs from hub to hub.
+pub(super) fn counts(bytes: &[u8]) -> String {
+    shown(bytes, |counts: &mut v1::AggregateIndicatorsResponse| counts.as_of_time = None)
+}
+
+pub(super) fn versions(bytes: &[u8]) -> String {
+    shown(bytes, |page: &mut v1::ListIndicatorVersionsResponse| length(&mut page.next_page_token))
+}
+
 pub(super) fn subscriptions(bytes: &[u8]) -> String {
     shown(bytes, |page: &mut v1::ListSubscriptionsResponse| length(&mut page.next_page_token))
 }

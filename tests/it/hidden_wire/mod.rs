@@ -80,7 +80,8 @@ fn builder() -> Builder {
 /// What `text` asserts, so marked.
 fn marked(text: &str, marking: v1::Marking) -> v1::IndicatorDraft {
     let (labels, family) = (vec!["c2".to_owned()], "Họ A".to_owned());
-    v1::IndicatorDraft { marking: Some(marking), labels, family, ..draft(text) }
+    let recommended_action = v1::RecommendedAction::Block.into();
+    v1::IndicatorDraft { marking: Some(marking), labels, family, recommended_action, ..draft(text) }
 }
 
 fn masked(marking: v1::Marking) -> v1::Marking {

@@ -34,11 +34,18 @@ const LEAVE: [&str; 4] = [
     "/luytre.v1.RepublicationService/WithdrawRepublication",
     "/luytre.v1.RepublicationService/ListRepublications",
 ];
+const EXPORT: &str = "/luytre.v1.HistoryService/ExportIndicators";
+const COUNT: &str = "/luytre.v1.HistoryService/AggregateIndicators";
+const HISTORY: [&str; 2] =
+    ["/luytre.v1.HistoryService/ListIndicatorVersions", "/luytre.v1.HistoryService/GetObservable"];
 const SUBSCRIBE: &str = "/luytre.v1.SubscriptionService/Subscribe";
 
 /// Asks everything of the hub as the viewer.
 pub(super) async fn ask_all(asker: &mut Asker<'_>, hub: &Hub) {
     searches(asker).await;
+    exports(asker).await;
+    counts(asker).await;
+    dossiers(asker).await;
     streams(asker, hub).await;
     by_name(asker, hub).await;
     leaves(asker, hub).await;
@@ -123,6 +130,44 @@ async fn searches(asker: &mut Asker<'_>) {
     asker.ask("wide, several", Cost::Nothing, lookup, read, all).await;
     let unknown = v1::LookupObservablesRequest { scope: 99, ..values(&[SECRET]) };
     asker.ask("of an unknown scope", Cost::Nothing, lookup, read, vec![said(&unknown)]).await;
+}
+
+/// Rows of tables hold ids and moments, which differ from run to run: what is
+/// compared of those is what nobody finds anything in.
+async fn exports(asker: &mut Asker<'_>) {
+    use v1::ExportFormat::{Csv, Hosts, Iprep, JsonLines, Plain, Rpz, Suricata};
+    for (what, filter) in filters() {
+        for format in [Plain, Hosts, Rpz, Suricata, Iprep, JsonLines, Csv] {
+            let filter = match format {
+                JsonLines | Csv => v1::IndicatorFilter { campaigns: vec!["none".into()], ..filter.clone() },
+                _ => filter.clone(),
+            };
+            let request = v1::ExportIndicatorsRequest {
+                filter: Some(filter),
+                format: format.into(),
+                ..v1::ExportIndicatorsRequest::default()
+            };
+            let what = format!("{what} {}", format.as_str_name());
+            asker.ask(&what, Cost::Passing, EXPORT, mask::export, vec![said(&request)]).await;
+            let known = v1::ExportIndicatorsRequest { if_none_match: "0".repeat(64), ..request };
+            asker.ask(&what, Cost::Passing, EXPORT, mask::export, vec![said(&known)]).await;
+        }
+    }
+}
+
+/// Counts by every dimension, by counters and by going through what matches.
+async fn counts(asker: &mut Asker<'_>) {
+    let day = |utc_offset_minutes| v1::Histogram { granularity: 1, range: None, utc_offset_minutes };
+    for (what, filter) in filters() {
+        for group_by in 0..=10 {
+            for histogram in [None, Some(day(0)), Some(day(420))] {
+                let filter = Some(filter.clone());
+                let request = v1::AggregateIndicatorsRequest { filter, group_by, histogram, max_rows: 2 };
+                let what = format!("{what} by {group_by} {histogram:?}");
+                asker.ask(&what, Cost::Passing, COUNT, mask::counts, vec![said(&request)]).await;
+            }
+        }
+    }
 }
 
 /// What opens a stream.
@@ -216,6 +261,29 @@ async fn subscriptions(asker: &mut Asker<'_>) {
     asker.ask("all", Cost::Nothing, list, mask::subscriptions, request).await;
 }
 
+/// The dossiers of the hidden values, of what they contain, and of values that
+/// stand open.
+async fn dossiers(asker: &mut Asker<'_>) {
+    let values = [
+        (SECRET, Cost::Nothing),
+        ("http://a.secret.example/x", Cost::Nothing),
+        (LATER, Cost::Nothing),
+        ("198.51.100.7", Cost::Nothing),
+        ("own.example", Cost::Nothing),
+        // It passes over the sightings that it does not count.
+        ("open-0.example", Cost::Passing),
+        // It passes over others of its family.
+        ("open-2.example", Cost::Passing),
+        ("", Cost::Nothing),
+    ];
+    for (value, cost) in values {
+        let request = v1::GetObservableRequest { observable: Some(text_value(value)) };
+        asker
+            .ask(value, cost, HISTORY[1], mask::plain::<v1::GetObservableResponse>, vec![said(&request)])
+            .await;
+    }
+}
+
 /// Everything that names the record, and the same of one that is open, one
 /// that is the viewer's own, and none.
 async fn by_name(asker: &mut Asker<'_>, hub: &Hub) {
@@ -225,10 +293,22 @@ async fn by_name(asker: &mut Asker<'_>, hub: &Hub) {
         [("hidden", &hub.secret), ("open", &hub.open), ("own", &hub.own), ("malformed", &nothing)]
     {
         let cost = if what == "hidden" { Cost::Open } else { Cost::Nothing };
-        let request = vec![said(&v1::GetIndicatorRequest { name: name.clone() })];
+        let request = vec![said(&v1::GetIndicatorRequest { name: name.clone(), as_of: None })];
         // It passes over the sightings that it does not show.
         let passing = if cost == Cost::Nothing { Cost::Passing } else { cost };
         asker.ask(what, passing, get, mask::plain::<v1::GetIndicatorResponse>, request).await;
+        // The calendar of these hubs begins in 2026.
+        for seconds in [1, 4_000_000_000] {
+            let as_of = Some(prost_types::Timestamp { seconds, nanos: 0 });
+            let request = vec![said(&v1::GetIndicatorRequest { name: name.clone(), as_of })];
+            let read = mask::plain::<v1::GetIndicatorResponse>;
+            asker.ask("as of a moment", passing, get, read, request).await;
+        }
+        for page_size in [0, 1] {
+            let request =
+                v1::ListIndicatorVersionsRequest { name: name.clone(), page_size, ..Default::default() };
+            asker.ask(what, cost, HISTORY[0], mask::versions, vec![said(&request)]).await;
+        }
         for organisation in ["named", VIEWER, "nobody"] {
             for principal in [String::new(), hub.named_person.clone()] {
                 let request = v1::ExplainAccessRequest {

@@ -63,7 +63,12 @@ fn hosts(path: &Path) -> Result<Vec<String>, String> {
         let name = line.strip_prefix("0.0.0.0 ").filter(|name| name.ends_with(".example"));
         name.map(str::to_owned).ok_or_else(|| format!("no line of a hosts file: {line}"))
     };
-    plain(path)?.into_iter().map(name).collect()
+    let mut lines = plain(path)?;
+    // Before all names, as its first sign is.
+    if lines.is_empty() || !lines.remove(0).starts_with("# Luy Tre: domains to block. ") {
+        return Err(format!("{} has no head", path.display()));
+    }
+    lines.into_iter().map(name).collect()
 }
 
 fn jsonl(path: &Path) -> Result<BTreeMap<String, u64>, String> {
@@ -152,7 +157,12 @@ async fn list(peer: &Peer) -> Vec<v1::Indicator> {
     loop {
         let filter =
             v1::IndicatorFilter { states: vec![v1::IndicatorState::Active.into()], ..Default::default() };
-        let request = v1::ListIndicatorsRequest { filter: Some(filter), page_size: 500, page_token };
+        let request = v1::ListIndicatorsRequest {
+            filter: Some(filter),
+            page_size: 500,
+            page_token,
+            ..Default::default()
+        };
         let page = client.list_indicators(request).await.unwrap().into_inner();
         indicators.extend(page.indicators);
         page_token = page.next_page_token;

@@ -236,7 +236,8 @@ async fn what_must_not_be_blocked_is_in_no_list_for_blocking() {
     let ended = once(&hub, "one", &["--plain", &name(&list), "--hosts", &name(&hosts)]).await;
     assert_eq!((ended.code, ended.stdout.as_str()), (0, ""), "{ended:?}");
     assert_eq!(plain(&list).unwrap(), [ANCHOR, "http://url.sync.example/x"]);
-    assert_eq!(fs::read_to_string(&hosts).unwrap(), format!("0.0.0.0 {ANCHOR}\n"));
+    let head = "# Luy Tre: domains to block. TLP:GREEN\n";
+    assert_eq!(fs::read_to_string(&hosts).unwrap(), format!("{head}0.0.0.0 {ANCHOR}\n"));
     let mutexes = once(&hub, "mutexes", &["--plain", &name(&all), "--kind", "mutex"]).await;
     assert_eq!((mutexes.code, plain(&all).unwrap()), (0, vec![text]));
     assert_eq!(once(&hub, "two", &["--plain", &name(&all), "--include-monitor"]).await.code, 0);

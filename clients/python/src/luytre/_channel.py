@@ -47,8 +47,8 @@ class Method(Generic[Req, Resp]):
     response: type[Resp]
 
 
-_EXCHANGE, _SUBSCRIPTION, _DIRECTORY = (
-    f"/luytre.v1.{name}Service" for name in ("Exchange", "Subscription", "Directory")
+_EXCHANGE, _SUBSCRIPTION, _DIRECTORY, _HISTORY = (
+    f"/luytre.v1.{name}Service" for name in ("Exchange", "Subscription", "Directory", "History")
 )
 WHO_AM_I = Method(f"{_DIRECTORY}/WhoAmI", v1.WhoAmIRequest, v1.WhoAmIResponse)
 ORGANISATIONS = Method(
@@ -62,6 +62,10 @@ REVOKE = Method(f"{_EXCHANGE}/RevokeIndicator", v1.RevokeIndicatorRequest, v1.Re
 SIGHT = Method(f"{_EXCHANGE}/ReportSightings", v1.ReportSightingsRequest, v1.ReportSightingsResponse)
 GET = Method(f"{_EXCHANGE}/GetIndicator", v1.GetIndicatorRequest, v1.GetIndicatorResponse)
 LIST = Method(f"{_EXCHANGE}/ListIndicators", v1.ListIndicatorsRequest, v1.ListIndicatorsResponse)
+VERSIONS = Method(
+    f"{_HISTORY}/ListIndicatorVersions", v1.ListIndicatorVersionsRequest, v1.ListIndicatorVersionsResponse
+)
+OBSERVABLE = Method(f"{_HISTORY}/GetObservable", v1.GetObservableRequest, v1.GetObservableResponse)
 LOOKUP = Method(f"{_EXCHANGE}/LookupObservables", v1.LookupObservablesRequest, v1.LookupObservablesResponse)
 SUBSCRIBE = Method(f"{_SUBSCRIPTION}/Subscribe", v1.SubscribeRequest, v1.SubscribeResponse)
 SUBSCRIPTIONS = Method(

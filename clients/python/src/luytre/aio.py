@@ -15,12 +15,14 @@ from luytre._channel import (
     GET,
     LIST,
     LOOKUP,
+    OBSERVABLE,
     ORGANISATIONS,
     PUBLISH,
     PUBLISH_STREAM,
     REVOKE,
     SIGHT,
     SUBSCRIPTIONS,
+    VERSIONS,
     WHO_AM_I,
     Channels,
     Method,
@@ -44,7 +46,7 @@ from luytre.errors import (
     Unanswered,
     from_status,
 )
-from luytre.model import Found, Start, Verdict, match, observable
+from luytre.model import Found, Start, Verdict, match, observable, timestamp
 
 __all__ = ["Client", "Lookup", "Publisher", "Subscription"]
 
@@ -303,9 +305,28 @@ class Client:
         _count(len(sightings), len(answer.results))
         return [_rejection(result) or result.recorded for result in answer.results]
 
-    async def get(self, name: str) -> v1.GetIndicatorResponse:
-        """Return one indicator, its newest sightings and, to its owner, collisions."""
-        return await self._call(GET, v1.GetIndicatorRequest(name=name))
+    async def get(self, name: str, *, as_of: datetime | None = None) -> v1.GetIndicatorResponse:
+        """Return one indicator, its newest sightings and, to its owner, collisions.
+
+        `as_of`: as it stood at that moment, if the caller could see it then and can today.
+        """
+        moment = None if as_of is None else timestamp(as_of)
+        return await self._call(GET, v1.GetIndicatorRequest(name=name, as_of=moment))
+
+    async def versions(self, name: str) -> AsyncIterator[v1.IndicatorVersion]:
+        """Walk over the versions of an indicator, newest first, each with what it changed."""
+        asked = v1.ListIndicatorVersionsRequest(name=name)
+        while True:
+            page = await self._call(VERSIONS, asked)
+            for version in page.versions:
+                yield version
+            if not _turn(asked, page.next_page_token):
+                return
+
+    async def observable(self, value: str | v1.Observable) -> v1.GetObservableResponse:
+        """Return all that the caller may see of one value."""
+        asked = observable(value) if isinstance(value, str) else value
+        return await self._call(OBSERVABLE, v1.GetObservableRequest(observable=asked))
 
     async def list(self, filter: v1.IndicatorFilter | None = None) -> AsyncIterator[v1.Indicator]:  # noqa: A002
         """Walk over the indicators that the filter wants, newest version first."""
@@ -462,7 +483,11 @@ def _count(asked: int, answered: int) -> None:
 
 
 def _turn(
-    asked: v1.ListIndicatorsRequest | v1.ListOrganisationsRequest | v1.ListSubscriptionsRequest, token: str
+    asked: v1.ListIndicatorsRequest
+    | v1.ListIndicatorVersionsRequest
+    | v1.ListOrganisationsRequest
+    | v1.ListSubscriptionsRequest,
+    token: str,
 ) -> bool:
     """Turn to the next page; False at the end."""
     if token and token == asked.page_token:

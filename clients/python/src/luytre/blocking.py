@@ -172,9 +172,17 @@ class Client:
         """Record up to 1,000 sightings: for each its resource name, or why it was refused."""
         return self._loop.run(self._hub.report_sightings(sightings))
 
-    def get(self, name: str) -> v1.GetIndicatorResponse:
-        """Return one indicator, its newest sightings and, to its owner, collisions."""
-        return self._loop.run(self._hub.get(name))
+    def get(self, name: str, *, as_of: datetime | None = None) -> v1.GetIndicatorResponse:
+        """Return one indicator, its newest sightings and, to its owner, collisions; or those of a moment."""
+        return self._loop.run(self._hub.get(name, as_of=as_of))
+
+    def versions(self, name: str) -> Iterator[v1.IndicatorVersion]:
+        """Walk over the versions of an indicator, newest first, each with what it changed."""
+        return self._loop.each(self._hub.versions(name))
+
+    def observable(self, value: str | v1.Observable) -> v1.GetObservableResponse:
+        """Return all that the caller may see of one value."""
+        return self._loop.run(self._hub.observable(value))
 
     def list(self, filter: v1.IndicatorFilter | None = None) -> Iterator[v1.Indicator]:  # noqa: A002
         """Walk over the indicators that the filter wants, newest version first."""

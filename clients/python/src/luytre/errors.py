@@ -220,6 +220,10 @@ class SignerUnavailable(HubError, reason="SIGNER_UNAVAILABLE"):
     """Whoever signs certificates does not answer, or there is nobody."""
 
 
+class IndexBehind(HubError, reason="INDEX_BEHIND"):
+    """The hub is still indexing what was published before; ask again in a moment."""
+
+
 class PrincipalUnknown(HubError, reason="PRINCIPAL_UNKNOWN"):
     """The roster does not know the organisation that the certificate names."""
 

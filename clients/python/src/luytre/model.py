@@ -217,11 +217,13 @@ def draft(
     role: v1.IndicatorRole = v1.INDICATOR_ROLE_UNSPECIFIED,
     family: str = "",
     campaign: str = "",
+    techniques: Iterable[str] = (),
 ) -> v1.IndicatorDraft:
     """Make a draft of the fields that most need; set others on the result.
 
     There is no default for `tlp`: nothing is shared by accident. Organisations and groups are slugs or
     resource names; persons are SPIFFE identities. A victim's role goes with no action to block or isolate.
+    Techniques are those of MITRE ATT&CK, such as `T1566` or `T1566.001`.
     """
     made = v1.IndicatorDraft(
         observable=observable(value, kind) if isinstance(value, str) else value,
@@ -239,6 +241,7 @@ def draft(
         role=role,
         family=family,
         campaign=campaign,
+        attack_techniques=list(techniques),
     )
     for name, moment in (("valid_from", valid_from), ("valid_until", valid_until)):
         if moment is not None:

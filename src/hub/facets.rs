@@ -1,0 +1,246 @@
+//! Decides by what an item of the log is found beyond what its header says: what
+//! is recommended and how surely, when it was seen, where its host lies, the
+//! words that are written about it, who met it and how; under what it is
+//! counted; and what its filter terms are called.
+
+use std::collections::BTreeSet;
+
+use crate::model::indicator::{State, technique, wider};
+use crate::model::position::Position;
+use crate::model::text;
+use crate::store::chunk::{ItemHeader, ItemView, Op};
+use crate::store::counters::Counted;
+use crate::store::index::Index;
+use crate::store::keys::{self, Dimension};
+use crate::store::postings::Posting;
+use crate::store::term_names::{TermKind, TermName, TermNames};
+use crate::store::{Store, db};
+use crate::wire::facts::{self, Facts};
+
+/// Most different words by which one version is found: those that come first.
+pub const MAX_WORDS: usize = 512;
+
+/// Adds an item to the index; `None`: its body is damaged.
+///
+/// # Errors
+/// Whatever the store answers.
+pub(super) fn index(store: &Store, item: &ItemView<'_>, to: &mut Index) -> Result<Option<()>, db::Error> {
+    if item.header.op == Op::Sight {
+        return Ok(sighting(item, to));
+    }
+    if !item.header.op.is_version() {
+        return Ok(Some(()));
+    }
+    let Some(facts) = facts::read(item.body) else { return Ok(None) };
+    let posting = Posting { position: item.position, handle: item.header.handle };
+    for (dimension, term) in terms(&facts) {
+        to.postings.add(dimension, term, posting);
+    }
+    if let Some(former) = former(store, &item.header, &facts)? {
+        former.into_iter().for_each(|term| to.postings.add(Dimension::Former, term, posting));
+    } else {
+        return Ok(None);
+    }
+    count(item, &facts, to);
+    name(&facts, &mut to.names);
+    Ok(Some(()))
+}
+
+/// Notes who met an indicator, and how.
+fn sighting(item: &ItemView<'_>, to: &mut Index) -> Option<()> {
+    let outcome = facts::outcome(item.body)?;
+    let posting = Posting { position: item.position, handle: item.header.previous };
+    to.postings.add(Dimension::SightedBy, u64::from(item.header.owner.0), posting);
+    to.postings.add(Dimension::Outcome, u64::from(outcome.number()), posting);
+    Some(())
+}
+
+/// Counts a version among the records that hold, if it does, and the one
+/// before among them no longer, if that did.
+fn count(item: &ItemView<'_>, facts: &Facts, to: &mut Index) {
+    let header = &item.header;
+    let terms: Vec<_> = item.terms().collect();
+    let held = !matches!(header.op, Op::Create | Op::Reinstate) && !header.lapsed;
+    if held {
+        let before: Vec<_> = item.previous_terms().collect();
+        let before = if header.relabelled { &before } else { &terms };
+        let (class, kind) = (header.previous_class, header.previous_kind);
+        to.counts.add(&Counted { born: facts.created, class, kind, terms: before }, -1);
+    }
+    if header.state == State::Active {
+        let (class, kind) = (header.class, header.kind);
+        to.counts.add(&Counted { born: facts.created, class, kind, terms: &terms }, 1);
+    }
+}
+
+/// The terms of the hashes that the version before had and this one has not;
+/// `None`: that is damaged.
+fn former(store: &Store, header: &ItemHeader, facts: &Facts) -> Result<Option<Vec<u64>>, db::Error> {
+    // Only a file is known by more than one value.
+    let file = facts.value.kind().is_hash();
+    if header.op == Op::Create || header.previous == Position::ZERO || !file {
+        return Ok(Some(Vec::new()));
+    }
+    let mut log = store.reader()?;
+    let (first, bytes) = log.seek(header.previous)?;
+    let view = crate::store::chunk::View::parse(first, bytes);
+    let before = view.and_then(|view| view.items().flatten().find(|item| item.position == header.previous));
+    let Some(before) = before.and_then(|item| facts::read(item.body)) else { return Ok(None) };
+    let gone = before.values().filter(|value| facts.values().all(|now| now != *value));
+    Ok(Some(gone.map(|value| keys::value_term(&keys::value(value))).collect()))
+}
+
+/// What the filter terms of a version are called.
+fn name(facts: &Facts, names: &mut TermNames) {
+    let mut add = |term, kind, text: &str| {
+        names.entry(term).or_insert_with(|| TermName { kind, text: text.to_owned() });
+    };
+    for label in &facts.labels {
+        add(keys::label_term(label), TermKind::Label, label);
+    }
+    if !facts.family.is_empty() {
+        add(keys::family_term(&facts.family), TermKind::Family, &facts.family.to_lowercase());
+    }
+    if !facts.campaign.is_empty() {
+        add(keys::campaign_term(&facts.campaign), TermKind::Campaign, &facts.campaign.to_lowercase());
+    }
+    for technique in &facts.techniques {
+        for technique in technique::parent(technique).into_iter().chain([technique.as_str()]) {
+            add(keys::technique_term(technique), TermKind::Technique, technique);
+        }
+    }
+}
+
+/// By what else than its header a version is found: terms by dimension, in
+/// order, without repeats. What it does not say has none.
+fn terms(facts: &Facts) -> Vec<(Dimension, u64)> {
+    let mut terms = Vec::new();
+    terms.extend(facts.action.map(|action| (Dimension::Action, u64::from(action.number()))));
+    terms.extend(facts.confidence.map(|confidence| (Dimension::Confidence, u64::from(confidence))));
+    terms.extend(facts.first_seen.map(|_| (Dimension::FirstSeen, keys::seen_term(facts.first_seen))));
+    terms.extend(facts.last_seen.map(|_| (Dimension::LastSeen, keys::seen_term(facts.last_seen))));
+    let early = facts.valid_from.filter(|from| *from < facts.created);
+    terms.extend(early.map(|from| (Dimension::ValidFrom, keys::valid_from_term(from))));
+    let long = facts.values().filter(|value| keys::is_digest(&keys::value(value)));
+    terms.extend(
+        long.map(|value| (Dimension::Beginning, keys::beginning_term(value.kind(), &value.to_string()))),
+    );
+    if let Some(name) = wider::host_name(&facts.value) {
+        terms.extend(keys::host_terms(&name).map(|term| (Dimension::Host, term)));
+    }
+    let words = words(facts.texts());
+    terms.extend(words.iter().map(|word| (Dimension::Text, keys::text_term(word))));
+    terms.sort_unstable();
+    terms.dedup();
+    terms
+}
+
+/// The words by which a version is found: the first [`MAX_WORDS`] different
+/// ones of its labels, its family, its campaign and its description.
+#[must_use]
+pub fn words<'a>(texts: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
+    let mut words = BTreeSet::new();
+    for word in texts.flat_map(text::tokens) {
+        if words.len() == MAX_WORDS {
+            break;
+        }
+        words.insert(word);
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock::Timestamp;
+    use crate::model::indicator::{Draft, RecommendedAction, normalise};
+    use crate::model::marking::{Marking, Tlp};
+    use crate::model::org::OrgSlug;
+    use crate::wire::event::{self, Decided};
+    use crate::wire::seal::{KEY_BYTES, Sealer};
+
+    fn draft(value: &str) -> Draft {
+        Draft::new(normalise::detect(value).unwrap().observable, Marking::open(Tlp::Green))
+    }
+
+    /// What a draft's first version says.
+    fn said(draft: &Draft) -> Facts {
+        let owner = OrgSlug::parse("a").unwrap();
+        let at = Position::from_raw(1 << 16);
+        let decided = Decided {
+            position: at,
+            handle: at,
+            state: State::Active,
+            version: 5,
+            created: Timestamp::EPOCH,
+            revocation: None,
+            reinstatement: None,
+        };
+        let sealer = Sealer::new(&[7; KEY_BYTES]).unwrap();
+        let body = event::finish_indicator(&sealer, &event::encode_draft(draft, &owner, None), &decided).0;
+        facts::read(&body).unwrap()
+    }
+
+    #[test]
+    fn a_version_is_found_by_all_that_it_says_and_by_nothing_else() {
+        let at = |seconds: u64| Timestamp::from_micros(seconds * 1_000_000);
+        let full = Draft {
+            labels: vec!["lừa-đảo".to_owned()],
+            description: "Lừa tiền".to_owned(),
+            family: "Họ A".to_owned(),
+            campaign: "Hè".to_owned(),
+            confidence: Some(80),
+            action: Some(RecommendedAction::Block),
+            first_seen: at(7_200),
+            last_seen: at(7_201),
+            ..draft("hxxps://a.b.example[.]vn/x")
+        };
+        let word = |word| (Dimension::Text, keys::text_term(word));
+        let mut expected = vec![
+            (Dimension::Action, 2),
+            (Dimension::Confidence, 80),
+            (Dimension::FirstSeen, 4),
+            (Dimension::LastSeen, 5),
+        ];
+        expected.extend(
+            ["vn", "example.vn", "b.example.vn"].map(|zone| (Dimension::Host, keys::host_term(zone))),
+        );
+        expected.extend(["lua", "dao", "tien", "ho", "a", "he"].map(word));
+        expected.sort_unstable();
+        assert_eq!(terms(&said(&full)), expected);
+        assert_eq!(terms(&said(&draft("198.51.100.7"))), []);
+    }
+
+    #[test]
+    fn a_name_is_what_its_term_is_made_of_however_it_was_spelt() {
+        let spelt = |family: &str, techniques: &[&str]| {
+            let techniques = techniques.iter().map(|technique| (*technique).to_owned()).collect();
+            let labels = vec!["phishing".to_owned()];
+            let draft = Draft { labels, family: family.to_owned(), techniques, ..draft("a.example") };
+            let mut names = TermNames::new();
+            name(&said(&draft), &mut names);
+            names
+        };
+        let names = spelt("EMOTET", &["T1566.001"]);
+        assert_eq!(names, spelt("Emotet", &["T1566.001"]));
+        let found: BTreeSet<_> = names.into_iter().map(|(term, name)| (name.kind, name.text, term)).collect();
+        let expected = [
+            (TermKind::Label, "phishing", keys::label_term("phishing")),
+            (TermKind::Family, "emotet", keys::family_term("Emotet")),
+            (TermKind::Technique, "T1566", keys::technique_term("T1566")),
+            (TermKind::Technique, "T1566.001", keys::technique_term("T1566.001")),
+        ];
+        assert_eq!(found, expected.map(|(kind, text, term)| (kind, text.to_owned(), term)).into());
+    }
+
+    #[test]
+    fn what_one_version_costs_is_bounded_and_its_first_words_are_those_that_count() {
+        let description: String = (0..4_000).map(|n| format!("{n:04} ")).collect();
+        let words = words(["label", "family", "", description.as_str()].into_iter());
+        assert_eq!(words.len(), MAX_WORDS);
+        assert!(["label", "family", "0000", "0509"].iter().all(|word| words.contains(*word)));
+        assert!(!words.contains("0510"));
+        let long = Draft { description, ..draft("a.example") };
+        assert!(terms(&said(&long)).len() <= MAX_WORDS + 6);
+    }
+}

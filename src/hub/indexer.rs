@@ -1,0 +1,272 @@
+//! Decides when what is in the log can be found by what it says: a task
+//! follows the log and indexes some thousands of items at a time, so that
+//! publishing pays neither for each word nor waits for it. Whoever asks by
+//! such an index waits until it has reached where he stands.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustc_hash::FxHashSet;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::base::tasks;
+use crate::model::position::Position;
+use crate::store::index::Index;
+use crate::store::{Store, db};
+
+use super::error::{Error, Reason};
+use super::facets;
+use super::shared::Shared;
+
+/// Items that are indexed at a time, unless they say so much that they fill a
+/// step before; and those of the chunk that they end in.
+const STEP: usize = 8_192;
+/// How long what was committed waits for company, unless it is asked for.
+const COMPANY: Duration = Duration::from_millis(100);
+/// How long is waited for the index at most.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Steps that are still made when the hub goes down; the rest is made up for
+/// when it comes back.
+const LAST_STEPS: usize = 4;
+/// Terms whose names are known to be stored: past that they are written anew.
+const MAX_NAMED: usize = 1 << 16;
+
+/// How far the log is indexed.
+#[derive(Debug)]
+pub struct Indexed {
+    mark: watch::Sender<Mark>,
+    wanted: Notify,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    upto: Position,
+    /// Nobody moves it any more.
+    stuck: bool,
+}
+
+impl Indexed {
+    /// It is, up to `mark`.
+    #[must_use]
+    pub fn new(upto: Position) -> Self {
+        Self { mark: watch::Sender::new(Mark { upto, stuck: false }), wanted: Notify::new() }
+    }
+
+    /// Up to where it is now.
+    #[must_use]
+    pub fn upto(&self) -> Position {
+        self.mark.borrow().upto
+    }
+
+    /// Waits until everything up to a position is indexed, or until that takes
+    /// too long: then it is found in the log, or not at all.
+    pub async fn reached(&self, upto: Position) {
+        let mut mark = self.mark.subscribe();
+        if mark.borrow().upto >= upto {
+            return;
+        }
+        self.wanted.notify_one();
+        let there = mark.wait_for(|mark| mark.upto >= upto || mark.stuck);
+        // Whoever waited looks how far it is.
+        let _ = tokio::time::timeout(PATIENCE, there).await;
+    }
+}
+
+/// What is asked for cannot be answered without the index.
+pub(super) fn behind() -> Error {
+    Error {
+        retry_after: Some(PATIENCE),
+        ..Error::new(
+            Reason::IndexBehind,
+            "the hub is still indexing what was published before; ask again in a moment, or in the order of publication",
+        )
+    }
+}
+
+/// Follows the log.
+#[derive(Debug)]
+pub struct Indexer {
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+}
+
+impl Indexer {
+    /// One that works until `stop`.
+    #[must_use]
+    pub const fn new(shared: Arc<Shared>, stop: CancellationToken) -> Self {
+        Self { shared, stop }
+    }
+
+    /// Works until the hub goes down, or until the store is damaged.
+    pub async fn run(self) {
+        if let Err(error) = self.follow().await {
+            tracing::error!(%error, "nothing is indexed any more until the hub is started again");
+            self.shared.index.mark.send_modify(|mark| mark.stuck = true);
+        }
+    }
+
+    async fn follow(&self) -> Result<(), db::Error> {
+        let mut committed = self.shared.tail.watch();
+        let mut steps = Steps { from: self.shared.index.upto(), named: FxHashSet::default() };
+        while !self.stop.is_cancelled() {
+            let news = committed.wait_for(|end| *end > steps.from);
+            if !matches!(self.stop.run_until_cancelled(news).await, Some(Ok(_))) {
+                break;
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => {}
+                () = self.shared.index.wanted.notified() => {}
+                () = tokio::time::sleep(COMPANY) => {}
+            }
+            // A step that was full has more behind it.
+            while !self.stop.is_cancelled() {
+                let (after, full) = self.step(steps).await?;
+                steps = after;
+                if !full {
+                    break;
+                }
+            }
+        }
+        for _ in 0..LAST_STEPS {
+            let (after, full) = self.step(steps).await?;
+            steps = after;
+            if !full {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a step; whether it was a full one.
+    async fn step(&self, mut steps: Steps) -> Result<(Steps, bool), db::Error> {
+        let shared = Arc::clone(&self.shared);
+        // Awaited to its end even at a stop: it holds the store open.
+        let made = tasks::spawn_blocking(move || {
+            let end = shared.tail.committed();
+            let made = steps.make(&shared.store, end)?;
+            let full = made.full;
+            shared.backlog.note(made.index.postings.terms());
+            shared.index.mark.send_if_modified(|mark| {
+                let moved = mark.upto != steps.from;
+                mark.upto = steps.from;
+                moved
+            });
+            Ok((steps, full))
+        });
+        made.await.map_err(|error| db::Error::Corrupt { what: "indexing", at: error.to_string() })?
+    }
+}
+
+/// Where indexing stands.
+#[derive(Debug)]
+struct Steps {
+    from: Position,
+    /// Terms whose names are stored.
+    named: FxHashSet<u64>,
+}
+
+/// What a step added.
+struct Made {
+    index: Index,
+    items: usize,
+    /// Whether it ended before the log did.
+    full: bool,
+}
+
+impl Steps {
+    /// Indexes some items, and none past `end`.
+    fn make(&mut self, store: &Store, end: Position) -> Result<Made, db::Error> {
+        let mut made = Made { index: Index::default(), items: 0, full: false };
+        let mut log = store.follow(self.from)?;
+        let mut upto = self.from;
+        while !made.full
+            && let Some((first, bytes)) = log.peek()?
+            && first <= end
+        {
+            let view = crate::store::chunk::View::parse(first, bytes)
+                .ok_or_else(|| db::Error::corrupt("chunk", first))?;
+            for item in view.items() {
+                let item = item.ok_or_else(|| db::Error::corrupt("item", first))?;
+                if item.position <= self.from {
+                    continue;
+                }
+                facets::index(store, &item, &mut made.index)?
+                    .ok_or_else(|| db::Error::corrupt("item", item.position))?;
+                made.items += 1;
+            }
+            upto = upto.max(view.last_position());
+            made.full = made.items >= STEP || made.index.is_full();
+            log.advance();
+        }
+        drop(log);
+        if upto == self.from {
+            return Ok(made);
+        }
+        made.index.names.retain(|term, _| !self.named.contains(term));
+        made.index.postings.sort();
+        store.add_index(&made.index, upto)?;
+        if self.named.len() > MAX_NAMED {
+            self.named.clear();
+        }
+        self.named.extend(made.index.names.keys());
+        self.from = upto;
+        Ok(made)
+    }
+}
+
+/// Indexes a store up to a position: what a hub would, for comparing with it.
+///
+/// # Errors
+/// Whatever the store answers.
+pub(super) fn index_upto(store: &Store, end: Position) -> Result<(), db::Error> {
+    let mut steps = Steps { from: store.indexed()?, named: FxHashSet::default() };
+    while steps.make(store, end)?.full {}
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::hub::testing;
+    use crate::model::indicator::{Draft, normalise};
+    use crate::model::marking::{Marking, Tlp};
+    use crate::store::chunk::MAX_CHUNK_ITEMS;
+
+    #[tokio::test]
+    async fn items_that_say_much_end_a_step_before_it_is_large() {
+        let (_dir, hub, caller) = testing::hub(&["a"]);
+        let value = |number| normalise::detect(&format!("n{number}.example")).unwrap().observable;
+        let said = |number: usize| Draft {
+            description: (0..500).map(|word| format!("w{number}x{word} ")).collect(),
+            labels: (0..60).map(|label| format!("l{number}-{label}")).collect(),
+            ..Draft::new(value(number), Marking::open(Tlp::Green))
+        };
+        for part in 0..8 {
+            let drafts = (part * 50..(part + 1) * 50).map(|number| Ok(said(number))).collect();
+            let done = hub.publish(&caller, Uuid::new_v4(), drafts).await.unwrap();
+            assert!(done.iter().all(Result::is_ok));
+        }
+        let store = &hub.shared.store;
+        let end = hub.shared.tail.committed();
+        let mut steps = Steps { from: Position::ZERO, named: FxHashSet::default() };
+        let mut sizes = Vec::new();
+        loop {
+            let made = steps.make(store, end).unwrap();
+            sizes.push((made.index.postings.len(), made.index.counts.len()));
+            if !made.full {
+                break;
+            }
+        }
+        assert_eq!(steps.from, end);
+        // One chunk past the bound at most.
+        let (postings, counts) = (MAX_CHUNK_ITEMS * 600, MAX_CHUNK_ITEMS * 70 * 3);
+        assert!(
+            sizes.iter().all(|size| size.0 < (1 << 17) + postings && size.1 < (1 << 14) + counts),
+            "{sizes:?}"
+        );
+        assert!(sizes.len() > 2, "{sizes:?}");
+    }
+}

@@ -1,0 +1,60 @@
+//! Decides how an indicator stood at a moment: for whom the roster and the
+//! marking of that moment, and those of today, let see it. For all others it
+//! is as absent as one that never was.
+
+use uuid::Uuid;
+
+use crate::base::clock::Timestamp;
+use crate::model::position::Position;
+use crate::policy::visibility::Purpose;
+
+use super::caller::Caller;
+use super::engine::Hub;
+use super::error::Error;
+use super::fetch::{self, Found, Moment, damaged, viewer};
+use super::query;
+use super::rosters;
+use super::shared::Shared;
+use super::store_error;
+
+impl Hub {
+    /// One indicator by its public id, as it stood at `at`.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` where it was missing or hidden, or is.
+    pub async fn get_as_of(&self, caller: &Caller, id: Uuid, at: Timestamp) -> Result<Found, Error> {
+        let handle = self.shared.sealer.handle(id).ok_or_else(Error::absent)?;
+        let (org, caller) = (caller.org(), caller.clone());
+        let found = self.shared.question(org, move |shared| {
+            let origin = origin(shared, at)?;
+            let (now, _) = fetch::newest(shared, &caller, handle)?;
+            let stood = query::stood(shared, handle, origin)?.ok_or_else(Error::absent)?;
+            let (header, body) = fetch::item(shared, stood)?.ok_or_else(|| damaged(stood))?;
+            let today = shared.directory.load_full();
+            let then = shared.rosters.at(origin, &today);
+            if !rosters::saw_then(&then, viewer(&caller), header.class, Purpose::Get) {
+                return Err(Error::absent());
+            }
+            let indicator = {
+                let reclassed = shared.reclassed.read();
+                let who = (&caller, Purpose::Get);
+                fetch::told(shared, (&today, &reclassed), who, (&header, now.class), &body)?
+            };
+            let moment = Moment { end: origin.next(), then: Some(then) };
+            let sightings = fetch::sightings(shared, &caller, (&header, now.class), &moment)?;
+            let collisions = fetch::collisions(shared, &caller, &header, &moment)?;
+            Ok(Found { indicator, sightings, collisions })
+        });
+        found.await
+    }
+}
+
+/// The last position of the log at a moment.
+pub(super) fn origin(shared: &Shared, at: Timestamp) -> Result<Position, Error> {
+    let committed = shared.tail.committed();
+    if at >= shared.clock.now() {
+        return Ok(committed);
+    }
+    let before = shared.store.position_before_time(at.as_micros().saturating_add(1));
+    Ok(before.map_err(store_error)?.min(committed))
+}

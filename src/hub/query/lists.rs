@@ -1,0 +1,270 @@
+//! Decides in which lists of postings everything lies that a question asks
+//! for, and how much of it the caller may see, as far as the hub keeps count:
+//! what it does not count is not guessed from what is stored, for that is
+//! hidden from some. Whether a list is named does not depend on what is stored
+//! either; whether it is walked may.
+
+use std::ops::RangeInclusive;
+use std::sync::Once;
+
+use crate::model::audience::ClassNo;
+use crate::model::indicator::{Kind, State};
+use crate::model::org::OrgNo;
+use crate::model::query::{IndicatorFilter, Span, ValueMatch};
+use crate::model::search::{self, Wanted};
+use crate::store::Store;
+use crate::store::counters::Granularity;
+use crate::store::keys::{self, Dimension};
+
+use super::super::error::Error;
+use super::super::facets;
+use super::super::store_error;
+use super::check::Conditions;
+use super::sight::Sight;
+
+/// Most terms of one list: more are not worth their number.
+pub(super) const MAX_TERMS: usize = 256;
+/// Most words of a search whose lists are taken.
+const MAX_WORDS: usize = 3;
+/// Letters that a word begins with at least, for its list to be taken.
+const MIN_OPEN: usize = 2;
+
+const _: () = assert!(search::MAX_KNOWN == facets::MAX_WORDS);
+
+/// A list of postings in which all that is asked for lies.
+#[derive(Debug, Clone)]
+pub(super) struct List {
+    pub(super) name: &'static str,
+    pub(super) dimension: Dimension,
+    /// `None`: it has too many to be walked one beside the other.
+    pub(super) terms: Option<Vec<u64>>,
+    /// The range of which its terms are those that are stored, if it is one.
+    pub(super) range: Option<RangeInclusive<u64>>,
+    /// How many records that hold are in it, of what the caller may see, and
+    /// whose owner he is told where the list is by owners; `None`: nobody
+    /// knows.
+    pub(super) expected: Option<u64>,
+}
+
+impl List {
+    /// The terms, if they are no more than `most`.
+    pub(super) fn few(&self, most: usize) -> Option<&[u64]> {
+        self.terms.as_deref().filter(|terms| terms.len() <= most)
+    }
+}
+
+/// The lists that a question allows, those that tell the most first.
+pub(super) fn of(store: &Store, asked: &Conditions, sight: &Sight<'_>) -> Result<Vec<List>, Error> {
+    let mut lists = Lists { store, sight, found: Vec::new() };
+    let numbers = |orgs: &[OrgNo]| orgs.iter().map(|org| u64::from(org.0)).collect::<Vec<_>>();
+    let filter = &asked.filter;
+    for (name, terms) in asked.terms.labelled() {
+        lists.add(name, Dimension::Label, terms.to_vec());
+    }
+    if let Some(search) = &filter.text {
+        lists.words(search.words())?;
+    }
+    if let Some(terms) = hosts(filter) {
+        lists.add("host", Dimension::Host, terms);
+    }
+    // Whoever is revoked stands revoked; what is expired may be so from birth.
+    if filter.states == [State::Revoked] {
+        lists.add("state", Dimension::Terminal, vec![u64::from(State::Revoked.number())]);
+    }
+    if !filter.actions.is_empty() {
+        let terms = filter.actions.iter().map(|action| u64::from(action.number())).collect();
+        lists.add("recommended action", Dimension::Action, terms);
+    }
+    if let Some((low, high)) = filter.confidence {
+        lists.add("confidence", Dimension::Confidence, (u64::from(low)..=u64::from(high)).collect());
+    }
+    for dimension in [Dimension::FirstSeen, Dimension::LastSeen] {
+        if let Some(terms) = asked_of(filter, dimension) {
+            let name = if dimension == Dimension::FirstSeen { "first seen" } else { "last seen" };
+            lists.between(name, dimension, terms)?;
+        }
+    }
+    if let Some(orgs) = asked.terms.owners() {
+        lists.add("owner", Dimension::Owner, numbers(orgs));
+    }
+    if let Some(orgs) = asked.org_kinds.as_deref() {
+        lists.add("kind of organisation", Dimension::Owner, numbers(orgs));
+    }
+    if let Some(kinds) = asked.terms.kinds() {
+        lists.add("kind", Dimension::Kind, kinds.into_iter().map(u64::from).collect());
+    }
+    if !filter.tlps.is_empty() {
+        let of_label = |class: &ClassNo| filter.tlps.contains(&sight.now.tlp(*class));
+        let terms = classes(sight).filter(of_label).map(|class| u64::from(class.0)).collect();
+        lists.add("TLP label", Dimension::Class, terms);
+    }
+    Ok(lists.found)
+}
+
+/// How many records that hold the caller may see; `None`: nobody knows.
+pub(super) fn total(store: &Store, sight: &Sight<'_>) -> Option<u64> {
+    count(store, sight, Dimension::Class, &[0], |_| true)
+}
+
+/// The terms of an ordered dimension that a filter asks for; `None`: it does
+/// not ask.
+pub(super) fn asked_of(filter: &IndicatorFilter, dimension: Dimension) -> Option<RangeInclusive<u64>> {
+    let seen = |span: Span| {
+        let first = span.from.map_or(1, |from| keys::seen_term(Some(from)));
+        // The hour on which it begins may be one that begins before it.
+        let first = if first.is_multiple_of(2) { first } else { first.saturating_sub(1).max(1) };
+        let last = span.to.map_or(u64::MAX, |to| keys::seen_term(Some(to)) | 1);
+        (!span.is_open()).then_some(first..=last)
+    };
+    match dimension {
+        Dimension::Confidence => filter.confidence.map(|(low, high)| u64::from(low)..=u64::from(high)),
+        Dimension::FirstSeen => seen(filter.first_seen),
+        Dimension::LastSeen => seen(filter.last_seen),
+        _ => None,
+    }
+}
+
+/// The classes of which the caller may see versions. Of a past moment these are
+/// those that he might see then: records of them may have been marked anew, and
+/// what he sees of a record today is held against that.
+fn classes<'s>(sight: &'s Sight<'_>) -> impl Iterator<Item = ClassNo> + 's {
+    let all = 1..=u32::try_from(sight.now.class_count()).unwrap_or(u32::MAX);
+    all.map(ClassNo).filter(|class| sight.sees(*class))
+}
+
+/// The sum of counters of what the caller may see. A counter that cannot be
+/// read costs an estimate, and no answer.
+fn count(
+    store: &Store,
+    sight: &Sight<'_>,
+    dimension: Dimension,
+    terms: &[u64],
+    classes: impl Fn(ClassNo) -> bool,
+) -> Option<u64> {
+    static TOLD: Once = Once::new();
+    let counters = store.counts(Granularity::All, dimension, 0..=0, terms);
+    let sums = counters.and_then(|counters| counters.sum(|class| sight.sees_now(class) && classes(class)));
+    match sums {
+        Ok(sums) => Some(sums.values().sum()),
+        Err(error) => {
+            TOLD.call_once(|| {
+                tracing::warn!(%error, "questions are planned without counters that cannot be read; run `luytre verify`");
+            });
+            None
+        }
+    }
+}
+
+/// The terms of the hosts of values, if each of them has one.
+pub(super) fn hosts(filter: &IndicatorFilter) -> Option<Vec<u64>> {
+    let of_urls = filter.kinds == [Kind::Url];
+    let host = |value: &ValueMatch| match value {
+        ValueMatch::DomainSuffix(domain) => Some(keys::host_term(domain)),
+        ValueMatch::Prefix(prefix) if of_urls => whole_host(prefix).map(keys::host_term),
+        _ => None,
+    };
+    if filter.values.is_empty() { None } else { filter.values.iter().map(host).collect() }
+}
+
+/// The host name in the beginning of a URL, if that goes on behind it.
+fn whole_host(prefix: &str) -> Option<&str> {
+    let (_, rest) = prefix.split_once("://")?;
+    let (authority, _) = rest.split_once(['/', '?', '#'])?;
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let host = host.split_once(':').map_or(host, |(host, _)| host);
+    let is_name = !host.starts_with('[') && host.parse::<std::net::IpAddr>().is_err();
+    (is_name && !host.is_empty()).then_some(host)
+}
+
+struct Lists<'a> {
+    store: &'a Store,
+    sight: &'a Sight<'a>,
+    found: Vec<List>,
+}
+
+impl Lists<'_> {
+    fn add(&mut self, name: &'static str, dimension: Dimension, mut terms: Vec<u64>) {
+        terms.sort_unstable();
+        terms.dedup();
+        if terms.len() > MAX_TERMS {
+            return;
+        }
+        let now = &self.sight.now;
+        // Only of those whose owner he is told.
+        let owned = |class: ClassNo| {
+            let owner = now.class(class).and_then(|class| now.number(&class.definition.owner));
+            owner.is_some_and(|owner| terms.contains(&u64::from(owner.0))) && self.sight.told_now(class)
+        };
+        let (store, sight) = (self.store, self.sight);
+        let expected = match dimension {
+            _ if terms.is_empty() => Some(0),
+            Dimension::Label | Dimension::Kind => count(store, sight, dimension, &terms, |_| true),
+            Dimension::Owner => count(store, sight, Dimension::Class, &[0], owned),
+            Dimension::Class => {
+                let of = |class: ClassNo| terms.contains(&u64::from(class.0));
+                count(store, sight, Dimension::Class, &[0], of)
+            }
+            _ => None,
+        };
+        self.found.push(List { name, dimension, terms: Some(terms), range: None, expected });
+    }
+
+    /// The lists of the longest words: those are rare.
+    fn words<'w>(&mut self, words: impl Iterator<Item = &'w Wanted>) -> Result<(), Error> {
+        let mut words: Vec<_> = words.filter(|word| !word.open || word.folded.len() >= MIN_OPEN).collect();
+        words.sort_unstable_by_key(|word| std::cmp::Reverse(word.folded.len()));
+        for word in words.into_iter().take(MAX_WORDS) {
+            if word.open {
+                self.between("words", Dimension::Text, keys::text_terms(&word.folded))?;
+            } else {
+                self.add("words", Dimension::Text, vec![keys::text_term(&word.folded)]);
+            }
+        }
+        Ok(())
+    }
+
+    /// The list of the terms of a range that have postings.
+    fn between(
+        &mut self,
+        name: &'static str,
+        dimension: Dimension,
+        range: RangeInclusive<u64>,
+    ) -> Result<(), Error> {
+        let (mut from, last) = range.clone().into_inner();
+        let mut terms = Some(Vec::new());
+        while let Some(found) = &mut terms
+            && let Some(term) = self.store.term_from(dimension, from).map_err(store_error)?
+            && term <= last
+        {
+            if found.len() == MAX_TERMS {
+                terms = None;
+                break;
+            }
+            found.push(term);
+            let Some(next) = term.checked_add(1) else { break };
+            from = next;
+        }
+        self.found.push(List { name, dimension, terms, range: Some(range), expected: None });
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_of_a_url_is_known_once_its_beginning_goes_on_behind_it() {
+        for (prefix, host) in [
+            ("http://a.example/", Some("a.example")),
+            ("http://u.v:w@a.example:8080/x", Some("a.example")),
+            ("http://a.example", None),
+            ("http://a.example:80", None),
+            ("http://198.51.100.7/", None),
+            ("http://[2001:db8::7]/", None),
+            ("a.example/", None),
+        ] {
+            assert_eq!(whole_host(prefix), host, "{prefix}");
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Decides what a walk tells of a record that was not met on its way: whether
+//! it is one that answers, and whose a version is.
+
+use crate::model::audience::ClassNo;
+use crate::model::position::Position;
+
+use super::super::error::Error;
+use super::super::fetch::damaged;
+use super::walk::Walk;
+
+impl Walk<'_> {
+    /// Whether what stands of the record that was born at `handle` may be seen
+    /// and is asked for.
+    ///
+    /// # Errors
+    /// A failure of the store.
+    pub fn takes(&mut self, handle: Position) -> Result<bool, Error> {
+        let standing = self.origin.of(self.shared, &[handle], None)?.pop();
+        let Some((at, class_now)) = standing.and_then(|standing| Some((standing.at?, standing.class_now)))
+        else {
+            return Ok(false);
+        };
+        self.renew();
+        let chunk = self.chunk_at(at)?;
+        let view = chunk.view().ok_or_else(|| damaged(at))?;
+        let item = view.items().flatten().find(|item| item.position == at).ok_or_else(|| damaged(at))?;
+        self.answers(&item, class_now.unwrap_or(item.header.class))
+    }
+
+    /// Whether the caller is told whose a version of `class` is, of a record
+    /// that is of `class_now` today.
+    #[must_use]
+    pub fn tells(&self, class: ClassNo, class_now: ClassNo) -> bool {
+        self.sight.told(class, class_now)
+    }
+}

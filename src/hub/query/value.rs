@@ -1,0 +1,235 @@
+//! Decides which records are found by their values alone: those of a value, of
+//! the networks around an address, of what lies inside a network, of values
+//! that begin in some way.
+
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::time::Instant;
+
+use ipnet::IpNet;
+
+use crate::base::clock;
+use crate::model::indicator::wider::wider;
+use crate::model::indicator::{Kind, Observable};
+use crate::model::position::Position;
+use crate::model::query::{IndicatorFilter, ValueMatch};
+use crate::store::chunk::Op;
+use crate::store::keys::{self, Dimension, Family};
+use crate::store::record::{self, Assertion};
+
+use super::super::error::Error;
+use super::super::fetch::damaged;
+use super::super::shared::Shared;
+use super::super::store_error;
+use super::lists;
+use super::ranges::{Range, beginning, inside};
+use super::sight::Sight;
+
+/// Values that are passed over for each record that may be found.
+const PASSED: usize = 4;
+/// Most values of one kind, too long for their keys, that are looked at for
+/// those that begin in some way, where the index does not tell.
+const UNORDERED: usize = 4_096;
+/// Values, or blocks of postings, after which is looked what time it is.
+const LOOKED_UP: usize = 256;
+/// Most chunks of the log that are looked at for what is not indexed yet.
+const UNINDEXED: usize = 64;
+
+/// How far one looks.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// Whether what may be asked for is in the index.
+    pub(super) indexed: bool,
+    /// Most records.
+    pub(super) most: usize,
+    /// When to give up.
+    pub(super) until: Option<Instant>,
+}
+
+/// Whether the records that match can be found by their values.
+pub(super) fn can(filter: &IndicatorFilter) -> bool {
+    let known = |value: &ValueMatch| match value {
+        ValueMatch::Exact(_) | ValueMatch::Inside(_) | ValueMatch::Containing(_) | ValueMatch::Prefix(_) => {
+            true
+        }
+        ValueMatch::DomainSuffix(_) => false,
+    };
+    !filter.values.is_empty() && filter.values.iter().all(known) && lists::hosts(filter).is_none()
+}
+
+/// The records that have such a value today and that the caller may see, each
+/// once, and those that had it, and perhaps others; `None`: there are more than
+/// `most`.
+pub(super) fn find(
+    shared: &Shared,
+    sight: &mut Sight<'_>,
+    filter: &IndicatorFilter,
+    bounds: Bounds,
+) -> Result<Option<Vec<Position>>, Error> {
+    let most = bounds.most;
+    let mut found = Found { shared, sight, handles: Vec::new(), bounds, passed: 0 };
+    let (mut keys, mut hashes) = (Vec::new(), false);
+    for value in &filter.values {
+        let ranges = match value {
+            ValueMatch::Exact(value) => {
+                keys.push(keys::value(value));
+                hashes |= value.kind().is_hash();
+                continue;
+            }
+            ValueMatch::Containing(net) => {
+                keys.extend(around(found.sight, *net));
+                continue;
+            }
+            ValueMatch::Inside(net) => inside(*net),
+            ValueMatch::Prefix(prefix) => beginning(prefix, &filter.kinds),
+            ValueMatch::DomainSuffix(_) => return Ok(None),
+        };
+        for range in ranges {
+            hashes |= range.kind.is_hash();
+            if !found.range(&range)? {
+                return Ok(None);
+            }
+        }
+    }
+    for assertions in shared.store.assertions(&keys).map_err(store_error)? {
+        found.add(&assertions);
+    }
+    // After what is now was read, so that nothing falls between the two.
+    if hashes && !found.former(&filter.values)? {
+        return Ok(None);
+    }
+    let Found { mut handles, .. } = found;
+    handles.sort_unstable();
+    handles.dedup();
+    Ok((handles.len() <= most).then_some(handles))
+}
+
+/// The keys of the networks around one: of the lengths that the caller may
+/// know of.
+fn around(sight: &Sight<'_>, net: IpNet) -> Vec<Vec<u8>> {
+    let lengths = sight.now.prefix_lengths(sight.viewer, sight.purpose);
+    let value = match (net.addr(), net.prefix_len() == net.max_prefix_len()) {
+        (IpAddr::V4(ip), true) => Observable::Ipv4(ip),
+        (IpAddr::V6(ip), true) => Observable::Ipv6(ip),
+        _ => Observable::Cidr(net),
+    };
+    let mut keys: Vec<_> = wider(&value, lengths).into_iter().map(|(_, outer)| keys::value(&outer)).collect();
+    keys.push(keys::value(&Observable::Cidr(net)));
+    keys
+}
+
+/// Records that were found.
+struct Found<'a, 's> {
+    shared: &'a Shared,
+    sight: &'a mut Sight<'s>,
+    handles: Vec<Position>,
+    bounds: Bounds,
+    passed: usize,
+}
+
+impl Found<'_, '_> {
+    fn add(&mut self, assertions: &[Assertion]) {
+        // A class may be newer than the directory that was at hand.
+        self.sight.renew(self.shared);
+        let seen = assertions.iter().filter(|assertion| self.sight.sees_now(assertion.class));
+        self.handles.extend(seen.map(|assertion| assertion.handle));
+    }
+
+    /// Whether that is enough: one more was passed over.
+    fn is_over(&mut self) -> bool {
+        self.passed += 1;
+        self.handles.len() > self.bounds.most
+            || self.passed > self.bounds.most.saturating_mul(PASSED)
+            || (self.passed.is_multiple_of(LOOKED_UP)
+                && self.bounds.until.is_some_and(|until| clock::monotonic() > until))
+    }
+
+    /// Adds the records that had such a hash once: they may be asked for as
+    /// they stood then. Whether they were not too many.
+    fn former(&mut self, values: &[ValueMatch]) -> Result<bool, Error> {
+        let (store, end) = (&self.shared.store, Position::from_raw(u64::MAX));
+        let indexed = self.shared.index.upto();
+        let exact = |value: &ValueMatch| match value {
+            ValueMatch::Exact(value) if value.kind().is_hash() => {
+                let term = keys::value_term(&keys::value(value));
+                Some(term..=term)
+            }
+            _ => None,
+        };
+        // How they begin no term tells: all of them are read, and once.
+        let any = values.iter().any(|value| matches!(value, ValueMatch::Prefix(_)));
+        let terms = if any { vec![0..=u64::MAX] } else { values.iter().filter_map(exact).collect() };
+        for terms in terms {
+            let mut blocks = store.all_postings_in(Dimension::Former, terms, end).map_err(store_error)?;
+            while let Some(block) = blocks.next_block().map_err(store_error)? {
+                self.handles.extend(block.into_iter().map(|posting| posting.handle));
+                if self.is_over() {
+                    return Ok(false);
+                }
+            }
+        }
+        self.unindexed(indexed)
+    }
+
+    /// Adds the files that changed since the index got so far; whether they
+    /// were not too many.
+    fn unindexed(&mut self, indexed: Position) -> Result<bool, Error> {
+        let mut log = self.shared.store.scan(indexed).map_err(store_error)?;
+        for _ in 0..UNINDEXED {
+            let Some(chunk) = log.next_chunk().map_err(store_error)? else { return Ok(true) };
+            let view = chunk.view().ok_or_else(|| damaged(chunk.first))?;
+            for item in view.items() {
+                let item = item.ok_or_else(|| damaged(chunk.first))?;
+                let hash = Kind::ALL.iter().any(|kind| kind.is_hash() && kind.number() == item.header.kind);
+                if item.position > indexed
+                    && hash
+                    && item.header.op.is_version()
+                    && item.header.op != Op::Create
+                {
+                    self.handles.push(item.header.handle);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Adds those of a range of keys; whether that was not too many.
+    fn range(&mut self, range: &Range) -> Result<bool, Error> {
+        match &range.digests {
+            Some(terms) if self.bounds.indexed => self.beginning(terms.clone()),
+            _ => self.ordered(range),
+        }
+    }
+
+    /// Adds those that begin in some way.
+    fn beginning(&mut self, terms: RangeInclusive<u64>) -> Result<bool, Error> {
+        let (store, end) = (&self.shared.store, Position::from_raw(u64::MAX));
+        let mut blocks = store.all_postings_in(Dimension::Beginning, terms, end).map_err(store_error)?;
+        while let Some(block) = blocks.next_block().map_err(store_error)? {
+            self.handles.extend(block.into_iter().map(|posting| posting.handle));
+            if self.is_over() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn ordered(&mut self, range: &Range) -> Result<bool, Error> {
+        let (store, head) = (&self.shared.store, range.from.get(..3).unwrap_or_default());
+        let mut records = store.records_from(Family::Values, head, &range.from).map_err(store_error)?;
+        let mut passed = 0;
+        while let Some((key, value)) = records.next_record().map_err(store_error)? {
+            if key.as_slice() > range.to.as_slice() {
+                break;
+            }
+            passed += 1;
+            if self.is_over() || (range.digests.is_some() && passed > UNORDERED) {
+                return Ok(false);
+            }
+            let assertions = record::decode_assertions(&value)
+                .ok_or_else(|| store_error(crate::store::Error::corrupt("assertions", &key)))?;
+            self.add(&assertions);
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,460 @@
+//! Decides by which way the rows of a plan are come by, as cheaply as what is
+//! stored allows: sorted, or along the order, be it the log, an index, or what
+//! lists have in common. Whatever is done before the first row has an end, by
+//! number and by time; past it a way is taken that can be cut anywhere.
+
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+
+use crate::base::clock::{self, Timestamp};
+use crate::model::audience::ClassNo;
+use crate::model::position::Position;
+use crate::model::sighting::Outcome;
+use crate::store::chunk::{Op, View};
+use crate::store::keys::{self, Dimension};
+use crate::store::postings::Posting;
+use crate::wire::facts;
+
+use super::super::error::Error;
+use super::super::fetch::damaged;
+use super::super::indexer::behind;
+use super::super::store_error;
+use super::among::{Among, MAX_KNOWN};
+use super::lists::{self, List};
+use super::order::{self, Rank};
+use super::plan::bounds;
+use super::source::{Candidate, Log, Only, Source, Terms};
+use super::stream::{Common, Pulled, STRIDE, Start, Union, Way};
+use super::walk::Walk;
+
+/// Most records that are read to be sorted.
+pub(super) const MAX_SORTED: usize = 20_000;
+/// Most of them that are read though they are met in the order asked for; the
+/// tests meet both ways.
+const FEW: usize = if cfg!(test) { 8 } else { 2_048 };
+/// Most records of a span of births that are sorted at once, and items that are
+/// passed over to find them. More are soon met along the log, which the tests
+/// see too.
+const FEW_BORN: usize = if cfg!(test) { 8 } else { 4_096 };
+const MAX_BORN: usize = 1 << 16;
+/// Most postings that are looked at before the first row.
+const MAX_LOOKED: usize = 1 << 17;
+/// An hour in microseconds.
+const HOUR: u64 = 3_600_000_000;
+/// Records whose newest versions are asked for together.
+const TOGETHER: usize = 256;
+
+/// A version that stands, and the class of its record today.
+#[derive(Clone, Copy)]
+struct Stands {
+    posting: Posting,
+    class_now: Option<ClassNo>,
+}
+
+/// The records that were found, in order: sorted if they are few, else met
+/// along the order, as is all there is where they were too many (`None`).
+pub(super) fn of_records<'a>(
+    walk: &mut Walk<'a>,
+    found: Option<Vec<Position>>,
+    lists: &[List],
+    past: Option<Rank>,
+) -> Result<Source<'a>, Error> {
+    if let Some(handles) = found {
+        // What goes by an index that is not there yet is sorted if at all.
+        let along = walk.indexed || order::dimension(walk.order).is_none();
+        if handles.len() <= if along { FEW } else { MAX_SORTED }
+            && let Some(sorted) = stand_sorted(walk, &handles, past)?
+        {
+            return Ok(sorted);
+        }
+        walk.among = Some(Among::new(handles, Position::ZERO));
+    }
+    in_order(walk, lists, past)
+}
+
+/// Along the order, of what may have held at the moment that is asked about:
+/// what was born by then, and what says that it held before it was born.
+pub(super) fn held<'a>(walk: &mut Walk<'a>, past: Option<Rank>) -> Result<Source<'a>, Error> {
+    let known = match walk.asked.filter.valid_at {
+        Some(at) if walk.indexed => held_at(walk, at)?,
+        _ => None,
+    };
+    match known {
+        Some((handles, Position::ZERO)) => of_records(walk, Some(handles), &[], past),
+        Some((handles, born_by)) => {
+            walk.among = Some(Among::new(handles, born_by));
+            in_order(walk, &[], past)
+        }
+        None => in_order(walk, &[], past),
+    }
+}
+
+/// The records that may have held, and the position by which others were born
+/// that may have, too; `None`: most, or too many.
+fn held_at(walk: &Walk<'_>, at: Timestamp) -> Result<Option<(Vec<Position>, Position)>, Error> {
+    let store = &walk.shared.store;
+    // An hour later, since what is recorded together is told apart by time.
+    let born_by = store.position_before_time(at.as_micros().saturating_add(HOUR)).map_err(store_error)?;
+    if born_by >= walk.origin.at {
+        return Ok(None);
+    }
+    let terms = 0..=keys::valid_from_term(at);
+    let blocks = store.all_postings_in(Dimension::ValidFrom, terms, walk.origin.at.next());
+    let (mut blocks, mut handles) = (blocks.map_err(store_error)?, Vec::new());
+    while let Some(block) = blocks.next_block().map_err(store_error)? {
+        handles.extend(block.into_iter().map(|posting| posting.handle));
+        if handles.len() > MAX_KNOWN || is_late(walk, 0) {
+            return Ok(None);
+        }
+    }
+    Ok(Some(match born(walk, (Position::ZERO, born_by), FEW_BORN, |_| true)? {
+        None => (handles, born_by),
+        Some(born) => {
+            handles.extend(born);
+            handles.sort_unstable();
+            handles.dedup();
+            (handles, Position::ZERO)
+        }
+    }))
+}
+
+/// What stands of records, sorted, from past a rank; `None`: that takes too
+/// long.
+pub(super) fn stand_sorted<'a>(
+    walk: &mut Walk<'a>,
+    handles: &[Position],
+    past: Option<Rank>,
+) -> Result<Option<Source<'a>>, Error> {
+    match stand(walk, handles)? {
+        Some(all) => sorted(walk, all, past),
+        None => Ok(None),
+    }
+}
+
+/// What the lists have in common, or all there is, in order.
+pub(super) fn in_order<'a>(
+    walk: &mut Walk<'a>,
+    lists: &[List],
+    past: Option<Rank>,
+) -> Result<Source<'a>, Error> {
+    if let Some(dimension) = order::dimension(walk.order) {
+        if !walk.indexed {
+            return Err(behind());
+        }
+        return by_index(walk, lists, dimension, past);
+    }
+    let by_version = walk.order.by_version();
+    let gathers = (!by_version && !lists.is_empty()) || of_range(lists).is_some();
+    if gathers && let Some(postings) = gather(walk, lists, MAX_LOOKED)? {
+        return Ok(gathered(walk, postings, past));
+    }
+    if by_version
+        && lists.is_empty()
+        && walk.among.is_none()
+        && let Some(born) = by_birth(walk)?
+    {
+        if born.len() <= FEW_BORN
+            && let Some(sorted) = stand_sorted(walk, &born, past)?
+        {
+            return Ok(sorted);
+        }
+        walk.among = Some(Among::new(born, Position::ZERO));
+    }
+    let start = start(walk, past);
+    if by_version { along(walk, lists, start) } else { log(walk, start, true) }
+}
+
+/// The records that were born in the span asked for, if that is narrow: their
+/// newest versions may stand anywhere behind it.
+fn by_birth(walk: &Walk<'_>) -> Result<Option<Vec<Position>>, Error> {
+    let births = walk.asked.births;
+    let upto = births.upto.min(walk.origin.at);
+    if births.after == Position::ZERO && births.upto > upto {
+        return Ok(None);
+    }
+    born(walk, (births.after, upto), MAX_BORN, |at| births.holds(at))
+}
+
+/// The records that were born after a position and up to another; `None`: they
+/// are many, or more than `most` items are to be passed over.
+fn born(
+    walk: &Walk<'_>,
+    (after, upto): (Position, Position),
+    most: usize,
+    holds: impl Fn(Position) -> bool,
+) -> Result<Option<Vec<Position>>, Error> {
+    let mut scan = walk.shared.store.scan(after).map_err(store_error)?;
+    let (mut found, mut looked) = (Vec::new(), 0);
+    while let Some((first, bytes)) = scan.peek().map_err(store_error)?
+        && first <= upto
+    {
+        let view = View::parse(first, bytes).ok_or_else(|| damaged(first))?;
+        looked += usize::from(view.count).max(1);
+        if found.len() > MAX_SORTED || looked > most || is_late(walk, 0) {
+            return Ok(None);
+        }
+        for item in view.items() {
+            let item = item.ok_or_else(|| damaged(first))?;
+            if item.header.op == Op::Create && item.position <= upto && holds(item.position) {
+                found.push(item.position);
+            }
+        }
+        scan.advance();
+    }
+    Ok(Some(found))
+}
+
+/// The one list, if it has too many terms to be walked beside each other.
+fn of_range(lists: &[List]) -> Option<(Dimension, RangeInclusive<u64>)> {
+    match lists {
+        [List { dimension, terms: None, range: Some(range), .. }] => Some((*dimension, range.clone())),
+        _ => None,
+    }
+}
+
+/// In the order of positions.
+fn along<'a>(walk: &Walk<'a>, lists: &[List], start: Start) -> Result<Source<'a>, Error> {
+    if lists.is_empty() || of_range(lists).is_some() {
+        log(walk, start, false)
+    } else {
+        Ok(Source::Common(common(walk, lists, start)?))
+    }
+}
+
+/// Where a walk in the order of positions begins.
+fn start(walk: &Walk<'_>, past: Option<Rank>) -> Start {
+    let (after, upto) = bounds(walk);
+    let past = past.map(|rank| rank.parts(walk.order).0);
+    let (way, end) = (order::way(walk.order), upto.next());
+    let past = match way {
+        Way::Back => past.map_or(end, |past| past.min(end)),
+        Way::On => past.map_or(after, |past| past.max(after)),
+    };
+    Start { way, past }
+}
+
+fn log<'a>(walk: &Walk<'a>, start: Start, births: bool) -> Result<Source<'a>, Error> {
+    let (after, upto) = bounds(walk);
+    let end = match start.way {
+        Way::Back => after.next(),
+        Way::On => upto,
+    };
+    Ok(Source::Log(Log::open(walk.shared, start, end, births)?))
+}
+
+fn common<'a>(walk: &Walk<'a>, lists: &[List], start: Start) -> Result<Common<'a>, Error> {
+    let open = |list: &List| {
+        let terms = list.terms.as_deref().unwrap_or_default();
+        Union::open(&walk.shared.store, list.dimension, terms, start)
+    };
+    Ok(Common::new(lists.iter().map(open).collect::<Result<_, _>>()?))
+}
+
+/// Sorts by versions or by births: a posting tells where its record was born.
+fn gathered<'a>(walk: &Walk<'a>, mut postings: Vec<Posting>, past: Option<Rank>) -> Source<'a> {
+    if order::by_birth(walk.order) {
+        // All versions of a record have one rank, and a page that ends at one
+        // version of it leaves out the others. Of those that were gathered, none
+        // of which is past the origin, only the newest may stand.
+        postings.sort_unstable_by_key(|posting| std::cmp::Reverse((posting.handle, posting.position)));
+        postings.dedup_by_key(|posting| posting.handle);
+    }
+    let rank = |posting: &Posting| Rank::of(walk.order, 0, posting.position, posting.handle);
+    postings.retain(|posting| past.is_none_or(|past| rank(posting) > past));
+    postings.sort_unstable_by_key(|posting| std::cmp::Reverse(rank(posting)));
+    Source::Gathered(postings)
+}
+
+/// By an index in the order asked for; or sorted, where so few are asked for
+/// that to read them all costs less than to look for them in the index.
+fn by_index<'a>(
+    walk: &mut Walk<'a>,
+    lists: &[List],
+    dimension: Dimension,
+    past: Option<Rank>,
+) -> Result<Source<'a>, Error> {
+    let (after, upto) = bounds(walk);
+    let mut only =
+        Only { terms: lists::asked_of(&walk.asked.filter, dimension), after, before: upto.next(), at: None };
+    if !lists.is_empty()
+        && let Some(postings) = gather(walk, lists, MAX_LOOKED)?
+    {
+        if pays_to_sort(walk, postings.len()) {
+            let handles: BTreeSet<_> = postings.iter().map(|posting| posting.handle).collect();
+            let handles: Vec<_> = handles.into_iter().collect();
+            if let Some(mut all) = stand(walk, &handles)? {
+                let found: BTreeSet<_> = postings.iter().map(|posting| posting.position).collect();
+                all.retain(|stands| found.contains(&stands.posting.position));
+                if let Some(sorted) = sorted(walk, all, past)? {
+                    return Ok(sorted);
+                }
+            }
+        }
+        let mut at: Vec<_> = postings.into_iter().map(|posting| posting.position).collect();
+        at.sort_unstable();
+        only.at = Some(at);
+    }
+    let says = only.terms.is_some();
+    // Who asks for what is said does not ask for what says nothing.
+    let unsaid = if says {
+        None
+    } else {
+        let past = past.filter(|rank| rank.is_unsaid()).map(|rank| rank.parts(walk.order).0);
+        let past = past.map_or(only.before, |past| past.min(only.before));
+        Some(along(walk, lists, Start { way: Way::Back, past })?)
+    };
+    let terms = Terms::open(walk.shared, (walk.order, dimension), past, only, unsaid)?;
+    Ok(Source::Terms(Box::new(terms)))
+}
+
+/// Whether to read so many records costs less than to go along the index until
+/// a page of them was met. To read one costs as much as to pass over some
+/// hundred entries of the index, and a page is met after as many entries as a
+/// page has rows, times all there is, by their number.
+fn pays_to_sort(walk: &Walk<'_>, count: usize) -> bool {
+    const PAGE: u64 = 100;
+    const READ: u64 = 400;
+    let total = lists::total(&walk.shared.store, &walk.sight).unwrap_or(u64::MAX);
+    let count = count as u64;
+    let met = total.min(PAGE.saturating_mul(total) / count.max(1));
+    count <= FEW as u64 && count.saturating_mul(READ) <= met
+}
+
+/// The records of which there are sightings that may be asked for, if these
+/// are not too many.
+pub(super) fn by_sighting(walk: &Walk<'_>) -> Result<Option<Vec<Position>>, Error> {
+    let Some(wanted) = &walk.asked.sightings else { return Ok(None) };
+    let (dimension, terms): (_, Vec<u64>) = match (&wanted.by, wanted.outcomes) {
+        (Some(by), _) => (Dimension::SightedBy, by.iter().map(|org| u64::from(org.0)).collect()),
+        (None, outcomes) => {
+            let asked = |outcome: &&Outcome| outcomes.is_none_or(|bits| bits & (1 << outcome.number()) != 0);
+            let numbers = Outcome::ALL.iter().filter(asked).map(|outcome| u64::from(outcome.number()));
+            (Dimension::Outcome, numbers.collect())
+        }
+    };
+    let upto = wanted.recorded.upto.min(walk.origin.at);
+    let start = Start { way: Way::Back, past: upto.next() };
+    let mut sightings = Union::open(&walk.shared.store, dimension, &terms, start)?;
+    let mut found = Vec::new();
+    while let Some(posting) = sightings.next()? {
+        if posting.position <= wanted.recorded.after {
+            break;
+        }
+        found.push(posting.handle);
+        if found.len() > MAX_LOOKED || is_late(walk, found.len()) {
+            return Ok(None);
+        }
+    }
+    found.sort_unstable();
+    found.dedup();
+    Ok(Some(found))
+}
+
+/// Whether too much time went by before the first row; asked now and then.
+fn is_late(walk: &Walk<'_>, step: usize) -> bool {
+    step.is_multiple_of(TOGETHER) && walk.planned_by.is_some_and(|by| clock::monotonic() > by)
+}
+
+/// The versions of records that stand and may be seen; `None`: that takes too
+/// long.
+fn stand(walk: &mut Walk<'_>, handles: &[Position]) -> Result<Option<Vec<Stands>>, Error> {
+    let mut all = Vec::with_capacity(handles.len());
+    for some in handles.chunks(TOGETHER) {
+        let standing = walk.origin.of(walk.shared, some, walk.planned_by)?;
+        if standing.len() < some.len() || is_late(walk, 0) {
+            return Ok(None);
+        }
+        walk.sight.renew(walk.shared);
+        for (&handle, standing) in some.iter().zip(standing) {
+            let seen = standing.class_now.is_none_or(|class| walk.sight.sees_now(class));
+            let stands =
+                |position| Stands { posting: Posting { position, handle }, class_now: standing.class_now };
+            all.extend(standing.at.filter(|_| seen).map(stands));
+        }
+    }
+    Ok(Some(all))
+}
+
+/// What several lists have in common; `None`: that is too much to be gone
+/// through.
+fn gather(walk: &Walk<'_>, lists: &[List], most: usize) -> Result<Option<Vec<Posting>>, Error> {
+    if let [one] = lists
+        && one.expected.is_some_and(|expected| expected > most as u64)
+    {
+        return Ok(None);
+    }
+    let upto = walk.asked.versions.upto.min(walk.origin.at);
+    let after = walk.asked.versions.after.max(walk.asked.births.after);
+    let (mut all, mut looked) = (Vec::new(), 0);
+    if let Some((dimension, range)) = of_range(lists) {
+        let store = &walk.shared.store;
+        let blocks = store.all_postings_in(dimension, range, upto.next());
+        let mut blocks = blocks.map_err(store_error)?;
+        while let Some(block) = blocks.next_block().map_err(store_error)? {
+            looked += block.len();
+            all.extend(block.into_iter().filter(|posting| posting.position > after));
+            if looked > most || is_late(walk, 0) {
+                return Ok(None);
+            }
+        }
+        // A version may have several of the terms.
+        all.sort_unstable();
+        all.dedup();
+        return Ok(Some(all));
+    }
+    let mut common = common(walk, lists, Start { way: Way::Back, past: upto.next() })?;
+    loop {
+        match common.next()? {
+            Pulled::End => return Ok(Some(all)),
+            Pulled::Version(posting) if posting.position <= after => return Ok(Some(all)),
+            Pulled::Version(posting) => all.push(posting),
+            Pulled::Passed(_) => looked += STRIDE,
+        }
+        looked += 1;
+        if looked > most || is_late(walk, looked) {
+            return Ok(None);
+        }
+    }
+}
+
+/// Sorts versions into the order asked for, from past a rank; `None`: that
+/// takes too long.
+fn sorted<'a>(
+    walk: &mut Walk<'a>,
+    mut all: Vec<Stands>,
+    past: Option<Rank>,
+) -> Result<Option<Source<'a>>, Error> {
+    // Where they stand together, so that a chunk is read once.
+    all.sort_unstable_by_key(|found| found.posting);
+    // A record that has several candidate versions stands once.
+    all.dedup_by_key(|found| found.posting);
+    let mut candidates = Vec::with_capacity(all.len());
+    for (step, Stands { posting, class_now }) in all.into_iter().enumerate() {
+        if is_late(walk, step) {
+            return Ok(None);
+        }
+        let Some(term) = term_of(walk, posting.position)? else { continue };
+        let rank = Rank::of(walk.order, term, posting.position, posting.handle);
+        if past.is_none_or(|past| rank > past) {
+            candidates.push(Candidate { rank, posting, chunk: None, class_now });
+        }
+    }
+    candidates.sort_unstable_by_key(|candidate| candidate.rank);
+    Ok(Some(Source::Sorted(candidates.into())))
+}
+
+/// The term under which a version stands in the order asked for; `None`: it
+/// may not be seen.
+fn term_of(walk: &mut Walk<'_>, at: Position) -> Result<Option<u64>, Error> {
+    if order::dimension(walk.order).is_none() {
+        return Ok(Some(0));
+    }
+    let chunk = walk.chunk_at(at)?;
+    let view = chunk.view().ok_or_else(|| damaged(at))?;
+    let item = view.items().flatten().find(|item| item.position == at).ok_or_else(|| damaged(at))?;
+    if !walk.sight.sees(item.header.class) {
+        return Ok(None);
+    }
+    let facts = facts::read(item.body).ok_or_else(|| damaged(at))?;
+    Ok(Some(order::term_of(walk.order, &facts)))
+}

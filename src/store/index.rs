@@ -1,0 +1,174 @@
+//! Decides how what is found behind the log is written: postings, counters and
+//! names of some thousands of items at once, and up to which position that is.
+//!
+//! The engine lets one batch at a time into memory, and the writer waits for
+//! it: a step is written in small batches, of which the last one moves the
+//! mark. Until then the blocks of postings are as good as not there: whatever
+//! is cut off is done again from the mark, and gives blocks of the same keys.
+//! Counters are added up, which is not to be done twice: all of them go with
+//! the mark.
+
+use rocksdb::{WriteBatch, WriteOptions};
+
+use crate::model::position::Position;
+
+use super::counters::{self, Counts};
+use super::db::{Error, Store};
+use super::keys::{self, Family};
+use super::postings::Postings;
+use super::term_names::TermNames;
+
+/// Meta record of [`Store::indexed`].
+const MARK: &str = "indexed";
+/// Most records of a batch: what the writer may have to wait for.
+const BATCH: usize = 256;
+
+/// Most postings of a step, which is as much as is in memory at a time.
+const MAX_POSTINGS: usize = 1 << 17;
+/// Most counters and names of a step: those are one batch, and for that the
+/// writer waits.
+const MAX_COUNTED: usize = 1 << 14;
+
+/// What one step of indexing adds.
+#[derive(Debug, Default)]
+pub struct Index {
+    /// From terms to versions and sightings.
+    pub postings: Postings,
+    /// How many records hold.
+    pub counts: Counts,
+    /// What filter terms stand for.
+    pub names: TermNames,
+}
+
+impl Index {
+    /// Whether that is as much as one step may add, however few its items are.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.postings.len() >= MAX_POSTINGS || self.counts.len().max(self.names.len()) >= MAX_COUNTED
+    }
+}
+
+impl Store {
+    /// The position up to which the log is indexed; zero where nothing is.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], or whatever the engine answers.
+    pub fn indexed(&self) -> Result<Position, Error> {
+        let Some(bytes) = self.meta(MARK)? else { return Ok(Position::ZERO) };
+        let mark = bytes.try_into().map_err(|_| Error::corrupt("meta", MARK))?;
+        Ok(Position::from_raw(u64::from_be_bytes(mark)))
+    }
+
+    /// Adds what was found up to a position. It is not waited for the disk:
+    /// the log that it is made of is there already.
+    ///
+    /// # Errors
+    /// Whatever the engine answers.
+    pub fn add_index(&self, index: &Index, upto: Position) -> Result<(), Error> {
+        let (postings, counters) = (self.family(Family::Postings)?, self.family(Family::Counters)?);
+        let mut batch = WriteBatch::default();
+        for (key, block) in index.postings.blocks() {
+            batch.put_cf(postings, key, block);
+            self.write_full(&mut batch)?;
+        }
+        for (&term, name) in &index.names {
+            batch.put_cf(counters, keys::term_name(term), name.encode());
+            self.write_full(&mut batch)?;
+        }
+        for (key, by) in index.counts.changes() {
+            batch.merge_cf(counters, key, counters::encode(by));
+        }
+        batch.put_cf(self.family(Family::Meta)?, keys::meta(MARK), upto.raw().to_be_bytes());
+        self.write_index(batch)
+    }
+
+    fn write_full(&self, batch: &mut WriteBatch) -> Result<(), Error> {
+        if batch.len() >= BATCH { self.write_index(std::mem::take(batch)) } else { Ok(()) }
+    }
+
+    fn write_index(&self, batch: WriteBatch) -> Result<(), Error> {
+        #[expect(clippy::disallowed_methods, reason = "the store writes here")]
+        let written = self.db.write_opt(batch, &WriteOptions::default());
+        Ok(written?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock::Timestamp;
+    use crate::model::audience::ClassNo;
+    use crate::store::Tuning;
+    use crate::store::counters::{Counted, Granularity};
+    use crate::store::keys::Dimension;
+    use crate::store::merge::MAX_RUN;
+    use crate::store::postings::Posting;
+    use crate::store::term_names::{TermKind, TermName};
+
+    const TERMS: u64 = 3 * BATCH as u64;
+
+    /// What a step from `from` on finds: each version has every term.
+    fn found(from: u64, upto: u64) -> Index {
+        let mut index = Index::default();
+        for at in from..=upto {
+            let at = Position::from_raw(at);
+            for term in 0..TERMS {
+                index.postings.add(Dimension::Text, term, Posting { position: at, handle: at });
+            }
+            let born = Counted { born: Timestamp::EPOCH, class: ClassNo(1), kind: 1, terms: &[] };
+            index.counts.add(&born, 1);
+            let name = TermName { kind: TermKind::Label, text: format!("label {}", at.raw()) };
+            index.names.insert(at.raw(), name);
+        }
+        index
+    }
+
+    /// Where the versions stand that have a term.
+    fn versions(store: &Store, term: u64) -> Vec<u64> {
+        let mut blocks = store.postings_after(Dimension::Text, term, Position::ZERO).unwrap();
+        let all = std::iter::from_fn(|| blocks.next_block().unwrap()).flatten();
+        all.map(|posting| posting.position.raw()).collect()
+    }
+
+    fn counted(store: &Store) -> u64 {
+        let mut counts = store.counts(Granularity::All, Dimension::Class, 0..=0, &[]).unwrap();
+        counts.next_count().unwrap().map_or(0, |of| of.count)
+    }
+
+    #[test]
+    fn a_step_that_was_cut_off_is_done_again_and_gives_what_one_alone_would() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open_engine(dir.path(), &Tuning::default(), true).unwrap();
+        // Enough of them to be merged, all of them marked.
+        for at in 1..=MAX_RUN as u64 {
+            store.add_index(&found(at, at), Position::from_raw(at)).unwrap();
+        }
+        let mark = store.indexed().unwrap();
+        assert_eq!(mark.raw(), MAX_RUN as u64);
+        // One step of two versions: cut off before the mark moves.
+        let mut cut = WriteBatch::default();
+        let family = store.family(Family::Postings).unwrap();
+        for (key, block) in found(mark.raw() + 1, mark.raw() + 2).postings.blocks() {
+            cut.put_cf(family, key, block);
+        }
+        store.write_index(cut).unwrap();
+        assert_eq!((store.indexed().unwrap(), counted(&store)), (mark, mark.raw()));
+        // What is merged meanwhile is what was marked.
+        let merge = store.merge_newest(Dimension::Text, 5, mark, true).unwrap().unwrap();
+        let mut batch = crate::store::Batch::new(&store);
+        batch.merge(&merge).unwrap();
+        store.commit(batch).unwrap();
+        // The log has gone on, and steps end elsewhere.
+        for (from, upto) in [(mark.raw() + 1, mark.raw() + 1), (mark.raw() + 2, mark.raw() + 9)] {
+            store.add_index(&found(from, upto), Position::from_raw(upto)).unwrap();
+        }
+        let all: Vec<_> = (1..=mark.raw() + 9).collect();
+        for term in [0, 5, TERMS - 1] {
+            assert_eq!(versions(&store, term), all);
+        }
+        assert_eq!(counted(&store), mark.raw() + 9);
+        let name = store.term_name(7).unwrap().unwrap();
+        assert_eq!((name.kind, name.text.as_str()), (TermKind::Label, "label 7"));
+        assert_eq!(store.term_name(mark.raw() + 10).unwrap(), None);
+    }
+}
