@@ -48,14 +48,19 @@ fn keys(directory: &Path, passphrase: &[u8]) -> Vec<(PathBuf, Vec<u8>)> {
     keys
 }
 
-/// The secret number of a key on P-256 or P-384: 32 or 48 bytes behind the tag
-/// of a string of octets.
+/// The secret number of a key on P-256 or P-384: the string of 32 or 48 octets
+/// behind the version (RFC 5915, section 3). The version is sought too, or a
+/// key that has a tag and a length among its random bytes is read wrongly.
 fn number(plain: &[u8]) -> Vec<u8> {
+    const VERSION: [u8; 3] = [0x02, 0x01, 0x01];
     let der = pem::private_key(plain).unwrap();
     let der = der.expose().secret_der();
-    let tagged = |length: u8| der.windows(2).position(|tag| tag == [0x04, length]);
-    let (at, length) = tagged(48).map(|at| (at, 48)).or_else(|| tagged(32).map(|at| (at, 32))).unwrap();
-    der[at + 2..at + 2 + length].to_vec()
+    let behind = |length: u8| {
+        let start = [VERSION.as_slice(), &[0x04, length]].concat();
+        let at = der.windows(start.len()).position(|found| found == start)? + start.len();
+        Some(der[at..at + usize::from(length)].to_vec())
+    };
+    behind(48).or_else(|| behind(32)).unwrap()
 }
 
 /// The random part of a token.
