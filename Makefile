@@ -31,7 +31,7 @@ deps: ## install what the build needs and is missing (Debian, Ubuntu)
 	missing=(); \
 	command -v cc >/dev/null || missing+=(gcc); \
 	command -v c++ >/dev/null || missing+=(g++); \
-	if [ -z "$${LIBCLANG_PATH:-}" ] && ! compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null \
+	if [ -z "$${LIBCLANG_PATH:-}" ] && ! compgen -G '/usr/lib/llvm-*/lib/libclang.so*' >/dev/null && ! compgen -G '/usr/lib/llvm-*/lib/libclang-[0-9]*.so*' >/dev/null \
 	    && ! ldconfig -p 2>/dev/null | grep -q 'libclang[-.0-9]*\.so'; then missing+=(libclang-dev); fi; \
 	python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv); \
 	if [ $${#missing[@]} -eq 0 ]; then echo "rustc $$have, a C++ compiler, libclang and Python are here: nothing to install."; exit 0; fi; \
