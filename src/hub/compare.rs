@@ -99,7 +99,7 @@ pub(super) fn compare_counters(
 ) -> Result<(), db::Error> {
     let next = |records: &mut Records<'_>| -> Result<Option<Record>, db::Error> {
         while let Some(record) = records.next_record()? {
-            if counters::decode(&record.1) != Some(0) {
+            if !counters::is_nothing(&record.1) {
                 return Ok(Some(record));
             }
         }

@@ -36,6 +36,7 @@ pub(super) fn index(store: &Store, item: &ItemView<'_>, to: &mut Index) -> Resul
     for (dimension, term) in terms(&facts) {
         to.postings.add(dimension, term, posting);
     }
+    to.postings.add(Dimension::Born, keys::born_term(item.header.handle), posting);
     if let Some(former) = former(store, &item.header, &facts)? {
         former.into_iter().for_each(|term| to.postings.add(Dimension::Former, term, posting));
     } else {
@@ -128,25 +129,36 @@ fn terms(facts: &Facts) -> Vec<(Dimension, u64)> {
     if let Some(name) = wider::host_name(&facts.value) {
         terms.extend(keys::host_terms(&name).map(|term| (Dimension::Host, term)));
     }
-    let words = words(facts.texts());
-    terms.extend(words.iter().map(|word| (Dimension::Text, keys::text_term(word))));
+    terms.extend(texts(facts.texts()));
     terms.sort_unstable();
     terms.dedup();
     terms
 }
 
-/// The words by which a version is found: the first [`MAX_WORDS`] different
-/// ones of its labels, its family, its campaign and its description.
-#[must_use]
-pub fn words<'a>(texts: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
-    let mut words = BTreeSet::new();
-    for word in texts.flat_map(text::tokens) {
-        if words.len() == MAX_WORDS {
-            break;
+/// The terms of the words by which a version is found, and of those of them
+/// that stand side by side: the first [`MAX_WORDS`] different ones of its
+/// labels, its family, its campaign and its description.
+fn texts<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<(Dimension, u64)> {
+    let (mut words, mut terms) = (BTreeSet::new(), Vec::new());
+    for text in texts {
+        let mut left: Option<String> = None;
+        for word in text::tokens(text) {
+            let known = words.contains(&word);
+            if !known && words.len() == MAX_WORDS {
+                left = None;
+                continue;
+            }
+            if let Some(left) = &left {
+                terms.push((Dimension::Pair, keys::pair_term(left, &word)));
+            }
+            if !known {
+                terms.push((Dimension::Text, keys::text_term(&word)));
+                words.insert(word.clone());
+            }
+            left = Some(word);
         }
-        words.insert(word);
     }
-    words
+    terms
 }
 
 #[cfg(test)]
@@ -206,6 +218,9 @@ mod tests {
             ["vn", "example.vn", "b.example.vn"].map(|zone| (Dimension::Host, keys::host_term(zone))),
         );
         expected.extend(["lua", "dao", "tien", "ho", "a", "he"].map(word));
+        // Side by side within one text.
+        let pair = |(left, right)| (Dimension::Pair, keys::pair_term(left, right));
+        expected.extend([("lua", "dao"), ("ho", "a"), ("lua", "tien")].map(pair));
         expected.sort_unstable();
         assert_eq!(terms(&said(&full)), expected);
         assert_eq!(terms(&said(&draft("198.51.100.7"))), []);
@@ -236,11 +251,23 @@ mod tests {
     #[test]
     fn what_one_version_costs_is_bounded_and_its_first_words_are_those_that_count() {
         let description: String = (0..4_000).map(|n| format!("{n:04} ")).collect();
-        let words = words(["label", "family", "", description.as_str()].into_iter());
-        assert_eq!(words.len(), MAX_WORDS);
-        assert!(["label", "family", "0000", "0509"].iter().all(|word| words.contains(*word)));
-        assert!(!words.contains("0510"));
+        let found = texts(["label", "family", "", description.as_str()].into_iter());
+        let word = |word: &str| found.contains(&(Dimension::Text, keys::text_term(word)));
+        assert!(["label", "family", "0000", "0509"].into_iter().all(word) && !word("0510"));
+        let pair = |left, right| found.contains(&(Dimension::Pair, keys::pair_term(left, right)));
+        assert!(pair("0508", "0509") && !pair("0509", "0510") && !pair("label", "family"));
         let long = Draft { description, ..draft("a.example") };
-        assert!(terms(&said(&long)).len() <= MAX_WORDS + 6);
+        assert!(terms(&said(&long)).len() <= 2 * MAX_WORDS + 6);
+    }
+
+    #[test]
+    fn words_that_come_again_beside_others_make_pairs_and_those_past_the_last_that_counts_do_not() {
+        let many: String = (0..MAX_WORDS - 2).map(|n| format!("{n:04} ")).collect();
+        let found = texts([many.as_str(), "a b a c a"].into_iter());
+        let pairs: Vec<_> =
+            found.into_iter().filter(|(dimension, _)| *dimension == Dimension::Pair).collect();
+        let expected =
+            [("a", "b"), ("b", "a")].map(|(left, right)| (Dimension::Pair, keys::pair_term(left, right)));
+        assert!(pairs.ends_with(&expected) && !pairs.ends_with(&[expected, expected].concat()));
     }
 }

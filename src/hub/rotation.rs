@@ -380,7 +380,6 @@ impl Hub {
             soak: self.options.issuance.as_ref().map_or(schedule::SOAK, |issuance| issuance.soak),
             seen_within: SEEN_WITHIN,
             systems: live().filter(|c| c.first_used.is_some()).map(|c| c.holder.clone()).collect(),
-            exempt: BTreeSet::new(),
             proved: ledger
                 .proofs
                 .keys()

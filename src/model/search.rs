@@ -87,6 +87,12 @@ impl Search {
         self.phrases.iter().flatten()
     }
 
+    /// Every two words that are to stand side by side, both of them whole.
+    pub fn pairs(&self) -> impl Iterator<Item = (&Wanted, &Wanted)> {
+        let pairs = self.phrases.iter().flat_map(|phrase| phrase.iter().zip(phrase.iter().skip(1)));
+        pairs.filter(|(_, right)| !right.open)
+    }
+
     /// Whether all of it is in these texts, each phrase within one of them.
     #[must_use]
     pub fn matches<'a>(&self, texts: impl IntoIterator<Item = &'a str>) -> bool {
@@ -155,6 +161,16 @@ mod tests {
         assert!(finds("\u{201c}lừa đảo\u{201d} mang", "Cảnh báo lừa đảo qua mạng"));
         assert!(finds("APT-C-00", "nhóm apt-c-00") && !finds("APT-C-00", "00 apt c"));
         assert!(!Search::parse("\"a b\"").unwrap().matches(["a", "b"]));
+    }
+
+    #[test]
+    fn neighbours_are_told_within_a_phrase_and_where_both_are_whole() {
+        let pairs = |search: &str| -> Vec<String> {
+            let search = Search::parse(search).unwrap();
+            search.pairs().map(|(left, right)| format!("{} {}", left.folded, right.folded)).collect()
+        };
+        assert_eq!(pairs("\"lừa đảo qua\" mạng APT-C-00"), ["lua dao", "dao qua", "apt c", "c 00"]);
+        assert_eq!(pairs("\"giả ma*\" lừa đảo"), Vec::<String>::new());
     }
 
     #[test]

@@ -105,16 +105,6 @@ pub fn list_due(this_update: Timestamp, next_update: Timestamp) -> Timestamp {
     this_update.saturating_add(half.min(LIST_PERIOD))
 }
 
-/// From when on a list that was not followed by another is cause for alarm: at
-/// half of its life, or halfway from when the next was due to its end if that
-/// was not before.
-#[must_use]
-pub fn list_alarm(this_update: Timestamp, next_update: Timestamp) -> Timestamp {
-    let life = next_update.since(this_update);
-    let half = share(life, (1, 2));
-    this_update.saturating_add(if half > LIST_PERIOD { half } else { share(life, (3, 4)) })
-}
-
 /// The days of life, of [`WARNING_DAYS`], that a certificate has fallen to; 0
 /// once it has expired. Of a short life only those days count that come after
 /// its renewal was due.

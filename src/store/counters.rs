@@ -3,13 +3,19 @@
 //! and in all. Counts are merged by the engine, so nobody reads before he adds.
 //!
 //! ```text
-//! key      kind u8 | granularity u8 | dimension u8 | bucket u32 | term u64 | class u32
-//! value    i64: how many records hold; absent for none
+//! key      kind u8 | granularity u8 | dimension u8 | bucket u32 | term u64
+//! value    of each class, the smallest first: how much larger its number is
+//!          than that before, and how many records hold: varints (protobuf), the
+//!          second one zigzag; those of none are left out
 //! ```
+//!
+//! All classes of a term lie together: whoever counts adds up those that he may
+//! see, and reads one value for it, not one for each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
 
+use prost::encoding::{decode_varint, encode_varint};
 use rocksdb::compaction_filter::Decision;
 use rocksdb::{DBRawIterator, MergeOperands, Options, ReadOptions};
 use rustc_hash::FxHashMap;
@@ -22,7 +28,7 @@ use super::db::{Error, Store};
 use super::keys::{Dimension, Family, KeyKind};
 
 /// Bytes of the key of a counter.
-pub const KEY_BYTES: usize = 19;
+pub const KEY_BYTES: usize = 15;
 const PREFIX_BYTES: usize = 3;
 const DAY: u64 = 86_400;
 /// Seconds by which days begin before those of UTC: they are those of Viet Nam,
@@ -113,16 +119,17 @@ impl Counts {
         self.changes.is_empty()
     }
 
-    /// The keys whose counters change, in order, and by how much.
-    pub fn changes(&self) -> impl Iterator<Item = ([u8; KEY_BYTES], i64)> {
-        let mut all: BTreeMap<_, i64> = BTreeMap::new();
+    /// The keys whose counters change, in order, and what is to be merged with
+    /// their values.
+    pub fn changes(&self) -> impl Iterator<Item = ([u8; KEY_BYTES], Vec<u8>)> {
+        let mut all: BTreeMap<_, Sums> = BTreeMap::new();
         for (&(day, dimension, term, class), &by) in self.changes.iter().filter(|(_, by)| **by != 0) {
             for granularity in Granularity::ALL {
-                let key = key(granularity, dimension, granularity.of_day(day), term, class);
-                *all.entry(key).or_default() += by;
+                let key = key(granularity, dimension, granularity.of_day(day), term);
+                *all.entry(key).or_default().entry(class).or_default() += by;
             }
         }
-        all.into_iter().filter(|(_, by)| *by != 0)
+        all.into_iter().map(|(key, sums)| (key, encode(&sums))).filter(|(_, value)| !is_nothing(value))
     }
 }
 
@@ -139,21 +146,16 @@ pub struct Count {
     pub count: u64,
 }
 
-fn key(
-    granularity: Granularity,
-    dimension: Dimension,
-    bucket: u32,
-    term: u64,
-    class: ClassNo,
-) -> [u8; KEY_BYTES] {
+/// How many records hold of each class.
+type Sums = BTreeMap<ClassNo, i64>;
+
+fn key(granularity: Granularity, dimension: Dimension, bucket: u32, term: u64) -> [u8; KEY_BYTES] {
     let mut key = [0; KEY_BYTES];
     let (head, rest) = key.split_at_mut(PREFIX_BYTES);
     head.copy_from_slice(&prefix(granularity, dimension));
     let (to_bucket, rest) = rest.split_at_mut(4);
     to_bucket.copy_from_slice(&bucket.to_be_bytes());
-    let (to_term, to_class) = rest.split_at_mut(8);
-    to_term.copy_from_slice(&term.to_be_bytes());
-    to_class.copy_from_slice(&class.0.to_be_bytes());
+    rest.copy_from_slice(&term.to_be_bytes());
     key
 }
 
@@ -161,15 +163,32 @@ const fn prefix(granularity: Granularity, dimension: Dimension) -> [u8; PREFIX_B
     [KeyKind::Counter.byte(), granularity as u8, dimension as u8]
 }
 
-/// What a counter's bytes say; `None`: they are damaged.
+/// Whether a value counts nothing: it is as good as none.
 #[must_use]
-pub fn decode(value: &[u8]) -> Option<i64> {
-    value.try_into().ok().map(i64::from_be_bytes)
+pub const fn is_nothing(value: &[u8]) -> bool {
+    value.is_empty()
 }
 
-/// What a change of a counter is written as.
-pub(super) const fn encode(by: i64) -> [u8; 8] {
-    by.to_be_bytes()
+/// Shows each class and its count; `None`: the bytes are damaged.
+fn read(mut value: &[u8], mut see: impl FnMut(ClassNo, i64)) -> Option<()> {
+    let mut class = 0_u32;
+    while !value.is_empty() {
+        let step = u32::try_from(decode_varint(&mut value).ok()?).ok()?;
+        class = class.checked_add(step)?;
+        let zigzag = decode_varint(&mut value).ok()?;
+        see(ClassNo(class), (zigzag >> 1).cast_signed() ^ -(zigzag & 1).cast_signed());
+    }
+    Some(())
+}
+
+fn encode(sums: &Sums) -> Vec<u8> {
+    let (mut value, mut last) = (Vec::with_capacity(sums.len() * 3), 0);
+    for (class, &count) in sums.iter().filter(|(_, count)| **count != 0) {
+        encode_varint(u64::from(class.0 - last), &mut value);
+        encode_varint((count << 1 ^ count >> (i64::BITS - 1)).cast_unsigned(), &mut value);
+        last = class.0;
+    }
+    value
 }
 
 /// Makes a family one of counters: changes are added up, and what came to
@@ -177,18 +196,26 @@ pub(super) const fn encode(by: i64) -> [u8; 8] {
 pub(super) fn set_up(options: &mut Options) {
     options.set_merge_operator_associative("luytre.sum", sum);
     options.set_max_successive_merges(MAX_CHANGES);
-    options.set_compaction_filter("luytre.nought", |_, _, value| match decode(value) {
-        Some(0) => Decision::Remove,
-        _ => Decision::Keep,
+    options.set_compaction_filter("luytre.nought", |_, _, value| {
+        if is_nothing(value) { Decision::Remove } else { Decision::Keep }
     });
 }
 
 fn sum(_: &[u8], known: Option<&[u8]>, changes: &MergeOperands) -> Option<Vec<u8>> {
-    let mut sum = known.map_or(Some(0), decode)?;
-    for change in changes {
-        sum = sum.checked_add(decode(change)?)?;
+    let mut sums = Sums::new();
+    for value in known.into_iter().chain(changes) {
+        let mut fits = true;
+        read(value, |class, by| {
+            let sum = sums.entry(class).or_default();
+            let grown = sum.checked_add(by);
+            fits &= grown.is_some();
+            *sum = grown.unwrap_or(*sum);
+        })?;
+        if !fits {
+            return None;
+        }
     }
-    Some(encode(sum).to_vec())
+    Some(encode(&sums))
 }
 
 impl Store {
@@ -213,8 +240,9 @@ impl Store {
         terms.sort_unstable();
         terms.dedup();
         let first = terms.first().copied().unwrap_or_default();
-        iterator.seek(key(granularity, dimension, *buckets.start(), first, ClassNo(0)));
-        Ok(Counters { iterator, granularity, dimension, last: *buckets.end(), terms })
+        iterator.seek(key(granularity, dimension, *buckets.start(), first));
+        let ready = VecDeque::new();
+        Ok(Counters { iterator, granularity, dimension, last: *buckets.end(), terms, ready })
     }
 }
 
@@ -226,6 +254,8 @@ pub struct Counters<'a> {
     last: u32,
     /// Sorted; empty: all.
     terms: Vec<u64>,
+    /// Those of a term that were read and not told yet.
+    ready: VecDeque<Count>,
 }
 
 impl std::fmt::Debug for Counters<'_> {
@@ -242,25 +272,32 @@ impl Counters<'_> {
     pub fn next_count(&mut self) -> Result<Option<Count>, Error> {
         let prefix = prefix(self.granularity, self.dimension);
         loop {
+            if let Some(count) = self.ready.pop_front() {
+                return Ok(Some(count));
+            }
             let Some((key, value)) = self.iterator.item() else {
                 self.iterator.status()?;
                 return Ok(None);
             };
             let Some(rest) = key.strip_prefix(&prefix) else { return Ok(None) };
-            let (bucket, term, class) = read(rest).ok_or_else(|| Error::corrupt("counter key", key))?;
+            let (bucket, term) = place(rest).ok_or_else(|| Error::corrupt("counter key", key))?;
             if bucket > self.last {
                 return Ok(None);
             }
             if let Some((bucket, term)) = self.elsewhere(bucket, term) {
-                self.iterator.seek(self::key(self.granularity, self.dimension, bucket, term, ClassNo(0)));
+                self.iterator.seek(self::key(self.granularity, self.dimension, bucket, term));
                 continue;
             }
-            let count = decode(value).and_then(|count| u64::try_from(count).ok());
-            let count = count.ok_or_else(|| Error::corrupt("counter", key))?;
-            self.iterator.next();
-            if count > 0 {
-                return Ok(Some(Count { bucket, term, class, count }));
+            let (ready, mut whole) = (&mut self.ready, true);
+            let told = read(value, |class, count| match u64::try_from(count) {
+                Ok(count) => ready.push_back(Count { bucket, term, class, count }),
+                Err(_) => whole = false,
+            });
+            if told.is_none() || !whole {
+                ready.clear();
+                return Err(Error::corrupt("counter", key));
             }
+            self.iterator.next();
         }
     }
 
@@ -290,11 +327,10 @@ impl Counters<'_> {
     }
 }
 
-fn read(rest: &[u8]) -> Option<(u32, u64, ClassNo)> {
-    let (bucket, rest) = rest.split_first_chunk::<4>()?;
-    let (term, class) = rest.split_first_chunk::<8>()?;
-    let class = class.try_into().ok()?;
-    Some((u32::from_be_bytes(*bucket), u64::from_be_bytes(*term), ClassNo(u32::from_be_bytes(class))))
+/// The bucket and the term in the rest of a key.
+fn place(rest: &[u8]) -> Option<(u32, u64)> {
+    let (bucket, term) = rest.split_first_chunk::<4>()?;
+    Some((u32::from_be_bytes(*bucket), u64::from_be_bytes(term.try_into().ok()?)))
 }
 
 #[cfg(test)]
@@ -348,7 +384,7 @@ mod tests {
             add(&store, counts);
             store.flush().unwrap();
         }
-        assert_eq!(keys(&store), 3 * 7);
+        assert_eq!(keys(&store), 3 * 4);
         let family = store.family(Family::Counters).unwrap();
         // What is merged is written once before it is looked at.
         for _ in 0..2 {

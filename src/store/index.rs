@@ -12,7 +12,7 @@ use rocksdb::{WriteBatch, WriteOptions};
 
 use crate::model::position::Position;
 
-use super::counters::{self, Counts};
+use super::counters::Counts;
 use super::db::{Error, Store};
 use super::keys::{self, Family};
 use super::postings::Postings;
@@ -75,8 +75,8 @@ impl Store {
             batch.put_cf(counters, keys::term_name(term), name.encode());
             self.write_full(&mut batch)?;
         }
-        for (key, by) in index.counts.changes() {
-            batch.merge_cf(counters, key, counters::encode(by));
+        for (key, change) in index.counts.changes() {
+            batch.merge_cf(counters, key, change);
         }
         batch.put_cf(self.family(Family::Meta)?, keys::meta(MARK), upto.raw().to_be_bytes());
         self.write_index(batch)

@@ -265,6 +265,11 @@ pub enum Dimension {
     /// Versions that hold from before they were recorded, by the hour from
     /// which on: see [`valid_from_term`].
     ValidFrom = 20,
+    /// Words that stand side by side in description, labels, family or
+    /// campaign, see [`pair_term`].
+    Pair = 21,
+    /// Versions by where their records were born, see [`born_term`].
+    Born = 22,
 }
 
 impl Dimension {
@@ -276,7 +281,7 @@ impl Dimension {
     }
 
     /// Every dimension.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::Owner,
         Self::Kind,
         Self::Label,
@@ -297,6 +302,8 @@ impl Dimension {
         Self::Former,
         Self::Beginning,
         Self::ValidFrom,
+        Self::Pair,
+        Self::Born,
     ];
 }
 

@@ -2,11 +2,15 @@
 //! for are known: all others are passed over unread. Where they lie so far apart
 //! that no page is met soon, they are sorted after all.
 
+use std::collections::BTreeSet;
+
 use rustc_hash::FxHashSet;
 
 use crate::model::position::Position;
+use crate::store::keys;
 
 use super::super::error::Error;
+use super::check::Range;
 use super::order::Rank;
 use super::source::Source;
 use super::walk::Walk;
@@ -22,20 +26,46 @@ const PULLS: usize = if cfg!(test) { 2 } else { 12 };
 #[derive(Debug)]
 pub(super) struct Among {
     handles: FxHashSet<Position>,
-    /// And all that were born by then.
-    born_by: Position,
+    /// And all that were born there.
+    born: Range,
     pulls: usize,
 }
 
 impl Among {
-    /// These, and all that were born by a position.
-    pub(super) fn new(handles: Vec<Position>, born_by: Position) -> Self {
-        Self { handles: handles.into_iter().collect(), born_by, pulls: 0 }
+    /// These.
+    pub(super) fn of(handles: Vec<Position>) -> Self {
+        Self::new(handles, Range::NONE)
+    }
+
+    /// These, and all that were born somewhere.
+    pub(super) fn new(handles: Vec<Position>, born: Range) -> Self {
+        Self { handles: handles.into_iter().collect(), born, pulls: 0 }
     }
 
     /// Whether a record is one of them.
     pub(super) fn holds(&self, handle: Position) -> bool {
-        handle <= self.born_by || self.handles.contains(&handle)
+        self.born.holds(handle) || self.handles.contains(&handle)
+    }
+
+    /// Under which terms of birth all of them are, if those are no more than
+    /// `most`.
+    pub(super) fn born_terms(&self, most: usize) -> Option<Vec<u64>> {
+        let Range { after, upto } = self.born;
+        let mut terms = BTreeSet::new();
+        if after < upto {
+            let (first, last) = (keys::born_term(after.next()), keys::born_term(upto));
+            if last - first >= most as u64 {
+                return None;
+            }
+            terms.extend(first..=last);
+        }
+        for &handle in &self.handles {
+            terms.insert(keys::born_term(handle));
+            if terms.len() > most {
+                return None;
+            }
+        }
+        Some(terms.into_iter().collect())
     }
 }
 
@@ -44,7 +74,7 @@ impl Among {
 pub(super) fn sorted<'a>(walk: &mut Walk<'a>, past: Option<Rank>) -> Result<Option<Source<'a>>, Error> {
     let Some(among) = &mut walk.among else { return Ok(None) };
     among.pulls += 1;
-    let many = among.born_by != Position::ZERO || among.handles.len() > ways::MAX_SORTED;
+    let many = among.born != Range::NONE || among.handles.len() > ways::MAX_SORTED;
     if among.pulls != PULLS || many {
         return Ok(None);
     }

@@ -42,6 +42,9 @@ pub(super) struct Range {
 impl Range {
     const ALL: Self = Self { after: Position::ZERO, upto: Position::from_raw(u64::MAX) };
 
+    /// Nowhere.
+    pub(super) const NONE: Self = Self { after: Position::ZERO, upto: Position::ZERO };
+
     /// Where what was recorded in a span stands.
     fn of(shared: &Shared, span: Span) -> Result<Self, Error> {
         let before = |at: Timestamp| shared.store.position_before_time(at.as_micros()).map_err(store_error);

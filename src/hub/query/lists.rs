@@ -26,6 +26,8 @@ use super::sight::Sight;
 pub(super) const MAX_TERMS: usize = 256;
 /// Most words of a search whose lists are taken.
 const MAX_WORDS: usize = 3;
+/// Most pairs of neighbouring words of a search whose lists are taken.
+const MAX_PAIRS: usize = 3;
 /// Letters that a word begins with at least, for its list to be taken.
 const MIN_OPEN: usize = 2;
 
@@ -62,6 +64,10 @@ pub(super) fn of(store: &Store, asked: &Conditions, sight: &Sight<'_>) -> Result
         lists.add(name, Dimension::Label, terms.to_vec());
     }
     if let Some(search) = &filter.text {
+        for (left, right) in search.pairs().take(MAX_PAIRS) {
+            let term = keys::pair_term(&left.folded, &right.folded);
+            lists.add("neighbouring words", Dimension::Pair, vec![term]);
+        }
         lists.words(search.words())?;
     }
     if let Some(terms) = hosts(filter) {

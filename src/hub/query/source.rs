@@ -34,8 +34,8 @@ pub(super) struct Candidate {
     pub(super) class_now: Option<ClassNo>,
 }
 
-/// Postings of an index that are passed over before it is told how far.
-const STRIDE: usize = 16_384;
+/// Postings that are passed over before it is told how far.
+const STRIDE: usize = if cfg!(test) { 8 } else { 16_384 };
 
 /// What a pull brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +44,15 @@ pub(super) enum More {
     Past(Rank),
     /// Nothing follows.
     End,
+}
+
+/// Tells what is not asked for before it is looked at.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted<'w> {
+    /// By its handle.
+    pub(super) record: &'w dyn Fn(Position) -> bool,
+    /// By a version, where that is at hand.
+    pub(super) version: &'w dyn Fn(&ItemView<'_>) -> bool,
 }
 
 /// Where candidates come from.
@@ -74,19 +83,19 @@ impl Source<'_> {
         matches!(self, Self::Log(Log { births: true, .. }))
     }
 
-    /// Adds about `count` candidates to `out`; where the headers of versions
-    /// are at hand, of those that are `wanted`.
+    /// Adds about `count` candidates to `out`, of those that are `wanted` as
+    /// far as that can be told.
     pub(super) fn pull(
         &mut self,
         order: Order,
         count: usize,
-        wanted: &dyn Fn(&ItemView<'_>) -> bool,
+        wanted: Wanted<'_>,
         out: &mut Vec<Candidate>,
     ) -> Result<More, Error> {
         match self {
             Self::Log(log) => log.pull(order, count, wanted, out),
             Self::Terms(terms) => terms.pull(order, count, wanted, out),
-            Self::Common(common) => from_common(common, order, count, out),
+            Self::Common(common) => from_common(common, order, count, wanted, out),
             Self::Gathered(postings) => {
                 let left = postings.len().saturating_sub(count);
                 out.extend(postings.drain(left..).rev().map(|posting| candidate(order, 0, posting)));
@@ -112,11 +121,24 @@ fn from_common(
     common: &mut Common<'_>,
     order: Order,
     count: usize,
+    wanted: Wanted<'_>,
     out: &mut Vec<Candidate>,
 ) -> Result<More, Error> {
+    let mut passed = 0;
     while out.len() < count {
         match common.next()? {
-            Pulled::Version(posting) => out.push(candidate(order, order::unsaid(order), posting)),
+            Pulled::Version(posting) => {
+                let candidate = candidate(order, order::unsaid(order), posting);
+                let rank = candidate.rank;
+                if (wanted.record)(posting.handle) {
+                    out.push(candidate);
+                } else {
+                    passed += 1;
+                }
+                if passed == STRIDE {
+                    return Ok(More::Past(rank));
+                }
+            }
             Pulled::Passed(at) => return Ok(More::Past(Rank::of(order, order::unsaid(order), at, at))),
             Pulled::End => return Ok(More::End),
         }
@@ -160,7 +182,7 @@ impl<'a> Log<'a> {
         &mut self,
         order: Order,
         count: usize,
-        wanted: &dyn Fn(&ItemView<'_>) -> bool,
+        wanted: Wanted<'_>,
         out: &mut Vec<Candidate>,
     ) -> Result<More, Error> {
         let mut last = None;
@@ -180,7 +202,7 @@ impl<'a> Log<'a> {
                 let may_be = if self.births {
                     item.header.op == Op::Create
                 } else {
-                    item.header.op.is_version() && wanted(&item)
+                    item.header.op.is_version() && (wanted.version)(&item)
                 };
                 if !may_be || !self.within(item.position) {
                     continue;
@@ -288,7 +310,7 @@ impl<'a> Terms<'a> {
         &mut self,
         order: Order,
         count: usize,
-        wanted: &dyn Fn(&ItemView<'_>) -> bool,
+        wanted: Wanted<'_>,
         out: &mut Vec<Candidate>,
     ) -> Result<More, Error> {
         let mut passed = 0;

@@ -28,7 +28,7 @@ use super::order::{self, Rank};
 use super::plan::{self, Found, Plan};
 use super::sight::Sight;
 use super::sighted::{self, Sighted};
-use super::source::{Candidate, More, Source};
+use super::source::{Candidate, More, Source, Wanted};
 use super::standing::Origin;
 
 /// Most candidates that are looked at together.
@@ -325,7 +325,7 @@ impl<'a> Walk<'a> {
     fn pull(&mut self, source: &mut Source<'a>) -> Result<bool, Error> {
         let (order, mut found) = (self.order, Vec::new());
         let known = |handle: Position| self.among.as_ref().is_none_or(|among| among.holds(handle));
-        let wanted = |item: &ItemView<'_>| {
+        let version = |item: &ItemView<'_>| {
             // Of an index, the log tells only what is not in it.
             let unsaid = || facts::read(item.body).is_none_or(|facts| order::is_unsaid(order, &facts));
             known(item.header.handle)
@@ -333,7 +333,8 @@ impl<'a> Walk<'a> {
                 && self.asked.header(item, || true)
                 && (order::dimension(order).is_none() || unsaid())
         };
-        let more = source.pull(order, self.together, &wanted, &mut found)?;
+        let wanted = Wanted { record: &known, version: &version };
+        let more = source.pull(order, self.together, wanted, &mut found)?;
         self.together = (self.together * 2).min(TOGETHER);
         let beyond = |rank: Rank| self.last.is_some_and(|last| rank > last);
         found.retain(|candidate| known(candidate.posting.handle) && !beyond(candidate.rank));

@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 
 use crate::base::clock::{self, Timestamp};
 use crate::model::audience::ClassNo;
+use crate::model::indicator::Kind;
 use crate::model::position::Position;
 use crate::model::sighting::Outcome;
 use crate::store::chunk::{Op, View};
@@ -20,6 +21,7 @@ use super::super::fetch::damaged;
 use super::super::indexer::behind;
 use super::super::store_error;
 use super::among::{Among, MAX_KNOWN};
+use super::check::Range;
 use super::lists::{self, List};
 use super::order::{self, Rank};
 use super::plan::bounds;
@@ -36,7 +38,7 @@ const FEW: usize = if cfg!(test) { 8 } else { 2_048 };
 /// passed over to find them. More are soon met along the log, which the tests
 /// see too.
 const FEW_BORN: usize = if cfg!(test) { 8 } else { 4_096 };
-const MAX_BORN: usize = 1 << 16;
+const MAX_BORN: usize = 1 << 14;
 /// Most postings that are looked at before the first row.
 const MAX_LOOKED: usize = 1 << 17;
 /// An hour in microseconds.
@@ -67,7 +69,7 @@ pub(super) fn of_records<'a>(
         {
             return Ok(sorted);
         }
-        walk.among = Some(Among::new(handles, Position::ZERO));
+        walk.among = Some(Among::of(handles));
     }
     in_order(walk, lists, past)
 }
@@ -81,8 +83,8 @@ pub(super) fn held<'a>(walk: &mut Walk<'a>, past: Option<Rank>) -> Result<Source
     };
     match known {
         Some((handles, Position::ZERO)) => of_records(walk, Some(handles), &[], past),
-        Some((handles, born_by)) => {
-            walk.among = Some(Among::new(handles, born_by));
+        Some((handles, upto)) => {
+            walk.among = Some(Among::new(handles, Range { after: Position::ZERO, upto }));
             in_order(walk, &[], past)
         }
         None => in_order(walk, &[], past),
@@ -151,28 +153,26 @@ pub(super) fn in_order<'a>(
     if by_version
         && lists.is_empty()
         && walk.among.is_none()
-        && let Some(born) = by_birth(walk)?
+        && let Some(span) = births(walk)
     {
-        if born.len() <= FEW_BORN
+        let born = born(walk, (span.after, span.upto), MAX_BORN, |at| span.holds(at))?;
+        if let Some(born) = born.filter(|born| born.len() <= FEW_BORN)
             && let Some(sorted) = stand_sorted(walk, &born, past)?
         {
             return Ok(sorted);
         }
-        walk.among = Some(Among::new(born, Position::ZERO));
+        walk.among = Some(Among::new(Vec::new(), span));
     }
     let start = start(walk, past);
     if by_version { along(walk, lists, start) } else { log(walk, start, true) }
 }
 
-/// The records that were born in the span asked for, if that is narrow: their
-/// newest versions may stand anywhere behind it.
-fn by_birth(walk: &Walk<'_>) -> Result<Option<Vec<Position>>, Error> {
-    let births = walk.asked.births;
-    let upto = births.upto.min(walk.origin.at);
-    if births.after == Position::ZERO && births.upto > upto {
-        return Ok(None);
-    }
-    born(walk, (births.after, upto), MAX_BORN, |at| births.holds(at))
+/// Where the records were born that are asked for, if not anywhere: their newest
+/// versions may stand anywhere behind it.
+fn births(walk: &Walk<'_>) -> Option<Range> {
+    let Range { after, upto } = walk.asked.births;
+    let known = upto.min(walk.origin.at);
+    (after != Position::ZERO || upto <= known).then_some(Range { after, upto: known })
 }
 
 /// The records that were born after a position and up to another; `None`: they
@@ -214,11 +214,26 @@ fn of_range(lists: &[List]) -> Option<(Dimension, RangeInclusive<u64>)> {
 
 /// In the order of positions.
 fn along<'a>(walk: &Walk<'a>, lists: &[List], start: Start) -> Result<Source<'a>, Error> {
-    if lists.is_empty() || of_range(lists).is_some() {
-        log(walk, start, false)
-    } else {
-        Ok(Source::Common(common(walk, lists, start)?))
+    let union = match &walk.among {
+        _ if of_range(lists).is_some() => None,
+        _ if !lists.is_empty() => Some(common(walk, lists, start)?),
+        Some(among) => Some(Common::new(vec![versions(walk, among, start)?])),
+        None => None,
+    };
+    union.map_or_else(|| log(walk, start, false), |union| Ok(Source::Common(union)))
+}
+
+/// The versions of the records that alone may be asked for, and some others.
+/// Postings are passed over at a tenth of what it costs to pass over headers.
+fn versions<'a>(walk: &Walk<'a>, among: &Among, start: Start) -> Result<Union<'a>, Error> {
+    let store = &walk.shared.store;
+    if walk.indexed
+        && let Some(terms) = among.born_terms(lists::MAX_TERMS)
+    {
+        return Union::open(store, Dimension::Born, &terms, start);
     }
+    let kinds: Vec<_> = Kind::ALL.iter().map(|kind| u64::from(kind.number())).collect();
+    Union::open(store, Dimension::Kind, &kinds, start)
 }
 
 /// Where a walk in the order of positions begins.

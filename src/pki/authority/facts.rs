@@ -38,8 +38,6 @@ pub struct Facts {
     pub seen_within: Duration,
     /// The systems that take part.
     pub systems: BTreeSet<SpiffeId>,
-    /// Those of them that need not prove what they trust.
-    pub exempt: BTreeSet<SpiffeId>,
     /// Those that completed a handshake with a certificate of the next
     /// authority since it was prepared; server hierarchy.
     pub proved: BTreeSet<SpiffeId>,
@@ -74,11 +72,7 @@ impl Facts {
     /// The systems that have to prove what they trust, and have not.
     #[must_use]
     pub fn unproved(&self) -> BTreeSet<SpiffeId> {
-        self.systems
-            .iter()
-            .filter(|system| !self.exempt.contains(*system) && !self.proved.contains(*system))
-            .cloned()
-            .collect()
+        self.systems.iter().filter(|system| !self.proved.contains(*system)).cloned().collect()
     }
 
     /// Holders of unexpired certificates of `issuer`.

@@ -68,12 +68,6 @@ fn a_revocation_list_is_signed_anew_every_day_or_at_half_of_its_life() {
 }
 
 #[test]
-fn an_old_revocation_list_raises_the_alarm_after_a_new_one_was_due() {
-    assert_eq!(list_alarm(at(0), at(7)), at(0).saturating_add(HOUR * 84));
-    assert_eq!(list_alarm(at(0), at(1)), at(0).saturating_add(HOUR * 18));
-}
-
-#[test]
 fn an_expiry_is_warned_of_at_thirty_seven_seven_and_one_days() {
     let said = |left| warning(at(0), at(730), at(730).saturating_sub(left));
     assert_eq!(said(DAY * 30 + second()), None);

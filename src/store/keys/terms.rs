@@ -6,11 +6,16 @@ use std::ops::RangeInclusive;
 use crate::base::clock::Timestamp;
 use crate::base::digest;
 use crate::model::indicator::{Kind, technique};
+use crate::model::position::Position;
 
 /// Seconds of an hour.
 const HOUR: u64 = 3_600;
 /// Most labels of a host name that make its terms.
 const MAX_HOST_LABELS: usize = 3;
+/// Bits of the term of a pair of words.
+const PAIR_BITS: u32 = 13;
+/// Entries of the log, as a power of two, whose records have one term of birth.
+const BORN_BITS: u32 = 14;
 /// The term of a confidence that is not said.
 pub const NO_CONFIDENCE: u64 = 101;
 /// The term of a time that is not said.
@@ -129,6 +134,28 @@ pub fn text_terms(prefix: &str) -> RangeInclusive<u64> {
     let first = text_term(prefix);
     first..=first | u64::MAX.checked_shr(u64::BITS - open).unwrap_or(0)
 }
+
+/// The term of two folded words that stand side by side. Many pairs share one:
+/// there are as many different pairs as items, and a step of indexing is to
+/// write some thousands of terms, not one for each. The text tells them apart.
+#[must_use]
+pub fn pair_term(left: &str, right: &str) -> u64 {
+    // Multipliers of SplitMix64 (Steele, Lea, Flood, 2014): any odd ones would
+    // do, but they are stored and may not change.
+    let mix = |term: u64, by: u64| {
+        let term = (term ^ term >> 29).wrapping_mul(by);
+        term ^ term >> 32
+    };
+    let left = mix(text_term(left), 0xbf58_476d_1ce4_e5b9).rotate_left(32);
+    mix(left ^ text_term(right), 0x94d0_49bb_1331_11eb) >> (u64::BITS - PAIR_BITS)
+}
+
+/// The term of where a record was born: it rises with the log.
+#[must_use]
+pub const fn born_term(handle: Position) -> u64 {
+    handle.seq().raw() >> BORN_BITS
+}
+
 /// The term of how a long value of a kind begins: the number of the kind, then
 /// seven bytes, which for a URL are the first of its scheme and what stands
 /// behind `://`, since nearly all begin alike.

@@ -142,3 +142,13 @@ fn words_with_a_prefix_are_a_range_of_terms() {
     }
     assert_eq!(text_terms("lazarus1"), text_term("lazarus1")..=text_term("lazarus1"));
 }
+
+#[test]
+fn terms_that_are_made_here_keep_their_numbers() {
+    let pairs = [("lua", "dao"), ("dao", "lua"), ("phishing", "kits")];
+    assert_eq!(pairs.map(|(left, right)| pair_term(left, right)), [1_398, 514, 269]);
+    // Of 16,384 entries.
+    let born = |epoch, counter| born_term(crate::model::position::Seq::new(epoch, counter).at(9));
+    assert_eq!([born(0, 0), born(0, 16_383), born(0, 16_384), born(0, 40_000)], [0, 0, 1, 2]);
+    assert!(born(1, 0) > born(0, 1 << 39));
+}

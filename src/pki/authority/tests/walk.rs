@@ -86,7 +86,6 @@ impl World {
             soak: HOUR * 24,
             seen_within: DAY * 10,
             systems: (0..SYSTEMS).map(system).collect(),
-            exempt: BTreeSet::new(),
             proved: BTreeSet::new(),
             hub_leaf: Some(issuer(1)),
             operator: (hierarchy == Hierarchy::Client).then(|| issuer(1)),
