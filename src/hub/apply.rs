@@ -13,7 +13,9 @@ use crate::store::db;
 use crate::store::keys::{self, Dimension};
 use crate::store::postings::Posting;
 use crate::store::record::Assertion;
+use crate::store::sightings::Sighting;
 use crate::wire::event::{self, Decided};
+use crate::wire::facts;
 
 use super::group::{self, Group, Standing};
 use super::proposal::{
@@ -370,7 +372,6 @@ impl Group<'_> {
         }
         let (at, version) = writing.next();
         let class = self.class(&item.class);
-        self.post_sighting(item, class, at)?;
         let (body, tail_len) =
             event::finish_sighting(self.sealer, &item.fields, at, item.indicator, writing.time);
         let header = ItemHeader {
@@ -383,6 +384,8 @@ impl Group<'_> {
             tail_len,
             ..group::born(Op::Sight, at, version, class, item.class.marking.tlp)
         };
+        let outcome = facts::outcome(&body).ok_or_else(|| db::Error::corrupt("body", "outcome"))?;
+        self.post_sighting(&Sighting::of(&header, at, outcome, &body));
         self.write(at, Item { header, terms: Vec::new(), previous_terms: Vec::new(), body }, writing);
         Ok(Decision::Written { handle: at, position: at, version, effect: Effect::Sighted })
     }

@@ -49,12 +49,17 @@ struct Row<'a> {
     records: Records<'a>,
     block: VecDeque<(Vec<u8>, Posting)>,
     indexed: Position,
+    /// Whether postings of dimensions that are no more are passed over.
+    of_before: bool,
 }
 
 impl Row<'_> {
     fn next(&mut self) -> Result<Option<(Vec<u8>, Posting)>, db::Error> {
         while self.block.is_empty() {
             let Some((key, value)) = self.records.next_record()? else { return Ok(None) };
+            if self.of_before && keys::is_retired(&key) {
+                continue;
+            }
             let mut block = postings::decode(&value).ok_or_else(|| db::Error::corrupt("postings", &key))?;
             if keys::posting_dimension(&key).is_some_and(Dimension::is_behind) {
                 block.retain(|posting| posting.position <= self.indexed);
@@ -66,7 +71,8 @@ impl Row<'_> {
     }
 }
 
-/// Whether the postings are the same; of those that are written behind the log,
+/// Whether the postings are the same, but for what a store of the format before
+/// has that this one has not; of those that are written behind the log,
 /// up to where it is `indexed`.
 pub(super) fn compare_postings(
     store: &Store,
@@ -76,7 +82,8 @@ pub(super) fn compare_postings(
 ) -> Result<(), db::Error> {
     let row = |store| -> Result<Row<'_>, db::Error> {
         let records = Store::records(store, Family::Postings, &[KeyKind::Posting.byte()])?;
-        Ok(Row { records, block: VecDeque::new(), indexed })
+        let of_before = Store::is_of_format_before(store)?;
+        Ok(Row { records, block: VecDeque::new(), indexed, of_before })
     };
     let (mut left, mut right) = (row(store)?, row(copy)?);
     loop {

@@ -19,6 +19,7 @@ use crate::model::position::{Position, Seq};
 use crate::model::roster::Roster;
 use crate::store::keys::{Family, KeyKind};
 use crate::store::{Store, Tuning, checkpoint, db, keys, record, requests};
+use crate::wire::facts;
 use crate::wire::seal::Sealer;
 use crate::wire::token::Tokens;
 
@@ -183,7 +184,8 @@ impl Hub {
     pub fn open(options: Options) -> Result<Arc<Self>, db::Error> {
         checkpoint::refuse_marked(&options.data_dir)?;
         let tuning = Tuning { block_cache_bytes: options.block_cache_bytes, ..Tuning::default() };
-        let store = Store::open(&options.data_dir, &tuning)?;
+        let mut store = Store::open(&options.data_dir, &tuning)?;
+        store.upgrade(facts::outcome)?;
         let failed =
             |error: Error| db::Error::Corrupt { what: "beginning of the log", at: error.to_string() };
         let genesis = genesis::read(&store).map_err(failed)?;

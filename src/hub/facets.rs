@@ -52,7 +52,10 @@ fn sighting(item: &ItemView<'_>, to: &mut Index) -> Option<()> {
     let outcome = facts::outcome(item.body)?;
     let posting = Posting { position: item.position, handle: item.header.previous };
     to.postings.add(Dimension::SightedBy, u64::from(item.header.owner.0), posting);
-    to.postings.add(Dimension::Outcome, u64::from(outcome.number()), posting);
+    let term = u64::from(outcome.number());
+    to.postings.add(Dimension::Outcome, term, posting);
+    let class = Posting::numbered(item.position, item.header.class.0);
+    to.postings.add(Dimension::OutcomeClass, term, class);
     Some(())
 }
 

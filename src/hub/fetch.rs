@@ -1,7 +1,6 @@
 //! Decides how one indicator is got by its id: what may not be seen is as
 //! absent as what never was.
 
-use std::cmp::Reverse;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,33 +10,25 @@ use crate::model::audience::ClassNo;
 use crate::model::org::OrgNo;
 use crate::model::position::Position;
 use crate::policy::visibility::{Purpose, Viewer};
-use crate::store::chunk::{Chunk, ItemHeader, Op};
+use crate::store::chunk::{Chunk, ItemHeader};
 use crate::store::db;
-use crate::store::keys::{self, Dimension};
+use crate::store::keys::Dimension;
 use crate::wire::{disclosure, event};
 
 use super::caller::Caller;
 use super::directory::Directory;
 use super::engine::Hub;
 use super::error::Error;
+use super::reported;
 use super::shared::{Reclassed, Shared};
 use super::source::{self, Source};
 use super::store_error;
 
 /// Most sightings, and most collisions, that come with an indicator.
-const MAX_TOLD: usize = 100;
+pub(super) const MAX_TOLD: usize = 100;
 /// Most collisions that are read to find those the caller may see: there is one
 /// for each organisation that holds the value, and all are the owner's.
 const MAX_COLLISIONS_READ: usize = 1_000;
-/// Most sightings by one reporter that the caller may not see and that are
-/// passed over, unread, for those that he may: the same however many reporters
-/// there are, some of them hidden. Past them it is as if there were no older.
-const PASSED_OF_EACH: usize = 100_000;
-/// Most reporters whose sightings are told.
-const MAX_REPORTERS: usize = 1_000;
-/// Most reporters of whom the caller may see nothing and who are passed over
-/// for the others; past them it is as if there were no more.
-pub(super) const PASSED_REPORTERS: usize = 16_000;
 
 /// One indicator and its sightings, encoded `luytre.v1` messages.
 #[derive(Debug, Clone)]
@@ -76,7 +67,7 @@ impl Hub {
         self.blocking(move |shared| {
             let (header, body) = newest(shared, &caller, handle)?;
             let indicator = shown(shared, &caller, &header, &body)?;
-            let sightings = sightings(shared, &caller, (&header, header.class), &Moment::NOW)?;
+            let sightings = reported::told(shared, &caller, (handle, header.class), &Moment::NOW)?;
             let collisions = collisions(shared, &caller, &header, &Moment::NOW)?;
             Ok(Found { indicator, sightings, collisions })
         })
@@ -226,94 +217,6 @@ pub(super) fn collisions(
                 shared.renew(&mut directory);
                 let told = Source::of_notice(&directory, viewer(caller), &header, other, Purpose::Get);
                 out.push(told.show_collision(inner(&body, at)?).ok_or_else(|| damaged(at))?);
-            }
-        }
-    }
-    Ok(out)
-}
-
-/// The sightings up to a moment of an indicator that is of `class_now` today,
-/// those that the caller might see then and may see today, newest first. Each
-/// reporter's newest come before another's second newest, so that nobody who
-/// reports often pushes out the others.
-pub(super) fn sightings(
-    shared: &Shared,
-    caller: &Caller,
-    (record, class_now): (&ItemHeader, ClassNo),
-    moment: &Moment,
-) -> Result<Vec<Bytes>, Error> {
-    let (directory, viewer) = (shared.directory.load(), viewer(caller));
-    let sees = |class| {
-        let may = |directory: &Directory| directory.visible(viewer, class, Purpose::Get);
-        may(&directory) && moment.then.as_deref().is_none_or(may)
-    };
-    let (mut ranked, mut told, mut passed) = (Vec::new(), 0, 0);
-    for reporter in reporters(shared, record.handle)? {
-        let seen = sightings_by(shared, (record.handle, reporter), moment.end, MAX_TOLD, sees)?;
-        *if seen.is_empty() { &mut passed } else { &mut told } += 1;
-        ranked.extend(seen.into_iter().enumerate());
-        if told == MAX_REPORTERS || passed == PASSED_REPORTERS {
-            break;
-        }
-    }
-    ranked.sort_unstable_by_key(|&(rank, at)| (rank, Reverse(at)));
-    let mut chosen: Vec<_> = ranked.into_iter().take(MAX_TOLD).map(|(_, at)| at).collect();
-    chosen.sort_unstable_by_key(|&at| Reverse(at));
-    let mut out = Vec::new();
-    for at in chosen {
-        let (header, body) = item(shared, at)?.ok_or_else(|| damaged(at))?;
-        // Two terms may be the same by chance, and the class is looked at again.
-        if header.op == Op::Sight && header.previous == record.handle && sees(header.class) {
-            let source = Source::of_sighting(&directory, viewer, &header, class_now, Purpose::Get);
-            out.push(source.show_sighting(inner(&body, at)?).ok_or_else(|| damaged(at))?);
-        }
-    }
-    Ok(out)
-}
-
-/// Who reported sightings of an indicator: no more than there are
-/// organisations. Not in the order of first sightings, which may be hidden.
-pub(super) fn reporters(shared: &Shared, handle: Position) -> Result<Vec<OrgNo>, Error> {
-    let mut out = Vec::new();
-    let begin = Position::ZERO;
-    let mut blocks =
-        shared.store.postings_after(Dimension::Reporter, handle.raw(), begin).map_err(store_error)?;
-    while let Some(block) = blocks.next_block().map_err(store_error)? {
-        out.extend(block.into_iter().filter_map(|first| first.number().map(OrgNo)));
-    }
-    out.sort_unstable();
-    out.dedup();
-    Ok(out)
-}
-
-/// Where the newest sightings of an indicator by one reporter stand that the
-/// caller sees, newest first and at most so many, behind no more than
-/// [`PASSED_OF_EACH`] others.
-pub(super) fn sightings_by(
-    shared: &Shared,
-    (indicator, reporter): (Position, OrgNo),
-    end: Position,
-    most: usize,
-    sees: impl Fn(ClassNo) -> bool,
-) -> Result<Vec<Position>, Error> {
-    let term = keys::sighting_term(indicator, reporter);
-    let mut back = shared.store.postings_back(Dimension::Sighting, term, end).map_err(store_error)?;
-    let (mut out, mut passed) = (Vec::new(), 0);
-    // They often have the class of the one before.
-    let mut last = (None, false);
-    while let Some(block) = back.next_block().map_err(store_error)? {
-        for posting in block.into_iter().rev() {
-            if out.len() >= most || passed == PASSED_OF_EACH {
-                return Ok(out);
-            }
-            let class = posting.number();
-            if last.0 != class {
-                last = (class, class.is_some_and(|class| sees(ClassNo(class))));
-            }
-            if last.1 {
-                out.push(posting.position);
-            } else {
-                passed += 1;
             }
         }
     }

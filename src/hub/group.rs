@@ -1,7 +1,7 @@
 //! Decides what a commit group sees: what is stored, under what the group
 //! itself has changed so far, so that duplicates inside a group are found.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -19,12 +19,13 @@ use crate::store::chunk::{Chunk, Item, ItemHeader, Op};
 use crate::store::keys::{self, Dimension};
 use crate::store::postings::{Posting, Postings};
 use crate::store::record::{Assertion, Latest};
+use crate::store::sightings::Sighting;
 use crate::store::{Batch, Store, db};
 use crate::wire::seal::Sealer;
 
 use super::directory::Directory;
 use super::leave::Leaves;
-use super::proposal::{Change, Collision, Decision, Due, Effect, ProposedIndicator, ProposedSighting};
+use super::proposal::{Change, Collision, Decision, Due, Effect, ProposedIndicator};
 
 /// The assertions about values, and whether the group changed them.
 pub type Values = FxHashMap<Vec<u8>, (Vec<Assertion>, bool)>;
@@ -43,8 +44,8 @@ pub struct Group<'a> {
     latest: FxHashMap<Position, Latest>,
     recent: FxHashMap<Position, Item>,
     pub(super) postings: Postings,
-    /// Whose sightings of what the group has, as terms of postings.
-    sightings: FxHashSet<u64>,
+    /// Sightings of the group, as keys and what lies under them.
+    sightings: BTreeMap<[u8; keys::SIGHTING_KEY_BYTES], Vec<u8>>,
     new_classes: Vec<ClassNo>,
     /// Audience classes with networks of a new length.
     lengthened: BTreeSet<ClassNo>,
@@ -124,7 +125,7 @@ impl<'a> Group<'a> {
             latest: FxHashMap::default(),
             recent: FxHashMap::default(),
             postings: Postings::default(),
-            sightings: FxHashSet::default(),
+            sightings: BTreeMap::new(),
             new_classes: Vec::new(),
             lengthened: BTreeSet::new(),
             validities: Vec::new(),
@@ -347,21 +348,9 @@ impl<'a> Group<'a> {
         }
     }
 
-    /// Notes a sighting at `at` among those of its reporter.
-    pub(super) fn post_sighting(
-        &mut self,
-        item: &ProposedSighting,
-        class: ClassNo,
-        at: Position,
-    ) -> Result<(), db::Error> {
-        let term = keys::sighting_term(item.indicator, item.reporter);
-        let known = !self.sightings.insert(term) || self.store.has_postings(Dimension::Sighting, term)?;
-        if !known {
-            let first = Posting::numbered(at, item.reporter.0);
-            self.postings.add(Dimension::Reporter, item.indicator.raw(), first);
-        }
-        self.postings.add(Dimension::Sighting, term, Posting::numbered(at, class.0));
-        Ok(())
+    /// Puts a sighting beside its indicator.
+    pub(super) fn post_sighting(&mut self, sighting: &Sighting<'_>) {
+        self.sightings.insert(sighting.key(), sighting.encode());
     }
 
     /// Notes that the version at `at` ends by itself.
@@ -435,6 +424,7 @@ impl<'a> Group<'a> {
         for generation in &self.generations {
             batch.generation(generation.generation(), generation.date())?;
         }
+        batch.sightings(&self.sightings)?;
         batch.postings(&self.postings)
     }
 }

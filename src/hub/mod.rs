@@ -9,7 +9,7 @@
 //! * [`publish`], [`revoke`], [`sighting`] bring entries to the writer, [`asked`] on whose behalf,
 //!   and [`mod@expire`] what ends by itself; [`owed`] is what the hub tells owners by itself;
 //! * [`republication`] asks owners for leave;
-//! * [`fetch`], [`list`], [`aggregate`], [`mod@export`], [`lookup`] (past [`membership`]) and `explain` ask, `past`, [`versions`] and
+//! * [`fetch`] (with what was `reported`), [`list`], [`aggregate`], [`mod@export`], [`lookup`] (past [`membership`]) and `explain` ask, `past`, [`versions`] and
 //!   [`dossier`] what was and what is known; [`subscribe`], [`pump`] and [`look`] follow;
 //! * [`room`] and [`space`] decide when writing must wait;
 //! * [`certificates`] and `issuing` ask for certificates and give them, [`revoking`] takes them;
@@ -61,6 +61,7 @@ mod pump;
 pub mod query;
 mod recall;
 mod recovery;
+mod reported;
 pub mod republication;
 pub mod rest;
 pub mod revoke;

@@ -13,6 +13,7 @@ use super::engine::Hub;
 use super::error::Error;
 use super::fetch::{self, Found, Moment, damaged, viewer};
 use super::query;
+use super::reported;
 use super::rosters;
 use super::shared::Shared;
 use super::store_error;
@@ -41,7 +42,7 @@ impl Hub {
                 fetch::told(shared, (&today, &reclassed), who, (&header, now.class), &body)?
             };
             let moment = Moment { end: origin.next(), then: Some(then) };
-            let sightings = fetch::sightings(shared, &caller, (&header, now.class), &moment)?;
+            let sightings = reported::told(shared, &caller, (handle, now.class), &moment)?;
             let collisions = fetch::collisions(shared, &caller, &header, &moment)?;
             Ok(Found { indicator, sightings, collisions })
         });

@@ -244,7 +244,7 @@ impl Selection {
         sighting: &ItemHeader,
         indicator_now: ClassNo,
     ) -> Source {
-        Source::of_sighting(today, self.viewer(), sighting, indicator_now, Purpose::Deliver)
+        Source::of_sighting(today, self.viewer(), sighting.into(), indicator_now, Purpose::Deliver)
     }
 
     /// What the viewer is told of the other record of a collision, which is of

@@ -7,9 +7,11 @@ use bytes::Bytes;
 
 use crate::model::audience::{ClassDefinition, ClassNo};
 use crate::model::event::EventKind;
+use crate::model::org::OrgNo;
 use crate::model::position::Position;
 use crate::policy::visibility::{Purpose, Viewer};
 use crate::store::chunk::{ItemHeader, Original};
+use crate::store::sightings::Sighting;
 use crate::wire::disclosure;
 use crate::wire::frame::Batch;
 
@@ -48,6 +50,31 @@ pub enum Source {
     Told(Arc<ClassDefinition>),
     /// Nothing, though the stored version says it: it was masked since.
     Hidden,
+}
+
+/// What of a sighting says who is told whose it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reported {
+    /// Who reported it.
+    pub reporter: OrgNo,
+    /// Its audience class.
+    pub class: ClassNo,
+    /// Audience class of its indicator as it was recorded.
+    pub indicator_class: ClassNo,
+}
+
+impl From<&ItemHeader> for Reported {
+    fn from(sighting: &ItemHeader) -> Self {
+        let ItemHeader { owner, class, previous_class, .. } = *sighting;
+        Self { reporter: owner, class, indicator_class: previous_class }
+    }
+}
+
+impl From<&Sighting<'_>> for Reported {
+    fn from(sighting: &Sighting<'_>) -> Self {
+        let Sighting { reporter, class, indicator_class, .. } = *sighting;
+        Self { reporter, class, indicator_class }
+    }
 }
 
 /// What a viewer is told of the other record of a collision.
@@ -115,14 +142,14 @@ impl Source {
     pub fn of_sighting(
         today: &Directory,
         viewer: Viewer<'_>,
-        sighting: &ItemHeader,
+        sighting: Reported,
         indicator_now: ClassNo,
         purpose: Purpose,
     ) -> Self {
         let source = Self::of(today, viewer, sighting.class, sighting.class, purpose);
-        let indicator = || Self::of(today, viewer, sighting.previous_class, indicator_now, purpose);
-        match (source, today.slug(sighting.owner)) {
-            (Self::AsStored, _) if sighting.owner != viewer.org && matches!(indicator(), Self::Hidden) => {
+        let indicator = || Self::of(today, viewer, sighting.indicator_class, indicator_now, purpose);
+        match (source, today.slug(sighting.reporter)) {
+            (Self::AsStored, _) if sighting.reporter != viewer.org && matches!(indicator(), Self::Hidden) => {
                 Self::Hidden
             }
             (Self::Told(class), Some(reporter)) if class.owner != *reporter => {

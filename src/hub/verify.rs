@@ -1,7 +1,9 @@
 //! Decides whether what is stored is what the log says: the log is applied
 //! again into an empty store beside it, and both must agree, byte for byte in
-//! log, values, latest and directory, and by content in postings and counters, as
-//! far as the store is indexed.
+//! log, values, latest, sightings and directory, and by content in postings and
+//! counters, as far as the store is indexed. A store of the format before has
+//! no sightings beside their indicators, but postings in their place: neither
+//! are compared.
 
 use std::fs;
 use std::io;
@@ -129,6 +131,9 @@ pub fn verify_in(
         replay(&store, copy, &mut report, &mut progress)?;
         compare(&store, copy, Family::Values, KeyKind::Value, &mut report)?;
         compare(&store, copy, Family::Latest, KeyKind::Latest, &mut report)?;
+        if !store.is_of_format_before()? {
+            compare(&store, copy, Family::Sightings, KeyKind::Sighting, &mut report)?;
+        }
         compare(&store, copy, Family::Meta, KeyKind::Directory, &mut report)?;
         compare(&store, copy, Family::Meta, KeyKind::Leave, &mut report)?;
         compare(&store, copy, Family::Meta, KeyKind::Certificate, &mut report)?;

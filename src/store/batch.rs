@@ -1,5 +1,7 @@
 //! Decides what a commit group may write: typed records only, all or nothing.
 
+use std::collections::BTreeMap;
+
 use rocksdb::WriteBatch;
 
 use crate::model::position::Position;
@@ -100,6 +102,17 @@ impl<'a> Batch<'a> {
             self.inner.put_cf(family, key, block);
         }
         Ok(())
+    }
+
+    /// Sightings, beside their indicators: keys, and what lies under them.
+    ///
+    /// # Errors
+    /// If the store has lost its families.
+    pub fn sightings(
+        &mut self,
+        sightings: &BTreeMap<[u8; keys::SIGHTING_KEY_BYTES], Vec<u8>>,
+    ) -> Result<(), Error> {
+        sightings.iter().try_for_each(|(key, value)| self.put(Family::Sightings, key, value))
     }
 
     /// Larger blocks of postings in place of smaller ones.

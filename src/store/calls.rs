@@ -11,6 +11,7 @@ pub(super) struct Counters {
     pub(super) latest: AtomicU64,
     pub(super) chunks: AtomicU64,
     pub(super) postings: AtomicU64,
+    pub(super) sightings: AtomicU64,
     pub(super) walks: AtomicU64,
     pub(super) commits: AtomicU64,
     pub(super) written: AtomicU64,
@@ -29,6 +30,8 @@ pub struct Calls {
     pub chunks: u64,
     /// Terms whose postings were looked for.
     pub postings: u64,
+    /// Indicators whose sightings were looked for.
+    pub sightings: u64,
     /// Walks over records by a prefix of their keys.
     pub walks: u64,
     /// Batches committed.
@@ -52,6 +55,7 @@ impl Counters {
             latest: read(&self.latest),
             chunks: read(&self.chunks),
             postings: read(&self.postings),
+            sightings: read(&self.sightings),
             walks: read(&self.walks),
             commits: read(&self.commits),
             written: read(&self.written),
@@ -69,6 +73,7 @@ impl Calls {
             latest: self.latest - earlier.latest,
             chunks: self.chunks - earlier.chunks,
             postings: self.postings - earlier.postings,
+            sightings: self.sightings - earlier.sightings,
             walks: self.walks - earlier.walks,
             commits: self.commits - earlier.commits,
             written: self.written - earlier.written,

@@ -1,14 +1,11 @@
-//! Decides how RocksDB is opened and tuned, and reads single records.
+//! Decides how RocksDB is opened, and reads single records.
 
 use std::fmt;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rocksdb::{
-    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB,
-    DBCompressionType, DBRecoveryMode, Options, SliceTransform, WriteOptions,
-};
+use rocksdb::{ColumnFamily, DB, WriteBatch, WriteOptions};
 use rustix::fs::{FlockOperation, fcntl_lock};
 use rustix::io::Errno;
 
@@ -17,38 +14,20 @@ use crate::model::position::Position;
 
 use super::batch::Batch;
 use super::calls::{Calls, Counters, count};
-use super::counters;
 use super::keys::{self, Family};
 use super::record::{self, Assertion, Latest};
 use super::repair::Damage;
+use super::tuning::{Families, Tuning, engine_options};
 
 /// Version of the whole layout, in the meta record `format`.
 pub const FORMAT_VERSION: u32 = 3;
-/// The one before: what is indexed behind the log is not there yet, and is made
-/// once the store is opened by a hub.
-const UNINDEXED_VERSION: u32 = 2;
+/// The one before: see [`super::upgrade`].
+pub(super) const FORMAT_BEFORE: u32 = 2;
 
 /// Meta record of the format.
 pub const FORMAT: &str = "format";
 /// Meta record of [`Store::expiry_fence`].
 pub(super) const EXPIRY_FENCE: &str = "expiry-fence";
-
-/// What the store costs in memory.
-#[derive(Debug, Clone)]
-pub struct Tuning {
-    /// Block cache, in bytes; index and filter blocks live in it.
-    pub block_cache_bytes: usize,
-    /// Memory of one write buffer, in bytes.
-    pub write_buffer_bytes: usize,
-    /// The write-ahead log is cut once it holds this many bytes.
-    pub max_wal_bytes: u64,
-}
-
-impl Default for Tuning {
-    fn default() -> Self {
-        Self { block_cache_bytes: 256 << 20, write_buffer_bytes: 64 << 20, max_wal_bytes: 512 << 20 }
-    }
-}
 
 /// Why the store could not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -142,6 +121,7 @@ pub struct Store {
     pub(super) db: DB,
     pub(super) path: PathBuf,
     pub(super) counters: Counters,
+    pub(super) families: Families,
     /// Keeps others from writing where the engine does not lock.
     _lock: Option<File>,
 }
@@ -166,7 +146,9 @@ impl Store {
         Self::open_engine(path, tuning, true)
     }
 
-    /// Opens the store in `path` and locks the directory.
+    /// Opens the store in `path` and locks the directory. One of the format
+    /// before stays that until it is brought to this one:
+    /// [`super::upgrade`].
     ///
     /// # Errors
     /// [`Error::Absent`], [`Error::OpenToOthers`], [`Error::Locked`],
@@ -174,13 +156,7 @@ impl Store {
     /// answers.
     pub fn open(path: &Path, tuning: &Tuning) -> Result<Self, Error> {
         check_directory(path)?;
-        let (store, found) = Self::open_engine(path, tuning, false)?.of_known_format()?;
-        if found != FORMAT_VERSION {
-            let mut batch = Batch::new(&store);
-            batch.meta(FORMAT, &FORMAT_VERSION.to_be_bytes())?;
-            store.commit(batch)?;
-        }
-        Ok(store)
+        Self::open_engine(path, tuning, false)?.of_known_format()
     }
 
     /// Opens the store in `path` for reading: not a byte of the directory is
@@ -191,30 +167,33 @@ impl Store {
     pub fn open_read_only(path: &Path, tuning: &Tuning) -> Result<Self, Error> {
         check_directory(path)?;
         let lock = shared_lock(path)?;
-        let options = engine_options(tuning, false);
-        let db = DB::open_cf_descriptors_read_only(&options, path, families(tuning), false)
+        let (options, families) = (engine_options(tuning, false), Families::new(tuning));
+        let db = DB::open_cf_descriptors_read_only(&options, path, families.of_store(path), false)
             .map_err(|e| open_error(path, e))?;
-        Self { db, path: path.to_owned(), counters: Counters::default(), _lock: lock }
+        Self { db, path: path.to_owned(), counters: Counters::default(), families, _lock: lock }
             .of_known_format()
-            .map(|(store, _)| store)
     }
 
-    /// The store and its format, if that can be read.
-    fn of_known_format(self) -> Result<(Self, u32), Error> {
-        match self.meta(FORMAT)?.as_deref().map(<[u8; 4]>::try_from) {
-            Some(Ok(found)) => match u32::from_be_bytes(found) {
-                found @ (UNINDEXED_VERSION | FORMAT_VERSION) => Ok((self, found)),
-                found => Err(Error::Format { found, known: FORMAT_VERSION }),
-            },
-            _ => Err(Error::Absent(self.path)),
+    /// The store, if its format can be read.
+    fn of_known_format(self) -> Result<Self, Error> {
+        match self.format()? {
+            Some(FORMAT_BEFORE | FORMAT_VERSION) => Ok(self),
+            Some(found) => Err(Error::Format { found, known: FORMAT_VERSION }),
+            None => Err(Error::Absent(self.path)),
         }
     }
 
+    /// The format of the store; `None`: nothing says it.
+    pub(super) fn format(&self) -> Result<Option<u32>, Error> {
+        let found = self.meta(FORMAT)?;
+        Ok(found.and_then(|found| found.try_into().ok()).map(u32::from_be_bytes))
+    }
+
     pub(super) fn open_engine(path: &Path, tuning: &Tuning, create: bool) -> Result<Self, Error> {
-        let options = engine_options(tuning, create);
-        let db =
-            DB::open_cf_descriptors(&options, path, families(tuning)).map_err(|e| open_error(path, e))?;
-        Ok(Self { db, path: path.to_owned(), counters: Counters::default(), _lock: None })
+        let (options, families) = (engine_options(tuning, create), Families::new(tuning));
+        let descriptors = if create { families.all() } else { families.of_store(path) };
+        let db = DB::open_cf_descriptors(&options, path, descriptors).map_err(|e| open_error(path, e))?;
+        Ok(Self { db, path: path.to_owned(), counters: Counters::default(), families, _lock: None })
     }
 
     /// What was asked of the store since it was opened.
@@ -245,6 +224,14 @@ impl Store {
         count(&self.counters.written, batch.len());
         #[expect(clippy::disallowed_methods, reason = "the store writes here")]
         let written = self.db.write_opt(batch.into_inner(), &options);
+        Ok(written?)
+    }
+
+    /// Writes what can be made anew from the log, and does not wait for the
+    /// disk.
+    pub(super) fn write_again(&self, batch: WriteBatch) -> Result<(), Error> {
+        #[expect(clippy::disallowed_methods, reason = "the store writes here, and one line up")]
+        let written = self.db.write_opt(batch, &WriteOptions::default());
         Ok(written?)
     }
 
@@ -374,89 +361,6 @@ fn shared_lock(path: &Path) -> Result<Option<File>, Error> {
         Err(Errno::AGAIN | Errno::ACCESS) => Err(Error::Locked(path.to_owned())),
         Err(error) => Err(Error::File { path: place, source: error.into() }),
     }
-}
-
-fn engine_options(tuning: &Tuning, create: bool) -> Options {
-    let mut options = Options::default();
-    options.create_if_missing(create);
-    options.create_missing_column_families(create);
-    // The default recovery, to a point in time, silently drops what was
-    // acknowledged after a damage in the middle; this one forgives only a
-    // tail that a cut-off write leaves, and it cannot recycle log files.
-    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
-    options.set_recycle_log_file_num(0);
-    options.set_max_total_wal_size(tuning.max_wal_bytes);
-    options.set_max_background_jobs(2);
-    options.set_max_open_files(512);
-    options.set_keep_log_file_num(4);
-    options.set_max_log_file_size(4 << 20);
-    options.set_bytes_per_sync(1 << 20);
-    options.set_enable_pipelined_write(false);
-    options.set_allow_concurrent_memtable_write(false);
-    options.set_stats_dump_period_sec(0);
-    options.set_paranoid_checks(true);
-    options
-}
-
-fn families(tuning: &Tuning) -> [ColumnFamilyDescriptor; Family::ALL.len()] {
-    let cache = Cache::new_lru_cache(tuning.block_cache_bytes);
-    Family::ALL
-        .map(|family| ColumnFamilyDescriptor::new(family.name(), family_options(family, tuning, &cache)))
-}
-
-fn family_options(family: Family, tuning: &Tuning, cache: &Cache) -> Options {
-    let mut table = BlockBasedOptions::default();
-    table.set_block_cache(cache);
-    table.set_format_version(6);
-    table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
-    table.set_partition_filters(true);
-    table.set_metadata_block_size(4 << 10);
-    table.set_cache_index_and_filter_blocks(true);
-    table.set_cache_index_and_filter_blocks_with_high_priority(true);
-    table.set_pin_top_level_index_and_filter(true);
-    let mut options = Options::default();
-    options.set_write_buffer_size(tuning.write_buffer_bytes);
-    options.set_max_write_buffer_number(3);
-    options.set_compression_type(DBCompressionType::Lz4);
-    options.set_level_compaction_dynamic_level_bytes(true);
-    options.set_target_file_size_base(64 << 20);
-    match family {
-        Family::Log => {
-            // A block is a chunk or two: whoever asks for single rows unpacks
-            // no more than that, and long scans hardly notice. No filter.
-            table.set_block_size(8 << 10);
-            options.set_bottommost_compression_type(DBCompressionType::Lz4);
-        }
-        Family::Values | Family::Latest => {
-            table.set_bloom_filter(10.0, false);
-            table.set_whole_key_filtering(true);
-            table.set_block_size(4 << 10);
-            if matches!(family, Family::Values) {
-                // Most values that are asked for are new: the write buffer
-                // says so without a walk through its skip list.
-                options.set_memtable_prefix_bloom_ratio(0.05);
-                options.set_memtable_whole_key_filtering(true);
-            }
-            options.set_bottommost_compression_type(DBCompressionType::Lz4);
-        }
-        Family::Postings => {
-            table.set_bloom_filter(10.0, false);
-            table.set_whole_key_filtering(false);
-            options.set_prefix_extractor(SliceTransform::create_fixed_prefix(keys::POSTING_PREFIX_BYTES));
-            options.set_bottommost_compression_type(DBCompressionType::Zstd);
-        }
-        Family::Counters => {
-            counters::set_up(&mut options);
-            options.set_write_buffer_size(8 << 20);
-            options.set_bottommost_compression_type(DBCompressionType::Zstd);
-        }
-        Family::Meta | Family::Records | Family::Audit | Family::Cursors => {
-            options.set_write_buffer_size(8 << 20);
-            options.set_bottommost_compression_type(DBCompressionType::Zstd);
-        }
-    }
-    options.set_block_based_table_factory(&table);
-    options
 }
 
 /// What the engine says on opening, told by what an operator must do.

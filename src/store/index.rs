@@ -8,7 +8,7 @@
 //! Counters are added up, which is not to be done twice: all of them go with
 //! the mark.
 
-use rocksdb::{WriteBatch, WriteOptions};
+use rocksdb::WriteBatch;
 
 use crate::model::position::Position;
 
@@ -79,17 +79,11 @@ impl Store {
             batch.merge_cf(counters, key, change);
         }
         batch.put_cf(self.family(Family::Meta)?, keys::meta(MARK), upto.raw().to_be_bytes());
-        self.write_index(batch)
+        self.write_again(batch)
     }
 
     fn write_full(&self, batch: &mut WriteBatch) -> Result<(), Error> {
-        if batch.len() >= BATCH { self.write_index(std::mem::take(batch)) } else { Ok(()) }
-    }
-
-    fn write_index(&self, batch: WriteBatch) -> Result<(), Error> {
-        #[expect(clippy::disallowed_methods, reason = "the store writes here")]
-        let written = self.db.write_opt(batch, &WriteOptions::default());
-        Ok(written?)
+        if batch.len() >= BATCH { self.write_again(std::mem::take(batch)) } else { Ok(()) }
     }
 }
 
@@ -151,7 +145,7 @@ mod tests {
         for (key, block) in found(mark.raw() + 1, mark.raw() + 2).postings.blocks() {
             cut.put_cf(family, key, block);
         }
-        store.write_index(cut).unwrap();
+        store.write_again(cut).unwrap();
         assert_eq!((store.indexed().unwrap(), counted(&store)), (mark, mark.raw()));
         // What is merged meanwhile is what was marked.
         let merge = store.merge_newest(Dimension::Text, 5, mark, true).unwrap().unwrap();

@@ -38,6 +38,8 @@ pub enum KeyKind {
     Counter = 0x31,
     /// Filter term to what it stands for: see [`super::term_names`].
     TermName = 0x32,
+    /// Indicator, reporter and position to a sighting: see [`super::sightings`].
+    Sighting = 0x33,
     /// Commit group to answered requests.
     Request = 0x40,
     /// Organisations, duties, principals, audience classes.
@@ -82,6 +84,8 @@ pub enum Family {
     Postings,
     /// Counters.
     Counters,
+    /// Sightings, beside their indicators.
+    Sightings,
     /// Records below a base.
     Records,
     /// Audit.
@@ -92,13 +96,14 @@ pub enum Family {
 
 impl Family {
     /// Every family.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Meta,
         Self::Log,
         Self::Values,
         Self::Latest,
         Self::Postings,
         Self::Counters,
+        Self::Sightings,
         Self::Records,
         Self::Audit,
         Self::Cursors,
@@ -114,6 +119,7 @@ impl Family {
             Self::Latest => "latest",
             Self::Postings => "postings",
             Self::Counters => "counters",
+            Self::Sightings => "sightings",
             Self::Records => "records",
             Self::Audit => "audit",
             Self::Cursors => "cursors",
@@ -127,11 +133,16 @@ pub const NUMBER_KEY_BYTES: usize = 9;
 pub const POSTING_KEY_BYTES: usize = POSTING_PREFIX_BYTES + 8;
 /// Bytes of a posting key before the group: kind, dimension, term.
 pub const POSTING_PREFIX_BYTES: usize = 10;
+/// Bytes of a sighting's key.
+pub const SIGHTING_KEY_BYTES: usize = SIGHTING_PREFIX_BYTES + 4 + 8;
+/// Bytes of a sighting's key before the reporter: kind, indicator.
+pub const SIGHTING_PREFIX_BYTES: usize = 9;
 /// Longest canonical value that stands in a key as it is, in bytes.
 pub const MAX_INLINE_VALUE_BYTES: usize = 64;
 
 const _: () = assert!(NUMBER_KEY_BYTES == 1 + size_of::<u64>());
 const _: () = assert!(POSTING_KEY_BYTES == 18);
+const _: () = assert!(SIGHTING_KEY_BYTES == 21);
 
 /// Key of a chunk, by the position of its first item.
 #[must_use]
@@ -165,6 +176,36 @@ fn number_key(kind: KeyKind, number: u64) -> [u8; NUMBER_KEY_BYTES] {
         rest.copy_from_slice(&number.to_be_bytes());
     }
     key
+}
+
+/// Key of a sighting: kind, handle of its indicator, number of its reporter,
+/// its own position.
+#[must_use]
+pub fn sighting(indicator: Position, reporter: OrgNo, at: Position) -> [u8; SIGHTING_KEY_BYTES] {
+    let mut key = [0; SIGHTING_KEY_BYTES];
+    let (prefix, rest) = key.split_at_mut(SIGHTING_PREFIX_BYTES);
+    let (by, position) = rest.split_at_mut(4);
+    prefix.copy_from_slice(&sightings(indicator));
+    by.copy_from_slice(&reporter.0.to_be_bytes());
+    position.copy_from_slice(&at.raw().to_be_bytes());
+    key
+}
+
+/// What the keys of all sightings of an indicator begin with.
+#[must_use]
+pub fn sightings(indicator: Position) -> [u8; SIGHTING_PREFIX_BYTES] {
+    number_key(KeyKind::Sighting, indicator.raw())
+}
+
+/// Indicator, reporter and position in a sighting's key.
+#[must_use]
+pub fn read_sighting(key: &[u8]) -> Option<(Position, OrgNo, Position)> {
+    let rest = key.strip_prefix(&[KeyKind::Sighting.byte()])?;
+    let (indicator, rest) = rest.split_first_chunk::<8>()?;
+    let (reporter, at) = rest.split_first_chunk::<4>()?;
+    let position = |bytes| Position::from_raw(u64::from_be_bytes(bytes));
+    let reporter = OrgNo(u32::from_be_bytes(*reporter));
+    Some((position(*indicator), reporter, position(at.try_into().ok()?)))
 }
 
 /// The number in a key of kind and one number.
@@ -211,7 +252,13 @@ pub fn network_of(key: &[u8]) -> Option<IpNet> {
     }
 }
 
-/// What postings are kept for. Numbers are stored: never reuse one.
+/// Dimensions whose postings no store has any more: who reported sightings of
+/// an indicator, and where those of one reporter stand. Both are in the keys of
+/// [`Family::Sightings`].
+pub const RETIRED_DIMENSIONS: [u8; 2] = [6, 9];
+
+/// What postings are kept for. Numbers are stored: never reuse one, those of
+/// [`RETIRED_DIMENSIONS`] neither.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Dimension {
@@ -226,18 +273,12 @@ pub enum Dimension {
     Class = 4,
     /// Terminal events (revoked, expired), by state.
     Terminal = 5,
-    /// Who reported sightings of an indicator, by its handle: the first sighting
-    /// of each reporter, beside its number.
-    Reporter = 6,
     /// Versions that end by themselves, by the hour of their `valid_until`:
     /// see [`expiry_term`]. A later version of the record makes one void.
     Expiry = 7,
     /// Collisions of an indicator, by its handle; each names the other's
     /// record.
     Collision = 8,
-    /// Sightings of an indicator by one reporter, see [`sighting_term`]: each
-    /// beside the number of its audience class.
-    Sighting = 9,
     /// What is recommended, by number; nothing where nothing is.
     Action = 10,
     /// Confidence, see [`confidence_term`].
@@ -270,6 +311,9 @@ pub enum Dimension {
     Pair = 21,
     /// Versions by where their records were born, see [`born_term`].
     Born = 22,
+    /// What sightings say, as [`Self::Outcome`]: each beside the number of its
+    /// audience class, which it keeps for good.
+    OutcomeClass = 23,
 }
 
 impl Dimension {
@@ -281,16 +325,14 @@ impl Dimension {
     }
 
     /// Every dimension.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 21] = [
         Self::Owner,
         Self::Kind,
         Self::Label,
         Self::Class,
         Self::Terminal,
-        Self::Reporter,
         Self::Expiry,
         Self::Collision,
-        Self::Sighting,
         Self::Action,
         Self::Confidence,
         Self::FirstSeen,
@@ -304,6 +346,7 @@ impl Dimension {
         Self::ValidFrom,
         Self::Pair,
         Self::Born,
+        Self::OutcomeClass,
     ];
 }
 
@@ -339,15 +382,6 @@ pub const fn expiry_term(until: Timestamp) -> u64 {
     until.as_seconds() / 3_600
 }
 
-/// The term of one reporter's sightings of an indicator: the first eight bytes
-/// of the SHA-256 of both.
-#[must_use]
-pub fn sighting_term(indicator: Position, reporter: OrgNo) -> u64 {
-    let digest =
-        digest::sha256(&[indicator.raw().to_be_bytes().as_slice(), &reporter.0.to_be_bytes()].concat());
-    u64::from_be_bytes(digest.first_chunk().copied().unwrap_or_default())
-}
-
 /// The term in the key of a block of postings.
 #[must_use]
 pub fn posting_term(key: &[u8]) -> Option<u64> {
@@ -359,6 +393,12 @@ pub fn posting_term(key: &[u8]) -> Option<u64> {
 pub fn posting_dimension(key: &[u8]) -> Option<Dimension> {
     let number = *key.get(1)?;
     Dimension::ALL.into_iter().find(|dimension| *dimension as u8 == number)
+}
+
+/// Whether a posting key is of one of the [`RETIRED_DIMENSIONS`].
+#[must_use]
+pub fn is_retired(posting: &[u8]) -> bool {
+    posting.get(1).is_some_and(|dimension| RETIRED_DIMENSIONS.contains(dimension))
 }
 
 /// Key of a meta record.

@@ -7,12 +7,14 @@
 //! * [`postings`]: from a term to the records that carry it; [`posting_blocks`]: how they are read; [`merge`]: how they stay few
 //!   and large; [`term_range`]: in order of terms; [`counters`]: how many there are;
 //!   [`term_names`]: what terms stand for; [`index`]: how these are written behind the log;
+//! * [`sightings`]: what was reported of an indicator, beside it;
 //! * [`requests`]: what was answered, for idempotent retries;
 //! * [`roster`], [`subscription`]: organisations, principals, audience classes; named
 //!   subscriptions and their cursors; [`roster_change`]: what changes the roster, or waits to;
 //! * [`certificate`]: the ledger of certificates; [`leave`]: leave to republish; [`lengths`]: of prefixes of networks;
 //! * [`changed`]: which records changed since birth, in order;
-//! * [`batch`], [`db`], [`log`]: writing a commit group, opening, reading; [`calls`] counts.
+//! * [`batch`], [`db`], [`log`]: writing a commit group, opening, reading; [`tuning`] says how;
+//!   [`upgrade`] makes this format of the one before; [`calls`] counts.
 
 pub mod batch;
 pub mod calls;
@@ -36,10 +38,14 @@ pub mod repair;
 pub mod requests;
 pub mod roster;
 pub mod roster_change;
+pub mod sightings;
 pub mod subscription;
 pub mod term_names;
 pub mod term_range;
+pub mod tuning;
+pub mod upgrade;
 
 pub use batch::Batch;
 pub use calls::Calls;
-pub use db::{Error, Store, Tuning};
+pub use db::{Error, Store};
+pub use tuning::Tuning;

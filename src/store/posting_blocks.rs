@@ -55,54 +55,6 @@ impl Store {
         Ok(PostingBlocks { iterator, prefix, cut: Cut::After(after) })
     }
 
-    /// The postings of a term in rising order of position, if they are no more
-    /// than `most`. Where there are none the filters mostly know, at a fraction
-    /// of what going back from a position costs.
-    ///
-    /// # Errors
-    /// [`Error::Corrupt`], or whatever the engine answers.
-    pub fn few_postings(
-        &self,
-        dimension: Dimension,
-        term: u64,
-        most: usize,
-    ) -> Result<Option<Vec<Posting>>, Error> {
-        count(&self.counters.postings, 1);
-        let prefix = keys::posting_prefix(dimension, term);
-        let mut options = ReadOptions::default();
-        options.set_prefix_same_as_start(true);
-        let mut iterator = self.db.raw_iterator_cf_opt(self.family(Family::Postings)?, options);
-        iterator.seek(prefix);
-        let mut all = Vec::new();
-        while let Some((key, value)) = iterator.item()
-            && key.starts_with(&prefix)
-        {
-            if all.len() + postings::count(value).unwrap_or(0) > most {
-                return Ok(None);
-            }
-            all.extend(postings::decode(value).ok_or_else(|| Error::corrupt("postings", key))?);
-            iterator.next();
-        }
-        iterator.status()?;
-        Ok(Some(all))
-    }
-
-    /// Whether a term has any postings.
-    ///
-    /// # Errors
-    /// Whatever the engine answers.
-    pub fn has_postings(&self, dimension: Dimension, term: u64) -> Result<bool, Error> {
-        count(&self.counters.postings, 1);
-        let prefix = keys::posting_prefix(dimension, term);
-        let mut options = ReadOptions::default();
-        // Most terms that are asked for are new: the filters know.
-        options.set_prefix_same_as_start(true);
-        let mut iterator = self.db.raw_iterator_cf_opt(self.family(Family::Postings)?, options);
-        iterator.seek(prefix);
-        iterator.status()?;
-        Ok(iterator.key().is_some_and(|key| key.starts_with(&prefix)))
-    }
-
     /// The first term of a dimension, at or after `from`, that has postings.
     ///
     /// # Errors

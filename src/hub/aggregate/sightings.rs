@@ -4,11 +4,12 @@
 use rustc_hash::FxHashMap;
 
 use crate::base::clock::{self, Timestamp};
+use crate::model::aggregate::Spans;
+use crate::model::audience::ClassNo;
 use crate::model::position::Position;
 use crate::model::query::Question;
 use crate::model::sighting::Outcome;
 use crate::policy::visibility::Purpose;
-use crate::store::chunk::Op;
 use crate::store::keys::Dimension;
 use crate::store::posting_blocks::PostingBlocks;
 use crate::store::postings::Posting;
@@ -16,6 +17,7 @@ use crate::store::postings::Posting;
 use super::super::error::Error;
 use super::super::fetch::{self, damaged};
 use super::super::query::{Place, Walk};
+use super::super::shared::Shared;
 use super::super::store_error;
 use super::Asked;
 use super::tally::Tally;
@@ -23,17 +25,26 @@ use super::tally::Tally;
 /// Indicators of which it is remembered whether they match.
 const MAX_KNOWN: usize = 100_000;
 
-/// Sightings of one outcome, newest first.
-struct Said<'a> {
-    outcome: Outcome,
+/// Postings of one term, newest first.
+struct Back<'a> {
     blocks: PostingBlocks<'a>,
     /// The newest last.
     ready: Vec<Posting>,
 }
 
-impl Said<'_> {
+impl<'a> Back<'a> {
+    fn open(
+        shared: &'a Shared,
+        dimension: Dimension,
+        outcome: Outcome,
+        end: Position,
+    ) -> Result<Self, Error> {
+        let blocks = shared.store.postings_back(dimension, u64::from(outcome.number()), end);
+        Ok(Self { blocks: blocks.map_err(store_error)?, ready: Vec::new() })
+    }
+
     /// The next one, which stays.
-    fn next(&mut self) -> Result<Option<Posting>, Error> {
+    fn peek(&mut self) -> Result<Option<Posting>, Error> {
         while self.ready.is_empty() {
             match self.blocks.next_block().map_err(store_error)? {
                 Some(block) => self.ready = block,
@@ -41,6 +52,65 @@ impl Said<'_> {
             }
         }
         Ok(self.ready.last().copied())
+    }
+
+    fn take(&mut self) -> Result<Option<Posting>, Error> {
+        self.peek()?;
+        Ok(self.ready.pop())
+    }
+}
+
+/// Sightings of one outcome, newest first: of which indicators they are, and
+/// beside it of which classes.
+struct Said<'a> {
+    outcome: Outcome,
+    indicators: Back<'a>,
+    classes: Back<'a>,
+}
+
+/// A sighting: where it stands, of which indicator, of which class, and what it
+/// says.
+#[derive(Debug, Clone, Copy)]
+struct One {
+    position: Position,
+    indicator: Position,
+    class: ClassNo,
+    outcome: Outcome,
+}
+
+impl Said<'_> {
+    /// Takes the next one.
+    fn take(&mut self) -> Result<Option<One>, Error> {
+        let Some(Posting { position, handle }) = self.indicators.take()? else { return Ok(None) };
+        let class = self.classes.take()?.filter(|class| class.position == position);
+        let class = class.and_then(Posting::number).ok_or_else(|| damaged(position))?;
+        Ok(Some(One { position, indicator: handle, class: ClassNo(class), outcome: self.outcome }))
+    }
+}
+
+/// The span in which sightings lie that come newest first: it is looked for
+/// once, and holds for all down to where it begins.
+struct SpanOf<'a> {
+    shared: &'a Shared,
+    spans: Spans,
+    /// The span at hand, and the position after which it begins.
+    at: Option<(i64, Position)>,
+}
+
+impl SpanOf<'_> {
+    fn number(&mut self, position: Position) -> Result<i64, Error> {
+        if let Some((number, after)) = self.at
+            && position > after
+        {
+            return Ok(number);
+        }
+        let (header, _) = fetch::item(self.shared, position)?.ok_or_else(|| damaged(position))?;
+        let calendar = self.spans.calendar;
+        let number = calendar.number(Timestamp::from_micros_clamped(header.version));
+        let begins = calendar.start(number).as_micros();
+        let after = self.shared.store.position_before_time(begins).map_err(store_error)?;
+        self.at = Some((number, after));
+        Ok(number)
     }
 }
 
@@ -58,59 +128,54 @@ pub(super) fn count(asked: &Asked<'_>) -> Result<Tally, Error> {
     let mut walk = Walk::new(shared, asked.caller, &question, Purpose::Aggregate, place, None)?;
     let mut all = Vec::new();
     for &outcome in Outcome::ALL {
-        let blocks = shared.store.postings_back(Dimension::Outcome, u64::from(outcome.number()), end);
-        all.push(Said { outcome, blocks: blocks.map_err(store_error)?, ready: Vec::new() });
+        let indicators = Back::open(shared, Dimension::Outcome, outcome, end)?;
+        let classes = Back::open(shared, Dimension::OutcomeClass, outcome, end)?;
+        all.push(Said { outcome, indicators, classes });
     }
+    let mut span_of = asked.spans.map(|spans| SpanOf { shared, spans, at: None });
     let (mut matching, mut counted) = (FxHashMap::default(), 0);
-    while let Some((outcome, posting)) = newest(&mut all)?.filter(|(_, posting)| posting.position > after) {
+    while let Some(one) = newest(&mut all)?.filter(|one| one.position > after) {
         if until.is_some_and(|until| clock::monotonic() > until) {
             tally.exact = false;
             break;
         }
-        let known = matching.get(&posting.handle).copied();
+        let known = matching.get(&one.indicator).copied();
         let matches = match known {
             Some(matches) => matches,
-            None => walk.takes(posting.handle)?,
+            None => walk.takes(one.indicator)?,
         };
         if known.is_none() {
             if matching.len() == MAX_KNOWN {
                 matching.clear();
             }
-            matching.insert(posting.handle, matches);
+            matching.insert(one.indicator, matches);
         }
-        let Some(recorded) = seen(asked, &mut walk, posting)?.filter(|_| matches) else { continue };
+        // Its class may be newer than what the walk knows.
+        walk.renew();
+        if !matches || !walk.sees(one.class) {
+            continue;
+        }
         if counted == asked.bounds.rows {
             tally.exact = false;
             break;
         }
         counted += 1;
-        let span = asked.spans.map(|spans| spans.calendar.number(recorded));
+        let span = span_of.as_mut().map(|span| span.number(one.position)).transpose()?;
         tally.add(span, 1);
-        tally.add_to(Some(outcome.as_str().to_owned()), span, 1);
+        tally.add_to(Some(one.outcome.as_str().to_owned()), span, 1);
     }
     Ok(tally)
 }
 
 /// Takes the newest of all.
-fn newest(all: &mut [Said<'_>]) -> Result<Option<(Outcome, Posting)>, Error> {
+fn newest(all: &mut [Said<'_>]) -> Result<Option<One>, Error> {
     let mut best: Option<(Position, usize)> = None;
     for (at, said) in all.iter_mut().enumerate() {
-        if let Some(next) = said.next()?
+        if let Some(next) = said.indicators.peek()?
             && best.is_none_or(|(position, _)| next.position > position)
         {
             best = Some((next.position, at));
         }
     }
-    let said = best.and_then(|(_, at)| all.get_mut(at));
-    Ok(said.and_then(|said| Some((said.outcome, said.ready.pop()?))))
-}
-
-/// When a sighting was recorded that the caller may see; `None`: he may not.
-fn seen(asked: &Asked<'_>, walk: &mut Walk<'_>, posting: Posting) -> Result<Option<Timestamp>, Error> {
-    let at = posting.position;
-    let (header, _) = fetch::item(asked.shared, at)?.ok_or_else(|| damaged(at))?;
-    // Its class may be newer than what the walk knows.
-    walk.renew();
-    let seen = header.op == Op::Sight && walk.sees(header.class);
-    Ok(seen.then(|| Timestamp::from_micros_clamped(header.version)))
+    best.and_then(|(_, at)| all.get_mut(at)).map_or(Ok(None), Said::take)
 }

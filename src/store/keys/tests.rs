@@ -20,6 +20,20 @@ proptest! {
     }
 
     #[test]
+    fn the_key_of_a_sighting_tells_it_and_sorts_by_indicator_reporter_and_position(
+        a: (u64, u32, u64), b: (u64, u32, u64)
+    ) {
+        let key = |(of, by, at): (u64, u32, u64)| sighting(Position::from_raw(of), OrgNo(by), Position::from_raw(at));
+        prop_assert_eq!(key(a).cmp(&key(b)), a.cmp(&b));
+        prop_assert_eq!(
+            read_sighting(&key(a)),
+            Some((Position::from_raw(a.0), OrgNo(a.1), Position::from_raw(a.2)))
+        );
+        prop_assert!(key(a).starts_with(&sightings(Position::from_raw(a.0))));
+        prop_assert_eq!(read_sighting(&key(a)[..20]), None);
+    }
+
+    #[test]
     fn address_keys_sort_as_addresses(a: u32, b: u32) {
         let key = |n: u32| value(&Observable::Ipv4(Ipv4Addr::from(n)));
         prop_assert_eq!(key(a).cmp(&key(b)), a.cmp(&b));
@@ -50,6 +64,8 @@ fn key_kinds_keep_their_bytes() {
         KeyKind::Latest,
         KeyKind::Posting,
         KeyKind::Counter,
+        KeyKind::TermName,
+        KeyKind::Sighting,
         KeyKind::Request,
         KeyKind::Directory,
         KeyKind::Certificate,
@@ -64,8 +80,24 @@ fn key_kinds_keep_their_bytes() {
     .to_vec();
     assert_eq!(
         bytes,
-        [0x01, 0x10, 0x20, 0x21, 0x30, 0x31, 0x40, 0x50, 0x51, 0x52, 0x60, 0x70, 0x71, 0x80, 0x81]
+        [
+            0x01, 0x10, 0x20, 0x21, 0x30, 0x31, 0x32, 0x33, 0x40, 0x50, 0x51, 0x52, 0x60, 0x70, 0x71, 0x80,
+            0x81
+        ]
     );
+}
+
+#[test]
+fn a_retired_dimension_leaves_its_number_to_nobody() {
+    let numbers = Dimension::ALL.map(|dimension| dimension as u8);
+    assert!(RETIRED_DIMENSIONS.iter().all(|retired| !numbers.contains(retired)));
+    let distinct: std::collections::BTreeSet<_> = numbers.iter().collect();
+    assert_eq!(distinct.len(), Dimension::ALL.len());
+    let key = |dimension| [&[KeyKind::Posting.byte(), dimension][..], &[0; 16]].concat();
+    for retired in RETIRED_DIMENSIONS {
+        assert!(is_retired(&key(retired)) && posting_dimension(&key(retired)).is_none());
+    }
+    assert!(numbers.iter().all(|number| !is_retired(&key(*number))));
 }
 
 #[test]

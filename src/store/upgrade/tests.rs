@@ -1,0 +1,156 @@
+//! A store as the format before left it, and what becomes of it when it is
+//! brought to this one and that is cut off: for the hub's tests, which can tell
+//! what it answers.
+
+use std::path::Path;
+
+use super::*;
+use crate::base::digest;
+use crate::model::org::OrgNo;
+use crate::store::Tuning;
+use crate::store::keys::Dimension;
+use crate::store::postings::{self, Posting};
+
+/// Postings that the format before had of one dimension.
+type Old = std::collections::BTreeMap<(u64, Position), Posting>;
+
+/// The bytes of a posting key in a dimension that is no more.
+fn retired(dimension: u8, term: u64, at: Position) -> Vec<u8> {
+    [&[KeyKind::Posting.byte(), dimension][..], &term.to_be_bytes(), &at.raw().to_be_bytes()].concat()
+}
+
+/// The term of one reporter's sightings of an indicator.
+fn term(indicator: Position, reporter: OrgNo) -> u64 {
+    let both = [indicator.raw().to_be_bytes().as_slice(), &reporter.0.to_be_bytes()].concat();
+    u64::from_be_bytes(*digest::sha256(&both).first_chunk().unwrap())
+}
+
+/// Takes from the store in `path` all that the format before did not have, and
+/// writes what it had. Returns how many blocks of postings that are.
+pub(crate) fn make_format_before(path: &Path) -> usize {
+    let mut store = Store::open(path, &Tuning::default()).unwrap();
+    let (mut first, mut each_one) = (Old::new(), Old::new());
+    let mut batch = WriteBatch::default();
+    let mut records = store.records(Family::Sightings, &[KeyKind::Sighting.byte()]).unwrap();
+    while let Some((key, value)) = records.next_record().unwrap() {
+        let Sighting { indicator, reporter, position, class, .. } = Sighting::decode(&key, &value).unwrap();
+        let of = first.range((indicator.raw(), Position::ZERO)..=(indicator.raw(), position));
+        if !of.into_iter().any(|(_, first)| first.number() == Some(reporter.0)) {
+            first.insert((indicator.raw(), position), Posting::numbered(position, reporter.0));
+        }
+        each_one.insert((term(indicator, reporter), position), Posting::numbered(position, class.0));
+    }
+    drop(records);
+    let family = store.family(Family::Postings).unwrap();
+    for (dimension, all) in keys::RETIRED_DIMENSIONS.into_iter().zip([&first, &each_one]) {
+        for ((term, at), posting) in all {
+            batch.put_cf(family, retired(dimension, *term, *at), postings::encode(&[*posting]));
+        }
+    }
+    for (of, kind) in [
+        (Family::Postings, KeyKind::Posting),
+        (Family::Counters, KeyKind::Counter),
+        (Family::Counters, KeyKind::TermName),
+    ] {
+        let mut records = store.records(of, &[kind.byte()]).unwrap();
+        while let Some((key, _)) = records.next_record().unwrap() {
+            if kind != KeyKind::Posting || keys::posting_dimension(&key).is_some_and(Dimension::is_behind) {
+                batch.delete_cf(store.family(of).unwrap(), key);
+            }
+        }
+    }
+    let meta = store.family(Family::Meta).unwrap();
+    batch.delete_cf(meta, keys::meta("indexed"));
+    batch.put_cf(meta, keys::meta(FORMAT), FORMAT_BEFORE.to_be_bytes());
+    store.write_again(batch).unwrap();
+    store.db.drop_cf(Family::Sightings.name()).unwrap();
+    first.len() + each_one.len()
+}
+
+/// Where bringing a store to this format is cut off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// There is a family, and nothing in it.
+    Made,
+    /// Some sightings lie with their indicators.
+    Filling,
+    /// All do.
+    Filled,
+    /// Some postings are taken away.
+    Removing,
+    /// All are.
+    Removed,
+}
+
+impl Cut {
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Made, Self::Filling, Self::Filled, Self::Removing, Self::Removed];
+}
+
+/// Begins to bring the store in `path` to this format, and stops.
+pub(crate) fn cut_off(path: &Path, cut: Cut, outcome: impl Fn(&[u8]) -> Option<Outcome>) {
+    let mut store = Store::open(path, &Tuning::default()).unwrap();
+    assert!(store.is_of_format_before().unwrap());
+    store.make_family().unwrap();
+    let mut filling = Filling::new(&store).unwrap();
+    if cut != Cut::Made {
+        assert!(filling.step(&outcome).unwrap(), "there is more to fill");
+    }
+    if !matches!(cut, Cut::Made | Cut::Filling) {
+        while filling.step(&outcome).unwrap() {}
+    }
+    if matches!(cut, Cut::Removing | Cut::Removed) {
+        for dimension in keys::RETIRED_DIMENSIONS {
+            let mut removal = Removal::new(&store, dimension).unwrap();
+            while removal.step().unwrap() && cut == Cut::Removed {}
+        }
+    }
+}
+
+/// How many records of a kind the store in `path` has, and how many postings of
+/// dimensions that are no more.
+pub(crate) fn held(path: &Path) -> (usize, usize) {
+    let store = Store::open(path, &Tuning::default()).unwrap();
+    let count = |family, prefix: &[u8]| {
+        let mut records = store.records(family, prefix).unwrap();
+        std::iter::from_fn(|| records.next_record().unwrap()).count()
+    };
+    let retired = keys::RETIRED_DIMENSIONS
+        .map(|dimension| count(Family::Postings, &[KeyKind::Posting.byte(), dimension]));
+    (count(Family::Sightings, &[KeyKind::Sighting.byte()]), retired.iter().sum())
+}
+
+/// Puts a sighting that the log does not know beside the last of the store in
+/// `path`, or takes that away; and back.
+pub(crate) fn tamper(path: &Path, surplus: bool, meanwhile: impl FnOnce()) {
+    let open = || Store::open(path, &Tuning::default()).unwrap();
+    let change = |change: &dyn Fn(&Store, &mut WriteBatch)| {
+        let (store, mut batch) = (open(), WriteBatch::default());
+        change(&store, &mut batch);
+        store.write_again(batch).unwrap();
+    };
+    let (key, value) = {
+        let store = open();
+        let mut records = store.records(Family::Sightings, &[KeyKind::Sighting.byte()]).unwrap();
+        std::iter::from_fn(|| records.next_record().unwrap()).last().unwrap()
+    };
+    let other = Sighting::decode(&key, &value).unwrap();
+    let other = Sighting { reporter: OrgNo(other.reporter.0 + 1), ..other };
+    change(&|store, batch| {
+        let family = store.family(Family::Sightings).unwrap();
+        if surplus {
+            batch.put_cf(family, other.key(), other.encode());
+        } else {
+            batch.delete_cf(family, &key);
+        }
+    });
+    meanwhile();
+    change(&|store, batch| {
+        let family = store.family(Family::Sightings).unwrap();
+        if surplus {
+            batch.delete_cf(family, other.key());
+        } else {
+            batch.put_cf(family, &key, &value);
+        }
+    });
+}
