@@ -122,14 +122,16 @@ impl Counts {
     /// The keys whose counters change, in order, and what is to be merged with
     /// their values.
     pub fn changes(&self) -> impl Iterator<Item = ([u8; KEY_BYTES], Vec<u8>)> {
-        let mut all: BTreeMap<_, Sums> = BTreeMap::new();
+        let mut all: BTreeMap<_, BTreeMap<ClassNo, i64>> = BTreeMap::new();
         for (&(day, dimension, term, class), &by) in self.changes.iter().filter(|(_, by)| **by != 0) {
             for granularity in Granularity::ALL {
                 let key = key(granularity, dimension, granularity.of_day(day), term);
                 *all.entry(key).or_default().entry(class).or_default() += by;
             }
         }
-        all.into_iter().map(|(key, sums)| (key, encode(&sums))).filter(|(_, value)| !is_nothing(value))
+        all.into_iter()
+            .map(|(key, sums)| (key, encode(sums.into_iter())))
+            .filter(|(_, value)| !is_nothing(value))
     }
 }
 
@@ -145,9 +147,6 @@ pub struct Count {
     /// How many.
     pub count: u64,
 }
-
-/// How many records hold of each class.
-type Sums = BTreeMap<ClassNo, i64>;
 
 fn key(granularity: Granularity, dimension: Dimension, bucket: u32, term: u64) -> [u8; KEY_BYTES] {
     let mut key = [0; KEY_BYTES];
@@ -181,9 +180,9 @@ fn read(mut value: &[u8], mut see: impl FnMut(ClassNo, i64)) -> Option<()> {
     Some(())
 }
 
-fn encode(sums: &Sums) -> Vec<u8> {
-    let (mut value, mut last) = (Vec::with_capacity(sums.len() * 3), 0);
-    for (class, &count) in sums.iter().filter(|(_, count)| **count != 0) {
+fn encode(sums: impl Iterator<Item = (ClassNo, i64)>) -> Vec<u8> {
+    let (mut value, mut last) = (Vec::new(), 0);
+    for (class, count) in sums.filter(|(_, count)| *count != 0) {
         encode_varint(u64::from(class.0 - last), &mut value);
         encode_varint((count << 1 ^ count >> (i64::BITS - 1)).cast_unsigned(), &mut value);
         last = class.0;
@@ -202,20 +201,37 @@ pub(super) fn set_up(options: &mut Options) {
 }
 
 fn sum(_: &[u8], known: Option<&[u8]>, changes: &MergeOperands) -> Option<Vec<u8>> {
-    let mut sums = Sums::new();
+    let mut all = Vec::new();
     for value in known.into_iter().chain(changes) {
-        let mut fits = true;
-        read(value, |class, by| {
-            let sum = sums.entry(class).or_default();
-            let grown = sum.checked_add(by);
-            fits &= grown.is_some();
-            *sum = grown.unwrap_or(*sum);
-        })?;
-        if !fits {
-            return None;
-        }
+        read(value, |class, by| all.push((class, by)))?;
     }
-    Some(encode(&sums))
+    add_up(all).map(|sums| encode(sums.into_iter()))
+}
+
+/// The sum for each class, the smallest class first; `None`: one is too large.
+/// What was read since the last compaction is added up for every reader, so it
+/// matters how: in a place for each class, where most classes are there.
+fn add_up(mut all: Vec<(ClassNo, i64)>) -> Option<Vec<(ClassNo, i64)>> {
+    const SPARSE: usize = 16;
+    let Some(most) = all.iter().map(|(class, _)| class.0).max() else { return Some(Vec::new()) };
+    let most = usize::try_from(most).ok()?;
+    if most / SPARSE > all.len() {
+        all.sort_unstable_by_key(|(class, _)| *class);
+        let mut sums: Vec<(ClassNo, i64)> = Vec::with_capacity(all.len());
+        for (class, by) in all {
+            match sums.last_mut().filter(|(last, _)| *last == class) {
+                Some((_, sum)) => *sum = sum.checked_add(by)?,
+                None => sums.push((class, by)),
+            }
+        }
+        return Some(sums);
+    }
+    let mut sums = vec![0_i64; most + 1];
+    for (class, by) in all {
+        let sum = usize::try_from(class.0).ok().and_then(|class| sums.get_mut(class))?;
+        *sum = sum.checked_add(by)?;
+    }
+    Some((0..).map(ClassNo).zip(sums).collect())
 }
 
 impl Store {
@@ -334,170 +350,4 @@ fn place(rest: &[u8]) -> Option<(u32, u64)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use rocksdb::IteratorMode;
-
-    use super::*;
-    use crate::store::Tuning;
-    use crate::store::index::Index;
-
-    fn open(path: &std::path::Path) -> Store {
-        let tuning = Tuning { block_cache_bytes: 1 << 20, ..Tuning::default() };
-        Store::open_engine(path, &tuning, true).unwrap()
-    }
-
-    fn add(store: &Store, counts: Counts) {
-        let index = Index { counts, ..Index::default() };
-        store.add_index(&index, store.indexed().unwrap()).unwrap();
-    }
-
-    /// Keys that the family holds, be it for nothing.
-    fn keys(store: &Store) -> usize {
-        let family = store.family(Family::Counters).unwrap();
-        store.db.iterator_cf(family, IteratorMode::Start).count()
-    }
-
-    #[test]
-    fn births_are_counted_by_days_and_months_of_the_calendar() {
-        let at = |text: &str| {
-            let at = time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339);
-            Timestamp::from_offset(at.unwrap()).unwrap()
-        };
-        let buckets = |text| Granularity::ALL.map(|granularity| granularity.bucket(at(text)));
-        assert_eq!(buckets("1970-01-01T00:00:00Z"), [0, 0, 0]);
-        assert_eq!(buckets("1970-02-01T00:00:00+07:00"), [0, 1, 31]);
-        assert_eq!(buckets("2024-02-29T23:59:59.999999+07:00"), [0, 54 * 12 + 1, 19_782]);
-        assert_eq!(buckets("2026-01-01T00:00:00+07:00"), [0, 56 * 12, 20_454]);
-        assert_eq!(buckets("9999-12-31T16:59:59Z"), [0, 8_030 * 12 - 1, 2_932_896]);
-    }
-
-    #[test]
-    fn what_came_to_nothing_takes_no_room_once_it_is_compacted() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = open(dir.path());
-        let record = |class, terms| Counted { born: Timestamp::EPOCH, class: ClassNo(class), kind: 1, terms };
-        for by in [2, -1, -1] {
-            let mut counts = Counts::default();
-            counts.add(&record(1, &[7, 8]), by);
-            counts.add(&record(2, &[7]), if by > 0 { 1 } else { 0 });
-            add(&store, counts);
-            store.flush().unwrap();
-        }
-        assert_eq!(keys(&store), 3 * 4);
-        let family = store.family(Family::Counters).unwrap();
-        // What is merged is written once before it is looked at.
-        for _ in 0..2 {
-            let mut options = rocksdb::CompactOptions::default();
-            options.set_bottommost_level_compaction(rocksdb::BottommostLevelCompaction::Force);
-            store.db.compact_range_cf_opt(family, None::<&[u8]>, None::<&[u8]>, &options);
-        }
-        assert_eq!(keys(&store), 3 * 3);
-        let mut counts = store.counts(Granularity::All, Dimension::Label, 0..=0, &[]).unwrap();
-        let left = Count { bucket: 0, term: 7, class: ClassNo(2), count: 1 };
-        assert_eq!((counts.next_count().unwrap(), counts.next_count().unwrap()), (Some(left), None));
-    }
-
-    #[test]
-    fn many_changes_of_one_counter_add_up() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut store = open(dir.path());
-        let count = |store: &Store| {
-            let mut counts = store.counts(Granularity::All, Dimension::Class, 0..=0, &[0]).unwrap();
-            counts.next_count().unwrap().map(|of| of.count)
-        };
-        for changes in 1..=5 * MAX_CHANGES as u64 {
-            let mut counts = Counts::default();
-            counts.add(&Counted { born: Timestamp::EPOCH, class: ClassNo(1), kind: 1, terms: &[] }, 1);
-            add(&store, counts);
-            assert_eq!(count(&store), Some(changes));
-            if changes % 70 == 0 {
-                drop(store);
-                store = open(dir.path());
-                assert_eq!(count(&store), Some(changes));
-            }
-        }
-    }
-
-    #[test]
-    fn a_group_that_moves_nothing_writes_nothing() {
-        let mut counts = Counts::default();
-        let record = Counted { born: Timestamp::EPOCH, class: ClassNo(1), kind: 1, terms: &[7] };
-        counts.add(&record, 1);
-        counts.add(&record, -1);
-        assert_eq!(counts.changes().count(), 0);
-        // Neighbouring days are of one month.
-        counts.add(&Counted { born: Timestamp::from_micros_clamped(DAY * 1_000_000), ..record }, 1);
-        counts.add(&record, -1);
-        let days = counts.changes().filter(|(key, _)| key[1] == Granularity::Day as u8);
-        assert_eq!((days.count(), counts.changes().count()), (6, 6));
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
-
-        #[test]
-        fn counters_are_what_a_naive_count_gives(
-            groups in prop::collection::vec(
-                prop::collection::vec((0..80_u64, 1..4_u32, 1..4_u8, prop::sample::subsequence(&[0, 3, 4, u64::MAX], 0..3)), 1..8), 1..8
-            ),
-            gone in any::<u64>(), flush in 1..4_usize, from in 0..90_u32, to in 0..90_u32,
-            asked in prop::sample::subsequence(&[0, 1, 2, 3, 4, u64::MAX], 0..4)
-        ) {
-            let dir = tempfile::tempdir().unwrap();
-            let mut store = open(dir.path());
-            let mut naive: BTreeMap<(u8, u8, Count), u64> = BTreeMap::new();
-            for (place, group) in groups.iter().enumerate() {
-                let mut counts = Counts::default();
-                for (at, (day, class, kind, terms)) in group.iter().enumerate() {
-                    let born = Timestamp::from_micros_clamped(day * DAY * 1_000_000 + 5);
-                    let record = Counted { born, class: ClassNo(*class), kind: *kind, terms };
-                    counts.add(&record, 1);
-                    if gone >> ((place * 8 + at) % 64) & 1 == 1 {
-                        counts.add(&record, -1);
-                        continue;
-                    }
-                    let all = [(Dimension::Class, 0), (Dimension::Kind, u64::from(*kind))];
-                    let labels = terms.iter().map(|&term| (Dimension::Label, term));
-                    for (granularity, (dimension, term)) in Granularity::ALL.into_iter()
-                        .flat_map(|of| all.into_iter().chain(labels.clone()).map(move |carried| (of, carried)))
-                    {
-                        let bucket = granularity.bucket(born);
-                        let counter = Count { bucket, term, class: ClassNo(*class), count: 0 };
-                        *naive.entry((granularity as u8, dimension as u8, counter)).or_default() += 1;
-                    }
-                }
-                add(&store, counts);
-                if place % flush == 0 {
-                    store.flush().unwrap();
-                    drop(store);
-                    store = open(dir.path());
-                }
-            }
-            for granularity in Granularity::ALL {
-                for dimension in [Dimension::Class, Dimension::Kind, Dimension::Label] {
-                    for (buckets, terms) in [(from..=to, asked.clone()), (0..=u32::MAX, Vec::new())] {
-                        let expected: Vec<_> = naive.iter()
-                            .filter(|((g, d, _), _)| (*g, *d) == (granularity as u8, dimension as u8))
-                            .filter(|((_, _, of), _)| buckets.contains(&of.bucket))
-                            .filter(|((_, _, of), _)| terms.is_empty() || terms.contains(&of.term))
-                            .map(|((_, _, of), count)| Count { count: *count, ..*of })
-                            .collect();
-                        let read = || store.counts(granularity, dimension, buckets.clone(), &terms).unwrap();
-                        let mut counters = read();
-                        let mut all = Vec::new();
-                        while let Some(count) = counters.next_count().unwrap() {
-                            all.push(count);
-                        }
-                        prop_assert_eq!(&all, &expected);
-                        let sum = read().sum(|class| class == ClassNo(1)).unwrap();
-                        prop_assert_eq!(
-                            sum.values().sum::<u64>(),
-                            expected.iter().filter(|of| of.class == ClassNo(1)).map(|of| of.count).sum::<u64>()
-                        );
-                    }
-                }
-            }
-        }
-    }
-}
+mod tests;

@@ -161,8 +161,9 @@ mod tests {
             assert_eq!(versions(&store, term), all);
         }
         assert_eq!(counted(&store), mark.raw() + 9);
-        let name = store.term_name(7).unwrap().unwrap();
+        let names = store.term_names(&[7, mark.raw() + 10]).unwrap();
+        let name = names[0].clone().unwrap();
         assert_eq!((name.kind, name.text.as_str()), (TermKind::Label, "label 7"));
-        assert_eq!(store.term_name(mark.raw() + 10).unwrap(), None);
+        assert_eq!(names[1], None);
     }
 }

@@ -8,6 +8,8 @@
 
 use std::collections::BTreeMap;
 
+use rocksdb::DBPinnableSlice;
+
 use super::calls::count;
 use super::db::{Error, Store};
 use super::keys::{self, Family};
@@ -63,16 +65,21 @@ impl TermName {
 pub type TermNames = BTreeMap<u64, TermName>;
 
 impl Store {
-    /// What a filter term stands for; `None`: no record that is indexed
-    /// carries it, or it is that of a role.
+    /// What each of these filter terms stands for; `None`: no record that is
+    /// indexed carries it, or it is that of a role. Sorted terms cost less.
     ///
     /// # Errors
     /// [`Error::Corrupt`], or whatever the engine answers.
-    pub fn term_name(&self, term: u64) -> Result<Option<TermName>, Error> {
-        count(&self.counters.small, 1);
-        let Some(bytes) = self.db.get_cf(self.family(Family::Counters)?, keys::term_name(term))? else {
-            return Ok(None);
+    pub fn term_names(&self, terms: &[u64]) -> Result<Vec<Option<TermName>>, Error> {
+        count(&self.counters.small, terms.len());
+        let keys: Vec<_> = terms.iter().map(|&term| keys::term_name(term)).collect();
+        let found = self.db.batched_multi_get_cf(self.family(Family::Counters)?, keys.iter(), false);
+        let name = |(found, term): (Result<Option<DBPinnableSlice<'_>>, _>, &u64)| {
+            let decode = |bytes: DBPinnableSlice<'_>| {
+                TermName::decode(&bytes).ok_or_else(|| Error::corrupt("term name", *term))
+            };
+            found?.map(decode).transpose()
         };
-        TermName::decode(&bytes).map(Some).ok_or_else(|| Error::corrupt("term name", term))
+        found.into_iter().zip(terms).map(name).collect()
     }
 }

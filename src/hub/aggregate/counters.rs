@@ -2,6 +2,7 @@
 //! kind or one term, by the UTC day or month of their birth and by audience
 //! class, which says owner and marking.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Instant;
 
@@ -25,6 +26,8 @@ use super::{Asked, term_kind};
 const DAY: u64 = 86_400_000_000;
 /// Counters between two looks at the time.
 const LOOK: u32 = 4_096;
+/// Terms whose names are read together.
+const NAMED: usize = 1_024;
 /// Most terms that are counted apart.
 const MAX_TERMS: usize = 500_000;
 
@@ -163,7 +166,9 @@ pub(super) fn count(asked: &Asked<'_>, plan: &Plan) -> Result<Tally, Error> {
     // After what is read stands still, so that it knows every class of it.
     let directory = asked.shared.directory.load_full();
     let mut sums = Sums::new(asked, &directory);
-    let mut by_term: FxHashMap<u64, Slot> = FxHashMap::default();
+    let mut by_term: BTreeMap<u64, Slot> = BTreeMap::new();
+    // The classes of a term come together: what is held is put when they end.
+    let mut held: Option<(u64, Option<i64>, u64)> = None;
     let (mut tally, alone) = (Tally::new(), whole.is_none());
     sums.each(counters, |class, of, span| {
         if alone {
@@ -176,8 +181,13 @@ pub(super) fn count(asked: &Asked<'_>, plan: &Plan) -> Result<Tally, Error> {
                 tally.add_to(class.clone(), span, of.count);
             }
             Some(Dimension::Label | Dimension::Family | Dimension::Campaign | Dimension::Technique) => {
-                let grown = by_term.entry(of.term).or_default().add(span, of.count);
-                tally.grow(usize::from(grown));
+                match held.as_mut().filter(|held| (held.0, held.1) == (of.term, span)) {
+                    Some((.., count)) => *count += of.count,
+                    None => {
+                        let before = held.replace((of.term, span, of.count));
+                        before.into_iter().for_each(|before| put(&mut by_term, &mut tally, before));
+                    }
+                }
             }
         }
         !tally.is_full() && by_term.len() < MAX_TERMS
@@ -188,17 +198,28 @@ pub(super) fn count(asked: &Asked<'_>, plan: &Plan) -> Result<Tally, Error> {
             true
         })?;
     }
-    for (term, slot) in by_term {
+    held.into_iter().for_each(|last| put(&mut by_term, &mut tally, last));
+    let mut by_term: Vec<_> = by_term.into_iter().collect();
+    for some in by_term.chunks_mut(NAMED) {
         if sums.is_over() {
             break;
         }
-        let name = asked.shared.store.term_name(term).map_err(store_error)?;
-        if let Some(name) = name.filter(|name| Some(name.kind) == term_kind(by)) {
-            tally.put(name.text, slot);
+        let terms: Vec<_> = some.iter().map(|(term, _)| *term).collect();
+        let names = asked.shared.store.term_names(&terms).map_err(store_error)?;
+        for (name, (_, slot)) in names.into_iter().zip(some) {
+            if let Some(name) = name.filter(|name| Some(name.kind) == term_kind(by)) {
+                tally.put(name.text, std::mem::take(slot));
+            }
         }
     }
     tally.exact = sums.exact;
     Ok(tally)
+}
+
+/// Puts what was counted of a term in a span.
+fn put(by_term: &mut BTreeMap<u64, Slot>, tally: &mut Tally, (term, span, count): (u64, Option<i64>, u64)) {
+    let grown = by_term.entry(term).or_default().add(span, count);
+    tally.grow(usize::from(grown));
 }
 
 fn kind(term: u64) -> Option<String> {
