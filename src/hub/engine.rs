@@ -16,6 +16,7 @@ use crate::base::volume::{SystemVolume, Volume};
 use crate::model::audience::ClassNo;
 use crate::model::org::{OrgSlug, Organisation, Standing};
 use crate::model::position::{Position, Seq};
+use crate::model::retention::Retention;
 use crate::model::roster::Roster;
 use crate::store::keys::{Family, KeyKind};
 use crate::store::{Store, Tuning, checkpoint, db, keys, record, requests};
@@ -35,6 +36,7 @@ use super::merger::Backlog;
 use super::owed::Owed;
 use super::proposal::{Decision, Proposal};
 use super::query::Questions;
+use super::retention::{History, Turn};
 use super::room::Room;
 use super::rosters::Rosters;
 use super::shared::{Counters, FirstUses, Latch, MAX_READS, Shared, Signings};
@@ -75,6 +77,8 @@ pub struct Options {
     pub volume: Arc<dyn Volume>,
     /// With less room than this, in bytes, nothing new is taken.
     pub free_space_floor: u64,
+    /// What is kept of the past; none: all of it.
+    pub retention: Option<Arc<Retention>>,
 }
 
 impl Default for Options {
@@ -93,6 +97,7 @@ impl Default for Options {
             debt_delay: Duration::from_millis(100),
             volume: SystemVolume::shared(),
             free_space_floor: 1 << 30,
+            retention: None,
         }
     }
 }
@@ -204,6 +209,8 @@ impl Hub {
             tail: Tail::new(last, options.ring_bytes),
             reclassed: parking_lot::RwLock::new(reclassed(&store)?),
             expiries: Expiries::new(fence),
+            history: History::load(&store)?,
+            retaining: Turn::default(),
             fences: genesis::fences(&store).map_err(failed)?,
             sealer,
             tokens,

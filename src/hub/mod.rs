@@ -14,6 +14,7 @@
 //! * [`room`] and [`space`] decide when writing must wait;
 //! * [`certificates`] and `issuing` ask for certificates and give them, [`revoking`] takes them;
 //! * [`indexer`] follows the log and makes it found by its [`facets`];
+//! * [`retention`] keeps less of the past;
 //! * [`merger`], [`mod@verify`] and [`backup`] look after what is stored, [`archive`] encrypts a
 //!   backup, [`rest`] looks at it.
 
@@ -63,6 +64,7 @@ mod recall;
 mod recovery;
 pub mod republication;
 pub mod rest;
+pub mod retention;
 pub mod revoke;
 pub mod revoking;
 pub mod room;

@@ -90,6 +90,15 @@ impl<'a> Batch<'a> {
         self.put(Family::Latest, &keys::latest(handle), &record::encode_latest(latest))
     }
 
+    /// No record of where the newest version stands: there is none any more.
+    ///
+    /// # Errors
+    /// If the store has lost its families.
+    pub fn no_latest(&mut self, handle: Position) -> Result<(), Error> {
+        self.inner.delete_cf(self.store.family(Family::Latest)?, keys::latest(handle));
+        Ok(())
+    }
+
     /// The group's postings.
     ///
     /// # Errors
@@ -178,6 +187,10 @@ impl<'a> Batch<'a> {
                 Ok(())
             }
         }
+    }
+
+    pub(super) const fn inner_mut(&mut self) -> &mut WriteBatch {
+        &mut self.inner
     }
 
     pub(super) fn into_inner(self) -> WriteBatch {

@@ -27,6 +27,9 @@ pub const FORMAT_VERSION: u32 = 3;
 /// The one before: what is indexed behind the log is not there yet, and is made
 /// once the store is opened by a hub.
 const UNINDEXED_VERSION: u32 = 2;
+/// The one of a store whose log has a base: releases before would take what is
+/// cut out for damage.
+pub const TRUNCATED_VERSION: u32 = 4;
 
 /// Meta record of the format.
 pub const FORMAT: &str = "format";
@@ -175,7 +178,7 @@ impl Store {
     pub fn open(path: &Path, tuning: &Tuning) -> Result<Self, Error> {
         check_directory(path)?;
         let (store, found) = Self::open_engine(path, tuning, false)?.of_known_format()?;
-        if found != FORMAT_VERSION {
+        if found == UNINDEXED_VERSION {
             let mut batch = Batch::new(&store);
             batch.meta(FORMAT, &FORMAT_VERSION.to_be_bytes())?;
             store.commit(batch)?;
@@ -203,8 +206,8 @@ impl Store {
     fn of_known_format(self) -> Result<(Self, u32), Error> {
         match self.meta(FORMAT)?.as_deref().map(<[u8; 4]>::try_from) {
             Some(Ok(found)) => match u32::from_be_bytes(found) {
-                found @ (UNINDEXED_VERSION | FORMAT_VERSION) => Ok((self, found)),
-                found => Err(Error::Format { found, known: FORMAT_VERSION }),
+                found @ (UNINDEXED_VERSION | FORMAT_VERSION | TRUNCATED_VERSION) => Ok((self, found)),
+                found => Err(Error::Format { found, known: TRUNCATED_VERSION }),
             },
             _ => Err(Error::Absent(self.path)),
         }
@@ -290,11 +293,21 @@ impl Store {
     }
 
     /// The assertions about each of the values under `keys`, in their order;
-    /// empty for an unknown value.
+    /// empty for an unknown value. Of records that were dropped there are none.
     ///
     /// # Errors
     /// [`Error::Corrupt`], or whatever the engine answers.
     pub fn assertions<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Vec<Assertion>>, Error> {
+        let mut found = self.all_assertions(keys)?;
+        found.iter_mut().for_each(|all| all.retain(|assertion| !assertion.is_dropped()));
+        Ok(found)
+    }
+
+    /// The same, and what is left of those of dropped records.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], or whatever the engine answers.
+    pub fn all_assertions<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Vec<Assertion>>, Error> {
         let family = self.family(Family::Values)?;
         count(&self.counters.values, keys.len());
         self.db

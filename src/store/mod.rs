@@ -12,6 +12,7 @@
 //!   subscriptions and their cursors; [`roster_change`]: what changes the roster, or waits to;
 //! * [`certificate`]: the ledger of certificates; [`leave`]: leave to republish; [`lengths`]: of prefixes of networks;
 //! * [`changed`]: which records changed since birth, in order;
+//! * [`truncate`]: what is cut out of the log below a base;
 //! * [`batch`], [`db`], [`log`]: writing a commit group, opening, reading; [`calls`] counts.
 
 pub mod batch;
@@ -39,6 +40,7 @@ pub mod roster_change;
 pub mod subscription;
 pub mod term_names;
 pub mod term_range;
+pub mod truncate;
 
 pub use batch::Batch;
 pub use calls::Calls;

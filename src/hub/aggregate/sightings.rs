@@ -14,7 +14,7 @@ use crate::store::posting_blocks::PostingBlocks;
 use crate::store::postings::Posting;
 
 use super::super::error::Error;
-use super::super::fetch::{self, damaged};
+use super::super::fetch;
 use super::super::query::{Place, Walk};
 use super::super::store_error;
 use super::Asked;
@@ -108,7 +108,7 @@ fn newest(all: &mut [Said<'_>]) -> Result<Option<(Outcome, Posting)>, Error> {
 /// When a sighting was recorded that the caller may see; `None`: he may not.
 fn seen(asked: &Asked<'_>, walk: &mut Walk<'_>, posting: Posting) -> Result<Option<Timestamp>, Error> {
     let at = posting.position;
-    let (header, _) = fetch::item(asked.shared, at)?.ok_or_else(|| damaged(at))?;
+    let Some((header, _)) = fetch::kept(asked.shared, at)? else { return Ok(None) };
     // Its class may be newer than what the walk knows.
     walk.renew();
     let seen = header.op == Op::Sight && walk.sees(header.class);

@@ -57,7 +57,7 @@ impl Asking<'_> {
     /// One sighting; none if it is of another record, which has the same term
     /// by chance.
     fn one(self, at: Position, known: &Known) -> Result<Option<Met>, Error> {
-        let (header, body) = fetch::item(self.shared, at)?.ok_or_else(|| damaged(at))?;
+        let Some((header, body)) = fetch::kept(self.shared, at)? else { return Ok(None) };
         let today = self.shared.directory.load();
         let viewer = viewer(self.caller);
         let counts =

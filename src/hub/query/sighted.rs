@@ -135,7 +135,7 @@ pub(super) fn one(
     at: Position,
     wanted: &Sightings,
 ) -> Result<bool, Error> {
-    let (header, body) = fetch::item(shared, at)?.ok_or_else(|| damaged(at))?;
+    let Some((header, body)) = fetch::kept(shared, at)? else { return Ok(false) };
     // Two terms may be the same by chance, and the class is looked at again.
     if header.op != Op::Sight || header.previous != record.handle || !is_seen(sight, header.class) {
         return Ok(false);
