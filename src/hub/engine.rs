@@ -162,6 +162,15 @@ pub struct Statistics {
     pub membership_complete: bool,
     /// Bytes of table files.
     pub table_bytes: u64,
+    /// From when on history is kept, Unix time in seconds; 0: from the
+    /// beginning.
+    pub history_begins: u64,
+    /// Entries below the base from which is still to be cut out.
+    pub truncation_behind: u64,
+    /// Bytes that were cut out of the log.
+    pub truncated_bytes: u64,
+    /// Records that were dropped.
+    pub dropped_records: u64,
     /// Whether the store is latched read-only.
     pub read_only: bool,
     /// Whether nothing is taken for lack of room on the disk.
@@ -380,6 +389,9 @@ impl Hub {
             .into_iter()
             .filter_map(|family| shared.store.property(family, "rocksdb.total-sst-files-size"))
             .sum();
+        let base = shared.history.base();
+        // A record of its own, which nothing of the store is read for but itself.
+        let truncated = shared.store.truncated().unwrap_or_default();
         Statistics {
             commits: counted(&shared.counters.commits),
             commit_micros: counted(&shared.counters.commit_micros),
@@ -401,6 +413,10 @@ impl Hub {
             membership_bytes: shared.membership.bytes() as u64,
             membership_complete: shared.membership.is_complete(),
             table_bytes: tables,
+            history_begins: base.horizon.as_seconds(),
+            truncation_behind: base.position.seq().raw().saturating_sub(truncated.upto.seq().raw()),
+            truncated_bytes: truncated.freed,
+            dropped_records: truncated.dropped,
             read_only: shared.latch.reason().is_some(),
             space_low: shared.space.is_low(),
             space_free: shared.space.free(),

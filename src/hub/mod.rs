@@ -107,6 +107,7 @@ pub use publish::{Effect, Published, Rejection};
 pub use pump::{Command, Pump};
 pub use recovery::Learnt;
 pub use republication::LeavePage;
+pub use retention::{Forecast, forecast};
 pub use revoking::{Revocation, Switchboard};
 pub use roster::{Amended, Comparison, RosterView, Second, Waiting};
 pub use rotation::{InForce, RotationView, StepAsked, StepDone, StepKind};

@@ -9,11 +9,13 @@
 //!
 //! * [`apply`] says what the entries do, [`history`] what can still be asked;
 //! * [`reload`] makes the state again, for `verify`;
+//! * [`mod@forecast`] tells what would go;
 //! * [`sweep`] cuts out what was replaced, [`drops`] finds what is kept no longer, [`plan`] holds
 //!   the clock against itself.
 
 mod apply;
 mod drops;
+mod forecast;
 mod history;
 mod plan;
 mod reload;
@@ -35,6 +37,7 @@ use super::store_error;
 
 pub(super) use apply::stored;
 pub use apply::{Candidate, Dropped, Retain};
+pub use forecast::{Forecast, forecast};
 pub use history::History;
 use plan::Step;
 pub(super) use sweep::tells_of_dropped;

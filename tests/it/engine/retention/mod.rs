@@ -4,6 +4,7 @@
 mod clocks;
 mod dropping;
 mod history;
+mod load;
 
 use std::sync::Arc;
 use std::time::Duration;
