@@ -121,8 +121,10 @@ async fn what_was_replaced_is_cut_out_and_what_stands_stays() {
     let then = Timestamp::from_micros_clamped(engine.clock.now().as_micros() - HOUR);
     assert!(engine.hub.get_as_of(&caller, id, then).await.is_ok());
     let open = |start| Open { start: Some(start), credit: 1_000, ..Open::default() };
-    let mut early = engine.stream(1, open(Start::Earliest)).await.unwrap();
-    let token = early.next().await.unwrap().map(|_| early.token.clone()).unwrap();
+    let one = Open { credit: 1, ..open(Start::Earliest) };
+    let mut early = engine.stream(1, one).await.unwrap();
+    early.any().await;
+    let token = early.token.clone();
     early.leave().await;
 
     engine.clock.advance(20 * DAY);
