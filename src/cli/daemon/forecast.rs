@@ -1,5 +1,6 @@
 //! Decides how it is told what a policy would keep no longer.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -38,6 +39,7 @@ struct Told {
     version_bytes: u64,
     records: u64,
     record_bytes: u64,
+    organisations: BTreeMap<String, u64>,
 }
 
 pub(super) fn run(place: &Place, options: &Forecast, data: &mut Data) -> Result<(), Failure> {
@@ -53,11 +55,15 @@ pub(super) fn run(place: &Place, options: &Forecast, data: &mut Data) -> Result<
         version_bytes: found.version_bytes,
         records: found.records,
         record_bytes: found.record_bytes,
+        organisations: found.organisations.iter().map(|(slug, bytes)| (slug.to_string(), *bytes)).collect(),
     };
     if options.json {
         data.json(&told)?;
     } else {
         data.line(&summary(&told))?;
+        for (organisation, bytes) in &told.organisations {
+            data.line(&format!("{organisation}: {} bytes in the log", output::count(*bytes)))?;
+        }
     }
     Ok(())
 }
@@ -85,6 +91,7 @@ mod tests {
             version_bytes: 5,
             records: 2,
             record_bytes: 7,
+            organisations: BTreeMap::new(),
         };
         let expected = "history would begin at 2026-01-01T00:00:00Z: 1,200 replaced versions (5 bytes) and 2 ended indicators (7 bytes) would go";
         assert_eq!(summary(&told), expected);

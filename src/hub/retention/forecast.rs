@@ -1,8 +1,10 @@
 //! Decides what a policy would keep no longer, without doing any of it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::base::clock::Timestamp;
+use crate::model::org::{OrgNo, OrgSlug};
 use crate::model::position::Position;
 use crate::model::retention::Retention;
 use crate::store::chunk::{ItemView, Op, View};
@@ -12,7 +14,7 @@ use super::drops::is_over;
 use super::plan::last_by;
 
 /// What would go.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Forecast {
     /// The earliest moment of which could still be asked.
     pub horizon: Timestamp,
@@ -24,11 +26,13 @@ pub struct Forecast {
     pub records: u64,
     /// Bytes of what stands of them.
     pub record_bytes: u64,
+    /// Bytes of all items in the log, by whose they are.
+    pub organisations: BTreeMap<OrgSlug, u64>,
 }
 
 /// What `policy` would keep no longer of the store in `data_dir`, which no hub
 /// runs on, if it were planned now and had waited. Not a byte is changed.
-/// Blocking: all of the log by then is read.
+/// Blocking: all of the log is read.
 ///
 /// # Errors
 /// If the directory holds no hub, is in use, or cannot be read.
@@ -40,14 +44,21 @@ pub fn forecast(data_dir: &Path, policy: &Retention, now: Timestamp) -> Result<F
     let swept = store.truncated()?.upto;
     let mut log = store.reader()?;
     log.seek_after(Position::ZERO);
-    while let Some((first, bytes)) = log.peek()?.filter(|(first, _)| *first <= base) {
+    let mut taken: BTreeMap<OrgNo, u64> = BTreeMap::new();
+    while let Some((first, bytes)) = log.peek()? {
         let view = View::parse(first, bytes).ok_or_else(|| db::Error::corrupt("chunk", first))?;
         for item in view.items() {
             let item = item.ok_or_else(|| db::Error::corrupt("item", first))?;
-            forecast.look(&store, policy, now, &item, item.position > swept)?;
+            *taken.entry(item.header.owner).or_default() += size(&item);
+            if item.position <= base {
+                forecast.look(&store, policy, now, &item, item.position > swept)?;
+            }
         }
         log.advance();
     }
+    let numbers = store.directory()?.numbers.into_iter();
+    let named = numbers.filter_map(|(number, slug)| Some((slug, *taken.get(&number)?)));
+    forecast.organisations = named.collect();
     Ok(forecast)
 }
 

@@ -81,7 +81,7 @@ impl Chunk {
             return Some(Cut::Nothing);
         }
         let entry = view.entry_header.unwrap_or_default();
-        let flags = u8::from(view.entry_header.is_some()) * FLAG_ENTRY | u8::from(view.last) * FLAG_LAST;
+        let flags = (u8::from(view.entry_header.is_some()) * FLAG_ENTRY) | (u8::from(view.last) * FLAG_LAST);
         let mut out = Vec::with_capacity(HEAD_BYTES + entry.len() + items.len() + bodies.len());
         out.extend_from_slice(&[FORMAT, flags, u8::try_from(view.count).ok()?, 0]);
         out.extend_from_slice(&len_u32(entry.len()).to_be_bytes());

@@ -1,12 +1,14 @@
 //! What was replaced goes, and what stood by then stays.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use luytre::base::clock::{Clock as _, Timestamp};
 use luytre::hub::error::Reason;
 use luytre::hub::{Open, Start};
 use luytre::model::indicator::State;
 use luytre::model::query::{IndicatorFilter, Order, Question};
+use luytre::model::retention::Rule;
 use luytre::wire::proto::v1;
 use luytre::wire::proto::v1::subscribe_response::Message;
 use proptest::prelude::*;
@@ -14,7 +16,7 @@ use prost::Message as _;
 
 use super::super::model::{self, Item, Model, Op};
 use super::super::support::{Engine, block_on, events};
-use super::{DAY, HOUR, SECOND, engine, keep_less, settle, verified};
+use super::{DAY, HOUR, SECOND, days, engine, keep_less, policy, settle, verified};
 
 fn item(value: u8, note: u8) -> Item {
     Item { value, marking: 1, labels: 3, note, reinstate: false }
@@ -70,7 +72,7 @@ fn stood(model: &Model, viewer: usize, at: u64) -> BTreeMap<String, u64> {
     let mut all = BTreeMap::new();
     for (number, record) in model.records.iter().enumerate() {
         let of = model.events.iter().filter(|e| e.record == number && e.sighting.is_none());
-        let Some(last) = of.filter(|event| event.version <= at).last() else { continue };
+        let Some(last) = of.filter(|event| event.version <= at).next_back() else { continue };
         let seen = Model::sees(viewer, last.owner, last.item.marking) && model.visible_now(viewer, number);
         if seen {
             all.insert(format!("indicators/{}", record.id.hyphenated()), last.version);
@@ -89,6 +91,16 @@ fn all_states() -> IndicatorFilter {
 
 /// Whether everything that is kept is found, whichever way it is asked for.
 async fn check(engine: &Engine, model: &Model, moments: &[u64]) {
+    check_without(engine, model, moments, &BTreeSet::new()).await;
+}
+
+/// The same where these were dropped.
+async fn check_without(engine: &Engine, model: &Model, moments: &[u64], dropped: &BTreeSet<String>) {
+    let stood = |model, viewer, at| {
+        let mut all = stood(model, viewer, at);
+        all.retain(|name, _| !dropped.contains(name));
+        all
+    };
     for viewer in 0..4 {
         let now = stood(model, viewer, u64::MAX);
         for &order in Order::ALL {
@@ -265,6 +277,50 @@ proptest! {
                 check(&engine, &model, &[now - 9 * DAY, now - DAY]).await;
                 verified(&engine);
             }
+        });
+    }
+
+    #[test]
+    fn what_has_ended_is_gone_everywhere_and_nothing_else_is(
+        ops in model::ops(24), later in model::ops(4), reopen: bool
+    ) {
+        block_on(async move {
+            let (mut engine, mut model) = (Engine::new(), Model::default());
+            for op in &ops {
+                model.apply(&engine, op).await;
+                engine.clock.advance(HOUR);
+            }
+            let ended = |number: &usize| model.now(*number).state == State::Revoked;
+            let ended: Vec<_> = (0..model.records.len()).filter(ended).collect();
+            engine.clock.advance(20 * DAY);
+            for op in &later {
+                model.apply(&engine, op).await;
+            }
+            let all = Rule { kinds: vec![], tlps: vec![], states: vec![], keep: Some(days(2)) };
+            engine = engine.reopen(|options| options.retention = Some(Arc::new(policy(vec![all])))).await;
+            keep_less(&engine).await;
+            if reopen {
+                engine = engine.reopen(|_| ()).await;
+            }
+            // What was brought back, or written of since, has not ended.
+            let written = &model.events;
+            let dropped = ended.into_iter().filter(|number| {
+                let since = |event: &&model::Version| event.record == *number && event.sighting.is_none();
+                let last = written.iter().filter(since).next_back().unwrap();
+                last.state == State::Revoked && last.version < engine.clock.now().as_micros() - 15 * DAY
+            });
+            let name = |number: usize| format!("indicators/{}", model.records[number].id.hyphenated());
+            let dropped: BTreeSet<_> = dropped.map(name).collect();
+            let now = engine.clock.now().as_micros();
+            check_without(&engine, &model, &[now - 12 * DAY, now], &dropped).await;
+            for name in &dropped {
+                let id = name.trim_start_matches("indicators/").parse().unwrap();
+                for org in 0..4 {
+                    let refused = engine.hub.get(&engine.caller(org), id).await.unwrap_err();
+                    assert_eq!(refused.reason, Reason::NotFound);
+                }
+            }
+            verified(&engine);
         });
     }
 }
