@@ -59,3 +59,76 @@ pub fn hex(data: &[u8]) -> String {
         .filter_map(|digit| DIGITS.get(usize::from(digit)).map(|&d| char::from(d)))
         .collect()
 }
+
+/// A digest of many records that does not depend on their order: the sum
+/// modulo 2^256 of the SHA-256 of each. What was added can be taken out again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Multiset([u64; 4]);
+
+impl Multiset {
+    /// Adds a record.
+    pub fn add(&mut self, key: &[u8], value: &[u8]) {
+        self.merge(key, value, u64::overflowing_add);
+    }
+
+    /// Takes a record out.
+    pub fn remove(&mut self, key: &[u8], value: &[u8]) {
+        self.merge(key, value, u64::overflowing_sub);
+    }
+
+    fn merge(&mut self, key: &[u8], value: &[u8], step: fn(u64, u64) -> (u64, bool)) {
+        let mut hash = Sha256::default();
+        hash.update(&(key.len() as u64).to_be_bytes());
+        hash.update(key);
+        hash.update(value);
+        let mut carry = false;
+        for (word, part) in self.0.iter_mut().zip(hash.finish().as_chunks::<8>().0) {
+            let (stepped, over) = step(*word, u64::from_le_bytes(*part));
+            let (stepped, over_again) = step(stepped, u64::from(carry));
+            *word = stepped;
+            carry = over || over_again;
+        }
+    }
+
+    /// As it is stored, 32 bytes.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; 32] {
+        let mut out = [0; 32];
+        for (place, word) in out.as_chunks_mut::<8>().0.iter_mut().zip(self.0) {
+            *place = word.to_le_bytes();
+        }
+        out
+    }
+
+    /// From what is stored.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8; 32]) -> Self {
+        let mut out = [0; 4];
+        for (word, place) in out.iter_mut().zip(bytes.as_chunks::<8>().0) {
+            *word = u64::from_le_bytes(*place);
+        }
+        Self(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_multiset_forgets_what_is_taken_out_whatever_the_order() {
+        let mut all = Multiset::default();
+        for n in 0..100_u8 {
+            all.add(&[n], b"value");
+        }
+        let mut some = Multiset::default();
+        some.add(&[7], b"value");
+        for n in (0..100).rev().filter(|n| *n != 7) {
+            all.remove(&[n], b"value");
+        }
+        assert_eq!(all, some);
+        assert_eq!(Multiset::from_bytes(&some.to_bytes()), some);
+        some.remove(&[7], b"value");
+        assert_eq!(some, Multiset::default());
+    }
+}

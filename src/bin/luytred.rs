@@ -68,11 +68,13 @@ impl Server for Hub {
 
     fn place(&self, path: &Path) -> Result<Place, Failure> {
         let config = Config::load(path).map_err(|error| failure(error.into()))?;
-        Ok(Place { data_dir: config.data_dir, admin_socket: config.admin_socket })
+        let Config { data_dir, admin_socket, retention, .. } = config;
+        Ok(Place { data_dir, admin_socket, retention })
     }
 
     fn usual_place(&self, data_dir: &Path) -> Place {
-        Place { data_dir: data_dir.to_owned(), admin_socket: config::admin_socket(data_dir) }
+        let admin_socket = config::admin_socket(data_dir);
+        Place { data_dir: data_dir.to_owned(), admin_socket, retention: None }
     }
 }
 

@@ -4,6 +4,7 @@
 use crate::base::clock::Timestamp;
 use crate::model::org::OrgNo;
 use crate::pki::ledger;
+use crate::store::chunk::Op;
 use crate::store::requests::{self, ItemOutcome};
 use crate::store::{db, proto};
 
@@ -27,18 +28,19 @@ pub(super) fn record(proposal: &Proposal, decisions: &[Decision], now: Timestamp
     })
 }
 
-/// The first answer to a request, once more.
+/// The first answer to a request, once more; `None`: what it was about was cut
+/// out since, and nobody knows the answer any more.
 pub(super) fn replay(
     known: &proto::Request,
     change: &Change,
     group: &Group<'_>,
-) -> Result<Vec<Decision>, db::Error> {
+) -> Result<Option<Vec<Decision>>, db::Error> {
     let outcomes =
         requests::unpack(&known.outcomes).ok_or_else(|| db::Error::corrupt("requests", known.time))?;
     outcomes
         .into_iter()
         .map(|outcome| match outcome {
-            ItemOutcome::Refused(number) => Ok(Decision::Refused(refusal(number))),
+            ItemOutcome::Refused(number) => Ok(Some(Decision::Refused(refusal(number)))),
             ItemOutcome::Written(position)
                 if matches!(
                     change,
@@ -47,22 +49,27 @@ pub(super) fn replay(
                         | Change::Reject(_)
                         | Change::Certificate(_)
                         | Change::Rotate(_)
+                        | Change::Retain(_)
                 ) =>
             {
-                Ok(resolved(position))
+                Ok(Some(resolved(position)))
             }
             ItemOutcome::Written(position) => {
-                let header = group.header(position)?;
-                Ok(Decision::Written {
+                let header = group.kept(position)?.map(|standing| standing.header);
+                Ok(header.filter(|header| header.op != Op::Born).map(|header| Decision::Written {
                     handle: header.handle,
                     position,
                     version: header.version,
                     effect: Effect::from_op(header.op),
-                })
+                }))
             }
             ItemOutcome::Unchanged(position) => {
-                let header = group.header(position)?;
-                Ok(Decision::Unchanged { handle: header.handle, position, version: header.version })
+                let header = group.kept(position)?.map(|standing| standing.header);
+                Ok(header.filter(|header| header.op != Op::Born).map(|header| Decision::Unchanged {
+                    handle: header.handle,
+                    position,
+                    version: header.version,
+                }))
             }
         })
         .collect()

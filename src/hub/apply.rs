@@ -22,6 +22,7 @@ use super::proposal::{
     Change, Decision, Effect, ProposedIndicator, ProposedRevocation, ProposedSighting, Refusal,
 };
 use super::publish::MAX_CLASSES_PER_OWNER;
+use super::retention::Retain;
 use super::writing::Writing;
 
 /// What is decided of an entry before it is applied.
@@ -48,6 +49,16 @@ impl Group<'_> {
     /// # Errors
     /// Whatever the store answers.
     pub fn apply(&mut self, entry: &Entry<'_>) -> Result<Vec<Decision>, db::Error> {
+        if let Change::Retain(step) = entry.change
+            && let Retain::Ask(candidates) = &**step
+        {
+            let dropped = self.judge(candidates)?;
+            if dropped.is_empty() {
+                return Ok(vec![Decision::Refused(Refusal::Stale)]);
+            }
+            let change = Change::Retain(Box::new(Retain::Drop(dropped)));
+            return self.apply(&Entry { change: &change, ..entry.clone() });
+        }
         let floor = self.last_version.max(entry.time.as_micros());
         let mut writing = Writing::new(entry, floor);
         let mut decisions = Vec::new();
@@ -70,6 +81,14 @@ impl Group<'_> {
             }
             Change::Certificate(_) | Change::Rotate(_) => {
                 let decision = self.certify(entry);
+                if matches!(decision, Decision::Written { .. }) {
+                    self.last_version = floor;
+                    self.chunks.extend(writing.builder.finish());
+                }
+                return Ok(vec![decision]);
+            }
+            Change::Retain(step) => {
+                let decision = self.retain(step, entry)?;
                 if matches!(decision, Decision::Written { .. }) {
                     self.last_version = floor;
                     self.chunks.extend(writing.builder.finish());
@@ -120,7 +139,13 @@ impl Group<'_> {
         }
         let mut own: Option<Assertion> = None;
         for key in std::iter::once(&item.value_key).chain(&item.alias_keys) {
-            let Some(found) = self.assertion(key, item.owner)? else { continue };
+            let Some(found) = self.assertion(key, item.owner)? else {
+                // What was taken back stays so, though its record was dropped.
+                if item.reinstate.is_none() && self.was_revoked(key, item.owner) {
+                    return Ok(Decision::Refused(Refusal::Revoked));
+                }
+                continue;
+            };
             match own {
                 Some(known) if known.handle != found.handle => {
                     return Ok(Decision::Refused(Refusal::Conflict));
@@ -162,6 +187,8 @@ impl Group<'_> {
     ) -> Decision {
         let (at, version) = writing.next();
         let state = writing.state(item);
+        let mut keys = std::iter::once(&item.value_key).chain(&item.alias_keys);
+        let taken_back = keys.any(|key| self.was_revoked(key, item.owner));
         let class = item.class_known.unwrap_or_else(|| self.class(&item.class));
         let (body, tail_len) = event::finish_indicator(
             self.sealer,
@@ -173,7 +200,8 @@ impl Group<'_> {
                 version,
                 created: Timestamp::from_micros_clamped(version),
                 revocation: None,
-                reinstatement: None,
+                // Of a record that was dropped since.
+                reinstatement: item.reinstate.as_deref().filter(|_| taken_back),
             },
         );
         let header = ItemHeader {
@@ -263,7 +291,7 @@ impl Group<'_> {
             return Ok(Decision::Refused(Refusal::NotDelegated));
         }
         let newest = self.newest(asked.handle)?;
-        let standing = self.standing(newest)?;
+        let Some(standing) = self.kept(newest)? else { return Ok(Decision::Refused(Refusal::Absent)) };
         let was = standing.header;
         if was.owner != asked.owner || !was.op.is_version() {
             return Ok(Decision::Refused(Refusal::Absent));
@@ -282,7 +310,7 @@ impl Group<'_> {
     /// was revoked or got a new version meanwhile is left as it stands.
     fn expire(&mut self, handle: Position, writing: &mut Writing) -> Result<Decision, db::Error> {
         let newest = self.newest(handle)?;
-        let standing = self.standing(newest)?;
+        let Some(standing) = self.kept(newest)? else { return Ok(Decision::Refused(Refusal::Stale)) };
         let until = event::valid_until(&standing.body).ok_or_else(|| db::Error::corrupt("body", newest))?;
         if standing.header.state != State::Active || until.is_none_or(|until| until > writing.time) {
             return Ok(Decision::Refused(Refusal::Stale));
@@ -363,10 +391,11 @@ impl Group<'_> {
     }
 
     fn sight(&mut self, item: &ProposedSighting, writing: &mut Writing) -> Result<Decision, db::Error> {
-        if self.header(item.indicator)?.op != Op::Create {
+        let indicator = self.kept(self.newest(item.indicator)?)?.map(|standing| standing.header);
+        let born_there = |header: &ItemHeader| header.op.is_version() && header.handle == item.indicator;
+        let Some(indicator) = indicator.filter(born_there) else {
             return Ok(Decision::Refused(Refusal::Absent));
-        }
-        let indicator = self.header(self.newest(item.indicator)?)?;
+        };
         if self.crowded(&item.class) {
             return Ok(Decision::Refused(Refusal::TooManyClasses));
         }

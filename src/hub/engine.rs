@@ -16,6 +16,7 @@ use crate::base::volume::{SystemVolume, Volume};
 use crate::model::audience::ClassNo;
 use crate::model::org::{OrgSlug, Organisation, Standing};
 use crate::model::position::{Position, Seq};
+use crate::model::retention::Retention;
 use crate::model::roster::Roster;
 use crate::store::keys::{Family, KeyKind};
 use crate::store::{Store, Tuning, checkpoint, db, keys, record, requests};
@@ -36,6 +37,7 @@ use super::merger::Backlog;
 use super::owed::Owed;
 use super::proposal::{Decision, Proposal};
 use super::query::Questions;
+use super::retention::{History, Turn};
 use super::room::Room;
 use super::rosters::Rosters;
 use super::shared::{Counters, FirstUses, Latch, MAX_READS, Shared, Signings};
@@ -76,6 +78,8 @@ pub struct Options {
     pub volume: Arc<dyn Volume>,
     /// With less room than this, in bytes, nothing new is taken.
     pub free_space_floor: u64,
+    /// What is kept of the past; none: all of it.
+    pub retention: Option<Arc<Retention>>,
 }
 
 impl Default for Options {
@@ -94,6 +98,7 @@ impl Default for Options {
             debt_delay: Duration::from_millis(100),
             volume: SystemVolume::shared(),
             free_space_floor: 1 << 30,
+            retention: None,
         }
     }
 }
@@ -158,6 +163,15 @@ pub struct Statistics {
     pub membership_complete: bool,
     /// Bytes of table files.
     pub table_bytes: u64,
+    /// From when on history is kept, Unix time in seconds; 0: from the
+    /// beginning.
+    pub history_begins: u64,
+    /// Entries below the base from which is still to be cut out.
+    pub truncation_behind: u64,
+    /// Bytes that were cut out of the log.
+    pub truncated_bytes: u64,
+    /// Records that were dropped.
+    pub dropped_records: u64,
     /// Whether the store is latched read-only.
     pub read_only: bool,
     /// Whether nothing is taken for lack of room on the disk.
@@ -206,6 +220,8 @@ impl Hub {
             tail: Tail::new(last, options.ring_bytes),
             reclassed: parking_lot::RwLock::new(reclassed(&store)?),
             expiries: Expiries::new(fence),
+            history: History::load(&store)?,
+            retaining: Turn::default(),
             fences: genesis::fences(&store).map_err(failed)?,
             sealer,
             tokens,
@@ -375,6 +391,9 @@ impl Hub {
             .into_iter()
             .filter_map(|family| shared.store.property(family, "rocksdb.total-sst-files-size"))
             .sum();
+        let base = shared.history.base();
+        // A record of its own, which nothing of the store is read for but itself.
+        let truncated = shared.store.truncated().unwrap_or_default();
         Statistics {
             commits: counted(&shared.counters.commits),
             commit_micros: counted(&shared.counters.commit_micros),
@@ -396,6 +415,10 @@ impl Hub {
             membership_bytes: shared.membership.bytes() as u64,
             membership_complete: shared.membership.is_complete(),
             table_bytes: tables,
+            history_begins: base.horizon.as_seconds(),
+            truncation_behind: base.position.seq().raw().saturating_sub(truncated.upto.seq().raw()),
+            truncated_bytes: truncated.freed,
+            dropped_records: truncated.dropped,
             read_only: shared.latch.reason().is_some(),
             space_low: shared.space.is_low(),
             space_free: shared.space.free(),

@@ -116,8 +116,11 @@ pub enum Reason {
     RequestTooLarge,
     /// The token is not one of ours for this caller and use.
     ResumeTokenInvalid,
-    /// The token is from an epoch that ended, or ahead of the log.
+    /// The token is from an epoch that ended, ahead of the log, or older than
+    /// what is kept of it.
     ResumeTokenExpired,
+    /// What is asked about is older than what the hub keeps.
+    HistoryTruncated,
     /// The page token is not one of ours for this caller and query.
     PageTokenInvalid,
     /// A newer stream of the same subscription took over.
@@ -140,7 +143,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 42] = [
         Self::Input(invalid::Reason::FieldInvalid),
         Self::Input(invalid::Reason::MarkingRequired),
         Self::Input(invalid::Reason::MarkingUnsupported),
@@ -173,6 +176,7 @@ impl Reason {
         Self::RequestTooLarge,
         Self::ResumeTokenInvalid,
         Self::ResumeTokenExpired,
+        Self::HistoryTruncated,
         Self::PageTokenInvalid,
         Self::SubscriptionDisplaced,
         Self::RateLimited,
@@ -214,6 +218,7 @@ impl Reason {
             Self::RequestTooLarge => "REQUEST_TOO_LARGE",
             Self::ResumeTokenInvalid => "RESUME_TOKEN_INVALID",
             Self::ResumeTokenExpired => "RESUME_TOKEN_EXPIRED",
+            Self::HistoryTruncated => "HISTORY_TRUNCATED",
             Self::PageTokenInvalid => "PAGE_TOKEN_INVALID",
             Self::SubscriptionDisplaced => "SUBSCRIPTION_DISPLACED",
             Self::RateLimited => "RATE_LIMITED",
@@ -254,7 +259,7 @@ impl Reason {
             | Self::RepublicationWithoutLeave
             | Self::RepublicationTooWide => Kind::State,
             Self::EtagMismatch => Kind::Stale,
-            Self::ResumeTokenExpired => Kind::Expired,
+            Self::ResumeTokenExpired | Self::HistoryTruncated => Kind::Expired,
             Self::SubscriptionDisplaced => Kind::Displaced,
             Self::RateLimited | Self::RenewalTooEarly => Kind::Limited,
             Self::StoreReadOnly => Kind::ReadOnly,

@@ -163,17 +163,28 @@ fn read(store: &Store, from: Due, before: u64) -> Result<(Soonest, usize), Error
 fn validities(store: &Store, block: &[Posting], each: &mut impl FnMut(Due)) -> Result<(), Error> {
     let mut postings = block.iter().peekable();
     while let Some(&&Posting { position: at, .. }) = postings.peek() {
-        let chunk = store.chunk_at(at).map_err(store_error)?.ok_or_else(|| damaged(at))?;
+        let Some(chunk) = store.chunk_at(at).map_err(store_error)? else {
+            store.gone(at).map_err(store_error)?;
+            postings.next();
+            continue;
+        };
         let view = chunk.view().ok_or_else(|| damaged(at))?;
         for item in view.items() {
+            // What was cut out ends no more.
+            while let Some(gone) =
+                postings.next_if(|posting| item.as_ref().is_some_and(|item| posting.position < item.position))
+            {
+                store.gone(gone.position).map_err(store_error)?;
+            }
             let item = item.ok_or_else(|| damaged(at))?;
             if let Some(&version) = postings.next_if(|posting| posting.position == item.position) {
                 let until: Option<Timestamp> = event::valid_until(item.body).ok_or_else(|| damaged(at))?;
                 each(Due { until: until.ok_or_else(|| damaged(at))?, version });
             }
         }
-        if postings.peek().is_some_and(|posting| posting.position == at) {
-            return Err(damaged(at));
+        let last = view.last_position();
+        while let Some(gone) = postings.next_if(|posting| posting.position <= last) {
+            store.gone(gone.position).map_err(store_error)?;
         }
     }
     Ok(())

@@ -20,11 +20,17 @@ use crate::wire::facts::{self, Facts};
 /// Most different words by which one version is found: those that come first.
 pub const MAX_WORDS: usize = 512;
 
-/// Adds an item to the index; `None`: its body is damaged.
+/// Adds an item to the index; `None`: its body is damaged. Up to `base`, what it
+/// replaced may have been cut out, and was not counted then.
 ///
 /// # Errors
 /// Whatever the store answers.
-pub(super) fn index(store: &Store, item: &ItemView<'_>, to: &mut Index) -> Result<Option<()>, db::Error> {
+pub(super) fn index(
+    store: &Store,
+    item: &ItemView<'_>,
+    base: Position,
+    to: &mut Index,
+) -> Result<Option<()>, db::Error> {
     if item.header.op == Op::Sight {
         return Ok(sighting(item, to));
     }
@@ -42,7 +48,8 @@ pub(super) fn index(store: &Store, item: &ItemView<'_>, to: &mut Index) -> Resul
     } else {
         return Ok(None);
     }
-    count(item, &facts, to);
+    let alone = item.position <= base && !is_left(store, item.header.previous)?;
+    count(item, &facts, alone, to);
     name(&facts, &mut to.names);
     Ok(Some(()))
 }
@@ -60,11 +67,11 @@ fn sighting(item: &ItemView<'_>, to: &mut Index) -> Option<()> {
 }
 
 /// Counts a version among the records that hold, if it does, and the one
-/// before among them no longer, if that did.
-fn count(item: &ItemView<'_>, facts: &Facts, to: &mut Index) {
+/// before among them no longer, if that did and it is not `alone`.
+fn count(item: &ItemView<'_>, facts: &Facts, alone: bool, to: &mut Index) {
     let header = &item.header;
     let terms: Vec<_> = item.terms().collect();
-    let held = !matches!(header.op, Op::Create | Op::Reinstate) && !header.lapsed;
+    let held = !alone && !matches!(header.op, Op::Create | Op::Reinstate) && !header.lapsed;
     if held {
         let before: Vec<_> = item.previous_terms().collect();
         let before = if header.relabelled { &before } else { &terms };
@@ -77,6 +84,13 @@ fn count(item: &ItemView<'_>, facts: &Facts, to: &mut Index) {
     }
 }
 
+/// Whether there is a version at a position still.
+fn is_left(store: &Store, at: Position) -> Result<bool, db::Error> {
+    let Some(chunk) = store.chunk_at(at)? else { return Ok(false) };
+    let view = chunk.view().ok_or_else(|| db::Error::corrupt("chunk", at))?;
+    Ok(view.items().flatten().any(|item| item.position == at && item.header.op.is_version()))
+}
+
 /// The terms of the hashes that the version before had and this one has not;
 /// `None`: that is damaged.
 fn former(store: &Store, header: &ItemHeader, facts: &Facts) -> Result<Option<Vec<u64>>, db::Error> {
@@ -86,10 +100,14 @@ fn former(store: &Store, header: &ItemHeader, facts: &Facts) -> Result<Option<Ve
         return Ok(Some(Vec::new()));
     }
     let mut log = store.reader()?;
-    let (first, bytes) = log.seek(header.previous)?;
-    let view = crate::store::chunk::View::parse(first, bytes);
+    let chunk = log.seek(header.previous)?;
+    let view = chunk.and_then(|(first, bytes)| crate::store::chunk::View::parse(first, bytes));
     let before = view.and_then(|view| view.items().flatten().find(|item| item.position == header.previous));
-    let Some(before) = before.and_then(|item| facts::read(item.body)) else { return Ok(None) };
+    let Some(before) = before.filter(|item| item.header.op.is_version()) else {
+        store.gone(header.previous)?;
+        return Ok(Some(Vec::new()));
+    };
+    let Some(before) = facts::read(before.body) else { return Ok(None) };
     let gone = before.values().filter(|value| facts.values().all(|now| now != *value));
     Ok(Some(gone.map(|value| keys::value_term(&keys::value(value))).collect()))
 }

@@ -21,7 +21,7 @@ use super::engine::Hub;
 use super::error::Error;
 use super::reported;
 use super::shared::{Reclassed, Shared};
-use super::source::{self, Source};
+use super::source::{self, Other, Source};
 use super::store_error;
 
 /// Most sightings, and most collisions, that come with an indicator.
@@ -162,6 +162,15 @@ pub(super) fn item(shared: &Shared, at: Position) -> Result<Option<(ItemHeader, 
     chunk.map_or(Ok(None), |chunk| item_of(&chunk, at))
 }
 
+/// The item at a position where there was one; `None`: it was cut out.
+pub(super) fn kept(shared: &Shared, at: Position) -> Result<Option<(ItemHeader, Bytes)>, Error> {
+    let found = item(shared, at)?;
+    if found.is_none() {
+        shared.store.gone(at).map_err(store_error)?;
+    }
+    Ok(found)
+}
+
 /// The item at a position, if the chunk has it.
 pub(super) fn item_of(chunk: &Chunk, at: Position) -> Result<Option<(ItemHeader, Bytes)>, Error> {
     let view = chunk.view().ok_or_else(|| damaged(at))?;
@@ -210,12 +219,17 @@ pub(super) fn collisions(
                 return Ok(out);
             }
             let at = posting.position;
-            let (header, body) = item(shared, at)?.ok_or_else(|| damaged(at))?;
+            let Some((header, body)) = kept(shared, at)? else { continue };
             if directory.visible(viewer(caller), header.class, Purpose::Get) {
                 let reclassed = shared.reclassed.read().get(&posting.handle).copied();
                 let other = reclassed.unwrap_or(header.previous_class);
                 shared.renew(&mut directory);
-                let told = Source::of_notice(&directory, viewer(caller), &header, other, Purpose::Get);
+                let told = if shared.was_dropped(posting.handle)? {
+                    // Nobody knows any more how far it may be told of.
+                    Other::Hidden
+                } else {
+                    Source::of_notice(&directory, viewer(caller), &header, other, Purpose::Get)
+                };
                 out.push(told.show_collision(inner(&body, at)?).ok_or_else(|| damaged(at))?);
             }
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::base::clock::Timestamp;
+use crate::base::digest::Multiset;
 use crate::model::amendment::{PendingChange, RosterChange};
 use crate::model::audience::{ClassDefinition, ClassNo};
 use crate::model::indicator::State;
@@ -15,11 +16,12 @@ use crate::model::marking::Tlp;
 use crate::model::org::OrgNo;
 use crate::model::position::Position;
 use crate::pki::ledger::Ledger;
-use crate::store::chunk::{Chunk, Item, ItemHeader, Op};
+use crate::store::chunk::{Chunk, Item, ItemHeader, Op, Rest};
 use crate::store::keys::{self, Dimension};
 use crate::store::postings::{Posting, Postings};
 use crate::store::record::{Assertion, Latest};
 use crate::store::sightings::Sighting;
+use crate::store::truncate::Base;
 use crate::store::{Batch, Store, db};
 use crate::wire::seal::Sealer;
 
@@ -63,6 +65,15 @@ pub struct Group<'a> {
     pub ledger: Arc<Ledger>,
     /// Certificates before the group.
     ledger_before: Arc<Ledger>,
+    /// From where on the log is kept whole, if the group says so.
+    pub(super) base: Option<Base>,
+    /// What is left up to a position, if the group says so.
+    pub(super) base_state: Option<(Position, Multiset)>,
+    /// Records that the group drops, and what is cut out of the log with them.
+    pub(super) dropped: Vec<Position>,
+    pub(super) gone: BTreeMap<Position, Rest>,
+    /// Entries that drop records.
+    pub(super) drops: Vec<Position>,
     /// What the group changes of leave to republish.
     pub(super) leaves: Leaves,
     /// Chunks of the group, in order.
@@ -133,6 +144,11 @@ impl<'a> Group<'a> {
             told: FxHashSet::default(),
             ledger: Arc::default(),
             ledger_before: Arc::default(),
+            base: None,
+            base_state: None,
+            dropped: Vec::new(),
+            gone: BTreeMap::new(),
+            drops: Vec::new(),
             leaves: Leaves::default(),
             chunks: Vec::new(),
         }
@@ -167,7 +183,7 @@ impl<'a> Group<'a> {
         if wanted.is_empty() {
             return Ok(());
         }
-        let found = self.store.assertions(&wanted)?;
+        let found = self.store.all_assertions(&wanted)?;
         for (key, assertions) in wanted.into_iter().zip(found) {
             self.values.entry(key.to_vec()).or_insert((assertions, false));
         }
@@ -226,12 +242,19 @@ impl<'a> Group<'a> {
     pub(super) fn assertion(&mut self, key: &[u8], owner: OrgNo) -> Result<Option<Assertion>, db::Error> {
         self.load(key)?;
         let all = self.values.get(key).map(|(all, _)| all.as_slice()).unwrap_or_default();
-        Ok(all.iter().find(|a| a.owner == owner).copied())
+        Ok(all.iter().find(|a| a.owner == owner && !a.is_dropped()).copied())
+    }
+
+    /// Whether the owner took the value back in a record that was dropped. It
+    /// was looked at by [`Self::assertion`].
+    pub(super) fn was_revoked(&self, key: &[u8], owner: OrgNo) -> bool {
+        let all = self.values.get(key).map(|(all, _)| all.as_slice()).unwrap_or_default();
+        all.iter().any(|a| a.owner == owner && a.is_dropped())
     }
 
     fn load(&mut self, key: &[u8]) -> Result<(), db::Error> {
         if !self.values.contains_key(key) {
-            let found = self.store.assertions(&[key])?.pop().unwrap_or_default();
+            let found = self.store.all_assertions(&[key])?.pop().unwrap_or_default();
             self.values.insert(key.to_vec(), (found, false));
         }
         Ok(())
@@ -265,11 +288,11 @@ impl<'a> Group<'a> {
                 alias,
                 digest: item.digest,
             };
-            match all.iter_mut().find(|a| a.owner == item.owner) {
+            match all.iter_mut().find(|a| a.owner == item.owner && !a.is_dropped()) {
                 Some(known) => *known = assertion,
                 None => {
                     all.push(assertion);
-                    all.sort_unstable_by_key(|a| a.owner);
+                    all.sort_unstable_by_key(|a| (a.owner, a.handle));
                 }
             }
             *dirty = true;
@@ -303,6 +326,11 @@ impl<'a> Group<'a> {
         Ok(())
     }
 
+    /// Notes where the newest version of a record stands.
+    pub(super) fn know(&mut self, handle: Position, latest: Latest) {
+        self.latest.insert(handle, latest);
+    }
+
     pub(super) fn newest(&self, handle: Position) -> Result<Position, db::Error> {
         if let Some(latest) = self.latest.get(&handle) {
             return Ok(latest.newest);
@@ -314,11 +342,23 @@ impl<'a> Group<'a> {
         self.find(at)?.ok_or_else(|| db::Error::corrupt("item", at))
     }
 
+    /// What stands at `at`; `None`: it was cut out.
+    pub(super) fn kept(&self, at: Position) -> Result<Option<Standing>, db::Error> {
+        let found = self.find(at)?;
+        if found.is_none() && !self.gone.contains_key(&at) {
+            self.store.gone(at)?;
+        }
+        Ok(found)
+    }
+
     /// The item at `at`, if there is one.
     pub(super) fn find(&self, at: Position) -> Result<Option<Standing>, db::Error> {
         if let Some(item) = self.recent.get(&at) {
             let (terms, body) = (item.terms.clone(), item.body.clone());
             return Ok(Some(Standing { header: item.header, terms, body }));
+        }
+        if self.gone.contains_key(&at) {
+            return Ok(None);
         }
         let Some(chunk) = self.store.chunk_at(at)? else { return Ok(None) };
         let view = chunk.view().ok_or_else(|| db::Error::corrupt("item", at))?;
@@ -425,6 +465,7 @@ impl<'a> Group<'a> {
             batch.generation(generation.generation(), generation.date())?;
         }
         batch.sightings(&self.sightings)?;
+        self.retain_to(batch)?;
         batch.postings(&self.postings)
     }
 }

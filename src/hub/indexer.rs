@@ -108,7 +108,7 @@ impl Indexer {
 
     async fn follow(&self) -> Result<(), db::Error> {
         let mut committed = self.shared.tail.watch();
-        let mut steps = Steps { from: self.shared.index.upto(), named: FxHashSet::default() };
+        let mut steps = Steps::from(self.shared.index.upto(), Position::ZERO);
         while !self.stop.is_cancelled() {
             let news = committed.wait_for(|end| *end > steps.from);
             if !matches!(self.stop.run_until_cancelled(news).await, Some(Ok(_))) {
@@ -162,6 +162,8 @@ impl Indexer {
 #[derive(Debug)]
 struct Steps {
     from: Position,
+    /// Up to here versions may be missing.
+    base: Position,
     /// Terms whose names are stored.
     named: FxHashSet<u64>,
 }
@@ -175,6 +177,10 @@ struct Made {
 }
 
 impl Steps {
+    fn from(from: Position, base: Position) -> Self {
+        Self { from, base, named: FxHashSet::default() }
+    }
+
     /// Indexes some items, and none past `end`.
     fn make(&mut self, store: &Store, end: Position) -> Result<Made, db::Error> {
         let mut made = Made { index: Index::default(), items: 0, full: false };
@@ -191,7 +197,7 @@ impl Steps {
                 if item.position <= self.from {
                     continue;
                 }
-                facets::index(store, &item, &mut made.index)?
+                facets::index(store, &item, self.base, &mut made.index)?
                     .ok_or_else(|| db::Error::corrupt("item", item.position))?;
                 made.items += 1;
             }
@@ -216,11 +222,12 @@ impl Steps {
 }
 
 /// Indexes a store up to a position: what a hub would, for comparing with it.
+/// Up to `base`, versions may be missing.
 ///
 /// # Errors
 /// Whatever the store answers.
-pub(super) fn index_upto(store: &Store, end: Position) -> Result<(), db::Error> {
-    let mut steps = Steps { from: store.indexed()?, named: FxHashSet::default() };
+pub(super) fn index_upto(store: &Store, end: Position, base: Position) -> Result<(), db::Error> {
+    let mut steps = Steps::from(store.indexed()?, base);
     while steps.make(store, end)?.full {}
     Ok(())
 }
@@ -251,7 +258,7 @@ mod tests {
         }
         let store = &hub.shared.store;
         let end = hub.shared.tail.committed();
-        let mut steps = Steps { from: Position::ZERO, named: FxHashSet::default() };
+        let mut steps = Steps::from(Position::ZERO, Position::ZERO);
         let mut sizes = Vec::new();
         loop {
             let made = steps.make(store, end).unwrap();

@@ -34,7 +34,7 @@ const WITHDRAW: u32 = 3;
 /// What a commit group changes of leaves.
 #[derive(Debug, Default)]
 pub(super) struct Leaves {
-    records: BTreeMap<LeaveKey, Leave>,
+    pub(super) records: BTreeMap<LeaveKey, Leave>,
     /// How many requests of a person wait.
     open: BTreeMap<(OrgNo, SpiffeId), u32>,
 }
@@ -63,7 +63,8 @@ impl Group<'_> {
         let Ok(author) = SpiffeId::parse(&writing.author) else {
             return Ok(Decision::Refused(Refusal::Absent));
         };
-        let record = self.header(self.newest(asked.indicator)?)?;
+        let record = self.kept(self.newest(asked.indicator)?)?.map(|standing| standing.header);
+        let Some(record) = record else { return Ok(Decision::Refused(Refusal::Absent)) };
         if !record.op.is_version() || record.handle != asked.indicator {
             return Ok(Decision::Refused(Refusal::Absent));
         }
@@ -78,8 +79,23 @@ impl Group<'_> {
         if let Some(refusal) = self.refuses(asked, &record, &author, before.as_ref(), writing)? {
             return Ok(Decision::Refused(refusal));
         }
+        let Some(after) = self.settle_leave(key, asked, &author, writing.time)? else {
+            return Ok(Decision::Refused(Refusal::Absent));
+        };
+        self.tell(asked, &record, &after, writing)
+    }
+
+    /// Notes what is said, which nothing speaks against; how leave stands from
+    /// here on, `None`: there is none to be withdrawn.
+    pub(super) fn settle_leave(
+        &mut self,
+        key: LeaveKey,
+        asked: &ProposedLeave,
+        author: &SpiffeId,
+        time: Timestamp,
+    ) -> Result<Option<Leave>, db::Error> {
+        let before = self.leave_of(key)?;
         let waited = before.as_ref().and_then(Leave::waiting).cloned();
-        let time = writing.time;
         let answer = |note: &String| Answer { note: note.clone(), answerer: author.clone(), time };
         let after = match &asked.act {
             LeaveAct::Ask { wish, reason } => {
@@ -89,16 +105,15 @@ impl Group<'_> {
             LeaveAct::Grant { terms, note } => Leave::granted(before, terms.clone(), answer(note)),
             LeaveAct::Withdraw { note } => match before {
                 Some(leave) => leave.withdrawn(answer(note)),
-                None => return Ok(Decision::Refused(Refusal::Absent)),
+                None => return Ok(None),
             },
         };
         self.count(asked.organisation, waited.as_ref(), after.waiting())?;
-        let decision = self.tell(asked, &record, &after, writing)?;
-        self.leaves.records.insert(key, after);
-        Ok(decision)
+        self.leaves.records.insert(key, after.clone());
+        Ok(Some(after))
     }
 
-    fn leave_of(&self, key: LeaveKey) -> Result<Option<Leave>, db::Error> {
+    pub(super) fn leave_of(&self, key: LeaveKey) -> Result<Option<Leave>, db::Error> {
         match self.leaves.records.get(&key) {
             Some(leave) => Ok(Some(leave.clone())),
             None => self.store.leave(key),

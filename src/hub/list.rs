@@ -54,7 +54,8 @@ impl Hub {
     ///
     /// # Errors
     /// `PAGE_TOKEN_INVALID`, `FIELD_INVALID` where the moment asked about is to
-    /// come, `INDEX_BEHIND`, `RATE_LIMITED`, or a failure of the store.
+    /// come, `INDEX_BEHIND`, `HISTORY_TRUNCATED`, `RATE_LIMITED`, or a failure of
+    /// the store.
     pub async fn list(
         &self,
         caller: &Caller,
@@ -96,7 +97,13 @@ impl Hub {
                     Some(place) => place,
                     None => Place { origin: origin(shared, &question, committed)?, past: None },
                 };
-                Ok((place.origin, page(shared, &viewer, &question, place, size)?))
+                if let Some(at) = question.as_of {
+                    shared.history.reaches(at)?;
+                }
+                let page = page(shared, &viewer, &question, place, size)?;
+                // What was cut out meanwhile was missing.
+                shared.history.covers(place.origin)?;
+                Ok((place.origin, page))
             })
             .await?;
         let next_page_token = match found.next {

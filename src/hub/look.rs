@@ -20,7 +20,7 @@ use super::error::Error;
 use super::recall::Skip;
 use super::select::{Held, Selection, Whole};
 use super::shared::{Reclassed, Shared};
-use super::source::Source;
+use super::source::{Other, Source};
 use super::store_error;
 use super::tail::Read;
 
@@ -61,7 +61,10 @@ pub(super) async fn at(
         Read::Behind => {
             shared.counters.catch_ups.fetch_add(1, Ordering::Relaxed);
             let (selection, skip) = (Arc::clone(selection), Arc::clone(skip));
-            shared.read(move |shared| scan(shared, &selection, &skip, cursor, credit)).await
+            let looked = shared.read(move |shared| scan(shared, &selection, &skip, cursor, credit)).await?;
+            // What was cut out meanwhile was missing.
+            shared.history.follows(cursor)?;
+            Ok(looked)
         }
     }
 }
@@ -297,6 +300,9 @@ impl<'a> Look<'a> {
         {
             return Ok(());
         }
+        if header.op == Op::Sight && self.shared.was_dropped(header.previous)? {
+            return Ok(());
+        }
         let Some(kind) = self.selection.event(item, &self.rosters, class_now) else { return Ok(()) };
         if kind == EventKind::Withdrawn {
             let stub = event::stub(&self.shared.sealer, position, header.handle);
@@ -308,8 +314,13 @@ impl<'a> Look<'a> {
         let told_class = |record| reclassed.get(&record).copied().unwrap_or(header.previous_class);
         let put = match kind {
             EventKind::Collision => {
-                let other = told_class(Position::from_raw(header.digest));
-                let shown = self.selection.other(now, header, other).show_body(body());
+                let other = Position::from_raw(header.digest);
+                let shown = if self.shared.was_dropped(other)? {
+                    Other::Hidden
+                } else {
+                    self.selection.other(now, header, told_class(other))
+                };
+                let shown = shown.show_body(body());
                 shown.map(|body| self.batch.push(kind, body))
             }
             EventKind::Sighted => {

@@ -14,6 +14,7 @@
 //! * [`room`] and [`space`] decide when writing must wait;
 //! * [`certificates`] and `issuing` ask for certificates and give them, [`revoking`] takes them;
 //! * [`indexer`] follows the log and makes it found by its [`facets`];
+//! * [`retention`] keeps less of the past;
 //! * [`merger`], [`mod@verify`] and [`backup`] look after what is stored, [`archive`] encrypts a
 //!   backup, [`rest`] looks at it.
 
@@ -64,6 +65,7 @@ mod recovery;
 mod reported;
 pub mod republication;
 pub mod rest;
+pub mod retention;
 pub mod revoke;
 pub mod revoking;
 pub mod room;
@@ -106,6 +108,7 @@ pub use publish::{Effect, Published, Rejection};
 pub use pump::{Command, Pump};
 pub use recovery::Learnt;
 pub use republication::LeavePage;
+pub use retention::{Forecast, forecast};
 pub use revoking::{Revocation, Switchboard};
 pub use roster::{Amended, Comparison, RosterView, Second, Waiting};
 pub use rotation::{InForce, RotationView, StepAsked, StepDone, StepKind};

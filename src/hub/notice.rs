@@ -33,11 +33,15 @@ impl Group<'_> {
         collision: &Collision,
         writing: &mut Writing,
     ) -> Result<Decision, db::Error> {
-        let record = self.header(self.newest(collision.record)?)?;
+        let stands = |handle| -> Result<Option<ItemHeader>, db::Error> {
+            Ok(self.kept(self.newest(handle)?)?.map(|standing| standing.header))
+        };
+        let (Some(record), Some(other)) = (stands(collision.record)?, stands(collision.other)?) else {
+            return Ok(Decision::Refused(Refusal::Absent));
+        };
         if record.state != State::Active || !record.op.is_version() || self.was_told(collision)? {
             return Ok(Decision::Refused(Refusal::Absent));
         }
-        let other = self.header(self.newest(collision.other)?)?;
         if other.original.is_some_and(|original| original.handle == collision.record) {
             // It gave leave for that.
             return Ok(Decision::Refused(Refusal::Absent));

@@ -11,7 +11,7 @@ use crate::policy::visibility::Purpose;
 use super::caller::Caller;
 use super::engine::Hub;
 use super::error::Error;
-use super::fetch::{self, Found, Moment, damaged, viewer};
+use super::fetch::{self, Found, Moment, viewer};
 use super::query;
 use super::reported;
 use super::rosters;
@@ -22,15 +22,17 @@ impl Hub {
     /// One indicator by its public id, as it stood at `at`.
     ///
     /// # Errors
-    /// `NOT_FOUND` where it was missing or hidden, or is.
+    /// `NOT_FOUND` where it was missing or hidden, or is; `HISTORY_TRUNCATED`.
     pub async fn get_as_of(&self, caller: &Caller, id: Uuid, at: Timestamp) -> Result<Found, Error> {
+        // First: it is the same whatever is asked about.
+        self.shared.history.reaches(at)?;
         let handle = self.shared.sealer.handle(id).ok_or_else(Error::absent)?;
         let (org, caller) = (caller.org(), caller.clone());
         let found = self.shared.question(org, move |shared| {
             let origin = origin(shared, at)?;
             let (now, _) = fetch::newest(shared, &caller, handle)?;
             let stood = query::stood(shared, handle, origin)?.ok_or_else(Error::absent)?;
-            let (header, body) = fetch::item(shared, stood)?.ok_or_else(|| damaged(stood))?;
+            let (header, body) = fetch::kept(shared, stood)?.ok_or_else(Error::absent)?;
             let today = shared.directory.load_full();
             let then = shared.rosters.at(origin, &today);
             if !rosters::saw_then(&then, viewer(&caller), header.class, Purpose::Get) {
@@ -44,6 +46,8 @@ impl Hub {
             let moment = Moment { end: origin.next(), then: Some(then) };
             let sightings = reported::told(shared, &caller, (handle, now.class), &moment)?;
             let collisions = fetch::collisions(shared, &caller, &header, &moment)?;
+            // What is cut out meanwhile was missing.
+            shared.history.covers(origin)?;
             Ok(Found { indicator, sightings, collisions })
         });
         found.await

@@ -22,6 +22,7 @@ use crate::store::requests::RequestKey;
 
 use super::caller::Caller;
 use super::error::Error;
+use super::retention::Retain;
 
 /// A request on its way to the writer.
 #[derive(Debug)]
@@ -68,6 +69,8 @@ pub enum Change {
     Certificate(Box<CertificateEntry>),
     /// To take the rotation of an authority one step on.
     Rotate(Box<ProposedRotation>),
+    /// To keep less of the past; the hub's own.
+    Retain(Box<Retain>),
 }
 
 /// A version that ends by itself, and when; in order of time.
@@ -106,6 +109,7 @@ impl Change {
             Self::Revoke(_) => 1_024,
             // Markings with all the readers that they may name.
             Self::Leave(_) => 64 << 10,
+            Self::Retain(step) => step.weight(),
             Self::Expire(due) => due.len() * 1_024 + 256,
             Self::Notice(collisions) => collisions.len() * 512 + 256,
             // It is a group of its own in all but name: rights move with it.
@@ -286,7 +290,7 @@ impl Effect {
     #[must_use]
     pub const fn from_op(op: Op) -> Self {
         match op {
-            Op::Create => Self::Created,
+            Op::Create | Op::Gone | Op::Born => Self::Created,
             Op::Update => Self::Updated,
             Op::Expire => Self::Expired,
             Op::Reinstate => Self::Reinstated,

@@ -186,9 +186,14 @@ impl<'a> Reading<'a> {
             self.rosters.then = self.shared.rosters.at(at, &self.rosters.now);
             self.ends = self.shared.rosters.next(at);
         }
-        let (first, bytes) = self.log.seek(at).map_err(store_error)?;
-        let view = View::parse(first, bytes).ok_or_else(|| damaged(first))?;
-        let item = view.items().flatten().find(|item| item.position == at).ok_or_else(|| damaged(at))?;
+        let chunk = self.log.seek(at).map_err(store_error)?;
+        let view = chunk.map(|(first, bytes)| View::parse(first, bytes).ok_or_else(|| damaged(first)));
+        let view = view.transpose()?;
+        let item = view.and_then(|view| view.items().flatten().find(|item| item.position == at));
+        let Some(item) = item else {
+            self.shared.store.gone(at).map_err(store_error)?;
+            return Ok(None);
+        };
         let reclassed = self.shared.reclassed.read().get(&item.header.handle).copied();
         let class_now = reclassed.unwrap_or(item.header.class);
         if self.shared.renew(&mut self.rosters.now) {

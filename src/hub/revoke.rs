@@ -83,7 +83,7 @@ impl Hub {
                     Err(error)
                 };
             }
-            let (header, body) = fetch::item(shared, position)?.ok_or_else(|| fetch::damaged(position))?;
+            let (header, body) = fetch::kept(shared, position)?.ok_or_else(Error::absent)?;
             fetch::shown(shared, &viewer, &header, &body)
         })
         .await

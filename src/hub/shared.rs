@@ -33,6 +33,7 @@ use super::indexer::Indexed;
 use super::membership::Membership;
 use super::merger::Backlog;
 use super::query::Questions;
+use super::retention::{History, Turn};
 use super::revoking::Switchboard;
 use super::rosters::Rosters;
 use super::rotation::InForce;
@@ -91,6 +92,10 @@ pub struct Shared {
     /// Records whose audience class changed since birth, and their class now:
     /// replay of what stood before must not show it to whom it is now hidden.
     pub reclassed: RwLock<Reclassed>,
+    /// From where on the log is kept whole.
+    pub history: History,
+    /// Who keeps less of the past.
+    pub retaining: Turn,
     /// Which indicators end next.
     pub expiries: Expiries,
     /// Where each former history epoch ended.

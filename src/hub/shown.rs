@@ -23,6 +23,13 @@ impl Shared {
             self.ledger.store(Arc::clone(&group.ledger));
             self.ledger_changes.send_modify(|count| *count = count.wrapping_add(1));
         }
+        self.history.show(&group);
+        if !group.dropped.is_empty() {
+            let mut reclassed = self.reclassed.write();
+            for handle in &group.dropped {
+                reclassed.remove(handle);
+            }
+        }
         for (handle, class) in group.reclassed() {
             self.reclassed.write().insert(handle, class);
         }

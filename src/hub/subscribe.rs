@@ -368,13 +368,15 @@ fn plan(shared: &Shared, caller: &Caller, open: Open, max: usize) -> Result<Plan
 
 fn resolve(shared: &Shared, to: &SpiffeId, start: &Start, purpose: Use<'_>) -> Result<Reached, Error> {
     match start {
-        Start::Earliest => Ok(Reached::log(Position::ZERO)),
+        // All that is kept of the log: it is whole past its base.
+        Start::Earliest => Ok(Reached::log(shared.history.base().position)),
         Start::Latest => Ok(Reached::log(shared.tail.committed())),
         Start::CurrentState => {
             let (position, stage) = (shared.tail.committed(), Stage::State(Step::default()));
             Ok(Reached { position, stage })
         }
         Start::Time(at) => {
+            shared.history.reaches(*at)?;
             shared.store.position_before_time(at.as_micros()).map(Reached::log).map_err(store_error)
         }
         Start::Token(token) => {
@@ -402,7 +404,7 @@ fn check_reached(shared: &Shared, reached: Reached) -> Result<Reached, Error> {
             shared.fences.iter().any(|fence| fence.epoch() == epoch && position <= fence.end())
         };
     if holds {
-        return Ok(reached);
+        return shared.history.follows(position).map(|()| reached);
     }
     Err(Error::new(
         Reason::ResumeTokenExpired,

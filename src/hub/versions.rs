@@ -17,7 +17,7 @@ use crate::wire::token::{Place, Use};
 use super::caller::Caller;
 use super::engine::Hub;
 use super::error::{Error, Reason};
-use super::fetch::{self, damaged, viewer};
+use super::fetch::{self, viewer};
 use super::list::MAX_PAGE;
 use super::shared::Shared;
 use super::store_error;
@@ -184,7 +184,11 @@ impl Walk<'_> {
     /// Looks at a version; none if the caller is not told of it.
     fn look(&mut self, at: Next) -> Result<Option<Told>, Error> {
         let Next { at: position, until } = at;
-        let (header, body) = fetch::item(self.shared, position)?.ok_or_else(|| damaged(position))?;
+        let Some((header, body)) = fetch::kept(self.shared, position)? else {
+            // History begins later: what is kept ends here.
+            self.next = None;
+            return Ok(None);
+        };
         let before = Some(header.previous).filter(|before| *before != Position::ZERO);
         self.next = before.map(|before| Next { at: before, until: Some(position) });
         let reclassed = self.shared.reclassed.read();

@@ -143,7 +143,10 @@ impl Walk {
             };
             stride.walk(&walk.classes)
         };
-        shared.read(stride).await
+        let walked = shared.read(stride).await?;
+        // What was cut out meanwhile was missing.
+        shared.history.follows(self.at)?;
+        Ok(walked)
     }
 }
 
@@ -224,7 +227,7 @@ impl Stride<'_> {
         if sight == Sight::Lost || !self.selection.wants_all() || !self.selection.sees(&self.now, class) {
             return Ok(0);
         }
-        let (first, bytes) = self.log.seek(begin.position).map_err(store_error)?;
+        let Some((first, bytes)) = self.log.seek(begin.position).map_err(store_error)? else { return Ok(0) };
         let view = View::parse(first, bytes).ok_or_else(|| damaged(first))?;
         let (count, last) = (usize::from(view.count), view.last_position());
         let all = first == begin.position
@@ -285,7 +288,8 @@ impl Stride<'_> {
     /// Which version of a record stood, from the newest one backward.
     fn stood(&self, mut newest: Position) -> Result<Position, Error> {
         while newest > self.at {
-            let (header, _) = super::fetch::item(self.shared, newest)?.ok_or_else(|| damaged(newest))?;
+            // Where it was cut out, the walk is too late, and ends so.
+            let Some((header, _)) = super::fetch::kept(self.shared, newest)? else { break };
             newest = header.previous;
         }
         Ok(newest)
@@ -294,10 +298,11 @@ impl Stride<'_> {
     /// Adds what becomes of a version that stood.
     fn take(&mut self, sight: Sight, posting: Posting) -> Result<(), Error> {
         let Posting { position, handle } = posting;
-        let (first, bytes) = self.log.seek(position).map_err(store_error)?;
-        let view = View::parse(first, bytes).ok_or_else(|| damaged(first))?;
-        let item = view.items().flatten().find(|item| item.position == position);
-        let item = item.ok_or_else(|| damaged(position))?;
+        let chunk = self.log.seek(position).map_err(store_error)?;
+        let view = chunk.map(|(first, bytes)| View::parse(first, bytes).ok_or_else(|| damaged(first)));
+        let view = view.transpose()?;
+        let item = view.and_then(|view| view.items().flatten().find(|item| item.position == position));
+        let Some(item) = item else { return self.shared.store.gone(position).map_err(store_error) };
         if item.header.state != State::Active || !self.selection.wants(&item) {
             return Ok(());
         }

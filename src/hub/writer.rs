@@ -383,7 +383,9 @@ impl Writer {
                 );
                 return Ok((Err(error), None));
             }
-            return Ok((Ok(answered::replay(&known, &proposal.change, group)?), None));
+            if let Some(answer) = answered::replay(&known, &proposal.change, group)? {
+                return Ok((Ok(answer), None));
+            }
         }
         let now = self.shared.clock.now();
         let entry = Entry {

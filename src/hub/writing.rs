@@ -44,6 +44,7 @@ impl Writing {
             Change::Rotate(asked) => {
                 Stored::Certificate(certificate::encode_rotation(asked.time, &asked.rotation))
             }
+            Change::Retain(step) => step.encode(),
             Change::Propose(change) => Stored::RosterProposal(roster_change::encode_change(change)),
             Change::Reject(RejectedChange { proposal, reason }) => {
                 let (proposal, reason) = (proposal.raw(), reason.clone());

@@ -18,6 +18,7 @@ pub mod principal;
 pub mod query;
 pub mod reached;
 pub mod republication;
+pub mod retention;
 pub mod roster;
 pub mod search;
 pub mod sighting;

@@ -161,6 +161,10 @@ impl Gatherer {
             membership_bytes,
             membership_complete,
             table_bytes,
+            history_begins,
+            truncation_behind,
+            truncated_bytes,
+            dropped_records,
             read_only,
             space_low,
             space_free,
@@ -224,6 +228,18 @@ impl Gatherer {
             "1 once it knows of all values, so that look-ups of others read nothing",
             u64::from(membership_complete),
         )?;
+        sheet.gauge(
+            "luytre_history_begins_seconds",
+            "From when on history is kept, Unix time; 0: from the beginning",
+            history_begins,
+        )?;
+        sheet.gauge(
+            "luytre_truncation_behind_entries",
+            "Entries below the base from which is still to be cut out",
+            truncation_behind,
+        )?;
+        sheet.counter("luytre_truncated_bytes", "Bytes that were cut out of the log", truncated_bytes)?;
+        sheet.counter("luytre_records_dropped", "Records that were dropped", dropped_records)?;
         sheet.gauge("luytre_store_table_bytes", "Bytes of the store's table files", table_bytes)
     }
 }

@@ -34,6 +34,7 @@ pub mod metrics;
 pub mod probe;
 mod process;
 mod ready;
+mod retention;
 mod run;
 pub mod sever;
 pub mod signals;

@@ -20,7 +20,7 @@ use super::keeper::Keys;
 use super::listener::{self, Drained, Listener};
 use super::switchboard::{Board, Proofs};
 use super::tls::{Certificates, Files, Source};
-use super::{Error, Ready, calendar, expiry, health, metrics, process, tls};
+use super::{Error, Ready, calendar, expiry, health, metrics, process, retention, tls};
 use crate::admin::{Admin, Keeper, OperatorSocket};
 use crate::base::clock::Clock;
 use crate::base::steady::SteadyClock;
@@ -106,6 +106,7 @@ impl Assembly {
             ring_bytes: bytes(limits.ring_bytes.0),
             heartbeat: limits.heartbeat.0,
             free_space_floor: limits.free_space.0,
+            retention: config.retention.clone().map(Arc::new),
             max_subscriptions_per_org: limits.subscriptions_per_organisation,
             ..Options::default()
         })?;
@@ -208,6 +209,7 @@ pub async fn serve(
     let expiry = expiry::follow(Arc::clone(&certificates), stopping.clone());
     let follow = Arc::clone(&certificates).follow(reload, stopping.clone());
     let calendar = calendar::follow(Arc::clone(&hub), stopping.clone());
+    let retention = retention::follow(Arc::clone(&hub), stopping.clone());
     let health = health::follow(Arc::clone(&hub), face.clone(), stopping.clone());
     let calls = axum::Router::new().route_service(
         "/luytre.v1.CertificateService/{*method}",
@@ -229,6 +231,7 @@ pub async fn serve(
         operator: tasks::spawn("operator", operator),
         health: tasks::spawn("health", health),
         calendar: tasks::spawn("calendar", calendar),
+        retention: tasks::spawn("retention", retention),
         follow: tasks::spawn("certificates", follow),
         expiry: tasks::spawn("expiry", expiry),
         authorities: tasks::spawn("authorities", authorities),
@@ -271,6 +274,7 @@ struct Parts {
     closed: CancellationToken,
     health: JoinHandle<()>,
     calendar: JoinHandle<()>,
+    retention: JoinHandle<()>,
     follow: JoinHandle<()>,
     expiry: JoinHandle<()>,
     authorities: JoinHandle<()>,
@@ -295,6 +299,7 @@ impl Parts {
             closed,
             health,
             calendar,
+            retention,
             follow,
             expiry,
             authorities,
@@ -305,6 +310,7 @@ impl Parts {
         stopping.cancel();
         in_time("health", patience, health).await;
         in_time("calendar", patience, calendar).await;
+        in_time("retention", patience, retention).await;
         in_time("certificates", patience, follow).await;
         in_time("expiry", patience, expiry).await;
         in_time("authorities", patience, authorities).await;

@@ -92,6 +92,15 @@ impl<'a> Batch<'a> {
         self.put(Family::Latest, &keys::latest(handle), &record::encode_latest(latest))
     }
 
+    /// No record of where the newest version stands: there is none any more.
+    ///
+    /// # Errors
+    /// If the store has lost its families.
+    pub fn no_latest(&mut self, handle: Position) -> Result<(), Error> {
+        self.inner.delete_cf(self.store.family(Family::Latest)?, keys::latest(handle));
+        Ok(())
+    }
+
     /// The group's postings.
     ///
     /// # Errors
@@ -113,6 +122,16 @@ impl<'a> Batch<'a> {
         sightings: &BTreeMap<[u8; keys::SIGHTING_KEY_BYTES], Vec<u8>>,
     ) -> Result<(), Error> {
         sightings.iter().try_for_each(|(key, value)| self.put(Family::Sightings, key, value))
+    }
+
+    /// No sightings under these keys any more.
+    ///
+    /// # Errors
+    /// If the store has lost its families.
+    pub fn no_sightings(&mut self, keys: &[[u8; keys::SIGHTING_KEY_BYTES]]) -> Result<(), Error> {
+        let family = self.store.family(Family::Sightings)?;
+        keys.iter().for_each(|key| self.inner.delete_cf(family, key));
+        Ok(())
     }
 
     /// Larger blocks of postings in place of smaller ones.
@@ -191,6 +210,10 @@ impl<'a> Batch<'a> {
                 Ok(())
             }
         }
+    }
+
+    pub(super) const fn inner_mut(&mut self) -> &mut WriteBatch {
+        &mut self.inner
     }
 
     pub(super) fn into_inner(self) -> WriteBatch {

@@ -18,6 +18,12 @@ use crate::model::indicator::State;
 use crate::model::org::OrgNo;
 use crate::model::position::Position;
 
+mod cut;
+mod op;
+
+pub use cut::{Cut, Rest};
+pub use op::Op;
+
 const FORMAT: u8 = 1;
 const HEAD_BYTES: usize = 24;
 const ITEM_BYTES: usize = 76;
@@ -33,51 +39,6 @@ pub const MAX_TERMS: usize = 255;
 const FLAG_ENTRY: u8 = 1;
 const FLAG_LAST: u8 = 1 << 1;
 const FLAG_ALL_NEW: u8 = 1 << 2;
-
-/// What an item did. Numbers are stored: never reuse one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Op {
-    /// A record was born.
-    Create = 1,
-    /// A new version.
-    Update = 2,
-    /// Its producer took it back.
-    Revoke = 3,
-    /// It passed its validity.
-    Expire = 4,
-    /// A revoked record was brought back.
-    Reinstate = 5,
-    /// A sighting was reported.
-    Sight = 6,
-    /// An owner was told that another published its value.
-    Notice = 7,
-    /// Leave to republish was asked for, given or withdrawn.
-    Leave = 8,
-}
-
-impl Op {
-    const fn from_number(number: u8) -> Option<Self> {
-        match number {
-            1 => Some(Self::Create),
-            2 => Some(Self::Update),
-            3 => Some(Self::Revoke),
-            4 => Some(Self::Expire),
-            5 => Some(Self::Reinstate),
-            6 => Some(Self::Sight),
-            7 => Some(Self::Notice),
-            8 => Some(Self::Leave),
-            _ => None,
-        }
-    }
-
-    /// Whether the item is a version of an indicator, not something told of
-    /// one.
-    #[must_use]
-    pub const fn is_version(self) -> bool {
-        !matches!(self, Self::Sight | Self::Notice | Self::Leave)
-    }
-}
 
 /// What a version is a republication of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -387,6 +348,8 @@ pub struct ItemView<'a> {
     pub header: ItemHeader,
     terms: &'a [u8],
     previous_terms: &'a [u8],
+    /// Its header as it is stored.
+    raw: &'a [u8],
     /// Its body as it travels.
     pub body: &'a [u8],
     /// Where the body begins among the bodies of its chunk.
@@ -424,12 +387,15 @@ impl<'a> Iterator for Items<'a> {
     type Item = Option<ItemView<'a>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.left == 0 {
-            return None;
+        while self.left > 0 {
+            let item = self.read();
+            self.left = if item.is_some() { self.left - 1 } else { 0 };
+            // What was cut out is not there for anybody.
+            if item.is_none_or(|item| item.header.op != Op::Gone) {
+                return Some(item);
+            }
         }
-        let item = self.read();
-        self.left = if item.is_some() { self.left - 1 } else { 0 };
-        Some(item)
+        None
     }
 }
 
@@ -449,7 +415,9 @@ impl<'a> Items<'a> {
             rest
         };
         let (body, bodies) = self.bodies.split_at_checked(usize::try_from(header.body_len).ok()?)?;
-        let view = ItemView { position: self.at, header, terms, previous_terms, body, offset: self.offset };
+        let raw = self.headers.get(..self.headers.len() - rest.len())?;
+        let (position, offset) = (self.at, self.offset);
+        let view = ItemView { position, header, terms, previous_terms, raw, body, offset };
         self.headers = rest;
         self.bodies = bodies;
         self.offset += body.len();

@@ -23,6 +23,9 @@ use super::tuning::{Families, Tuning, engine_options};
 pub const FORMAT_VERSION: u32 = 3;
 /// The one before: see [`super::upgrade`].
 pub(super) const FORMAT_BEFORE: u32 = 2;
+/// The one of a store whose log has a base: releases before would take what is
+/// cut out for damage.
+pub const TRUNCATED_VERSION: u32 = 4;
 
 /// Meta record of the format.
 pub const FORMAT: &str = "format";
@@ -177,8 +180,8 @@ impl Store {
     /// The store, if its format can be read.
     fn of_known_format(self) -> Result<Self, Error> {
         match self.format()? {
-            Some(FORMAT_BEFORE | FORMAT_VERSION) => Ok(self),
-            Some(found) => Err(Error::Format { found, known: FORMAT_VERSION }),
+            Some(FORMAT_BEFORE | FORMAT_VERSION | TRUNCATED_VERSION) => Ok(self),
+            Some(found) => Err(Error::Format { found, known: TRUNCATED_VERSION }),
             None => Err(Error::Absent(self.path)),
         }
     }
@@ -277,11 +280,21 @@ impl Store {
     }
 
     /// The assertions about each of the values under `keys`, in their order;
-    /// empty for an unknown value.
+    /// empty for an unknown value. Of records that were dropped there are none.
     ///
     /// # Errors
     /// [`Error::Corrupt`], or whatever the engine answers.
     pub fn assertions<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Vec<Assertion>>, Error> {
+        let mut found = self.all_assertions(keys)?;
+        found.iter_mut().for_each(|all| all.retain(|assertion| !assertion.is_dropped()));
+        Ok(found)
+    }
+
+    /// The same, and what is left of those of dropped records.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], or whatever the engine answers.
+    pub fn all_assertions<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Vec<Assertion>>, Error> {
         let family = self.family(Family::Values)?;
         count(&self.counters.values, keys.len());
         self.db

@@ -197,6 +197,16 @@ impl Store {
         Ok(out)
     }
 
+    /// Whether anybody ever asked for leave to republish an indicator.
+    ///
+    /// # Errors
+    /// Whatever the engine answers.
+    pub fn has_leave(&self, owner: OrgNo, indicator: Position) -> Result<bool, Error> {
+        let key = LeaveKey { owner, indicator, organisation: OrgNo(0) }.bytes(Side::Owner);
+        let prefix = key.get(..key.len() - size_of::<u32>()).unwrap_or_default();
+        Ok(self.records(Family::Meta, prefix)?.next_record()?.is_some())
+    }
+
     /// Up to `most` leaves of one side after `after`, in the order of keys.
     ///
     /// # Errors

@@ -245,11 +245,12 @@ impl Scan<'_> {
     }
 
     /// Goes to the chunk that holds `position`, and returns where it begins
-    /// and its bytes. One that is near is reached by reading on.
+    /// and its bytes; `None` where there is none. One that is near is reached by
+    /// reading on.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] where there is none, or whatever the engine answers.
-    pub fn seek(&mut self, position: Position) -> Result<(Position, &[u8]), Error> {
+    /// [`Error::Corrupt`], or whatever the engine answers.
+    pub fn seek(&mut self, position: Position) -> Result<Option<(Position, &[u8])>, Error> {
         let mut held = false;
         for _ in 0..NEAR {
             match self.peek()? {
@@ -264,8 +265,12 @@ impl Scan<'_> {
         if !held {
             self.iterator.seek_for_prev(keys::log(position));
         }
-        let found = self.peek()?.filter(|(first, bytes)| held || holds(*first, bytes, position));
-        found.ok_or_else(|| Error::corrupt("item", position))
+        Ok(self.peek()?.filter(|(first, bytes)| held || holds(*first, bytes, position)))
+    }
+
+    /// Goes to the first chunk that begins after `after`.
+    pub fn seek_after(&mut self, after: Position) {
+        self.iterator.seek(keys::log(after.next()));
     }
 
     /// Goes on to the next chunk.

@@ -13,6 +13,7 @@
 //!   subscriptions and their cursors; [`roster_change`]: what changes the roster, or waits to;
 //! * [`certificate`]: the ledger of certificates; [`leave`]: leave to republish; [`lengths`]: of prefixes of networks;
 //! * [`changed`]: which records changed since birth, in order;
+//! * [`truncate`]: what is cut out of the log below a base;
 //! * [`batch`], [`db`], [`log`]: writing a commit group, opening, reading; [`tuning`] says how;
 //!   [`upgrade`] makes this format of the one before; [`calls`] counts.
 
@@ -42,6 +43,7 @@ pub mod sightings;
 pub mod subscription;
 pub mod term_names;
 pub mod term_range;
+pub mod truncate;
 pub mod tuning;
 pub mod upgrade;
 

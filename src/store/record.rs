@@ -29,6 +29,22 @@ pub struct Assertion {
     pub digest: u64,
 }
 
+impl Assertion {
+    /// What is left of one whose producer took it back and whose record was
+    /// dropped since: the value stays refused.
+    #[must_use]
+    pub const fn dropped(self) -> Self {
+        Self { newest: Position::ZERO, ..self }
+    }
+
+    /// Whether the record was dropped: only its producer's next publication
+    /// asks for it.
+    #[must_use]
+    pub fn is_dropped(&self) -> bool {
+        self.newest == Position::ZERO
+    }
+}
+
 /// Encodes the assertions about one value in place of what is in `out`.
 pub fn encode_assertions(assertions: &[Assertion], out: &mut Vec<u8>) {
     out.clear();

@@ -10,12 +10,14 @@ use time::Date;
 use super::manual::{self, Completions, Manual};
 use super::output::{self, Data};
 use super::passphrase::Passphrase;
+use crate::model::retention::Retention;
 use crate::signer::passphrase::Source;
 
 mod backup;
 mod certificates;
 mod check;
 mod failure;
+mod forecast;
 mod init;
 mod roster;
 mod sealed;
@@ -59,6 +61,8 @@ enum Command {
     Backup(Backup),
     /// Make a store from a backup; it begins a new epoch.
     Restore(Restore),
+    /// Tell what [retention] would keep no longer, and change nothing.
+    Forecast(forecast::Forecast),
     /// Be the second person for changes of the running hub's roster.
     Roster(Roster),
     /// Have the running hub read its certificates anew.
@@ -338,6 +342,8 @@ pub struct Place {
     pub data_dir: PathBuf,
     /// The operator's socket.
     pub admin_socket: PathBuf,
+    /// What it keeps of the past; none: all of it.
+    pub retention: Option<Retention>,
 }
 
 /// What the server does for these commands; it stands on the same floor, so
@@ -422,6 +428,7 @@ fn execute(command: Command, server: &impl Server, data: &mut Data) -> Result<()
             backup::backup(&place, &options)
         }
         Command::Restore(options) => backup::restore(&options),
+        Command::Forecast(options) => forecast::run(&server.place(&options.config)?, &options, data),
         Command::Roster(options) => roster::run(&server.place(&options.config)?, options.action, data),
         Command::Reload(options) => certificates::reload(&server.place(&options.config)?, &options, data),
         Command::Clock(options) => {

@@ -52,6 +52,8 @@ impl Hub {
         let counted = self.shared.question(org, move |shared| {
             let asked = Asked { shared, caller: &caller, counting: &counting, spans, origin, bounds: BOUNDS };
             let (tally, by) = asked.count()?;
+            // What was cut out meanwhile was missing.
+            shared.history.covers(origin)?;
             Ok(Counted { by, as_of, spans, ..tally.told(counting.rows, spans) })
         });
         counted.await

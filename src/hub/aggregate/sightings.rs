@@ -98,19 +98,20 @@ struct SpanOf<'a> {
 }
 
 impl SpanOf<'_> {
-    fn number(&mut self, position: Position) -> Result<i64, Error> {
+    /// The number of the span; none if the sighting was cut out meanwhile.
+    fn number(&mut self, position: Position) -> Result<Option<i64>, Error> {
         if let Some((number, after)) = self.at
             && position > after
         {
-            return Ok(number);
+            return Ok(Some(number));
         }
-        let (header, _) = fetch::item(self.shared, position)?.ok_or_else(|| damaged(position))?;
+        let Some((header, _)) = fetch::kept(self.shared, position)? else { return Ok(None) };
         let calendar = self.spans.calendar;
         let number = calendar.number(Timestamp::from_micros_clamped(header.version));
         let begins = calendar.start(number).as_micros();
         let after = self.shared.store.position_before_time(begins).map_err(store_error)?;
         self.at = Some((number, after));
-        Ok(number)
+        Ok(Some(number))
     }
 }
 
@@ -159,8 +160,16 @@ pub(super) fn count(asked: &Asked<'_>) -> Result<Tally, Error> {
             tally.exact = false;
             break;
         }
+        let span = match &mut span_of {
+            Some(span_of) => Some(span_of.number(one.position)?),
+            None => None,
+        };
+        // What was cut out meanwhile is counted no more.
+        if span == Some(None) {
+            continue;
+        }
         counted += 1;
-        let span = span_of.as_mut().map(|span| span.number(one.position)).transpose()?;
+        let span = span.flatten();
         tally.add(span, 1);
         tally.add_to(Some(one.outcome.as_str().to_owned()), span, 1);
     }

@@ -211,7 +211,7 @@ impl Asking<'_> {
         has: &dyn Fn(&Said) -> bool,
     ) -> Result<Look, Error> {
         let at = posting.position;
-        let (header, body) = reader.item(self.shared, at)?;
+        let Some((header, body)) = reader.item(self.shared, at)? else { return Ok(Look::Hidden) };
         let seen = |class| self.shared.directory.load().visible(viewer(self.caller), class, Purpose::Search);
         if !header.op.is_version() || !seen(header.class) {
             return Ok(Look::Hidden);
@@ -233,17 +233,20 @@ impl Asking<'_> {
 }
 
 impl Reader {
-    fn item(&mut self, shared: &HubShared, at: Position) -> Result<(ItemHeader, Bytes), Error> {
+    fn item(&mut self, shared: &HubShared, at: Position) -> Result<Option<(ItemHeader, Bytes)>, Error> {
         let held = self.held.take().filter(|chunk| chunk.first <= at);
         let known = held.as_ref().map_or(Ok(None), |chunk| fetch::item_of(chunk, at))?;
         if let Some(item) = known {
             self.held = held;
-            return Ok(item);
+            return Ok(Some(item));
         }
         self.reads += 1;
         self.held = shared.store.chunk_at(at).map_err(store_error)?;
         let item = self.held.as_ref().map_or(Ok(None), |chunk| fetch::item_of(chunk, at))?;
-        item.ok_or_else(|| damaged(at))
+        if item.is_none() {
+            shared.store.gone(at).map_err(store_error)?;
+        }
+        Ok(item)
     }
 }
 

@@ -128,7 +128,7 @@ impl Asking<'_> {
             if bytes > ASSERTION_BYTES {
                 break;
             }
-            let one = self.read(assertion)?;
+            let Some(one) = self.read(assertion)? else { continue };
             bytes += one.shown.len();
             known.push(one);
         }
@@ -136,9 +136,10 @@ impl Asking<'_> {
         Ok((known, more))
     }
 
-    fn read(self, assertion: Assertion) -> Result<Known, Error> {
+    /// One of them; none where its record was dropped meanwhile.
+    fn read(self, assertion: Assertion) -> Result<Option<Known>, Error> {
         let at = assertion.newest;
-        let (header, body) = fetch::item(self.shared, at)?.ok_or_else(|| damaged(at))?;
+        let Some((header, body)) = fetch::kept(self.shared, at)? else { return Ok(None) };
         let reclassed = self.shared.reclassed.read();
         // After the classes were read, so that it knows them.
         let today = self.shared.directory.load();
@@ -146,7 +147,7 @@ impl Asking<'_> {
         let shown = fetch::told(self.shared, (&today, &reclassed), who, (&header, assertion.class), &body)?;
         let claim = read::claim(&shown).ok_or_else(|| damaged(at))?;
         let said = read::said(&body).ok_or_else(|| damaged(at))?;
-        Ok(Known { assertion, claim, said, shown })
+        Ok(Some(Known { assertion, claim, said, shown }))
     }
 }
 

@@ -78,6 +78,8 @@ impl Walk {
         for _ in 0..STRIDE {
             let Some(row) = walk.next_row()? else {
                 *past = walk.cut();
+                // What was cut out meanwhile was missing.
+                shared.history.covers(*origin)?;
                 return Ok(past.is_none());
             };
             *past = Some(walk.behind(&row));
@@ -85,6 +87,7 @@ impl Walk {
                 break;
             }
         }
+        shared.history.covers(*origin)?;
         Ok(false)
     }
 }
@@ -132,10 +135,16 @@ impl Found<'_, '_> {
                 continue;
             }
             let position = walk.standing(handle, assertion.newest)?;
-            let chunk = store.chunk_at(position).map_err(store_error)?.ok_or_else(|| damaged(position))?;
+            let Some(chunk) = store.chunk_at(position).map_err(store_error)? else {
+                store.gone(position).map_err(store_error)?;
+                continue;
+            };
             let view = chunk.view().ok_or_else(|| damaged(position))?;
             let item = view.items().flatten().find(|item| item.position == position);
-            let item = item.ok_or_else(|| damaged(position))?;
+            let Some(item) = item else {
+                store.gone(position).map_err(store_error)?;
+                continue;
+            };
             if item.header.state != State::Active || !walk.sees(item.header.class) {
                 continue;
             }

@@ -6,6 +6,7 @@ use crate::model::position::Position;
 
 use super::super::error::Error;
 use super::super::fetch::damaged;
+use super::super::store_error;
 use super::walk::Walk;
 
 impl Walk<'_> {
@@ -21,9 +22,12 @@ impl Walk<'_> {
             return Ok(false);
         };
         self.renew();
-        let chunk = self.chunk_at(at)?;
+        let Some(chunk) = self.chunk_at(at)? else { return Ok(false) };
         let view = chunk.view().ok_or_else(|| damaged(at))?;
-        let item = view.items().flatten().find(|item| item.position == at).ok_or_else(|| damaged(at))?;
+        let Some(item) = view.items().flatten().find(|item| item.position == at) else {
+            self.shared.store.gone(at).map_err(store_error)?;
+            return Ok(false);
+        };
         self.answers(&item, class_now.unwrap_or(item.header.class))
     }
 

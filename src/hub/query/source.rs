@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use crate::model::audience::ClassNo;
 use crate::model::position::Position;
 use crate::model::query::Order;
-use crate::store::chunk::{Chunk, ItemView, Op};
+use crate::store::chunk::{Chunk, ItemView};
 use crate::store::keys::Dimension;
 use crate::store::log::Scan;
 use crate::store::posting_blocks::PostingBlocks;
@@ -200,7 +200,7 @@ impl<'a> Log<'a> {
                 let item = item.ok_or_else(|| damaged(first))?;
                 // What stands of a record tells nothing of how it was born.
                 let may_be = if self.births {
-                    item.header.op == Op::Create
+                    item.header.op.is_birth()
                 } else {
                     item.header.op.is_version() && (wanted.version)(&item)
                 };

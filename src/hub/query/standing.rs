@@ -11,7 +11,7 @@ use crate::model::position::Position;
 use crate::store::keys::Dimension;
 
 use super::super::error::Error;
-use super::super::fetch::{self, damaged};
+use super::super::fetch;
 use super::super::shared::Shared;
 use super::super::store_error;
 
@@ -125,7 +125,8 @@ fn before(shared: &Shared, handle: Position, newest: Position, origin: Position)
             if at <= origin {
                 return Ok(at);
             }
-            let (header, _) = fetch::item(shared, at)?.ok_or_else(|| damaged(at))?;
+            // Where it was cut out, the record was dropped, or the origin is too old.
+            let Some((header, _)) = fetch::kept(shared, at)? else { return Ok(Position::ZERO) };
             (at, owner) = (header.previous, Some(u64::from(header.owner.0)));
         }
         let Some(owner) = owner else { continue };

@@ -131,7 +131,8 @@ impl Found<'_, '_> {
     fn add(&mut self, assertions: &[Assertion]) {
         // A class may be newer than the directory that was at hand.
         self.sight.renew(self.shared);
-        let seen = assertions.iter().filter(|assertion| self.sight.sees_now(assertion.class));
+        let kept = assertions.iter().filter(|assertion| !assertion.is_dropped());
+        let seen = kept.filter(|assertion| self.sight.sees_now(assertion.class));
         self.handles.extend(seen.map(|assertion| assertion.handle));
     }
 

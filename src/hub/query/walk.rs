@@ -381,10 +381,16 @@ impl<'a> Walk<'a> {
         let at = posting.position;
         let chunk = match chunk {
             Some(chunk) => chunk,
-            None => self.chunk_at(at)?,
+            None => match self.chunk_at(at)? {
+                Some(chunk) => chunk,
+                None => return Ok(None),
+            },
         };
         let view = chunk.view().ok_or_else(|| damaged(at))?;
-        let item = view.items().flatten().find(|item| item.position == at).ok_or_else(|| damaged(at))?;
+        let Some(item) = view.items().flatten().find(|item| item.position == at) else {
+            self.shared.store.gone(at).map_err(store_error)?;
+            return Ok(None);
+        };
         let class_now = class_now.unwrap_or(item.header.class);
         let mut tally = self.tally;
         let answers = self.holds(&item, class_now, rank.is_unsaid(), &mut tally)?;
@@ -466,16 +472,19 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The chunk that holds the version at a position.
-    pub(super) fn chunk_at(&mut self, at: Position) -> Result<Chunk, Error> {
+    /// The chunk that holds the version at a position; `None`: that was cut out.
+    pub(super) fn chunk_at(&mut self, at: Position) -> Result<Option<Chunk>, Error> {
         let holds =
             |chunk: &&Chunk| chunk.first <= at && chunk.view().is_some_and(|view| view.last_position() >= at);
         if let Some(chunk) = self.chunk.as_ref().filter(holds) {
-            return Ok(chunk.clone());
+            return Ok(Some(chunk.clone()));
         }
-        let chunk = self.finder.find(at).map_err(store_error)?.ok_or_else(|| damaged(at))?;
+        let Some(chunk) = self.finder.find(at).map_err(store_error)? else {
+            self.shared.store.gone(at).map_err(store_error)?;
+            return Ok(None);
+        };
         self.chunk = Some(chunk.clone());
-        Ok(chunk)
+        Ok(Some(chunk))
     }
 }
 

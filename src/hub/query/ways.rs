@@ -11,7 +11,7 @@ use crate::model::audience::ClassNo;
 use crate::model::indicator::Kind;
 use crate::model::position::Position;
 use crate::model::sighting::Outcome;
-use crate::store::chunk::{Op, View};
+use crate::store::chunk::View;
 use crate::store::keys::{self, Dimension};
 use crate::store::postings::Posting;
 use crate::wire::facts;
@@ -195,7 +195,7 @@ fn born(
         }
         for item in view.items() {
             let item = item.ok_or_else(|| damaged(first))?;
-            if item.header.op == Op::Create && item.position <= upto && holds(item.position) {
+            if item.header.op.is_birth() && item.position <= upto && holds(item.position) {
                 found.push(item.position);
             }
         }
@@ -464,9 +464,12 @@ fn term_of(walk: &mut Walk<'_>, at: Position) -> Result<Option<u64>, Error> {
     if order::dimension(walk.order).is_none() {
         return Ok(Some(0));
     }
-    let chunk = walk.chunk_at(at)?;
+    let Some(chunk) = walk.chunk_at(at)? else { return Ok(None) };
     let view = chunk.view().ok_or_else(|| damaged(at))?;
-    let item = view.items().flatten().find(|item| item.position == at).ok_or_else(|| damaged(at))?;
+    let Some(item) = view.items().flatten().find(|item| item.position == at) else {
+        walk.shared.store.gone(at).map_err(store_error)?;
+        return Ok(None);
+    };
     if !walk.sight.sees(item.header.class) {
         return Ok(None);
     }

@@ -10,8 +10,10 @@ use serde::Deserialize;
 
 use crate::model::Invalid;
 use crate::model::principal::check_trust_domain;
+use crate::model::retention::Retention;
 
 mod authorities;
+mod retention;
 mod section;
 mod signer;
 mod units;
@@ -42,6 +44,8 @@ pub struct Config {
     pub log: Log,
     /// How much of everything.
     pub limits: Limits,
+    /// What is kept of the past; none: all of it.
+    pub retention: Option<Retention>,
 }
 
 /// Where agencies connect, and the files of mutual TLS.
@@ -362,8 +366,20 @@ fn assemble(table: toml::Table, base: &Path, problems: &mut Vec<Invalid>) -> Con
 
     let log = read_log(root.section("log", problems), problems);
     let limits = read_limits(root.section("limits", problems), problems);
+    let retention = retention::read(root.section("retention", problems), problems);
     root.finish(problems);
-    Config { data_dir, trust_domain, ready_file, admin_socket, grpc, authorities, http, log, limits }
+    Config {
+        data_dir,
+        trust_domain,
+        ready_file,
+        admin_socket,
+        grpc,
+        authorities,
+        http,
+        log,
+        limits,
+        retention,
+    }
 }
 
 fn read_log(mut section: Section, problems: &mut Vec<Invalid>) -> Log {

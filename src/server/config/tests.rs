@@ -171,6 +171,14 @@ roots = "server-ca.pem"
 names = ["hub.example.vn", "192.0.2.7"]
 "#;
 
+/// A hub that keeps less of the past.
+const RETENTION: &str = r#"
+[retention]
+history = "8760h"
+[[retention.rules]]
+keep = "2160h"
+"#;
+
 /// The sample, with `edit` done to each line that is switched off.
 fn sample(edit: impl Fn(&str) -> Option<String>) -> String {
     let lines = SAMPLE.lines().map(|line| {
@@ -197,7 +205,8 @@ fn the_sample_serves_as_it_stands_and_shows_the_values_that_hold_anyway() {
 fn the_sample_and_the_documentation_show_every_key_there_is() {
     // The names of the fields, as their sections hold them.
     let own = |line: &&str| !line.starts_with("cert =") && !line.starts_with("key =");
-    let least: Vec<_> = LEAST.lines().filter(own).chain(AUTHORITIES.lines()).collect();
+    let least = LEAST.lines().filter(own).chain(AUTHORITIES.lines()).chain(RETENTION.lines());
+    let least: Vec<_> = least.collect();
     let shown = format!("{:#?}", read(&least.join("\n")).unwrap());
     let mut known = Vec::new();
     let mut section = "";
@@ -205,13 +214,17 @@ fn the_sample_and_the_documentation_show_every_key_there_is() {
         let (indent, text) = (line.len() - line.trim_start().len(), line.trim());
         let Some((name, rest)) = text.split_once(": ") else { continue };
         match indent {
-            4 if ["grpc", "authorities", "http", "log", "limits"].contains(&name) => section = name,
+            4 if ["grpc", "authorities", "http", "log", "limits", "retention"].contains(&name) => {
+                section = name
+            }
             4 => known.push(name.to_owned()),
             8 if !section.is_empty() => known.push(format!("{section}.{name}")),
             // This section may be absent, and its names are of two kinds.
             12 if section == "authorities" && name == "ip" => {}
             12 if section == "authorities" && name == "dns" => known.push("authorities.names".to_owned()),
-            12 if section == "authorities" => known.push(format!("{section}.{name}")),
+            12 if section == "retention" && name == "rules" => {}
+            20 if section == "retention" => known.push(format!("{section}.rules.{name}")),
+            12 if ["authorities", "retention"].contains(&section) => known.push(format!("{section}.{name}")),
             _ => assert!(!rest.is_empty(), "{line}"),
         }
     }
@@ -220,8 +233,8 @@ fn the_sample_and_the_documentation_show_every_key_there_is() {
 
     let (mut sampled, mut section) = (Vec::new(), String::new());
     for line in sample(|key| Some(key.to_owned())).lines().map(|line| line.trim_start_matches("##")) {
-        if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
-            section = format!("{name}.");
+        if line.starts_with('[') && line.ends_with(']') {
+            section = format!("{}.", line.trim_matches(['[', ']']));
         } else if let Some((key, _)) = line.split_once(" = ").filter(|(key, _)| !key.contains(['#', ' '])) {
             sampled.push(format!("{section}{key}"));
         }
@@ -232,7 +245,8 @@ fn the_sample_and_the_documentation_show_every_key_there_is() {
     let (mut documented, mut section) = (Vec::new(), Some(String::new()));
     for line in include_str!("../../../docs/configuration.md").lines() {
         if let Some(heading) = line.strip_prefix("## ") {
-            section = match heading.strip_prefix("`[").and_then(|rest| rest.split_once(']')) {
+            let named = heading.strip_prefix("`[").map(|rest| rest.trim_start_matches('['));
+            section = match named.and_then(|rest| rest.split_once(']')) {
                 Some((name, _)) => Some(format!("{name}.")),
                 None => (heading == "Top level").then(String::new),
             };

@@ -30,6 +30,7 @@ mod pressure;
 mod queries;
 mod republishing;
 mod restore;
+mod retention;
 mod sharing;
 mod sight;
 mod sources;

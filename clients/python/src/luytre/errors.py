@@ -276,6 +276,10 @@ class ResumeTokenExpired(HubError, reason="RESUME_TOKEN_EXPIRED"):
     """The token is older than what the hub keeps: start at the current state."""
 
 
+class HistoryTruncated(HubError, reason="HISTORY_TRUNCATED"):
+    """What is asked about is older than what the hub keeps: ask about a later moment, or begin anew."""
+
+
 class SubscriptionDisplaced(HubError, reason="SUBSCRIPTION_DISPLACED"):
     """A newer stream opened the same named subscription."""
 

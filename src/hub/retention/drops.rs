@@ -1,0 +1,256 @@
+//! Decides which records are kept no longer: those that ended by the base, for
+//! longer than their rule says. For each span of a rule the log below is gone
+//! through once, as time goes by, not again and again.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use prost::Message as _;
+
+use crate::base::clock::Timestamp;
+use crate::base::digest;
+use crate::model::position::Position;
+use crate::model::retention::Retention;
+use crate::store::chunk::{ItemView, Op, Rest, View};
+use crate::store::keys::{self, Dimension};
+use crate::store::proto::{self, entry_header::Change as Stored};
+use crate::store::truncate::Base;
+use crate::store::{Batch, Store, db};
+
+use super::super::error::Error;
+use super::super::shared::Shared;
+use super::super::store_error;
+use super::Candidate;
+
+/// Bytes of the log that are gone through in one step.
+const STEP_BYTES: usize = if cfg!(test) { 4 << 10 } else { 4 << 20 };
+/// Records of one entry.
+const MAX_DROPPED: usize = if cfg!(test) { 4 } else { 128 };
+/// Items that are cut out in one batch.
+const TOGETHER: usize = if cfg!(test) { 8 } else { 512 };
+
+/// How far the log was gone through for each span, under one policy.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Cursors {
+    policy: [u8; 32],
+    /// By seconds.
+    reached: BTreeMap<u64, Position>,
+}
+
+impl Cursors {
+    fn load(store: &Store, policy: &Retention) -> Result<Self, db::Error> {
+        let policy = digest::sha256(policy.to_string().as_bytes());
+        let known = store.drop_cursors()?.and_then(|bytes| Self::decode(&bytes));
+        // Under another policy it is found anew.
+        Ok(known.filter(|known| known.policy == policy).unwrap_or(Self { policy, reached: BTreeMap::new() }))
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let pairs = self.reached.iter().flat_map(|(span, at)| [span.to_be_bytes(), at.raw().to_be_bytes()]);
+        self.policy.into_iter().chain(pairs.flatten()).collect()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (policy, rest) = bytes.split_first_chunk::<32>()?;
+        let (numbers, _) = rest.as_chunks::<8>();
+        let reached = numbers
+            .as_chunks::<2>()
+            .0
+            .iter()
+            .map(|[span, at]| (u64::from_be_bytes(*span), Position::from_raw(u64::from_be_bytes(*at))));
+        Some(Self { policy: *policy, reached: reached.collect() })
+    }
+}
+
+/// What one step found.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) candidates: Vec<Candidate>,
+    cursors: Cursors,
+}
+
+impl Found {
+    /// Notes how far the step got; to be done once the candidates are dropped.
+    pub(super) fn note(&self, store: &Store) -> Result<(), db::Error> {
+        let mut batch = Batch::new(store);
+        batch.drop_cursors(&self.cursors.encode())?;
+        store.write_behind(batch)
+    }
+}
+
+/// Some records that are kept no longer; `None`: all was gone through.
+pub(super) fn find(store: &Store, policy: &Retention) -> Result<Option<Found>, db::Error> {
+    let base = store.base()?;
+    if policy.rules.is_empty() || store.truncated()?.upto < base.position {
+        return Ok(None);
+    }
+    let mut cursors = Cursors::load(store, policy)?;
+    for span in policy.spans() {
+        let from = cursors.reached.get(&span.as_secs()).copied().unwrap_or_default();
+        let (reached, candidates) = go_through(store, policy, &base, span, from)?;
+        if reached > from {
+            cursors.reached.insert(span.as_secs(), reached);
+            return Ok(Some(Found { candidates, cursors }));
+        }
+    }
+    Ok(None)
+}
+
+/// Goes through the log past `from`, as far as what ended there is past its
+/// span; how far that is.
+fn go_through(
+    store: &Store,
+    policy: &Retention,
+    base: &Base,
+    span: Duration,
+    from: Position,
+) -> Result<(Position, Vec<Candidate>), db::Error> {
+    let (mut reached, mut candidates, mut read) = (from, Vec::new(), 0);
+    let mut log = store.reader()?;
+    log.seek_after(from);
+    while read < STEP_BYTES && candidates.len() < MAX_DROPPED {
+        let Some((first, bytes)) = log.peek()?.filter(|(first, _)| *first <= base.position) else { break };
+        let view = View::parse(first, bytes).ok_or_else(|| db::Error::corrupt("chunk", first))?;
+        let (mut found, mut early) = (Vec::new(), false);
+        for item in view.items() {
+            let item = item.ok_or_else(|| db::Error::corrupt("item", first))?;
+            early |= recorded(&item).saturating_add(span) > base.planned;
+            if is_over(policy, span, &item) {
+                found.push(Candidate { handle: item.header.handle, newest: item.position });
+            }
+        }
+        if early {
+            break;
+        }
+        candidates.extend(standing(store, found)?);
+        reached = view.last_position();
+        read += bytes.len();
+        log.advance();
+    }
+    Ok((reached, candidates))
+}
+
+const fn recorded(item: &ItemView<'_>) -> Timestamp {
+    Timestamp::from_micros_clamped(item.header.version)
+}
+
+/// Whether a version ended its record for good, as far as it tells, and such
+/// are kept for this span.
+pub(super) fn is_over(policy: &Retention, span: Duration, item: &ItemView<'_>) -> bool {
+    let header = &item.header;
+    header.op.is_version() && policy.keep(header.kind, header.tlp, header.state) == Some(span)
+}
+
+/// Those that stand.
+fn standing(store: &Store, found: Vec<Candidate>) -> Result<Vec<Candidate>, db::Error> {
+    if found.is_empty() {
+        return Ok(found);
+    }
+    let handles: Vec<_> = found.iter().map(|candidate| candidate.handle).collect();
+    let latest = store.latest(&handles)?;
+    let stands = |candidate: &Candidate, newest| newest == candidate.newest;
+    let all = found.into_iter().zip(latest);
+    let all =
+        all.filter(|(found, latest)| stands(found, latest.map_or(found.handle, |latest| latest.newest)));
+    Ok(all.map(|(found, _)| found).collect())
+}
+
+/// Cuts out what was told of the records of an entry that drops some; whether
+/// there was one.
+pub(super) fn told(shared: &Shared) -> Result<ControlFlow<()>, Error> {
+    let store = &shared.store;
+    let owed = store.owed_drops().map_err(store_error)?;
+    let Some((first, rest)) = owed.split_first() else { return Ok(ControlFlow::Continue(())) };
+    for handle in dropped_by(store, *first).map_err(store_error)? {
+        if shared.draining.is_cancelled() {
+            // It is begun anew: what is gone by then is passed over.
+            return Ok(ControlFlow::Break(()));
+        }
+        cut_told(store, handle).map_err(store_error)?;
+    }
+    let mut batch = Batch::new(store);
+    batch.owed_drops(rest).and_then(|()| store.write_behind(batch)).map_err(store_error)?;
+    Ok(ControlFlow::Break(()))
+}
+
+/// The records that an entry drops.
+fn dropped_by(store: &Store, entry: Position) -> Result<Vec<Position>, db::Error> {
+    let damaged = || db::Error::corrupt("entry", entry);
+    let chunk = store.chunk_at(entry)?.ok_or_else(damaged)?;
+    let header = chunk.view().and_then(|view| view.entry_header).ok_or_else(damaged)?;
+    match proto::EntryHeader::decode(header).map_err(|_| damaged())?.change {
+        Some(Stored::RetentionDrop(drop)) => {
+            Ok(drop.records.iter().map(|record| Position::from_raw(record.handle)).collect())
+        }
+        _ => Err(damaged()),
+    }
+}
+
+/// Cuts out sightings and notices of a record, some at a time: of the log up to
+/// where it is truncated, for what stands later is met as the base passes it.
+fn cut_told(store: &Store, handle: Position) -> Result<(), db::Error> {
+    let upto = store.truncated()?.upto;
+    let mut some = BTreeMap::new();
+    loop {
+        let keys = sightings(store, handle)?;
+        for at in keys.iter().filter_map(|key| keys::read_sighting(key)).map(|(_, _, at)| at) {
+            if at <= upto && tells_of(store, at, handle)? {
+                some.insert(at, Rest::Nothing);
+            }
+        }
+        cut(store, &mut some)?;
+        if keys.is_empty() {
+            break;
+        }
+        // Once the log has them no more: what is cut off begins with those left.
+        let mut batch = Batch::new(store);
+        batch.no_sightings(&keys)?;
+        store.write_behind(batch)?;
+    }
+    let mut blocks = store.postings_after(Dimension::Collision, handle.raw(), Position::ZERO)?;
+    while let Some(block) = blocks.next_block()? {
+        for posting in block {
+            if posting.position <= upto && tells_of(store, posting.position, handle)? {
+                some.insert(posting.position, Rest::Nothing);
+            }
+            if some.len() >= TOGETHER {
+                cut(store, &mut some)?;
+            }
+        }
+    }
+    cut(store, &mut some)
+}
+
+/// The keys of some sightings of a record.
+fn sightings(store: &Store, handle: Position) -> Result<Vec<[u8; keys::SIGHTING_KEY_BYTES]>, db::Error> {
+    let mut sightings = store.sightings(handle, Position::from_raw(u64::MAX))?;
+    let mut found = Vec::new();
+    while found.len() < TOGETHER
+        && let Some(sighting) = sightings.peek()?
+    {
+        found.push(sighting.key());
+        sightings.advance();
+    }
+    Ok(found)
+}
+
+/// Whether the item there, if there still is one, tells of the record.
+fn tells_of(store: &Store, at: Position, handle: Position) -> Result<bool, db::Error> {
+    let Some(chunk) = store.chunk_at(at)? else { return Ok(false) };
+    let view = chunk.view().ok_or_else(|| db::Error::corrupt("chunk", at))?;
+    let item = view.items().flatten().find(|item| item.position == at);
+    let told = |item: &ItemView<'_>| matches!(item.header.op, Op::Sight | Op::Notice);
+    Ok(item.is_some_and(|item| told(&item) && item.header.previous == handle))
+}
+
+fn cut(store: &Store, some: &mut BTreeMap<Position, Rest>) -> Result<(), db::Error> {
+    let cuts = store.cuts(some)?;
+    if !cuts.is_empty() {
+        let mut mark = store.truncated()?;
+        cuts.note(&mut mark);
+        store.truncate(&cuts, &mark)?;
+    }
+    some.clear();
+    Ok(())
+}
