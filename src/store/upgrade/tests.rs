@@ -107,8 +107,8 @@ pub(crate) fn cut_off(path: &Path, cut: Cut, outcome: impl Fn(&[u8]) -> Option<O
     }
 }
 
-/// How many records of a kind the store in `path` has, and how many postings of
-/// dimensions that are no more.
+/// How many sightings lie with their indicators in the store in `path`, and how
+/// many blocks of postings of dimensions that are no more.
 pub(crate) fn held(path: &Path) -> (usize, usize) {
     let store = Store::open(path, &Tuning::default()).unwrap();
     let count = |family, prefix: &[u8]| {
@@ -117,7 +117,9 @@ pub(crate) fn held(path: &Path) -> (usize, usize) {
     };
     let retired = keys::RETIRED_DIMENSIONS
         .map(|dimension| count(Family::Postings, &[KeyKind::Posting.byte(), dimension]));
-    (count(Family::Sightings, &[KeyKind::Sighting.byte()]), retired.iter().sum())
+    let there = store.db.cf_handle(Family::Sightings.name()).is_some();
+    let sightings = if there { count(Family::Sightings, &[KeyKind::Sighting.byte()]) } else { 0 };
+    (sightings, retired.iter().sum())
 }
 
 /// Puts a sighting that the log does not know beside the last of the store in
