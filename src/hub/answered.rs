@@ -28,19 +28,24 @@ pub(super) fn record(proposal: &Proposal, decisions: &[Decision], now: Timestamp
     })
 }
 
-/// The first answer to a request, once more; `None`: what it was about was cut
-/// out since, and nobody knows the answer any more.
+/// The first answer to a request, once more; of what was cut out since, that it
+/// is not there. Nothing is done again for that: it might undo what followed.
 pub(super) fn replay(
     known: &proto::Request,
     change: &Change,
     group: &Group<'_>,
-) -> Result<Option<Vec<Decision>>, db::Error> {
+) -> Result<Vec<Decision>, db::Error> {
     let outcomes =
         requests::unpack(&known.outcomes).ok_or_else(|| db::Error::corrupt("requests", known.time))?;
+    const GONE: Decision = Decision::Refused(Refusal::Absent);
+    let left = |position| -> Result<_, db::Error> {
+        let header = group.kept(position)?.map(|standing| standing.header);
+        Ok(header.filter(|header| header.op != Op::Born))
+    };
     outcomes
         .into_iter()
         .map(|outcome| match outcome {
-            ItemOutcome::Refused(number) => Ok(Some(Decision::Refused(refusal(number)))),
+            ItemOutcome::Refused(number) => Ok(Decision::Refused(refusal(number))),
             ItemOutcome::Written(position)
                 if matches!(
                     change,
@@ -52,25 +57,17 @@ pub(super) fn replay(
                         | Change::Retain(_)
                 ) =>
             {
-                Ok(Some(resolved(position)))
+                Ok(resolved(position))
             }
-            ItemOutcome::Written(position) => {
-                let header = group.kept(position)?.map(|standing| standing.header);
-                Ok(header.filter(|header| header.op != Op::Born).map(|header| Decision::Written {
-                    handle: header.handle,
-                    position,
-                    version: header.version,
-                    effect: Effect::from_op(header.op),
-                }))
-            }
-            ItemOutcome::Unchanged(position) => {
-                let header = group.kept(position)?.map(|standing| standing.header);
-                Ok(header.filter(|header| header.op != Op::Born).map(|header| Decision::Unchanged {
-                    handle: header.handle,
-                    position,
-                    version: header.version,
-                }))
-            }
+            ItemOutcome::Written(position) => Ok(left(position)?.map_or(GONE, |header| Decision::Written {
+                handle: header.handle,
+                position,
+                version: header.version,
+                effect: Effect::from_op(header.op),
+            })),
+            ItemOutcome::Unchanged(position) => Ok(left(position)?.map_or(GONE, |header| {
+                Decision::Unchanged { handle: header.handle, position, version: header.version }
+            })),
         })
         .collect()
 }

@@ -178,6 +178,10 @@ fn validities(store: &Store, block: &[Posting], each: &mut impl FnMut(Due)) -> R
             }
             let item = item.ok_or_else(|| damaged(at))?;
             if let Some(&version) = postings.next_if(|posting| posting.position == item.position) {
+                // Of a version that was replaced the birth alone may be left.
+                if !item.header.op.is_version() {
+                    continue;
+                }
                 let until: Option<Timestamp> = event::valid_until(item.body).ok_or_else(|| damaged(at))?;
                 each(Due { until: until.ok_or_else(|| damaged(at))?, version });
             }

@@ -121,7 +121,9 @@ impl Hub {
 fn origin(shared: &Shared, question: &Question, committed: Position) -> Result<Position, Error> {
     let Some(at) = question.as_of else { return Ok(committed) };
     let past = at.as_micros().saturating_add(1);
-    Ok(shared.store.position_before_time(past).map_err(store_error)?.min(committed))
+    let before = shared.store.position_before_time(past).map_err(store_error)?;
+    // What was last by then may be cut out, but nothing past the base is.
+    Ok(before.max(shared.history.base().position).min(committed))
 }
 
 /// The page, and past what the next one goes on. That is told only where

@@ -40,7 +40,24 @@ pub(super) struct Looked {
 }
 
 /// Looks at what follows `cursor`: in the ring, else in the log.
+///
+/// # Errors
+/// `RESUME_TOKEN_EXPIRED` where some of it was cut out, also if the ring holds it
+/// yet: what was dropped is known no longer to be hidden by now.
 pub(super) async fn at(
+    shared: &Arc<Shared>,
+    selection: &Arc<Selection>,
+    skip: &Arc<Skip>,
+    cursor: Position,
+    credit: u64,
+) -> Result<Looked, Error> {
+    let looked = look(shared, selection, skip, cursor, credit).await?;
+    // To be asked after it was looked: what was cut out meanwhile was missing.
+    shared.history.follows(cursor)?;
+    Ok(looked)
+}
+
+async fn look(
     shared: &Arc<Shared>,
     selection: &Arc<Selection>,
     skip: &Arc<Skip>,
@@ -61,10 +78,7 @@ pub(super) async fn at(
         Read::Behind => {
             shared.counters.catch_ups.fetch_add(1, Ordering::Relaxed);
             let (selection, skip) = (Arc::clone(selection), Arc::clone(skip));
-            let looked = shared.read(move |shared| scan(shared, &selection, &skip, cursor, credit)).await?;
-            // What was cut out meanwhile was missing.
-            shared.history.follows(cursor)?;
-            Ok(looked)
+            shared.read(move |shared| scan(shared, &selection, &skip, cursor, credit)).await
         }
     }
 }
@@ -300,7 +314,7 @@ impl<'a> Look<'a> {
         {
             return Ok(());
         }
-        if header.op == Op::Sight && self.shared.was_dropped(header.previous)? {
+        if matches!(header.op, Op::Sight | Op::Notice) && self.shared.was_dropped(header.previous)? {
             return Ok(());
         }
         let Some(kind) = self.selection.event(item, &self.rosters, class_now) else { return Ok(()) };

@@ -61,5 +61,6 @@ pub(super) fn origin(shared: &Shared, at: Timestamp) -> Result<Position, Error> 
         return Ok(committed);
     }
     let before = shared.store.position_before_time(at.as_micros().saturating_add(1));
-    Ok(before.map_err(store_error)?.min(committed))
+    // What was last by then may be cut out, but nothing past the base is.
+    Ok(before.map_err(store_error)?.max(shared.history.base().position).min(committed))
 }

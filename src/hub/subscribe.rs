@@ -377,7 +377,9 @@ fn resolve(shared: &Shared, to: &SpiffeId, start: &Start, purpose: Use<'_>) -> R
         }
         Start::Time(at) => {
             shared.history.reaches(*at)?;
-            shared.store.position_before_time(at.as_micros()).map(Reached::log).map_err(store_error)
+            let before = shared.store.position_before_time(at.as_micros()).map_err(store_error)?;
+            // What was last by then may be cut out, but nothing past the base is.
+            Ok(Reached::log(before.max(shared.history.base().position)))
         }
         Start::Token(token) => {
             let reached = shared.tokens.open(to, purpose, token).and_then(Place::reached).map_err(|_| {

@@ -383,9 +383,7 @@ impl Writer {
                 );
                 return Ok((Err(error), None));
             }
-            if let Some(answer) = answered::replay(&known, &proposal.change, group)? {
-                return Ok((Ok(answer), None));
-            }
+            return Ok((Ok(answered::replay(&known, &proposal.change, group)?), None));
         }
         let now = self.shared.clock.now();
         let entry = Entry {
@@ -435,6 +433,7 @@ impl Writer {
         let shared = Arc::clone(&self.shared);
         let mut batch = Batch::new(&shared.store);
         group.write_to(&mut batch)?;
+        shared.history.announce(group);
         // Always, so that no batch is empty and even a probe proves the disk.
         self.owed.write_to(&mut batch)?;
         let fence = self.expiry_fence(group);

@@ -25,6 +25,7 @@ mod places;
 mod plan;
 mod ranges;
 mod record;
+mod said;
 mod sight;
 mod sighted;
 mod source;

@@ -30,6 +30,9 @@ pub(super) struct Origin {
     pub(super) at: Position,
     /// Versions of records that were changed since, by handle.
     found: FxHashMap<Position, Position>,
+    /// Records that were dropped when the walk began: what is dropped while it
+    /// goes on may be held by what it reads, and looks as if it never changed.
+    dropped: u64,
 }
 
 /// Versions that are gone back over before what was published is looked at.
@@ -38,8 +41,8 @@ const HOPS: usize = 8;
 const MAX_FOUND: usize = 4_096;
 
 impl Origin {
-    pub(super) fn new(at: Position) -> Self {
-        Self { at, found: FxHashMap::default() }
+    pub(super) fn new(shared: &Shared, at: Position) -> Self {
+        Self { at, found: FxHashMap::default(), dropped: shared.history.dropped() }
     }
 
     /// What stands of the first of the records that were born at `handles`, of
@@ -60,6 +63,9 @@ impl Origin {
         let mut out = Vec::with_capacity(handles.len());
         for (&handle, latest) in handles.iter().zip(latest) {
             out.push(match latest {
+                None if shared.history.announced() != self.dropped && shared.was_dropped(handle)? => {
+                    Standing { at: None, class_now: None }
+                }
                 None => Standing { at: born(handle), class_now: None },
                 Some(latest) if latest.newest <= self.at => {
                     Standing { at: Some(latest.newest), class_now: Some(latest.class) }

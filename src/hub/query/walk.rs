@@ -15,7 +15,7 @@ use crate::model::query::{Order, Question};
 use crate::policy::visibility::Purpose;
 use crate::store::chunk::{Chunk, ItemHeader, ItemView};
 use crate::store::log::Finder;
-use crate::wire::facts::{self, Facts};
+use crate::wire::facts;
 
 use super::super::caller::Caller;
 use super::super::error::Error;
@@ -26,6 +26,7 @@ use super::among::{self, Among};
 use super::check::{self, Conditions};
 use super::order::{self, Rank};
 use super::plan::{self, Found, Plan};
+use super::said::Said;
 use super::sight::Sight;
 use super::sighted::{self, Sighted};
 use super::source::{Candidate, More, Source, Wanted};
@@ -179,7 +180,7 @@ impl<'a> Walk<'a> {
         let mut walk = Self {
             shared,
             order,
-            origin: Origin::new(place.origin),
+            origin: Origin::new(shared, place.origin),
             asked,
             except: except.collect::<Result<_, _>>()?,
             indexed: shared.index.upto() >= place.origin,
@@ -430,7 +431,7 @@ impl<'a> Walk<'a> {
         if !self.asked.header(item, told) {
             return Ok(false);
         }
-        let mut said = Said { body: item.body, at, facts: None };
+        let mut said = Said::new(item.body, at);
         if unsaid && !order::is_unsaid(self.order, said.facts()?) {
             return Ok(false);
         }
@@ -485,21 +486,5 @@ impl<'a> Walk<'a> {
         };
         self.chunk = Some(chunk.clone());
         Ok(Some(chunk))
-    }
-}
-
-/// What a version says, read once it is asked for.
-struct Said<'a> {
-    body: &'a [u8],
-    at: Position,
-    facts: Option<Facts>,
-}
-
-impl Said<'_> {
-    fn facts(&mut self) -> Result<&Facts, Error> {
-        if self.facts.is_none() {
-            self.facts = facts::read(self.body);
-        }
-        self.facts.as_ref().ok_or_else(|| damaged(self.at))
     }
 }

@@ -56,8 +56,11 @@ pub struct Dropped {
     record: Candidate,
     /// The keys of its values, aliases last.
     keys: Vec<Vec<u8>>,
-    /// What its owner took back: it stays refused.
-    revoked: Option<(OrgNo, ClassNo, u64)>,
+    owner: OrgNo,
+    class: ClassNo,
+    digest: u64,
+    /// Whether its owner took it back: it stays refused.
+    revoked: bool,
 }
 
 impl Retain {
@@ -95,22 +98,27 @@ impl Retain {
 
 impl Dropped {
     fn encode(&self) -> proto::DroppedRecord {
-        let Candidate { handle, newest } = self.record;
-        let mut stored =
-            proto::DroppedRecord { handle: handle.raw(), newest: newest.raw(), ..Default::default() };
-        if let Some((owner, class, digest)) = self.revoked {
-            (stored.owner, stored.class, stored.digest) = (owner.0, class.0, digest);
-            stored.keys = self.keys.iter().map(|key| key.clone().into()).collect();
+        let Self { record: Candidate { handle, newest }, keys, owner, class, digest, revoked } = self;
+        proto::DroppedRecord {
+            handle: handle.raw(),
+            newest: newest.raw(),
+            owner: owner.0,
+            class: class.0,
+            digest: *digest,
+            keys: keys.iter().map(|key| key.clone().into()).collect(),
+            revoked: *revoked,
         }
-        stored
     }
 
     fn decode(stored: &proto::DroppedRecord) -> Self {
-        let proto::DroppedRecord { handle, newest, owner, class, digest, keys } = stored;
+        let proto::DroppedRecord { handle, newest, owner, class, digest, keys, revoked } = stored;
         Self {
             record: Candidate { handle: Position::from_raw(*handle), newest: Position::from_raw(*newest) },
             keys: keys.iter().map(|key| key.to_vec()).collect(),
-            revoked: (!keys.is_empty()).then_some((OrgNo(*owner), ClassNo(*class), *digest)),
+            owner: OrgNo(*owner),
+            class: ClassNo(*class),
+            digest: *digest,
+            revoked: *revoked,
         }
     }
 }
@@ -158,11 +166,13 @@ impl Group<'_> {
             if !ended || header.handle != record.handle || self.has_leave(header.owner, record.handle)? {
                 continue;
             }
-            let revoked = header.state == State::Revoked;
             dropped.push(Dropped {
                 record,
                 keys: value_keys(&standing.body)?,
-                revoked: revoked.then_some((header.owner, header.class, header.digest)),
+                owner: header.owner,
+                class: header.class,
+                digest: header.digest,
+                revoked: header.state == State::Revoked,
             });
         }
         Ok(dropped)
@@ -195,11 +205,15 @@ impl Group<'_> {
     }
 
     fn drop_record(&mut self, dropped: &Dropped) -> Result<(), db::Error> {
-        let Candidate { handle, newest } = dropped.record;
-        for (place, key) in dropped.keys.iter().enumerate() {
+        let Dropped { record: Candidate { handle, newest }, ref keys, owner, class, digest, revoked } =
+            *dropped;
+        for (place, key) in keys.iter().enumerate() {
             self.edit(key, |all| {
-                all.retain(|assertion| assertion.handle != handle);
-                if let Some((owner, class, digest)) = dropped.revoked {
+                // What its owner said last counts: what was taken back before it
+                // is forgotten with a record that was brought back since.
+                let before = |known: &Assertion| known.is_dropped() && known.owner == owner;
+                all.retain(|known| known.handle != handle && !before(known));
+                if revoked {
                     let (alias, state) = (place > 0, State::Revoked);
                     let known = Assertion { owner, handle, newest, class, state, alias, digest };
                     all.push(known.dropped());

@@ -13,7 +13,7 @@ use crate::base::digest;
 use crate::model::position::Position;
 use crate::model::retention::Retention;
 use crate::store::chunk::{ItemView, Op, Rest, View};
-use crate::store::keys::{self, Dimension};
+use crate::store::keys::Dimension;
 use crate::store::proto::{self, entry_header::Change as Stored};
 use crate::store::truncate::Base;
 use crate::store::{Batch, Store, db};
@@ -163,11 +163,10 @@ pub(super) fn told(shared: &Shared) -> Result<ControlFlow<()>, Error> {
     let owed = store.owed_drops().map_err(store_error)?;
     let Some((first, rest)) = owed.split_first() else { return Ok(ControlFlow::Continue(())) };
     for handle in dropped_by(store, *first).map_err(store_error)? {
-        if shared.draining.is_cancelled() {
+        if !cut_told(shared, handle).map_err(store_error)? {
             // It is begun anew: what is gone by then is passed over.
             return Ok(ControlFlow::Break(()));
         }
-        cut_told(store, handle).map_err(store_error)?;
     }
     let mut batch = Batch::new(store);
     batch.owed_drops(rest).and_then(|()| store.write_behind(batch)).map_err(store_error)?;
@@ -189,20 +188,32 @@ fn dropped_by(store: &Store, entry: Position) -> Result<Vec<Position>, db::Error
 
 /// Cuts out sightings and notices of a record, some at a time: of the log up to
 /// where it is truncated, for what stands later is met as the base passes it.
-fn cut_told(store: &Store, handle: Position) -> Result<(), db::Error> {
+/// Whether it got to the end before the hub goes down.
+fn cut_told(shared: &Shared, handle: Position) -> Result<bool, db::Error> {
+    let store = &shared.store;
     let upto = store.truncated()?.upto;
     let mut some = BTreeMap::new();
+    // One walk for all of them: another would pass again what this one removed.
+    let mut sightings = store.sightings(handle, Position::from_raw(u64::MAX))?;
     loop {
-        let keys = sightings(store, handle)?;
-        for at in keys.iter().filter_map(|key| keys::read_sighting(key)).map(|(_, _, at)| at) {
+        if shared.draining.is_cancelled() {
+            return Ok(false);
+        }
+        let mut keys = Vec::new();
+        while keys.len() < TOGETHER
+            && let Some(sighting) = sightings.peek()?
+        {
+            keys.push(sighting.key());
+            let at = sighting.position;
             if at <= upto && tells_of(store, at, handle)? {
                 some.insert(at, Rest::Nothing);
             }
+            sightings.advance();
         }
-        cut(store, &mut some)?;
         if keys.is_empty() {
             break;
         }
+        cut(store, &mut some)?;
         // Once the log has them no more: what is cut off begins with those left.
         let mut batch = Batch::new(store);
         batch.no_sightings(&keys)?;
@@ -216,23 +227,14 @@ fn cut_told(store: &Store, handle: Position) -> Result<(), db::Error> {
             }
             if some.len() >= TOGETHER {
                 cut(store, &mut some)?;
+                if shared.draining.is_cancelled() {
+                    return Ok(false);
+                }
             }
         }
     }
-    cut(store, &mut some)
-}
-
-/// The keys of some sightings of a record.
-fn sightings(store: &Store, handle: Position) -> Result<Vec<[u8; keys::SIGHTING_KEY_BYTES]>, db::Error> {
-    let mut sightings = store.sightings(handle, Position::from_raw(u64::MAX))?;
-    let mut found = Vec::new();
-    while found.len() < TOGETHER
-        && let Some(sighting) = sightings.peek()?
-    {
-        found.push(sighting.key());
-        sightings.advance();
-    }
-    Ok(found)
+    cut(store, &mut some)?;
+    Ok(true)
 }
 
 /// Whether the item there, if there still is one, tells of the record.

@@ -19,6 +19,7 @@ use super::super::store_error;
 #[derive(Debug, Default)]
 pub struct History {
     base: RwLock<Base>,
+    announced: AtomicU64,
     dropped: AtomicU64,
 }
 
@@ -29,13 +30,20 @@ impl History {
     /// Whatever the store answers.
     pub fn load(store: &Store) -> Result<Self, db::Error> {
         let dropped = store.truncated()?.dropped;
-        Ok(Self { base: RwLock::new(store.base()?), dropped: AtomicU64::new(dropped) })
+        let counter = || AtomicU64::new(dropped);
+        Ok(Self { base: RwLock::new(store.base()?), announced: counter(), dropped: counter() })
     }
 
     /// From where on the log is kept whole.
     #[must_use]
     pub fn base(&self) -> Base {
         *self.base.read()
+    }
+
+    /// Records that were dropped, or are being.
+    #[must_use]
+    pub fn announced(&self) -> u64 {
+        self.announced.load(Ordering::Acquire)
     }
 
     /// Records that were dropped.
@@ -50,6 +58,12 @@ impl History {
             *self.base.write() = base;
         }
         self.dropped.fetch_add(group.dropped.len() as u64, Ordering::AcqRel);
+    }
+
+    /// Counts what a group drops, before it is written: whoever reads what is
+    /// left of a record knows by then that it may have been dropped.
+    pub(in super::super) fn announce(&self, group: &Group<'_>) {
+        self.announced.fetch_add(group.dropped.len() as u64, Ordering::AcqRel);
     }
 
     /// Whether what stood at `origin` can be told. To be asked once it was
@@ -102,7 +116,7 @@ impl Shared {
     /// # Errors
     /// A failure of the store.
     pub(in super::super) fn was_dropped(&self, handle: Position) -> Result<bool, Error> {
-        if self.history.dropped() == 0 || handle > self.history.base().position {
+        if self.history.announced() == 0 || handle > self.history.base().position {
             return Ok(false);
         }
         self.store.is_dropped(handle).map_err(store_error)

@@ -56,7 +56,7 @@ impl Hub {
     /// Dropping the future loses nothing: the next call goes on.
     pub async fn retain(&self) -> Result<bool, Error> {
         let _turn = self.shared.retaining.lock().await;
-        if self.shared.space.is_low() || self.shared.latch.reason().is_some() {
+        if self.shared.latch.reason().is_some() {
             return Ok(false);
         }
         if self.retention_step(sweep::follow).await?.is_break() {
@@ -64,6 +64,11 @@ impl Hub {
         }
         if self.retention_step(drops::told).await?.is_break() {
             return Ok(true);
+        }
+        // What was said gives room back, and needs little itself; to say more is
+        // to write more.
+        if self.shared.space.is_low() {
+            return Ok(self.retention_step(sweep::compact).await?.is_break());
         }
         let policy = self.options.retention.clone();
         if let Some(policy) = &policy

@@ -104,14 +104,16 @@ pub(super) fn compact(shared: &Shared) -> Result<ControlFlow<()>, Error> {
 fn compact_next(store: &Store) -> Result<ControlFlow<()>, db::Error> {
     let mark = store.truncated()?;
     let (freed, from) = store.compacted()?;
-    if freed == mark.freed {
+    if freed == mark.freed && from == Position::ZERO {
         return Ok(ControlFlow::Continue(()));
     }
+    // What is cut out while it goes on may lie behind it, and is for the next.
+    let freed = if from == Position::ZERO { mark.freed } else { freed };
     let next = store.compact_log(from, mark.upto)?;
     let mut batch = Batch::new(store);
     match next {
         Some(next) => batch.compacted(freed, next)?,
-        None => batch.compacted(mark.freed, Position::ZERO)?,
+        None => batch.compacted(freed, Position::ZERO)?,
     }
     store.write_behind(batch)?;
     Ok(ControlFlow::Break(()))
