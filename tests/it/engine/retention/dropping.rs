@@ -18,30 +18,30 @@ use uuid::Uuid;
 use super::super::support::Engine;
 use super::{DAY, HOUR, days, engine, keep_less, policy, settle, verified};
 
-const ALPHA: usize = 0;
-const BRAVO: usize = 1;
+pub(super) const ALPHA: usize = 0;
+pub(super) const BRAVO: usize = 1;
 
 fn rule(state: State, keep: Option<Duration>) -> Rule {
     Rule { kinds: vec![], tlps: vec![], states: vec![state], keep }
 }
 
-fn all() -> Vec<Rule> {
+pub(super) fn all() -> Vec<Rule> {
     vec![rule(State::Revoked, Some(days(5))), rule(State::Expired, Some(days(30)))]
 }
 
-fn draft(value: &str, marking: Marking) -> Draft {
+pub(super) fn draft(value: &str, marking: Marking) -> Draft {
     Draft::new(normalise::detect(value).unwrap().observable, marking)
 }
 
-async fn publish(engine: &Engine, org: usize, draft: Draft) -> Result<Published, Rejection> {
+pub(super) async fn publish(engine: &Engine, org: usize, draft: Draft) -> Result<Published, Rejection> {
     engine.hub.publish(&engine.caller(org), Uuid::new_v4(), vec![Ok(draft)]).await.unwrap().remove(0)
 }
 
-async fn open(engine: &Engine, value: &str) -> Uuid {
+pub(super) async fn open(engine: &Engine, value: &str) -> Uuid {
     publish(engine, ALPHA, draft(value, Marking::open(Tlp::Green))).await.unwrap().id
 }
 
-async fn revoke(engine: &Engine, org: usize, id: Uuid) {
+pub(super) async fn revoke(engine: &Engine, org: usize, id: Uuid) {
     let revocation = Revocation { reason: RevocationReason::FalsePositive, note: String::new() };
     engine.hub.revoke(&engine.caller(org), Uuid::new_v4(), id, revocation, None).await.unwrap();
 }
@@ -60,11 +60,11 @@ async fn sight(engine: &Engine, org: usize, id: Uuid) {
     answers.unwrap().remove(0).unwrap();
 }
 
-async fn expire(engine: &Engine) {
+pub(super) async fn expire(engine: &Engine) {
     while engine.hub.expire().await.unwrap().more {}
 }
 
-async fn found(engine: &Engine, id: Uuid) -> bool {
+pub(super) async fn found(engine: &Engine, id: Uuid) -> bool {
     match engine.hub.get(&engine.caller(ALPHA), id).await {
         Ok(_) => true,
         Err(error) => {

@@ -3,6 +3,7 @@
 
 mod clocks;
 mod dropping;
+mod following;
 mod history;
 mod load;
 
