@@ -24,11 +24,11 @@ impl Hub {
     /// `NOT_FOUND` where it was missing or hidden, or is; `HISTORY_TRUNCATED`.
     pub async fn get_as_of(&self, caller: &Caller, id: Uuid, at: Timestamp) -> Result<Found, Error> {
         // First: it is the same whatever is asked about.
-        self.shared.history.reaches(at)?;
+        let least = self.shared.history.reaches(at)?;
         let handle = self.shared.sealer.handle(id).ok_or_else(Error::absent)?;
         let (org, caller) = (caller.org(), caller.clone());
         let found = self.shared.question(org, move |shared| {
-            let origin = origin(shared, at)?;
+            let origin = origin(shared, at)?.max(least);
             let (now, _) = fetch::newest(shared, &caller, handle)?;
             let stood = query::stood(shared, handle, origin)?.ok_or_else(Error::absent)?;
             let (header, body) = fetch::kept(shared, stood)?.ok_or_else(Error::absent)?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::hub::Hub;
+use crate::hub::error::Kind;
 
 /// How often is looked whether there is anything to do.
 const TICK: Duration = Duration::from_secs(60);
@@ -17,9 +18,10 @@ pub(super) async fn follow(hub: Arc<Hub>, stopping: CancellationToken) {
     while !stopping.is_cancelled() {
         let more = match hub.retain().await {
             Ok(more) => more,
+            // A read-only store says so by itself, and a hub that stops as well.
+            Err(error) if matches!(error.kind(), Kind::ReadOnly | Kind::Draining) => false,
             Err(error) => {
-                // A read-only store says so by itself.
-                tracing::debug!(%error, "the past could not be looked after");
+                tracing::warn!(%error, "the past could not be looked after; it is tried again");
                 false
             }
         };

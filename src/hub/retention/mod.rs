@@ -56,7 +56,7 @@ impl Hub {
     /// Dropping the future loses nothing: the next call goes on.
     pub async fn retain(&self) -> Result<bool, Error> {
         let _turn = self.shared.retaining.lock().await;
-        if self.shared.space.is_low() || self.shared.latch.reason().is_some() {
+        if self.shared.latch.reason().is_some() {
             return Ok(false);
         }
         if self.retention_step(sweep::follow).await?.is_break() {
@@ -64,6 +64,10 @@ impl Hub {
         }
         if self.retention_step(drops::told).await?.is_break() {
             return Ok(true);
+        }
+        if self.shared.space.is_low() {
+            // No entry is taken; but what was cut out can give its room back.
+            return Ok(self.retention_step(sweep::compact).await?.is_break());
         }
         let policy = self.options.retention.clone();
         if let Some(policy) = &policy
