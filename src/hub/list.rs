@@ -97,9 +97,6 @@ impl Hub {
                     Some(place) => place,
                     None => Place { origin: origin(shared, &question, committed)?, past: None },
                 };
-                if let Some(at) = question.as_of {
-                    shared.history.reaches(at)?;
-                }
                 let page = page(shared, &viewer, &question, place, size)?;
                 // What was cut out meanwhile was missing.
                 shared.history.covers(place.origin)?;
@@ -120,10 +117,8 @@ impl Hub {
 /// What a walk that begins now shows: what stands, or stood.
 fn origin(shared: &Shared, question: &Question, committed: Position) -> Result<Position, Error> {
     let Some(at) = question.as_of else { return Ok(committed) };
-    let past = at.as_micros().saturating_add(1);
-    let before = shared.store.position_before_time(past).map_err(store_error)?;
-    // What was last by then may be cut out, but nothing past the base is.
-    Ok(before.max(shared.history.base().position).min(committed))
+    let (least, past) = (shared.history.reaches(at)?, at.as_micros().saturating_add(1));
+    Ok(shared.store.position_before_time(past).map_err(store_error)?.max(least).min(committed))
 }
 
 /// The page, and past what the next one goes on. That is told only where

@@ -25,11 +25,11 @@ impl Hub {
     /// `NOT_FOUND` where it was missing or hidden, or is; `HISTORY_TRUNCATED`.
     pub async fn get_as_of(&self, caller: &Caller, id: Uuid, at: Timestamp) -> Result<Found, Error> {
         // First: it is the same whatever is asked about.
-        self.shared.history.reaches(at)?;
+        let least = self.shared.history.reaches(at)?;
         let handle = self.shared.sealer.handle(id).ok_or_else(Error::absent)?;
         let (org, caller) = (caller.org(), caller.clone());
         let found = self.shared.question(org, move |shared| {
-            let origin = origin(shared, at)?;
+            let origin = origin(shared, at)?.max(least);
             let (now, _) = fetch::newest(shared, &caller, handle)?;
             let stood = query::stood(shared, handle, origin)?.ok_or_else(Error::absent)?;
             let (header, body) = fetch::kept(shared, stood)?.ok_or_else(Error::absent)?;
@@ -61,6 +61,5 @@ pub(super) fn origin(shared: &Shared, at: Timestamp) -> Result<Position, Error> 
         return Ok(committed);
     }
     let before = shared.store.position_before_time(at.as_micros().saturating_add(1));
-    // What was last by then may be cut out, but nothing past the base is.
-    Ok(before.map_err(store_error)?.max(shared.history.base().position).min(committed))
+    Ok(before.map_err(store_error)?.min(committed))
 }

@@ -376,10 +376,9 @@ fn resolve(shared: &Shared, to: &SpiffeId, start: &Start, purpose: Use<'_>) -> R
             Ok(Reached { position, stage })
         }
         Start::Time(at) => {
-            shared.history.reaches(*at)?;
+            let least = shared.history.reaches(*at)?;
             let before = shared.store.position_before_time(at.as_micros()).map_err(store_error)?;
-            // What was last by then may be cut out, but nothing past the base is.
-            Ok(Reached::log(before.max(shared.history.base().position)))
+            Ok(Reached::log(before.max(least)))
         }
         Start::Token(token) => {
             let reached = shared.tokens.open(to, purpose, token).and_then(Place::reached).map_err(|_| {

@@ -380,13 +380,8 @@ impl<'a> Walk<'a> {
     fn judge(&mut self, candidate: Candidate) -> Result<Option<Row>, Error> {
         let Candidate { rank, posting, chunk, class_now } = candidate;
         let at = posting.position;
-        let chunk = match chunk {
-            Some(chunk) => chunk,
-            None => match self.chunk_at(at)? {
-                Some(chunk) => chunk,
-                None => return Ok(None),
-            },
-        };
+        let chunk = chunk.map_or_else(|| self.chunk_at(at), |chunk| Ok(Some(chunk)))?;
+        let Some(chunk) = chunk else { return Ok(None) };
         let view = chunk.view().ok_or_else(|| damaged(at))?;
         let Some(item) = view.items().flatten().find(|item| item.position == at) else {
             self.shared.store.gone(at).map_err(store_error)?;
@@ -480,11 +475,11 @@ impl<'a> Walk<'a> {
         if let Some(chunk) = self.chunk.as_ref().filter(holds) {
             return Ok(Some(chunk.clone()));
         }
-        let Some(chunk) = self.finder.find(at).map_err(store_error)? else {
-            self.shared.store.gone(at).map_err(store_error)?;
-            return Ok(None);
-        };
-        self.chunk = Some(chunk.clone());
-        Ok(Some(chunk))
+        let found = self.finder.find(at).map_err(store_error)?;
+        match &found {
+            Some(_) => self.chunk.clone_from(&found),
+            None => self.shared.store.gone(at).map_err(store_error)?,
+        }
+        Ok(found)
     }
 }

@@ -76,13 +76,14 @@ impl History {
         if origin >= base.position { Ok(()) } else { Err(truncated(base.horizon)) }
     }
 
-    /// Whether how things stood at a moment can be told.
+    /// Whether how things stood at a moment can be told, and the position by
+    /// which that is at least: what stood there last may have been cut out.
     ///
     /// # Errors
     /// `HISTORY_TRUNCATED`.
-    pub fn reaches(&self, at: Timestamp) -> Result<(), Error> {
+    pub fn reaches(&self, at: Timestamp) -> Result<Position, Error> {
         let base = self.base();
-        if at >= base.horizon { Ok(()) } else { Err(truncated(base.horizon)) }
+        if at >= base.horizon { Ok(base.position) } else { Err(truncated(base.horizon)) }
     }
 
     /// Whether who has reached a position can be told what followed.

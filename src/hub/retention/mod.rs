@@ -65,9 +65,8 @@ impl Hub {
         if self.retention_step(drops::told).await?.is_break() {
             return Ok(true);
         }
-        // What was said gives room back, and needs little itself; to say more is
-        // to write more.
         if self.shared.space.is_low() {
+            // No entry is taken; but what was cut out can give its room back.
             return Ok(self.retention_step(sweep::compact).await?.is_break());
         }
         let policy = self.options.retention.clone();

@@ -71,8 +71,8 @@ async fn scanned(engine: &Engine, viewer: usize) -> BTreeMap<String, v1::Indicat
 fn stood(model: &Model, viewer: usize, at: u64) -> BTreeMap<String, u64> {
     let mut all = BTreeMap::new();
     for (number, record) in model.records.iter().enumerate() {
-        let of = model.events.iter().filter(|e| e.record == number && e.sighting.is_none());
-        let Some(last) = of.filter(|event| event.version <= at).next_back() else { continue };
+        let mut of = model.events.iter().filter(|e| e.record == number && e.sighting.is_none());
+        let Some(last) = of.rfind(|event| event.version <= at) else { continue };
         let seen = Model::sees(viewer, last.owner, last.item.marking) && model.visible_now(viewer, number);
         if seen {
             all.insert(format!("indicators/{}", record.id.hyphenated()), last.version);
@@ -140,7 +140,7 @@ async fn what_was_replaced_is_cut_out_and_what_stands_stays() {
     early.leave().await;
 
     engine.clock.advance(20 * DAY);
-    model.apply(&engine, &publish(vec![item(0, 0), item(1, 0)])).await;
+    model.apply(&engine, &publish(vec![item(0, 0), item(10, 0)])).await;
     keep_less(&engine).await;
 
     let after = verified(&engine);
@@ -166,7 +166,7 @@ async fn what_was_replaced_is_cut_out_and_what_stands_stays() {
     // What is kept of the log is whole.
     let mut kept = engine.stream(1, open(Start::Earliest)).await.unwrap();
     let heard: Vec<_> = kept.drain(100).await.into_iter().flat_map(|batch| batch.events).collect();
-    assert_eq!(heard.iter().map(|event| event.kind).collect::<Vec<_>>(), [2, 2]);
+    assert_eq!(heard.iter().map(|event| event.kind).collect::<Vec<_>>(), [2, 1]);
 }
 
 #[tokio::test]
@@ -306,7 +306,7 @@ proptest! {
             let written = &model.events;
             let dropped = ended.into_iter().filter(|number| {
                 let since = |event: &&model::Version| event.record == *number && event.sighting.is_none();
-                let last = written.iter().filter(since).next_back().unwrap();
+                let last = written.iter().rfind(since).unwrap();
                 last.state == State::Revoked && last.version < engine.clock.now().as_micros() - 15 * DAY
             });
             let name = |number: usize| format!("indicators/{}", model.records[number].id.hyphenated());
