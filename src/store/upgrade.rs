@@ -49,6 +49,15 @@ impl Store {
     /// [`Error::Corrupt`], or whatever the engine answers. The store is of the
     /// format before then, and is brought to this one when it is opened again.
     pub fn upgrade(&mut self, outcome: impl Fn(&[u8]) -> Option<Outcome>) -> Result<(), Error> {
+        self.upgrade_by_steps(outcome, || Ok(()))
+    }
+
+    /// The same; `begin` is asked before each step, and can cut it off there.
+    fn upgrade_by_steps(
+        &mut self,
+        outcome: impl Fn(&[u8]) -> Option<Outcome>,
+        mut begin: impl FnMut() -> Result<(), Error>,
+    ) -> Result<(), Error> {
         if !self.is_of_format_before()? {
             return Ok(());
         }
@@ -57,14 +66,22 @@ impl Store {
             to = FORMAT_VERSION,
             "the store is brought to the format of this release"
         );
+        begin()?;
         self.make_family()?;
         let mut filling = Filling::new(self)?;
-        while filling.step(&outcome)? {}
+        begin()?;
+        while filling.step(&outcome)? {
+            begin()?;
+        }
         tracing::info!(sightings = filling.sightings, "all sightings lie with their indicators");
         for dimension in keys::RETIRED_DIMENSIONS {
             let mut removal = Removal::new(self, dimension)?;
-            while removal.step()? {}
+            begin()?;
+            while removal.step()? {
+                begin()?;
+            }
         }
+        begin()?;
         let mut batch = Batch::new(self);
         batch.meta(FORMAT, &FORMAT_VERSION.to_be_bytes())?;
         self.commit(batch)?;

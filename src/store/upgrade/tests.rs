@@ -67,44 +67,16 @@ pub(crate) fn make_format_before(path: &Path) -> usize {
     first.len() + each_one.len()
 }
 
-/// Where bringing a store to this format is cut off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cut {
-    /// There is a family, and nothing in it.
-    Made,
-    /// Some sightings lie with their indicators.
-    Filling,
-    /// All do.
-    Filled,
-    /// Some postings are taken away.
-    Removing,
-    /// All are.
-    Removed,
-}
-
-impl Cut {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Made, Self::Filling, Self::Filled, Self::Removing, Self::Removed];
-}
-
-/// Begins to bring the store in `path` to this format, and stops.
-pub(crate) fn cut_off(path: &Path, cut: Cut, outcome: impl Fn(&[u8]) -> Option<Outcome>) {
+/// Begins to bring the store in `path` to this format, and is cut off after so
+/// many steps; whether it was.
+pub(crate) fn cut_off(path: &Path, steps: usize, outcome: impl Fn(&[u8]) -> Option<Outcome>) -> bool {
     let mut store = Store::open(path, &Tuning::default()).unwrap();
-    assert!(store.is_of_format_before().unwrap());
-    store.make_family().unwrap();
-    let mut filling = Filling::new(&store).unwrap();
-    if cut != Cut::Made {
-        assert!(filling.step(&outcome).unwrap(), "there is more to fill");
-    }
-    if !matches!(cut, Cut::Made | Cut::Filling) {
-        while filling.step(&outcome).unwrap() {}
-    }
-    if matches!(cut, Cut::Removing | Cut::Removed) {
-        for dimension in keys::RETIRED_DIMENSIONS {
-            let mut removal = Removal::new(&store, dimension).unwrap();
-            while removal.step().unwrap() && cut == Cut::Removed {}
-        }
-    }
+    let mut left = steps;
+    let done = store.upgrade_by_steps(outcome, || {
+        left = left.checked_sub(1).ok_or_else(|| Error::corrupt("test", "cut off"))?;
+        Ok(())
+    });
+    done.is_err()
 }
 
 /// How many sightings lie with their indicators in the store in `path`, and how
