@@ -32,6 +32,7 @@ mod republishing;
 mod restore;
 mod sharing;
 mod sight;
+mod sighted;
 mod sources;
 mod space;
 mod state;
