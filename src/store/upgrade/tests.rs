@@ -76,6 +76,7 @@ pub(crate) fn cut_off(path: &Path, steps: usize, outcome: impl Fn(&[u8]) -> Opti
         left = left.checked_sub(1).ok_or_else(|| Error::corrupt("test", "cut off"))?;
         Ok(())
     });
+    assert_eq!(store.is_of_format_before().unwrap(), done.is_err(), "the format comes last");
     done.is_err()
 }
 

@@ -33,6 +33,7 @@ mod restore;
 mod retention;
 mod sharing;
 mod sight;
+mod sighted;
 mod sources;
 mod space;
 mod state;
