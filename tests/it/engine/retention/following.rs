@@ -39,7 +39,7 @@ async fn what_ends_after_a_version_that_was_cut_out_would_have_still_ends() {
     open(&engine, "x.example").await;
     keep_less(&engine).await;
     let engine = engine.reopen(|_| ()).await;
-    engine.clock.advance(18 * DAY);
+    engine.clock.advance(17 * DAY);
     expire(&engine).await;
     assert_eq!(expired(&engine).await, 1, "the one that was not extended");
     engine.clock.advance(2 * DAY);
