@@ -25,6 +25,7 @@ impl Group<'_> {
             let view = chunk.view().ok_or_else(|| db::Error::corrupt("chunk", chunk.first))?;
             for item in view.items() {
                 let item = item.ok_or_else(|| db::Error::corrupt("item", chunk.first))?;
+                self.last_version = self.last_version.max(item.header.version);
                 match item.header.op {
                     op if op.is_version() => self.reload_version(store, &item)?,
                     _ if tells_of_dropped(store, &item)? => {}
