@@ -221,6 +221,8 @@ async fn a_hub_that_stops_while_it_drops_goes_on_and_each_step_can_be_verified()
     engine.clock.advance(20 * DAY);
     // Sighted although it was taken back: past the base.
     sight(&engine, BRAVO, ids[2]).await;
+    // At the same moment: its versions go on from the one before.
+    open(&engine, "after.example").await;
     settle(&engine).await;
     engine.clock.advance(3 * DAY);
     let mut steps = 0;
