@@ -13,6 +13,7 @@ use crate::base::tasks;
 use super::indexer::Indexer;
 use super::membership;
 use super::merger::{Merger, Offer};
+use super::replaced;
 use super::shared::Shared;
 
 /// The tasks beside the writer.
@@ -35,6 +36,7 @@ impl Beside {
         let indexer = Indexer::new(Arc::clone(shared), late.clone());
         let mut all =
             vec![tasks::spawn("postings merger", merger.run()), tasks::spawn("indexer", indexer.run())];
+        all.push(replaced::go_on(shared, early.clone()));
         all.extend(unread.map(|from| membership::go_on(shared, from, early.clone())));
         Self { early, late, tasks: all }
     }

@@ -1,6 +1,5 @@
 //! Decides how the engine is opened, asked who is who, and closed.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
@@ -13,13 +12,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::base::clock::{Clock, SystemClock, Timestamp};
 use crate::base::volume::{SystemVolume, Volume};
-use crate::model::audience::ClassNo;
 use crate::model::org::{OrgSlug, Organisation, Standing};
 use crate::model::position::{Position, Seq};
 use crate::model::retention::Retention;
 use crate::model::roster::Roster;
-use crate::store::keys::{Family, KeyKind};
-use crate::store::{Store, Tuning, checkpoint, db, keys, record, requests};
+use crate::store::keys::Family;
+use crate::store::{Store, Tuning, checkpoint, db, requests};
 use crate::wire::facts;
 use crate::wire::seal::Sealer;
 use crate::wire::token::Tokens;
@@ -37,6 +35,7 @@ use super::merger::Backlog;
 use super::owed::Owed;
 use super::proposal::{Decision, Proposal};
 use super::query::Questions;
+use super::replaced::Replaced;
 use super::retention::{History, Turn};
 use super::room::Room;
 use super::rosters::Rosters;
@@ -161,6 +160,10 @@ pub struct Statistics {
     pub membership_bytes: u64,
     /// Whether it knows of all of them.
     pub membership_complete: bool,
+    /// Memory that says which versions stand, in bytes.
+    pub standing_bytes: u64,
+    /// Whether it knows of all that is indexed.
+    pub standing_complete: bool,
     /// Bytes of table files.
     pub table_bytes: u64,
     /// From when on history is kept, Unix time in seconds; 0: from the
@@ -218,7 +221,7 @@ impl Hub {
             rosters: Rosters::load(&store, began, genesis.roster, &stored.generations)?,
             directory: ArcSwap::from_pointee(Directory::from_stored(stored, began)),
             tail: Tail::new(last, options.ring_bytes),
-            reclassed: parking_lot::RwLock::new(reclassed(&store)?),
+            reclassed: parking_lot::RwLock::new(store.reclassed()?),
             expiries: Expiries::new(fence),
             history: History::load(&store)?,
             retaining: Turn::default(),
@@ -238,6 +241,7 @@ impl Hub {
             switchboard: OnceLock::new(),
             cursors: Cursors::default(),
             index: Indexed::new(store.indexed()?),
+            replaced: Replaced::default(),
             backlog: Backlog::default(),
             space: Space::new(Arc::clone(&options.volume), options.free_space_floor),
             latch: Latch::default(),
@@ -414,6 +418,8 @@ impl Hub {
                 .unwrap_or_default(),
             membership_bytes: shared.membership.bytes() as u64,
             membership_complete: shared.membership.is_complete(),
+            standing_bytes: shared.replaced.bytes() as u64,
+            standing_complete: shared.replaced.is_complete(),
             table_bytes: tables,
             history_begins: base.horizon.as_seconds(),
             truncation_behind: base.position.seq().raw().saturating_sub(truncated.upto.seq().raw()),
@@ -474,20 +480,6 @@ pub(super) fn last_version(store: &Store, last: Position) -> Result<u64, db::Err
     let view = chunk.view().ok_or_else(damaged)?;
     let last = view.items().last().flatten().map(|item| item.header.version);
     Ok(last.unwrap_or(view.first_version))
-}
-
-/// Records whose audience class changed since birth.
-fn reclassed(store: &Store) -> Result<BTreeMap<Position, ClassNo>, db::Error> {
-    let mut out = BTreeMap::new();
-    let mut records = store.records(Family::Latest, &[KeyKind::Latest.byte()])?;
-    while let Some((key, value)) = records.next_record()? {
-        let damaged = || db::Error::corrupt("latest", &key);
-        let latest = record::decode_latest(&value).ok_or_else(damaged)?;
-        if latest.reclassed {
-            out.insert(Position::from_raw(keys::number_of(&key).ok_or_else(damaged)?), latest.class);
-        }
-    }
-    Ok(out)
 }
 
 /// The last entry number of the log.

@@ -62,6 +62,7 @@ mod pump;
 pub mod query;
 mod recall;
 mod recovery;
+pub mod replaced;
 mod reported;
 pub mod republication;
 pub mod rest;

@@ -33,6 +33,7 @@ use super::indexer::Indexed;
 use super::membership::Membership;
 use super::merger::Backlog;
 use super::query::Questions;
+use super::replaced::Replaced;
 use super::retention::{History, Turn};
 use super::revoking::Switchboard;
 use super::rosters::Rosters;
@@ -83,6 +84,8 @@ pub struct Shared {
     pub membership: Membership,
     /// How far the log is indexed.
     pub index: Indexed,
+    /// Which versions stand, as far as that is known without a read.
+    pub replaced: Replaced,
     /// Terms whose postings may have become many small blocks.
     pub backlog: Backlog,
     /// Whether the disk has room.

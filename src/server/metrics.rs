@@ -160,6 +160,8 @@ impl Gatherer {
             values_estimate,
             membership_bytes,
             membership_complete,
+            standing_bytes,
+            standing_complete,
             table_bytes,
             history_begins,
             truncation_behind,
@@ -227,6 +229,12 @@ impl Gatherer {
             "luytre_membership_complete",
             "1 once it knows of all values, so that look-ups of others read nothing",
             u64::from(membership_complete),
+        )?;
+        sheet.gauge("luytre_standing_bytes", "Memory that says which versions stand", standing_bytes)?;
+        sheet.gauge(
+            "luytre_standing_complete",
+            "1 once it knows of all that is indexed, so that questions read no more than they show",
+            u64::from(standing_complete),
         )?;
         sheet.gauge(
             "luytre_history_begins_seconds",

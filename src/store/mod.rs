@@ -34,6 +34,7 @@ pub mod merge;
 pub mod posting_blocks;
 pub mod postings;
 pub mod proto;
+mod reclassed;
 pub mod record;
 pub mod repair;
 pub mod requests;
@@ -46,6 +47,7 @@ pub mod term_range;
 pub mod truncate;
 pub mod tuning;
 pub mod upgrade;
+mod weight;
 
 pub use batch::Batch;
 pub use calls::Calls;

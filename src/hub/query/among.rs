@@ -80,5 +80,6 @@ pub(super) fn sorted<'a>(walk: &mut Walk<'a>, past: Option<Rank>) -> Result<Opti
     }
     let mut handles: Vec<_> = among.handles.iter().copied().collect();
     handles.sort_unstable();
-    ways::stand_sorted(walk, &handles, past)
+    let records: Vec<_> = handles.into_iter().map(ways::born_at).collect();
+    ways::stand_sorted(walk, &records, past)
 }

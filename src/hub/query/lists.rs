@@ -24,6 +24,9 @@ use super::sight::Sight;
 
 /// Most terms of one list: more are not worth their number.
 pub(super) const MAX_TERMS: usize = 256;
+/// Most terms of a range that are walked one beside the other: those of a week,
+/// which has two for each hour, and of its edges.
+pub(super) const MAX_NEIGHBOURS: usize = 340;
 /// Most words of a search whose lists are taken.
 const MAX_WORDS: usize = 3;
 /// Most pairs of neighbouring words of a search whose lists are taken.
@@ -236,20 +239,12 @@ impl Lists<'_> {
         dimension: Dimension,
         range: RangeInclusive<u64>,
     ) -> Result<(), Error> {
-        let (mut from, last) = range.clone().into_inner();
-        let mut terms = Some(Vec::new());
-        while let Some(found) = &mut terms
-            && let Some(term) = self.store.term_from(dimension, from).map_err(store_error)?
-            && term <= last
-        {
-            if found.len() == MAX_TERMS {
-                terms = None;
-                break;
-            }
-            found.push(term);
-            let Some(next) = term.checked_add(1) else { break };
-            from = next;
-        }
+        // What was seen has two terms for each hour: many have more than these.
+        let wide = dimension != Dimension::Text && range.end() - range.start() >= 4 * MAX_NEIGHBOURS as u64;
+        let terms = match wide {
+            true => None,
+            false => self.store.terms_in(dimension, &range, MAX_NEIGHBOURS).map_err(store_error)?,
+        };
         self.found.push(List { name, dimension, terms, range: Some(range), expected: None });
         Ok(())
     }

@@ -19,6 +19,7 @@ use crate::model::query::{IndicatorFilter, Question};
 
 mod among;
 mod check;
+mod held;
 mod lists;
 mod order;
 mod places;

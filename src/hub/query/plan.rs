@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use super::super::error::Error;
 use super::among::MAX_KNOWN;
 use super::check::Conditions;
+use super::held;
 use super::lists::{self, List};
 use super::order::{self, Rank};
 use super::source::Source;
@@ -139,7 +140,7 @@ pub(super) fn choose<'a>(walk: &mut Walk<'a>, past: Option<Rank>) -> Result<(Sou
             let found = if walk.indexed { ways::by_sighting(walk)? } else { None };
             ways::of_records(walk, found, &lists, past)?
         }
-        Lead::Order if lists.is_empty() => ways::held(walk, past)?,
+        Lead::Order if lists.is_empty() => held::held(walk, past)?,
         Lead::Order => ways::in_order(walk, &lists, past)?,
     };
     Ok((source, plan))
@@ -235,13 +236,14 @@ fn chosen(walk: &Walk<'_>, mut lists: Vec<List>) -> (Vec<List>, Option<Plan>) {
 }
 
 /// Leaves out the widest of `those` lists, one by one, until there are no more
-/// than [`MAX_OPENED`] terms in those that are left and in whatever is no range.
+/// than [`MAX_OPENED`] terms in those that are left and in whatever is no range,
+/// or there is one list alone.
 /// What was left out is looked for in each record.
 fn leave_widest(lists: &mut Vec<List>, those: impl Fn(&List) -> bool) {
     let width = |list: &List| list.terms.as_ref().map_or(0, Vec::len);
     loop {
         let known = lists.iter().filter(|list| list.range.is_none() || those(list));
-        if known.map(width).sum::<usize>() <= MAX_OPENED {
+        if lists.len() == 1 || known.map(width).sum::<usize>() <= MAX_OPENED {
             return;
         }
         let wide = lists.iter().enumerate().filter(|(_, list)| those(list));

@@ -8,6 +8,7 @@ use super::super::error::Error;
 use super::super::fetch::damaged;
 use super::super::store_error;
 use super::walk::Walk;
+use super::ways;
 
 impl Walk<'_> {
     /// Whether what stands of the record that was born at `handle` may be seen
@@ -16,7 +17,7 @@ impl Walk<'_> {
     /// # Errors
     /// A failure of the store.
     pub fn takes(&mut self, handle: Position) -> Result<bool, Error> {
-        let standing = self.origin.of(self.shared, &[handle], None)?.pop();
+        let standing = self.origin.of(self.shared, (&[ways::born_at(handle)], true), None)?.pop();
         let Some((at, class_now)) = standing.and_then(|standing| Some((standing.at?, standing.class_now)))
         else {
             return Ok(false);

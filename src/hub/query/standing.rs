@@ -9,9 +9,11 @@ use crate::base::clock;
 use crate::model::audience::ClassNo;
 use crate::model::position::Position;
 use crate::store::keys::Dimension;
+use crate::store::postings::Posting;
 
 use super::super::error::Error;
 use super::super::fetch;
+use super::super::replaced::Known;
 use super::super::shared::Shared;
 use super::super::store_error;
 
@@ -45,24 +47,33 @@ impl Origin {
         Self { at, found: FxHashMap::default(), dropped: shared.history.dropped() }
     }
 
-    /// What stands of the first of the records that were born at `handles`, of
-    /// one at least, and of as many more as there is time for. The directory is
-    /// to be renewed after this.
+    /// What stands of the first of some records, of one at least, and of as many
+    /// more as there is time for. Of each a version is known; if that was
+    /// replaced, what stands in its place is told only of `records`, else `None`
+    /// may be. The directory is to be renewed after this.
     pub(super) fn of(
         &mut self,
         shared: &Shared,
-        handles: &[Position],
+        (versions, records): (&[Posting], bool),
         until: Option<Instant>,
     ) -> Result<Vec<Standing>, Error> {
-        if handles.is_empty() {
-            return Ok(Vec::new());
+        let mut known = self.known(shared, versions, records);
+        let asked: Vec<_> = versions.iter().zip(&known).filter(|(_, known)| known.is_none()).collect();
+        let asked: Vec<_> = asked.into_iter().map(|(version, _)| version.handle).collect();
+        if asked.is_empty() {
+            return Ok(known.into_iter().flatten().collect());
         }
-        let latest = shared.store.latest(handles).map_err(store_error)?;
+        let mut latest = shared.store.latest(&asked).map_err(store_error)?.into_iter();
         let origin = self.at;
         let born = |handle: Position| (handle <= origin).then_some(handle);
-        let mut out = Vec::with_capacity(handles.len());
-        for (&handle, latest) in handles.iter().zip(latest) {
-            out.push(match latest {
+        let mut out = Vec::with_capacity(versions.len());
+        for (version, known) in versions.iter().zip(known.drain(..)) {
+            if let Some(known) = known {
+                out.push(known);
+                continue;
+            }
+            let handle = version.handle;
+            out.push(match latest.next().flatten() {
                 None if shared.history.announced() != self.dropped && shared.was_dropped(handle)? => {
                     Standing { at: None, class_now: None }
                 }
@@ -83,6 +94,24 @@ impl Origin {
             });
         }
         Ok(out)
+    }
+
+    /// What is known without a read.
+    fn known(&self, shared: &Shared, versions: &[Posting], records: bool) -> Vec<Option<Standing>> {
+        // What is being dropped is asked for.
+        if shared.history.announced() != self.dropped {
+            return vec![None; versions.len()];
+        }
+        let (look, reclassed) = (shared.replaced.look(), shared.reclassed.read());
+        let known = |version: &Posting| match look.at(version.position, self.at) {
+            Known::Stands => Some(Standing {
+                at: Some(version.position),
+                class_now: reclassed.get(&version.handle).copied(),
+            }),
+            Known::Replaced if !records => Some(Standing { at: None, class_now: None }),
+            Known::Replaced | Known::Unknown => None,
+        };
+        versions.iter().map(known).collect()
     }
 
     /// The newest version at or before the origin of a record that was changed

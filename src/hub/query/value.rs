@@ -15,6 +15,7 @@ use crate::model::position::Position;
 use crate::model::query::{IndicatorFilter, ValueMatch};
 use crate::store::chunk::Op;
 use crate::store::keys::{self, Dimension, Family};
+use crate::store::postings::Posting;
 use crate::store::record::{self, Assertion};
 
 use super::super::error::Error;
@@ -24,6 +25,7 @@ use super::super::store_error;
 use super::lists;
 use super::ranges::{Range, beginning, inside};
 use super::sight::Sight;
+use super::ways;
 
 /// Values that are passed over for each record that may be found.
 const PASSED: usize = 4;
@@ -58,16 +60,16 @@ pub(super) fn can(filter: &IndicatorFilter) -> bool {
 }
 
 /// The records that have such a value today and that the caller may see, each
-/// once, and those that had it, and perhaps others; `None`: there are more than
-/// `most`.
+/// once with the newest of its versions that is known, and those that had it, and
+/// perhaps others; `None`: there are more than `most`.
 pub(super) fn find(
     shared: &Shared,
     sight: &mut Sight<'_>,
     filter: &IndicatorFilter,
     bounds: Bounds,
-) -> Result<Option<Vec<Position>>, Error> {
+) -> Result<Option<Vec<Posting>>, Error> {
     let most = bounds.most;
-    let mut found = Found { shared, sight, handles: Vec::new(), bounds, passed: 0 };
+    let mut found = Found { shared, sight, versions: Vec::new(), bounds, passed: 0 };
     let (mut keys, mut hashes) = (Vec::new(), false);
     for value in &filter.values {
         let ranges = match value {
@@ -98,10 +100,8 @@ pub(super) fn find(
     if hashes && !found.former(&filter.values)? {
         return Ok(None);
     }
-    let Found { mut handles, .. } = found;
-    handles.sort_unstable();
-    handles.dedup();
-    Ok((handles.len() <= most).then_some(handles))
+    let found = ways::records(found.versions);
+    Ok((found.len() <= most).then_some(found))
 }
 
 /// The keys of the networks around one: of the lengths that the caller may
@@ -122,7 +122,7 @@ fn around(sight: &Sight<'_>, net: IpNet) -> Vec<Vec<u8>> {
 struct Found<'a, 's> {
     shared: &'a Shared,
     sight: &'a mut Sight<'s>,
-    handles: Vec<Position>,
+    versions: Vec<Posting>,
     bounds: Bounds,
     passed: usize,
 }
@@ -133,13 +133,14 @@ impl Found<'_, '_> {
         self.sight.renew(self.shared);
         let kept = assertions.iter().filter(|assertion| !assertion.is_dropped());
         let seen = kept.filter(|assertion| self.sight.sees_now(assertion.class));
-        self.handles.extend(seen.map(|assertion| assertion.handle));
+        let version = |seen: &Assertion| Posting { position: seen.newest, handle: seen.handle };
+        self.versions.extend(seen.map(version));
     }
 
     /// Whether that is enough: one more was passed over.
     fn is_over(&mut self) -> bool {
         self.passed += 1;
-        self.handles.len() > self.bounds.most
+        self.versions.len() > self.bounds.most
             || self.passed > self.bounds.most.saturating_mul(PASSED)
             || (self.passed.is_multiple_of(LOOKED_UP)
                 && self.bounds.until.is_some_and(|until| clock::monotonic() > until))
@@ -163,7 +164,7 @@ impl Found<'_, '_> {
         for terms in terms {
             let mut blocks = store.all_postings_in(Dimension::Former, terms, end).map_err(store_error)?;
             while let Some(block) = blocks.next_block().map_err(store_error)? {
-                self.handles.extend(block.into_iter().map(|posting| posting.handle));
+                self.versions.extend(block);
                 if self.is_over() {
                     return Ok(false);
                 }
@@ -187,7 +188,7 @@ impl Found<'_, '_> {
                     && item.header.op.is_version()
                     && item.header.op != Op::Create
                 {
-                    self.handles.push(item.header.handle);
+                    self.versions.push(Posting { position: item.position, handle: item.header.handle });
                 }
             }
         }
@@ -205,9 +206,13 @@ impl Found<'_, '_> {
     /// Adds those that begin in some way.
     fn beginning(&mut self, terms: RangeInclusive<u64>) -> Result<bool, Error> {
         let (store, end) = (&self.shared.store, Position::from_raw(u64::MAX));
+        let about = store.postings_about(Dimension::Beginning, &terms).map_err(store_error)?;
+        if about > PASSED as u64 * self.bounds.most as u64 {
+            return Ok(false);
+        }
         let mut blocks = store.all_postings_in(Dimension::Beginning, terms, end).map_err(store_error)?;
         while let Some(block) = blocks.next_block().map_err(store_error)? {
-            self.handles.extend(block.into_iter().map(|posting| posting.handle));
+            self.versions.extend(block);
             if self.is_over() {
                 return Ok(false);
             }
@@ -217,6 +222,10 @@ impl Found<'_, '_> {
 
     fn ordered(&mut self, range: &Range) -> Result<bool, Error> {
         let (store, head) = (&self.shared.store, range.from.get(..3).unwrap_or_default());
+        let about = store.records_about(Family::Values, &range.from, &range.to).map_err(store_error)?;
+        if about > self.bounds.most as u64 {
+            return Ok(false);
+        }
         let mut records = store.records_from(Family::Values, head, &range.from).map_err(store_error)?;
         let mut passed = 0;
         while let Some((key, value)) = records.next_record().map_err(store_error)? {

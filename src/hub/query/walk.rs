@@ -352,8 +352,8 @@ impl<'a> Walk<'a> {
     /// Keeps what stands at the origin, of what may be seen today: of as many
     /// of those that wait as there is time for.
     fn settle(&mut self) -> Result<(), Error> {
-        let handles: Vec<_> = self.waiting.iter().map(|candidate| candidate.posting.handle).collect();
-        let standing = self.origin.of(self.shared, &handles, self.until)?;
+        let versions: Vec<_> = self.waiting.iter().map(|candidate| candidate.posting).collect();
+        let standing = self.origin.of(self.shared, (&versions, self.of_records), self.until)?;
         self.sight.renew(self.shared);
         let settled = standing.len();
         for (mut candidate, standing) in self.waiting.drain(..settled).zip(standing) {

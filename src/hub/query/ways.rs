@@ -6,13 +6,13 @@
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
-use crate::base::clock::{self, Timestamp};
+use crate::base::clock;
 use crate::model::audience::ClassNo;
 use crate::model::indicator::Kind;
 use crate::model::position::Position;
 use crate::model::sighting::Outcome;
 use crate::store::chunk::View;
-use crate::store::keys::{self, Dimension};
+use crate::store::keys::Dimension;
 use crate::store::postings::Posting;
 use crate::wire::facts;
 
@@ -20,7 +20,7 @@ use super::super::error::Error;
 use super::super::fetch::damaged;
 use super::super::indexer::behind;
 use super::super::store_error;
-use super::among::{Among, MAX_KNOWN};
+use super::among::Among;
 use super::check::Range;
 use super::lists::{self, List};
 use super::order::{self, Rank};
@@ -37,12 +37,11 @@ const FEW: usize = if cfg!(test) { 8 } else { 2_048 };
 /// Most records of a span of births that are sorted at once, and items that are
 /// passed over to find them. More are soon met along the log, which the tests
 /// see too.
-const FEW_BORN: usize = if cfg!(test) { 8 } else { 4_096 };
-const MAX_BORN: usize = 1 << 14;
-/// Most postings that are looked at before the first row.
-const MAX_LOOKED: usize = 1 << 17;
-/// An hour in microseconds.
-const HOUR: u64 = 3_600_000_000;
+pub(super) const FEW_BORN: usize = if cfg!(test) { 8 } else { 1_024 };
+const MAX_BORN: usize = 1 << 12;
+/// Most postings that are looked at before the first row. Whatever has more is
+/// soon met along the order.
+const MAX_LOOKED: usize = 1 << 15;
 /// Records whose newest versions are asked for together.
 const TOGETHER: usize = 256;
 
@@ -53,81 +52,47 @@ struct Stands {
     class_now: Option<ClassNo>,
 }
 
+/// Records, each once, with the newest of their versions that are known.
+pub(super) fn records(mut versions: Vec<Posting>) -> Vec<Posting> {
+    versions.sort_unstable_by_key(|version| (version.handle, std::cmp::Reverse(version.position)));
+    versions.dedup_by_key(|version| version.handle);
+    versions
+}
+
+/// A record of which nothing but its birth is known.
+pub(super) const fn born_at(handle: Position) -> Posting {
+    Posting { position: handle, handle }
+}
+
 /// The records that were found, in order: sorted if they are few, else met
 /// along the order, as is all there is where they were too many (`None`).
 pub(super) fn of_records<'a>(
     walk: &mut Walk<'a>,
-    found: Option<Vec<Position>>,
+    found: Option<Vec<Posting>>,
     lists: &[List],
     past: Option<Rank>,
 ) -> Result<Source<'a>, Error> {
-    if let Some(handles) = found {
+    if let Some(records) = found {
         // What goes by an index that is not there yet is sorted if at all.
         let along = walk.indexed || order::dimension(walk.order).is_none();
-        if handles.len() <= if along { FEW } else { MAX_SORTED }
-            && let Some(sorted) = stand_sorted(walk, &handles, past)?
+        if records.len() <= if along { FEW } else { MAX_SORTED }
+            && let Some(sorted) = stand_sorted(walk, &records, past)?
         {
             return Ok(sorted);
         }
-        walk.among = Some(Among::of(handles));
+        walk.among = Some(Among::of(records.into_iter().map(|record| record.handle).collect()));
     }
     in_order(walk, lists, past)
-}
-
-/// Along the order, of what may have held at the moment that is asked about:
-/// what was born by then, and what says that it held before it was born.
-pub(super) fn held<'a>(walk: &mut Walk<'a>, past: Option<Rank>) -> Result<Source<'a>, Error> {
-    let known = match walk.asked.filter.valid_at {
-        Some(at) if walk.indexed => held_at(walk, at)?,
-        _ => None,
-    };
-    match known {
-        Some((handles, Position::ZERO)) => of_records(walk, Some(handles), &[], past),
-        Some((handles, upto)) => {
-            walk.among = Some(Among::new(handles, Range { after: Position::ZERO, upto }));
-            in_order(walk, &[], past)
-        }
-        None => in_order(walk, &[], past),
-    }
-}
-
-/// The records that may have held, and the position by which others were born
-/// that may have, too; `None`: most, or too many.
-fn held_at(walk: &Walk<'_>, at: Timestamp) -> Result<Option<(Vec<Position>, Position)>, Error> {
-    let store = &walk.shared.store;
-    // An hour later, since what is recorded together is told apart by time.
-    let born_by = store.position_before_time(at.as_micros().saturating_add(HOUR)).map_err(store_error)?;
-    if born_by >= walk.origin.at {
-        return Ok(None);
-    }
-    let terms = 0..=keys::valid_from_term(at);
-    let blocks = store.all_postings_in(Dimension::ValidFrom, terms, walk.origin.at.next());
-    let (mut blocks, mut handles) = (blocks.map_err(store_error)?, Vec::new());
-    while let Some(block) = blocks.next_block().map_err(store_error)? {
-        handles.extend(block.into_iter().map(|posting| posting.handle));
-        if handles.len() > MAX_KNOWN || is_late(walk, 0) {
-            return Ok(None);
-        }
-    }
-    Ok(Some(match born(walk, (Position::ZERO, born_by), FEW_BORN, |_| true)? {
-        None => (handles, born_by),
-        Some(born) => {
-            handles.extend(born);
-            handles.sort_unstable();
-            handles.dedup();
-            (handles, Position::ZERO)
-        }
-    }))
 }
 
 /// What stands of records, sorted, from past a rank; `None`: that takes too
 /// long.
 pub(super) fn stand_sorted<'a>(
     walk: &mut Walk<'a>,
-    handles: &[Position],
+    records: &[Posting],
     past: Option<Rank>,
 ) -> Result<Option<Source<'a>>, Error> {
-    match stand(walk, handles)? {
+    match stand(walk, records)? {
         Some(all) => sorted(walk, all, past),
         None => Ok(None),
     }
@@ -146,7 +111,7 @@ pub(super) fn in_order<'a>(
         return by_index(walk, lists, dimension, past);
     }
     let by_version = walk.order.by_version();
-    let gathers = (!by_version && !lists.is_empty()) || of_range(lists).is_some();
+    let gathers = (!by_version && !lists.is_empty()) || is_light(walk, lists)?;
     if gathers && let Some(postings) = gather(walk, lists, MAX_LOOKED)? {
         return Ok(gathered(walk, postings, past));
     }
@@ -157,6 +122,7 @@ pub(super) fn in_order<'a>(
     {
         let born = born(walk, (span.after, span.upto), MAX_BORN, |at| span.holds(at))?;
         if let Some(born) = born.filter(|born| born.len() <= FEW_BORN)
+            && let born = born.into_iter().map(born_at).collect::<Vec<_>>()
             && let Some(sorted) = stand_sorted(walk, &born, past)?
         {
             return Ok(sorted);
@@ -177,7 +143,7 @@ fn births(walk: &Walk<'_>) -> Option<Range> {
 
 /// The records that were born after a position and up to another; `None`: they
 /// are many, or more than `most` items are to be passed over.
-fn born(
+pub(super) fn born(
     walk: &Walk<'_>,
     (after, upto): (Position, Position),
     most: usize,
@@ -204,18 +170,26 @@ fn born(
     Ok(Some(found))
 }
 
-/// The one list, if it has too many terms to be walked beside each other.
-fn of_range(lists: &[List]) -> Option<(Dimension, RangeInclusive<u64>)> {
+/// The one list, if it is that of a range of terms.
+fn of_range(lists: &[List]) -> Option<(Dimension, &RangeInclusive<u64>)> {
     match lists {
-        [List { dimension, terms: None, range: Some(range), .. }] => Some((*dimension, range.clone())),
+        [List { dimension, range: Some(range), .. }] => Some((*dimension, range)),
         _ => None,
     }
+}
+
+/// Whether the one list is that of a range of terms, and so short that it is
+/// sorted sooner than its terms are walked beside each other.
+fn is_light(walk: &Walk<'_>, lists: &[List]) -> Result<bool, Error> {
+    let Some((dimension, range)) = of_range(lists) else { return Ok(false) };
+    let about = walk.shared.store.postings_about(dimension, range).map_err(store_error)?;
+    Ok(about <= MAX_LOOKED as u64)
 }
 
 /// In the order of positions.
 fn along<'a>(walk: &Walk<'a>, lists: &[List], start: Start) -> Result<Source<'a>, Error> {
     let union = match &walk.among {
-        _ if of_range(lists).is_some() => None,
+        _ if lists.iter().any(|list| list.terms.is_none()) => None,
         _ if !lists.is_empty() => Some(common(walk, lists, start)?),
         Some(among) => Some(Common::new(vec![versions(walk, among, start)?])),
         None => None,
@@ -295,9 +269,7 @@ fn by_index<'a>(
         && let Some(postings) = gather(walk, lists, MAX_LOOKED)?
     {
         if pays_to_sort(walk, postings.len()) {
-            let handles: BTreeSet<_> = postings.iter().map(|posting| posting.handle).collect();
-            let handles: Vec<_> = handles.into_iter().collect();
-            if let Some(mut all) = stand(walk, &handles)? {
+            if let Some(mut all) = stand(walk, &records(postings.clone()))? {
                 let found: BTreeSet<_> = postings.iter().map(|posting| posting.position).collect();
                 all.retain(|stands| found.contains(&stands.posting.position));
                 if let Some(sorted) = sorted(walk, all, past)? {
@@ -337,7 +309,7 @@ fn pays_to_sort(walk: &Walk<'_>, count: usize) -> bool {
 
 /// The records of which there are sightings that may be asked for, if these
 /// are not too many.
-pub(super) fn by_sighting(walk: &Walk<'_>) -> Result<Option<Vec<Position>>, Error> {
+pub(super) fn by_sighting(walk: &Walk<'_>) -> Result<Option<Vec<Posting>>, Error> {
     let Some(wanted) = &walk.asked.sightings else { return Ok(None) };
     let (dimension, terms): (_, Vec<u64>) = match (&wanted.by, wanted.outcomes) {
         (Some(by), _) => (Dimension::SightedBy, by.iter().map(|org| u64::from(org.0)).collect()),
@@ -362,25 +334,25 @@ pub(super) fn by_sighting(walk: &Walk<'_>) -> Result<Option<Vec<Position>>, Erro
     }
     found.sort_unstable();
     found.dedup();
-    Ok(Some(found))
+    Ok(Some(found.into_iter().map(born_at).collect()))
 }
 
 /// Whether too much time went by before the first row; asked now and then.
-fn is_late(walk: &Walk<'_>, step: usize) -> bool {
+pub(super) fn is_late(walk: &Walk<'_>, step: usize) -> bool {
     step.is_multiple_of(TOGETHER) && walk.planned_by.is_some_and(|by| clock::monotonic() > by)
 }
 
 /// The versions of records that stand and may be seen; `None`: that takes too
 /// long.
-fn stand(walk: &mut Walk<'_>, handles: &[Position]) -> Result<Option<Vec<Stands>>, Error> {
-    let mut all = Vec::with_capacity(handles.len());
-    for some in handles.chunks(TOGETHER) {
-        let standing = walk.origin.of(walk.shared, some, walk.planned_by)?;
+fn stand(walk: &mut Walk<'_>, records: &[Posting]) -> Result<Option<Vec<Stands>>, Error> {
+    let mut all = Vec::with_capacity(records.len());
+    for some in records.chunks(TOGETHER) {
+        let standing = walk.origin.of(walk.shared, (some, true), walk.planned_by)?;
         if standing.len() < some.len() || is_late(walk, 0) {
             return Ok(None);
         }
         walk.sight.renew(walk.shared);
-        for (&handle, standing) in some.iter().zip(standing) {
+        for (&Posting { handle, .. }, standing) in some.iter().zip(standing) {
             let seen = standing.class_now.is_none_or(|class| walk.sight.sees_now(class));
             let stands =
                 |position| Stands { posting: Posting { position, handle }, class_now: standing.class_now };
@@ -403,7 +375,7 @@ fn gather(walk: &Walk<'_>, lists: &[List], most: usize) -> Result<Option<Vec<Pos
     let (mut all, mut looked) = (Vec::new(), 0);
     if let Some((dimension, range)) = of_range(lists) {
         let store = &walk.shared.store;
-        let blocks = store.all_postings_in(dimension, range, upto.next());
+        let blocks = store.all_postings_in(dimension, range.clone(), upto.next());
         let mut blocks = blocks.map_err(store_error)?;
         while let Some(block) = blocks.next_block().map_err(store_error)? {
             looked += block.len();
