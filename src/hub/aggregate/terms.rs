@@ -10,6 +10,7 @@ use rustc_hash::FxHashMap;
 
 use crate::base::clock;
 use crate::model::audience::ClassNo;
+use crate::model::position::Position;
 use crate::model::query::IndicatorFilter;
 use crate::store::counters::Granularity;
 use crate::store::keys::Dimension as Index;
@@ -134,7 +135,7 @@ fn gather(
     seen: &[bool],
     is_over: impl Fn() -> bool,
     others: &FxHashMap<u64, ()>,
-) -> Result<(crate::model::position::Position, Found, bool), Error> {
+) -> Result<(Position, Found, bool), Error> {
     let upto = still.upto().map_err(store_error)?;
     let (mut found, mut cells, mut looked) = (Found::default(), 0, 0_u32);
     let see = |bucket, term, sum| {
@@ -144,7 +145,8 @@ fn gather(
             cells += 1;
         }
         let full = cells >= MAX_CELLS || found.len() >= MAX_TERMS;
-        !full && !(looked.is_multiple_of(LOOK) && is_over())
+        let over = looked.is_multiple_of(LOOK) && is_over();
+        !(full || over)
     };
     let whole = still
         .sum_up(
