@@ -29,7 +29,7 @@ use super::cursors::Cursors;
 use super::directory::Directory;
 use super::error::{Error, Reason};
 use super::expire::Expiries;
-use super::indexer::Indexed;
+use super::indexer::{self, Indexed};
 use super::membership;
 use super::merger::Backlog;
 use super::owed::Owed;
@@ -203,6 +203,7 @@ impl Hub {
         let tuning = Tuning { block_cache_bytes: options.block_cache_bytes, ..Tuning::default() };
         let mut store = Store::open(&options.data_dir, &tuning)?;
         store.upgrade(facts::outcome)?;
+        indexer::count_kinds(&store)?;
         let failed =
             |error: Error| db::Error::Corrupt { what: "beginning of the log", at: error.to_string() };
         let genesis = genesis::read(&store).map_err(failed)?;
@@ -242,6 +243,7 @@ impl Hub {
             cursors: Cursors::default(),
             index: Indexed::new(store.indexed()?),
             replaced: Replaced::default(),
+            sums: super::aggregate::Kept::default(),
             backlog: Backlog::default(),
             space: Space::new(Arc::clone(&options.volume), options.free_space_floor),
             latch: Latch::default(),

@@ -9,7 +9,7 @@ use crate::model::indicator::{State, technique, wider};
 use crate::model::position::Position;
 use crate::model::text;
 use crate::store::chunk::{ItemHeader, ItemView, Op};
-use crate::store::counters::Counted;
+use crate::store::counters::{Counted, Counts};
 use crate::store::index::Index;
 use crate::store::keys::{self, Dimension};
 use crate::store::postings::Posting;
@@ -49,8 +49,28 @@ pub(super) fn index(
         return Ok(None);
     }
     let alone = item.position <= base && !is_left(store, item.header.previous)?;
-    count(item, &facts, alone, to);
+    count(item, &facts, alone, |record, by| to.counts.add(record, by));
     name(&facts, &mut to.names);
+    Ok(Some(()))
+}
+
+/// Counts an item by kinds alone; `None`: its body is damaged. `base` as for
+/// [`index`].
+///
+/// # Errors
+/// Whatever the store answers.
+pub(super) fn count_kinds(
+    store: &Store,
+    item: &ItemView<'_>,
+    base: Position,
+    counts: &mut Counts,
+) -> Result<Option<()>, db::Error> {
+    if !item.header.op.is_version() {
+        return Ok(Some(()));
+    }
+    let Some(facts) = facts::read(item.body) else { return Ok(None) };
+    let alone = item.position <= base && !is_left(store, item.header.previous)?;
+    count(item, &facts, alone, |record, by| counts.add_kinds(record, by));
     Ok(Some(()))
 }
 
@@ -68,7 +88,7 @@ fn sighting(item: &ItemView<'_>, to: &mut Index) -> Option<()> {
 
 /// Counts a version among the records that hold, if it does, and the one
 /// before among them no longer, if that did and it is not `alone`.
-fn count(item: &ItemView<'_>, facts: &Facts, alone: bool, to: &mut Index) {
+fn count(item: &ItemView<'_>, facts: &Facts, alone: bool, mut add: impl FnMut(&Counted<'_>, i64)) {
     let header = &item.header;
     let terms: Vec<_> = item.terms().collect();
     let held = !alone && !matches!(header.op, Op::Create | Op::Reinstate) && !header.lapsed;
@@ -76,11 +96,11 @@ fn count(item: &ItemView<'_>, facts: &Facts, alone: bool, to: &mut Index) {
         let before: Vec<_> = item.previous_terms().collect();
         let before = if header.relabelled { &before } else { &terms };
         let (class, kind) = (header.previous_class, header.previous_kind);
-        to.counts.add(&Counted { born: facts.created, class, kind, terms: before }, -1);
+        add(&Counted { born: facts.created, class, kind, terms: before }, -1);
     }
     if header.state == State::Active {
         let (class, kind) = (header.class, header.kind);
-        to.counts.add(&Counted { born: facts.created, class, kind, terms: &terms }, 1);
+        add(&Counted { born: facts.created, class, kind, terms: &terms }, 1);
     }
 }
 

@@ -24,6 +24,7 @@ use crate::store::Store;
 use crate::wire::seal::Sealer;
 use crate::wire::token::Tokens;
 
+use super::aggregate::Kept;
 use super::attempts::Attempts;
 use super::cursors::Cursors;
 use super::directory::Directory;
@@ -86,6 +87,8 @@ pub struct Shared {
     pub index: Indexed,
     /// Which versions stand, as far as that is known without a read.
     pub replaced: Replaced,
+    /// Sums of counters, for those who ask again.
+    pub sums: Kept,
     /// Terms whose postings may have become many small blocks.
     pub backlog: Backlog,
     /// Whether the disk has room.

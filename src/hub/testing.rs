@@ -74,3 +74,12 @@ pub(super) fn occupy(shared: &Arc<Shared>, organisation: OrgNo) -> mpsc::Sender<
         }
     }
 }
+
+/// Waits until nothing holds the store open any more.
+pub(super) async fn wait_until_gone(hub: Arc<Hub>) {
+    let shared = Arc::downgrade(&hub.shared);
+    drop(hub);
+    while shared.strong_count() > 0 {
+        tokio::task::yield_now().await;
+    }
+}

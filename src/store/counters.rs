@@ -11,6 +11,10 @@
 //!
 //! All classes of a term lie together: whoever counts adds up those that he may
 //! see, and reads one value for it, not one for each.
+//!
+//! Of labels and what is counted like them it is known by months how many
+//! records of each kind carry them, too. There the number of a class is that of
+//! the class and the kind in one.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
@@ -37,6 +41,8 @@ pub const OFFSET: u64 = 7 * 3_600;
 /// After so many changes in memory a counter is one number again: a reader adds
 /// up no more.
 const MAX_CHANGES: usize = 32;
+/// Bits of the number of a class that say the kind, where both are one.
+const KIND_BITS: u32 = u8::BITS;
 
 /// Over how long births are counted together. Numbers are stored: never reuse
 /// one.
@@ -62,7 +68,8 @@ impl Granularity {
     }
 
     /// The bucket in which a day lies.
-    fn of_day(self, day: u32) -> u32 {
+    #[must_use]
+    pub fn of_day(self, day: u32) -> u32 {
         match self {
             Self::All => 0,
             Self::Month => {
@@ -93,6 +100,8 @@ pub struct Counted<'a> {
 pub struct Counts {
     /// By day of birth, dimension, term and class; the rest follows.
     changes: FxHashMap<(u32, Dimension, u64, ClassNo), i64>,
+    /// By month of birth, term, and class and kind in one.
+    kinds: FxHashMap<(u32, u64, u64), i64>,
 }
 
 impl Counts {
@@ -105,34 +114,76 @@ impl Counts {
         add(Dimension::Class, 0);
         add(Dimension::Kind, u64::from(record.kind));
         record.terms.iter().for_each(|&term| add(Dimension::Label, term));
+        self.add_kinds(record, by);
+    }
+
+    /// Notes so in what is counted by kinds, and in nothing else.
+    pub fn add_kinds(&mut self, record: &Counted<'_>, by: i64) {
+        let month = Granularity::Month.bucket(record.born);
+        for &term in record.terms {
+            *self.kinds.entry((month, term, together(record.class, record.kind))).or_default() += by;
+        }
     }
 
     /// At most how many keys' counters change.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.changes.len() * Granularity::ALL.len()
+        // Of terms that are counted by kinds there are no more.
+        self.changes.len() * (Granularity::ALL.len() + 1)
+    }
+
+    /// The changes of what is counted by labels, and like them.
+    pub fn of_labels(&self) -> impl Iterator<Item = Change> + '_ {
+        let labels = self
+            .changes
+            .iter()
+            .filter(|((_, dimension, ..), by)| *dimension == Dimension::Label && **by != 0);
+        labels.map(|(&(day, _, term, class), &by)| Change { day, term, class, by })
+    }
+
+    /// How many changes there are of what is counted by kinds.
+    #[must_use]
+    pub fn kinds(&self) -> usize {
+        self.kinds.len()
     }
 
     /// Whether nothing was counted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty()
+        self.changes.is_empty() && self.kinds.is_empty()
     }
 
     /// The keys whose counters change, in order, and what is to be merged with
     /// their values.
     pub fn changes(&self) -> impl Iterator<Item = ([u8; KEY_BYTES], Vec<u8>)> {
-        let mut all: BTreeMap<_, BTreeMap<ClassNo, i64>> = BTreeMap::new();
+        let mut all: BTreeMap<_, BTreeMap<u64, i64>> = BTreeMap::new();
         for (&(day, dimension, term, class), &by) in self.changes.iter().filter(|(_, by)| **by != 0) {
             for granularity in Granularity::ALL {
                 let key = key(granularity, dimension, granularity.of_day(day), term);
-                *all.entry(key).or_default().entry(class).or_default() += by;
+                *all.entry(key).or_default().entry(u64::from(class.0)).or_default() += by;
             }
+        }
+        for (&(month, term, both), &by) in self.kinds.iter().filter(|(_, by)| **by != 0) {
+            let key = key(Granularity::Month, Dimension::LabelKind, month, term);
+            *all.entry(key).or_default().entry(both).or_default() += by;
         }
         all.into_iter()
             .map(|(key, sums)| (key, encode(sums.into_iter())))
             .filter(|(_, value)| !is_nothing(value))
     }
+}
+
+/// How many more records hold that were born on a day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change {
+    /// Day of their birth.
+    pub day: u32,
+    /// The term that they carry.
+    pub term: u64,
+    /// Their audience class.
+    pub class: ClassNo,
+    /// How many.
+    pub by: i64,
 }
 
 /// A counter: how many records hold that were born in a bucket.
@@ -144,11 +195,13 @@ pub struct Count {
     pub term: u64,
     /// Their audience class.
     pub class: ClassNo,
+    /// Number of their kind, where the dimension is one beside kinds; else 0.
+    pub kind: u8,
     /// How many.
     pub count: u64,
 }
 
-fn key(granularity: Granularity, dimension: Dimension, bucket: u32, term: u64) -> [u8; KEY_BYTES] {
+pub(super) fn key(granularity: Granularity, dimension: Dimension, bucket: u32, term: u64) -> [u8; KEY_BYTES] {
     let mut key = [0; KEY_BYTES];
     let (head, rest) = key.split_at_mut(PREFIX_BYTES);
     head.copy_from_slice(&prefix(granularity, dimension));
@@ -158,7 +211,7 @@ fn key(granularity: Granularity, dimension: Dimension, bucket: u32, term: u64) -
     key
 }
 
-const fn prefix(granularity: Granularity, dimension: Dimension) -> [u8; PREFIX_BYTES] {
+pub(super) const fn prefix(granularity: Granularity, dimension: Dimension) -> [u8; PREFIX_BYTES] {
     [KeyKind::Counter.byte(), granularity as u8, dimension as u8]
 }
 
@@ -168,24 +221,51 @@ pub const fn is_nothing(value: &[u8]) -> bool {
     value.is_empty()
 }
 
-/// Shows each class and its count; `None`: the bytes are damaged.
-fn read(mut value: &[u8], mut see: impl FnMut(ClassNo, i64)) -> Option<()> {
-    let mut class = 0_u32;
+/// A class and a kind in one number.
+fn together(class: ClassNo, kind: u8) -> u64 {
+    u64::from(class.0) << KIND_BITS | u64::from(kind)
+}
+
+/// The class of such a number, and the kind.
+fn apart(both: u64) -> Option<(ClassNo, u8)> {
+    let [.., kind] = both.to_be_bytes();
+    Some((ClassNo(u32::try_from(both >> KIND_BITS).ok()?), kind))
+}
+
+/// Whether a key is that of a counter by kinds.
+#[must_use]
+pub fn is_by_kinds(key: &[u8]) -> bool {
+    key.starts_with(&prefix(Granularity::Month, Dimension::LabelKind))
+}
+
+/// Shows the number of each class and its count; `None`: the bytes are damaged.
+fn read(mut value: &[u8], mut see: impl FnMut(u64, i64)) -> Option<()> {
+    let mut class = 0_u64;
     while !value.is_empty() {
-        let step = u32::try_from(decode_varint(&mut value).ok()?).ok()?;
-        class = class.checked_add(step)?;
+        class = class.checked_add(decode_varint(&mut value).ok()?)?;
         let zigzag = decode_varint(&mut value).ok()?;
-        see(ClassNo(class), (zigzag >> 1).cast_signed() ^ -(zigzag & 1).cast_signed());
+        see(class, (zigzag >> 1).cast_signed() ^ -(zigzag & 1).cast_signed());
     }
     Some(())
 }
 
-fn encode(sums: impl Iterator<Item = (ClassNo, i64)>) -> Vec<u8> {
+/// How many records hold of the classes that are `seen`; `None`: the bytes are
+/// damaged.
+pub(super) fn sum_of(value: &[u8], seen: impl Fn(ClassNo) -> bool) -> Option<u64> {
+    let (mut sum, mut whole) = (0_u64, true);
+    read(value, |class, count| match (u32::try_from(class), u64::try_from(count)) {
+        (Ok(class), Ok(count)) => sum += if seen(ClassNo(class)) { count } else { 0 },
+        _ => whole = false,
+    })?;
+    whole.then_some(sum)
+}
+
+fn encode(sums: impl Iterator<Item = (u64, i64)>) -> Vec<u8> {
     let (mut value, mut last) = (Vec::new(), 0);
     for (class, count) in sums.filter(|(_, count)| *count != 0) {
-        encode_varint(u64::from(class.0 - last), &mut value);
+        encode_varint(class - last, &mut value);
         encode_varint((count << 1 ^ count >> (i64::BITS - 1)).cast_unsigned(), &mut value);
-        last = class.0;
+        last = class;
     }
     value
 }
@@ -211,13 +291,14 @@ fn sum(_: &[u8], known: Option<&[u8]>, changes: &MergeOperands) -> Option<Vec<u8
 /// The sum for each class, the smallest class first; `None`: one is too large.
 /// What was read since the last compaction is added up for every reader, so it
 /// matters how: in a place for each class, where most classes are there.
-fn add_up(mut all: Vec<(ClassNo, i64)>) -> Option<Vec<(ClassNo, i64)>> {
+fn add_up(mut all: Vec<(u64, i64)>) -> Option<Vec<(u64, i64)>> {
     const SPARSE: usize = 16;
-    let Some(most) = all.iter().map(|(class, _)| class.0).max() else { return Some(Vec::new()) };
+    let Some(most) = all.iter().map(|(class, _)| *class).max() else { return Some(Vec::new()) };
     let most = usize::try_from(most).ok()?;
     if most / SPARSE > all.len() {
-        all.sort_unstable_by_key(|(class, _)| *class);
-        let mut sums: Vec<(ClassNo, i64)> = Vec::with_capacity(all.len());
+        // Each value is in order, and runs are what this sort makes use of.
+        all.sort_by_key(|(class, _)| *class);
+        let mut sums: Vec<(u64, i64)> = Vec::with_capacity(all.len());
         for (class, by) in all {
             match sums.last_mut().filter(|(last, _)| *last == class) {
                 Some((_, sum)) => *sum = sum.checked_add(by)?,
@@ -228,10 +309,10 @@ fn add_up(mut all: Vec<(ClassNo, i64)>) -> Option<Vec<(ClassNo, i64)>> {
     }
     let mut sums = vec![0_i64; most + 1];
     for (class, by) in all {
-        let sum = usize::try_from(class.0).ok().and_then(|class| sums.get_mut(class))?;
+        let sum = usize::try_from(class).ok().and_then(|class| sums.get_mut(class))?;
         *sum = sum.checked_add(by)?;
     }
-    Some((0..).map(ClassNo).zip(sums).collect())
+    Some((0..).zip(sums).collect())
 }
 
 impl Store {
@@ -304,10 +385,16 @@ impl Counters<'_> {
                 self.iterator.seek(self::key(self.granularity, self.dimension, bucket, term));
                 continue;
             }
-            let (ready, mut whole) = (&mut self.ready, true);
-            let told = read(value, |class, count| match u64::try_from(count) {
-                Ok(count) => ready.push_back(Count { bucket, term, class, count }),
-                Err(_) => whole = false,
+            let (ready, mut whole, kinds) = (&mut self.ready, true, self.dimension == Dimension::LabelKind);
+            let told = read(value, |number, count| {
+                let of =
+                    if kinds { apart(number) } else { u32::try_from(number).ok().map(|no| (ClassNo(no), 0)) };
+                match of.zip(u64::try_from(count).ok()) {
+                    Some(((class, kind), count)) => {
+                        ready.push_back(Count { bucket, term, class, kind, count });
+                    }
+                    None => whole = false,
+                }
             });
             if told.is_none() || !whole {
                 ready.clear();
@@ -344,7 +431,7 @@ impl Counters<'_> {
 }
 
 /// The bucket and the term in the rest of a key.
-fn place(rest: &[u8]) -> Option<(u32, u64)> {
+pub(super) fn place(rest: &[u8]) -> Option<(u32, u64)> {
     let (bucket, term) = rest.split_first_chunk::<4>()?;
     Some((u32::from_be_bytes(*bucket), u64::from_be_bytes(term.try_into().ok()?)))
 }

@@ -12,14 +12,16 @@ use rocksdb::WriteBatch;
 
 use crate::model::position::Position;
 
-use super::counters::Counts;
+use super::counters::{self, Counts};
 use super::db::{Error, Store};
-use super::keys::{self, Family};
+use super::keys::{self, Family, KeyKind};
 use super::postings::Postings;
 use super::term_names::TermNames;
 
 /// Meta record of [`Store::indexed`].
-const MARK: &str = "indexed";
+pub(super) const MARK: &str = "indexed";
+/// Meta record of [`Store::kinds_are_counted`].
+const KINDS_MARK: &str = "counted-by-kinds";
 /// Most records of a batch: what the writer may have to wait for.
 const BATCH: usize = 256;
 
@@ -27,7 +29,7 @@ const BATCH: usize = 256;
 const MAX_POSTINGS: usize = 1 << 17;
 /// Most counters and names of a step: those are one batch, and for that the
 /// writer waits.
-const MAX_COUNTED: usize = 1 << 14;
+const MAX_COUNTED: usize = 5 << 12;
 
 /// What one step of indexing adds.
 #[derive(Debug, Default)]
@@ -54,8 +56,12 @@ impl Store {
     /// # Errors
     /// [`Error::Corrupt`], or whatever the engine answers.
     pub fn indexed(&self) -> Result<Position, Error> {
-        let Some(bytes) = self.meta(MARK)? else { return Ok(Position::ZERO) };
-        let mark = bytes.try_into().map_err(|_| Error::corrupt("meta", MARK))?;
+        self.mark(MARK)
+    }
+
+    fn mark(&self, name: &str) -> Result<Position, Error> {
+        let Some(bytes) = self.meta(name)? else { return Ok(Position::ZERO) };
+        let mark = bytes.try_into().map_err(|_| Error::corrupt("meta", name))?;
         Ok(Position::from_raw(u64::from_be_bytes(mark)))
     }
 
@@ -78,7 +84,53 @@ impl Store {
         for (key, change) in index.counts.changes() {
             batch.merge_cf(counters, key, change);
         }
-        batch.put_cf(self.family(Family::Meta)?, keys::meta(MARK), upto.raw().to_be_bytes());
+        let meta = self.family(Family::Meta)?;
+        batch.put_cf(meta, keys::meta(MARK), upto.raw().to_be_bytes());
+        batch.put_cf(meta, keys::meta(KINDS_MARK), upto.raw().to_be_bytes());
+        self.write_again(batch)
+    }
+
+    /// Whether all that is indexed is counted by kinds, too: a release before
+    /// did not, and moved the one mark alone.
+    ///
+    /// # Errors
+    /// Whatever the engine answers.
+    pub fn kinds_are_counted(&self) -> Result<bool, Error> {
+        Ok(self.mark(KINDS_MARK)? == self.mark(MARK)?)
+    }
+
+    /// Takes away what is counted by kinds, which is to be counted again.
+    ///
+    /// # Errors
+    /// Whatever the engine answers.
+    pub fn drop_kinds(&self) -> Result<(), Error> {
+        let family = self.family(Family::Counters)?;
+        let mut records = self.records(Family::Counters, &[KeyKind::Counter.byte()])?;
+        let mut batch = WriteBatch::default();
+        while let Some((key, _)) = records.next_record()? {
+            if counters::is_by_kinds(&key) {
+                batch.delete_cf(family, key);
+                self.write_full(&mut batch)?;
+            }
+        }
+        self.write_again(batch)
+    }
+
+    /// Adds to what is counted by kinds; the mark is moved when all is, by
+    /// `done`.
+    ///
+    /// # Errors
+    /// Whatever the engine answers.
+    pub fn add_kinds(&self, counts: &Counts, done: bool) -> Result<(), Error> {
+        let family = self.family(Family::Counters)?;
+        let mut batch = WriteBatch::default();
+        for (key, change) in counts.changes() {
+            batch.merge_cf(family, key, change);
+        }
+        if done {
+            let mark = self.indexed()?;
+            batch.put_cf(self.family(Family::Meta)?, keys::meta(KINDS_MARK), mark.raw().to_be_bytes());
+        }
         self.write_again(batch)
     }
 
@@ -88,7 +140,7 @@ impl Store {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::base::clock::Timestamp;
     use crate::model::audience::ClassNo;
@@ -98,6 +150,19 @@ mod tests {
     use crate::store::merge::MAX_RUN;
     use crate::store::postings::Posting;
     use crate::store::term_names::{TermKind, TermName};
+
+    /// Leaves a store as a release that did not count by kinds does: with a
+    /// count that is wrong where that one came after another that did.
+    pub(crate) fn forget_kinds(store: &Store, left: Position) {
+        store.drop_kinds().unwrap();
+        let mut counts = Counts::default();
+        counts.add_kinds(&Counted { born: Timestamp::EPOCH, class: ClassNo(1), kind: 1, terms: &[1] }, 7);
+        store.add_kinds(&counts, false).unwrap();
+        let mut batch = WriteBatch::default();
+        batch.put_cf(store.family(Family::Meta).unwrap(), keys::meta(KINDS_MARK), left.raw().to_be_bytes());
+        store.write_again(batch).unwrap();
+        assert!(!store.kinds_are_counted().unwrap());
+    }
 
     const TERMS: u64 = 3 * BATCH as u64;
 

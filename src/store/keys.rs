@@ -314,6 +314,9 @@ pub enum Dimension {
     /// What sightings say, as [`Self::Outcome`]: each beside the number of its
     /// audience class, which it keeps for good.
     OutcomeClass = 23,
+    /// Terms of [`Self::Label`] beside kinds: in counters alone, see
+    /// [`super::counters`].
+    LabelKind = 24,
 }
 
 impl Dimension {
@@ -325,7 +328,7 @@ impl Dimension {
     }
 
     /// Every dimension.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Owner,
         Self::Kind,
         Self::Label,
@@ -347,6 +350,7 @@ impl Dimension {
         Self::Pair,
         Self::Born,
         Self::OutcomeClass,
+        Self::LabelKind,
     ];
 }
 

@@ -42,6 +42,7 @@ pub mod roster;
 pub mod roster_change;
 pub mod sightings;
 pub mod subscription;
+pub mod sums;
 pub mod term_names;
 pub mod term_range;
 pub mod truncate;

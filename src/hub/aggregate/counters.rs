@@ -21,16 +21,12 @@ use super::super::directory::Directory;
 use super::super::error::Error;
 use super::super::store_error;
 use super::tally::{Slot, Tally};
+use super::terms::{self, MAX_TERMS};
 use super::{Asked, term_kind};
 
 const DAY: u64 = 86_400_000_000;
 /// Counters between two looks at the time.
-const LOOK: u32 = 4_096;
-/// Terms whose names are read together.
-const NAMED: usize = 1_024;
-/// Most terms that are counted apart.
-const MAX_TERMS: usize = 500_000;
-
+pub(super) const LOOK: u32 = 4_096;
 /// Which counters answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Plan {
@@ -113,6 +109,7 @@ pub(super) fn plan(counting: &Counting, spans: Option<Spans>) -> Option<Plan> {
             Some(_) => Index::Label,
         },
         Some(Dimension::Kind) if field.is_none() || of_kinds => Index::Kind,
+        Some(Dimension::Kind) => Index::LabelKind,
         // Of one family each: those asked for are the rows.
         Some(by @ (Dimension::Family | Dimension::Campaign))
             if field.is_none_or(|(_, (of, _))| *of == Some(by)) =>
@@ -121,6 +118,12 @@ pub(super) fn plan(counting: &Counting, spans: Option<Spans>) -> Option<Plan> {
         }
         Some(Dimension::Label | Dimension::Technique) if field.is_none() => Index::Label,
         _ => return None,
+    };
+    let (granularity, buckets) = match (index, granularity) {
+        // Of days it is not known; all of time is all months.
+        (Index::LabelKind, Granularity::Day) => return None,
+        (Index::LabelKind, Granularity::All) => (Granularity::Month, 0..=u32::MAX),
+        _ => (granularity, buckets),
     };
     Some(Plan { index, terms, granularity, buckets })
 }
@@ -156,70 +159,55 @@ pub(super) fn count(asked: &Asked<'_>, plan: &Plan) -> Result<Tally, Error> {
     let open = |index, terms: &[u64]| {
         asked.shared.store.counts(*granularity, index, buckets.clone(), terms).map_err(store_error)
     };
-    let counters = open(*index, terms)?;
     let by = asked.counting.by;
-    // A record carries several terms, or none: the whole is counted apart.
-    let whole = match term_kind(by) {
-        Some(_) if terms.is_empty() => Some(open(Index::Class, &[0])?),
-        _ => None,
-    };
-    // After what is read stands still, so that it knows every class of it.
-    let directory = asked.shared.directory.load_full();
-    let mut sums = Sums::new(asked, &directory);
-    let mut by_term: BTreeMap<u64, Slot> = BTreeMap::new();
-    // The classes of a term come together: what is held is put when they end.
-    let mut held: Option<(u64, Option<i64>, u64)> = None;
-    let (mut tally, alone) = (Tally::new(), whole.is_none());
-    sums.each(counters, |class, of, span| {
-        if alone {
-            tally.add(span, of.count);
-        }
-        match by {
-            None => {}
-            Some(Dimension::Kind) => tally.add_to(kind(of.term), span, of.count),
-            Some(Dimension::Owner | Dimension::Tlp | Dimension::OrgKind | Dimension::Outcome) => {
-                tally.add_to(class.clone(), span, of.count);
-            }
-            Some(Dimension::Label | Dimension::Family | Dimension::Campaign | Dimension::Technique) => {
-                match held.as_mut().filter(|held| (held.0, held.1) == (of.term, span)) {
-                    Some((.., count)) => *count += of.count,
-                    None => {
-                        let before = held.replace((of.term, span, of.count));
-                        before.into_iter().for_each(|before| put(&mut by_term, &mut tally, before));
-                    }
-                }
-            }
-        }
-        !tally.is_full() && by_term.len() < MAX_TERMS
-    })?;
-    if let Some(whole) = whole {
+    if let Some(kind) = term_kind(by).filter(|_| terms.is_empty()) {
+        let mut tally = Tally::new();
+        terms::count(asked, kind, *granularity, buckets, &mut tally)?;
+        // A record carries several terms, or none: the whole is counted apart.
+        let whole = open(Index::Class, &[0])?;
+        let directory = asked.shared.directory.load_full();
+        let mut sums = Sums::new(asked, &directory);
         sums.each(whole, |_, of, span| {
             tally.add(span, of.count);
             true
         })?;
+        tally.exact &= sums.exact;
+        return Ok(tally);
     }
-    held.into_iter().for_each(|last| put(&mut by_term, &mut tally, last));
-    let mut by_term: Vec<_> = by_term.into_iter().collect();
-    for some in by_term.chunks_mut(NAMED) {
-        if sums.is_over() {
-            break;
-        }
-        let terms: Vec<_> = some.iter().map(|(term, _)| *term).collect();
-        let names = asked.shared.store.term_names(&terms).map_err(store_error)?;
-        for (name, (_, slot)) in names.into_iter().zip(some) {
-            if let Some(name) = name.filter(|name| Some(name.kind) == term_kind(by)) {
-                tally.put(name.text, std::mem::take(slot));
+    let counters = open(*index, terms)?;
+    // After what is read stands still, so that it knows every class of it.
+    let directory = asked.shared.directory.load_full();
+    let mut sums = Sums::new(asked, &directory);
+    // Of one term each: those asked for are the rows.
+    let mut by_term: BTreeMap<u64, Slot> = BTreeMap::new();
+    let mut tally = Tally::new();
+    sums.each(counters, |class, of, span| {
+        tally.add(span, of.count);
+        match by {
+            None => {}
+            Some(Dimension::Kind) => {
+                let number = if *index == Index::LabelKind { of.kind.into() } else { of.term };
+                tally.add_to(kind(number), span, of.count);
             }
+            Some(Dimension::Owner | Dimension::Tlp | Dimension::OrgKind | Dimension::Outcome) => {
+                tally.add_to(class.clone(), span, of.count);
+            }
+            Some(Dimension::Label | Dimension::Family | Dimension::Campaign | Dimension::Technique) => {
+                let grown = by_term.entry(of.term).or_default().add(span, of.count);
+                tally.grow(usize::from(grown));
+            }
+        }
+        !tally.is_full() && by_term.len() < MAX_TERMS
+    })?;
+    let (terms, slots): (Vec<_>, Vec<_>) = by_term.into_iter().unzip();
+    let names = asked.shared.store.term_names(&terms).map_err(store_error)?;
+    for (name, slot) in names.into_iter().zip(slots) {
+        if let Some(name) = name.filter(|name| Some(name.kind) == term_kind(by)) {
+            tally.put(name.text, slot);
         }
     }
     tally.exact = sums.exact;
     Ok(tally)
-}
-
-/// Puts what was counted of a term in a span.
-fn put(by_term: &mut BTreeMap<u64, Slot>, tally: &mut Tally, (term, span, count): (u64, Option<i64>, u64)) {
-    let grown = by_term.entry(term).or_default().add(span, count);
-    tally.grow(usize::from(grown));
 }
 
 fn kind(term: u64) -> Option<String> {
@@ -278,19 +266,19 @@ impl<'a> Sums<'a> {
 /// The row in which records of a class are counted, where it goes by class;
 /// `None`: they are not counted. Who asks for owners is not given those whose
 /// owner he is not told: a count would tell him.
-fn row(asked: &Asked<'_>, directory: &Directory, class: ClassNo) -> Option<Option<String>> {
+pub(super) fn row(asked: &Asked<'_>, directory: &Directory, class: ClassNo) -> Option<Option<String>> {
     let viewer = Viewer { org: asked.caller.org(), principal: asked.caller.identity() };
     let definition = &directory.class(class)?.definition;
     let IndicatorFilter { owners, tlps, org_kinds, .. } = &asked.counting.filter;
-    let told = directory.discloses(viewer, class, Purpose::Aggregate);
+    let told = || directory.discloses(viewer, class, Purpose::Aggregate);
     let kind = || directory.roster().organisations.get(&definition.owner).map(|org| &org.kind);
     let counted = directory.visible(viewer, class, Purpose::Aggregate)
         && (tlps.is_empty() || tlps.contains(&definition.marking.tlp))
-        && (owners.is_empty() || (told && owners.contains(&definition.owner)))
-        && (org_kinds.is_empty() || (told && kind().is_some_and(|kind| org_kinds.contains(kind))));
+        && (owners.is_empty() || (told() && owners.contains(&definition.owner)))
+        && (org_kinds.is_empty() || (told() && kind().is_some_and(|kind| org_kinds.contains(kind))));
     counted.then(|| match asked.counting.by {
-        Some(Dimension::Owner) => told.then(|| definition.owner.as_str().to_owned()),
-        Some(Dimension::OrgKind) => kind().filter(|_| told).cloned(),
+        Some(Dimension::Owner) => told().then(|| definition.owner.as_str().to_owned()),
+        Some(Dimension::OrgKind) => kind().filter(|_| told()).cloned(),
         Some(Dimension::Tlp) => Some(definition.marking.tlp.as_str().to_owned()),
         _ => None,
     })
@@ -320,7 +308,9 @@ mod tests {
             (Some(Dimension::Owner), IndicatorFilter { tlps: tlps.clone(), ..labels() }, Some(Index::Label)),
             (Some(Dimension::OrgKind), kinds(), Some(Index::Kind)),
             (Some(Dimension::Kind), IndicatorFilter { tlps, ..kinds() }, Some(Index::Kind)),
-            (Some(Dimension::Kind), labels(), None),
+            (Some(Dimension::Kind), labels(), Some(Index::LabelKind)),
+            (Some(Dimension::Kind), families(), Some(Index::LabelKind)),
+            (Some(Dimension::Kind), IndicatorFilter { families: vec!["a".into()], ..labels() }, None),
             (Some(Dimension::Label), none(), Some(Index::Label)),
             (Some(Dimension::Label), labels(), None),
             (Some(Dimension::Label), kinds(), None),
@@ -359,5 +349,19 @@ mod tests {
         assert_eq!((buckets(&counting, 420), buckets(&counting, 0)), (Some(3..=5), None));
         let counting = Counting { filter: published(at(DAY), None), ..counting };
         assert_eq!(buckets(&counting, 420), None);
+        // Beside a label kinds are counted by months.
+        let labels = || IndicatorFilter { labels: vec!["c2".into()], ..Default::default() };
+        let by_kind = |filter, spans| {
+            let counting = Counting { filter, by: Some(Dimension::Kind), histogram, rows: 10 };
+            plan(&counting, spans).map(|plan| (plan.granularity, plan.buckets))
+        };
+        let days = Spans { calendar: Calendar { per: Per::Day, offset: 420 }, first: 3, last: 5 };
+        assert_eq!(by_kind(labels(), Some(spans(420))), Some((Granularity::Month, 3..=5)));
+        assert_eq!(by_kind(labels(), None), Some((Granularity::Month, 0..=u32::MAX)));
+        assert_eq!(by_kind(labels(), Some(days)), None);
+        assert_eq!(
+            by_kind(IndicatorFilter { published: published(at(2 * DAY), None).published, ..labels() }, None),
+            None
+        );
     }
 }

@@ -7,9 +7,11 @@
 //! value that only hidden records carry makes no row.
 
 mod counters;
+mod kept;
 mod scan;
 mod sightings;
 mod tally;
+mod terms;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +27,8 @@ use super::error::Error;
 use super::indexer::behind;
 use super::shared::Shared;
 use tally::Tally;
+
+pub use kept::Kept;
 
 /// How much is gone through for one question.
 #[derive(Debug, Clone, Copy)]

@@ -8,7 +8,7 @@ use crate::base::clock::Timestamp;
 use crate::model::aggregate::{Buckets, Counted, CountedBy, Row, Spans};
 
 /// Most numbers that are kept for one question: rows, and spans of rows.
-const MAX_CELLS: usize = 2_000_000;
+pub(super) const MAX_CELLS: usize = 2_000_000;
 
 /// How many, in all and by spans.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -40,6 +40,8 @@ pub(super) struct Tally {
     /// By value; `None`: it is not told.
     rows: BTreeMap<Option<String>, Slot>,
     cells: usize,
+    /// Rows that are not among these.
+    pub(super) more_rows: u64,
     /// Whether nothing was left out.
     pub(super) exact: bool,
 }
@@ -47,7 +49,8 @@ pub(super) struct Tally {
 impl Tally {
     /// Nothing yet.
     pub(super) const fn new() -> Self {
-        Self { all: Slot { count: 0, spans: BTreeMap::new() }, rows: BTreeMap::new(), cells: 0, exact: true }
+        let all = Slot { count: 0, spans: BTreeMap::new() };
+        Self { all, rows: BTreeMap::new(), cells: 0, more_rows: 0, exact: true }
     }
 
     /// Adds to the whole.
@@ -83,7 +86,7 @@ impl Tally {
         rows.sort_by(|(a, of_a), (b, of_b)| {
             (Reverse(of_a.count), a.is_none(), a).cmp(&(Reverse(of_b.count), b.is_none(), b))
         });
-        let more_rows = rows.len().saturating_sub(most) as u64;
+        let more_rows = self.more_rows + rows.len().saturating_sub(most) as u64;
         rows.truncate(most);
         let row = |(value, slot): (Option<String>, Slot)| {
             let count = slot.count;

@@ -46,7 +46,7 @@ impl World {
         let path = self.path();
         let Self { dir, hub } = self;
         hub.close().await;
-        wait_until_gone(hub).await;
+        testing::wait_until_gone(hub).await;
         meanwhile(&path);
         let hub = Hub::open(Options { data_dir: path, ..Options::default() }).unwrap();
         Self { dir, hub }
@@ -100,15 +100,6 @@ impl World {
     fn sightings(&self, id: Uuid) -> Sightings<'_> {
         let handle = self.hub.shared.sealer.handle(id).unwrap();
         self.hub.shared.store.sightings(handle, Position::from_raw(u64::MAX)).unwrap()
-    }
-}
-
-/// Waits until nothing holds the store open any more.
-async fn wait_until_gone(hub: Arc<Hub>) {
-    let shared = Arc::downgrade(&hub.shared);
-    drop(hub);
-    while shared.strong_count() > 0 {
-        tokio::task::yield_now().await;
     }
 }
 

@@ -61,6 +61,7 @@ pub(crate) fn make_format_before(path: &Path) -> usize {
     }
     let meta = store.family(Family::Meta).unwrap();
     batch.delete_cf(meta, keys::meta("indexed"));
+    batch.delete_cf(meta, keys::meta("counted-by-kinds"));
     batch.put_cf(meta, keys::meta(FORMAT), FORMAT_BEFORE.to_be_bytes());
     store.write_again(batch).unwrap();
     store.db.drop_cf(Family::Sightings.name()).unwrap();

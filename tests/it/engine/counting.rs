@@ -95,8 +95,9 @@ async fn apply(engine: Engine, op: &Op, all: &mut Vec<(usize, Uuid)>) -> Engine 
     engine
 }
 
-/// Granularity, dimension, bucket, term and class to how many.
-type Counters = BTreeMap<(u8, u8, u32, u64, ClassNo), u64>;
+/// Granularity, dimension, bucket, term, class and, beside labels, kind to how
+/// many.
+type Counters = BTreeMap<(u8, u8, u32, u64, ClassNo, u8), u64>;
 
 /// The counters as a look at every record gives them.
 fn naive(records: &[(usize, v1::Indicator)], classes: &[(ClassNo, ClassDefinition)]) -> Counters {
@@ -114,12 +115,17 @@ fn naive(records: &[(usize, v1::Indicator)], classes: &[(ClassNo, ClassDefinitio
         let (family, campaign) = (&indicator.family, &indicator.campaign);
         let labels = keys::terms(&indicator.labels, role, family, campaign, &indicator.attack_techniques);
         let mut carried = vec![(Dimension::Class, 0), (Dimension::Kind, u64::from(kind))];
-        carried.extend(labels.into_iter().map(|term| (Dimension::Label, term)));
+        carried.extend(labels.iter().map(|&term| (Dimension::Label, term)));
         for granularity in Granularity::ALL {
             for (dimension, term) in &carried {
-                let key = (granularity as u8, *dimension as u8, granularity.bucket(born), *term, class);
+                let key = (granularity as u8, *dimension as u8, granularity.bucket(born), *term, class, 0);
                 *counters.entry(key).or_default() += 1;
             }
+        }
+        let month = Granularity::Month;
+        for term in labels {
+            let key = (month as u8, Dimension::LabelKind as u8, month.bucket(born), term, class, kind);
+            *counters.entry(key).or_default() += 1;
         }
     }
     counters
@@ -131,7 +137,7 @@ fn stored(store: &Store) -> Counters {
         for dimension in Dimension::ALL {
             let mut all = store.counts(granularity, dimension, 0..=u32::MAX, &[]).unwrap();
             while let Some(of) = all.next_count().unwrap() {
-                let key = (granularity as u8, dimension as u8, of.bucket, of.term, of.class);
+                let key = (granularity as u8, dimension as u8, of.bucket, of.term, of.class, of.kind);
                 assert_eq!(counters.insert(key, of.count), None);
             }
         }
