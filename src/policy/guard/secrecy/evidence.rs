@@ -28,7 +28,7 @@ pub(super) struct Named {
     pub(super) start: usize,
     pub(super) end: usize,
     /// In words of English.
-    english: bool,
+    pub(super) english: bool,
 }
 
 impl<'a> Text<'a> {
@@ -56,6 +56,9 @@ impl<'a> Text<'a> {
             return Some(level);
         }
         let named = self.named(at)?;
+        if self.gap(named.start).has(Gap::BOX) {
+            return None;
+        }
         let is_marking = match self.form {
             Form::Label => self.is_label(named),
             Form::Rule => self.is_field(named),
@@ -93,6 +96,9 @@ impl<'a> Text<'a> {
                 let rest = self.words.get(at..to).unwrap_or_default();
                 return highest.filter(|_| rest.iter().all(Word::is_number));
             };
+            if self.gap(named.start).has(Gap::BOX.and(Gap::TICK)) {
+                return None;
+            }
             // One English word on a line is a stamp if it is written like one.
             if named.english && named.level != Level::TuyetMat && self.caps(named) != Caps::All {
                 return None;
@@ -265,7 +271,9 @@ impl<'a> Text<'a> {
             // A field of one word is named so only if its line begins with it.
             let begins = || self.gap(words.len().saturating_sub(key.len())).has(Gap::STRONG.and(Gap::COMMA).and(Gap::QUOTE));
             let whole = match **key {
-                ["mat" | "loai" | "dau"] => named.level != Level::Mat && begins(),
+                ["mat" | "loai" | "dau"] => {
+                    (named.level != Level::Mat || self.caps(named) != Caps::Lower) && begins()
+                }
                 ["classification" | "secrecy" | "classified"] => true,
                 _ => !named.english || begins(),
             };
@@ -340,9 +348,20 @@ impl<'a> Text<'a> {
         if named.level == Level::Mat && self.is_bare(named) {
             let tag = boxed && first;
             let apart = boxed || first || left.has(Gap::DASH);
-            return caps != Caps::Lower && (tag || (apart && self.is_of_a_paper(named)));
+            let heads = first && (caps == Caps::All || right.has(Gap::DASH)) && self.is_of_an_office(named);
+            return caps != Caps::Lower && (tag || heads || (apart && self.is_of_a_paper(named)));
         }
         caps != Caps::Lower || boxed || (first && !self.is_bare(named))
+    }
+
+    /// Whether the line goes on in the words of an office.
+    fn is_of_an_office(&self, named: Named) -> bool {
+        let to = (named.end..named.end.saturating_add(FIELD_REACH))
+            .find(|&at| self.gap(at.saturating_add(1)).has(Gap::LINE))
+            .map_or(named.end.saturating_add(FIELD_REACH), |at| at.saturating_add(1))
+            .min(self.words.len());
+        !self.gap(named.end).has(Gap::LINE)
+            && self.words.get(named.end..to).is_some_and(lexicon::is_office)
     }
 
     /// Whether the line names a paper, near by.

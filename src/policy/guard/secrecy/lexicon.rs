@@ -62,7 +62,7 @@ pub(super) const KEYS: [&[&str]; 15] = [
 ];
 
 /// Kinds of papers, of one word or two.
-const PAPERS: [&[&str]; 42] = [
+const PAPERS: [&[&str]; 45] = [
     &["tai", "lieu"],
     &["van", "ban"],
     &["van", "kien"],
@@ -99,6 +99,9 @@ const PAPERS: [&[&str]; 42] = [
     &["to", "khai"],
     &["so", "lieu"],
     &["chuyen", "de"],
+    &["theo", "dien"],
+    &["buc", "dien"],
+    &["theo", "ban"],
     &["file"],
     &["document"],
     &["report"],
@@ -108,7 +111,7 @@ const PAPERS: [&[&str]; 42] = [
 ];
 
 /// What `tối mật` and `tuyệt mật` make a paper of, and `mật` alone does not.
-const CONTENTS: [&[&str]; 10] = [
+const CONTENTS: [&[&str]; 13] = [
     &["thong", "tin"],
     &["noi", "dung"],
     &["du", "lieu"],
@@ -119,6 +122,9 @@ const CONTENTS: [&[&str]; 10] = [
     &["loai"],
     &["dien"],
     &["hang"],
+    &["xep"],
+    &["marked"],
+    &["la", "ban"],
 ];
 
 /// Whether the words end with one of the names.
@@ -142,6 +148,22 @@ pub(super) fn content(words: &[Word]) -> Option<usize> {
     ends_with(words, &CONTENTS)
 }
 
+/// Whether it is an English kind of paper, whose level stands before it.
+pub(super) fn english_paper(word: &Word) -> bool {
+    const PAPERS: [&str; 8] = ["report", "document", "annex", "memo", "letter", "file", "plan", "map"];
+    PAPERS.contains(&word.folded.as_str())
+}
+
+/// Whether a line without marks is Vietnamese, and an office's: `MAT` is not
+/// the short name of something then.
+pub(super) fn is_office(words: &[Word]) -> bool {
+    const WORDS: [&str; 27] = [
+        "khong", "chi", "cua", "cac", "ket", "qua", "duoc", "trong", "ngay", "gui", "danh", "sach", "theo", "ve",
+        "so", "nhung", "dung", "pho", "thanh", "tb", "bc", "kh", "cv", "qd", "ttr", "ubnd", "ban",
+    ];
+    words.iter().any(|word| WORDS.contains(&word.folded.as_str()))
+}
+
 /// Whether a kind of paper is named among these words.
 pub(super) fn names_paper(words: &[Word]) -> bool {
     (1..=words.len()).any(|end| words.get(..end).is_some_and(|words| paper(words).is_some()))
@@ -160,6 +182,10 @@ pub(super) fn goes_on(bare: bool, next: &Word) -> bool {
     AFTER.iter().any(|(plain, spelt)| next.spelt == *spelt || (bare && next.folded == *plain))
 }
 
+/// The same of two words.
+const PAIRS_BARE: [(&str, &str); 5] =
+    [("bao", "ve"), ("da", "gui"), ("thanh", "lap"), ("cuoc", "hop"), ("do", "phong")];
+
 /// What is counted where something was lost: `mat 3 thang`.
 const COUNTED: [&str; 14] = [
     "thang", "ngay", "gio", "phut", "giay", "nam", "tuan", "trieu", "ty", "nghin", "ngan", "tram", "dong", "lan",
@@ -168,10 +194,10 @@ const COUNTED: [&str; 14] = [
 /// Whether `mat` without marks may be `mật` before these words.
 pub(super) fn may_follow_bare(next: &Word, second: Option<&Word>) -> bool {
     let counts = || second.is_some_and(|word| COUNTED.contains(&word.folded.as_str()));
-    let guards = || next.folded == "bao" && second.is_some_and(|word| word.folded == "ve");
+    let pair = || second.is_some_and(|word| PAIRS_BARE.contains(&(next.folded.as_str(), word.folded.as_str())));
     next.value
         || (next.is_number() && !counts())
-        || guards()
+        || pair()
         || AFTER_BARE.contains(&next.folded.as_str())
 }
 
@@ -218,7 +244,7 @@ pub(super) fn cites(words: &[Word]) -> bool {
 
 /// What is said where papers are talked about: their loss, their theft, what
 /// attackers look for, the law and the handling of them.
-const TALK: [&[&str]; 70] = [
+const TALK: [&[&str]; 73] = [
     &["lo", "lot"],
     &["lam", "lo"],
     &["ro", "ri"],
@@ -272,6 +298,9 @@ const TALK: [&[&str]; 70] = [
     &["khong", "co"],
     &["khong", "thuoc"],
     &["khong", "dang"],
+    &["hanh", "vi"],
+    &["xu", "phat"],
+    &["nan", "nhan"],
     &["luat"],
     &["trom"],
     &["cam"],
@@ -292,7 +321,7 @@ const TALK: [&[&str]; 70] = [
 ];
 
 /// What is said where papers are not what they seem.
-const FAKED: [&[&str]; 19] = [
+const FAKED: [&[&str]; 20] = [
     &["gia", "mao"],
     &["gia", "lam"],
     &["gia", "danh"],
@@ -302,6 +331,7 @@ const FAKED: [&[&str]; 19] = [
     &["nguy", "trang"],
     &["tep", "moi"],
     &["chieu", "tro"],
+    &["ke", "gian"],
     &["phishing"],
     &["lure"],
     &["lures"],
@@ -315,7 +345,7 @@ const FAKED: [&[&str]; 19] = [
 ];
 
 /// What is said of them right behind.
-const BEHIND: [&[&str]; 15] = [
+const BEHIND: [&[&str]; 19] = [
     &["bi", "lo"],
     &["bi", "ro"],
     &["bi", "phat"],
@@ -326,6 +356,10 @@ const BEHIND: [&[&str]; 15] = [
     &["bi", "danh", "cap"],
     &["bi", "tung"],
     &["bi", "lay"],
+    &["phai", "duoc"],
+    &["phai", "luu"],
+    &["chi", "duoc"],
+    &["khong", "duoc"],
     &["giai", "mat"],
     &["la", "gi"],
     &["ro", "ri"],

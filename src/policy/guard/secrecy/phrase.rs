@@ -7,7 +7,7 @@ use super::lexicon::{self, LA};
 use super::words::{Caps, Gap, Word};
 
 /// How many words before a paper's name tell what is said of it.
-const AHEAD: usize = 9;
+const AHEAD: usize = 14;
 /// How many behind it.
 const BEHIND: usize = 5;
 
@@ -18,8 +18,8 @@ pub(super) fn is_marking(text: &Text<'_>, named: Named) -> bool {
         return false;
     }
     let bare = named.level == Level::Mat && text.is_bare(named);
-    let Some(subject) = subject(text, named) else { return false };
-    let cited = cites(text, subject, named);
+    let Some(Subject { start: subject, firm }) = subject(text, named) else { return false };
+    let cited = firm || cites(text, subject, named);
     if bare && !cited && !closes(text, named) {
         return false;
     }
@@ -29,10 +29,25 @@ pub(super) fn is_marking(text: &Text<'_>, named: Named) -> bool {
     !is_talk(text, subject, named.end, cited)
 }
 
-/// Where the words begin that say what is of this level.
-fn subject(text: &Text<'_>, named: Named) -> Option<usize> {
+/// What is of a level.
+struct Subject {
+    /// Its first word.
+    start: usize,
+    /// Whether nothing else can be meant.
+    firm: bool,
+}
+
+/// Which words say what is of this level.
+fn subject(text: &Text<'_>, named: Named) -> Option<Subject> {
     let words = text.words.get(..named.start)?;
-    let back = |count: usize| named.start.checked_sub(count);
+    let back = |count: usize| Some(Subject { start: named.start.checked_sub(count)?, firm: false });
+    if let Some(next) = text.word(named.end)
+        && !next.gap.has(Gap::STRONG)
+        && lexicon::english_paper(next)
+        && !(named.english || (named.level == Level::Mat && text.is_bare(named)))
+    {
+        return back(0);
+    }
     if let Some(count) = lexicon::paper(words) {
         return back(count);
     }
@@ -46,7 +61,9 @@ fn subject(text: &Text<'_>, named: Named) -> Option<usize> {
     if is_degree(last) {
         let owner = text.before(named.start, 2).is_some_and(|word| matches!(word.folded.as_str(), "thuoc" | "nuoc"));
         let level = text.word(named.start).is_some_and(|word| word.caps == Caps::Initial) && last.caps == Caps::Lower;
-        return (high || owner || level).then(|| back(1))?;
+        let denied = text.words.get(text.clause(named.start)..named.start).is_some_and(lexicon::denies);
+        let firm = owner && !denied;
+        return (high || owner || level).then(|| back(1).map(|subject| Subject { firm, ..subject }))?;
     }
     if !high {
         return None;

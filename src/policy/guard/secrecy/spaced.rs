@@ -55,7 +55,7 @@ fn flush(run: &mut Vec<Word>, out: &mut Vec<Word>) {
 
 /// What parts words even between single letters.
 const BREAKS: Gap =
-    Gap::COLON.and(Gap::BAR).and(Gap::OPEN).and(Gap::CLOSE).and(Gap::COMMA).and(Gap::SLASHES).and(Gap::SLASH);
+    Gap::COLON.and(Gap::BAR).and(Gap::DASH).and(Gap::OPEN).and(Gap::CLOSE).and(Gap::COMMA).and(Gap::SLASHES).and(Gap::SLASH);
 
 /// Adds a word, cut into those that it is made of.
 fn apart(word: Word, out: &mut Vec<Word>) {

@@ -15,6 +15,9 @@ const ENDINGS: [&str; 46] = [
 pub(super) fn is_value(form: Form, chunk: &str) -> bool {
     let outer = |c: char| !c.is_alphanumeric() && c != '/' && c != '\\';
     let core = chunk.trim_matches(outer);
+    if !core.contains(char::is_alphanumeric) {
+        return false;
+    }
     if form == Form::Label {
         return ends_a_name(core, false);
     }

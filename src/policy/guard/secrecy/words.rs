@@ -42,6 +42,8 @@ impl Gap {
     /// A ticked box.
     pub(super) const TICK: Self = Self(1 << 12);
     pub(super) const QUOTE: Self = Self(1 << 13);
+    /// A box that is not ticked.
+    pub(super) const BOX: Self = Self(1 << 15);
     /// `-`, `_` or `.` within a word.
     pub(super) const JOIN: Self = Self(1 << 14);
 
@@ -66,6 +68,9 @@ impl Gap {
     }
 
     const fn add(&mut self, other: Self) {
+        if other.has(Self::CLOSE) && self.has(Self::OPEN) {
+            self.0 |= Self::BOX.0;
+        }
         self.0 |= other.0;
     }
 
@@ -188,8 +193,11 @@ impl Reader {
                 self.open = false;
             }
         }
-        if let Some(sign) = pending {
-            self.last_sign(sign);
+        match pending {
+            // A slash with blanks on both sides.
+            Some('/') if !begun && !self.gap.has(Gap::SLASHES) => self.gap.add(Gap::SLASH.and(Gap::DASH)),
+            Some(sign) => self.last_sign(sign),
+            None => {}
         }
     }
 
@@ -237,7 +245,7 @@ impl Reader {
     /// A sign that ends a piece.
     fn last_sign(&mut self, sign: char) {
         self.gap.add(match sign {
-            '.' | '!' | '?' | ';' | '…' => Gap::STOP,
+            '.' | '!' | '?' | '…' => Gap::STOP,
             _ => meaning(sign),
         });
     }
@@ -268,9 +276,11 @@ fn meaning(sign: char) -> Gap {
         '-' | '–' | '—' | '\u{2010}' | '\u{2011}' | '\u{2212}' | '•' | '*' | '#' | '>' | '<' | '«' | '»' => {
             Gap::DASH
         }
-        '(' | '[' | '{' | '【' | '「' | '☐' => Gap::OPEN,
+        '(' | '[' | '{' | '【' | '「' => Gap::OPEN,
+        '☐' => Gap::OPEN.and(Gap::BOX),
         ')' | ']' | '}' | '】' | '」' => Gap::CLOSE,
-        ';' | '!' | '?' => Gap::STOP,
+        ';' => Gap::STOP.and(Gap::COMMA),
+        '!' | '?' => Gap::STOP,
         ',' | '&' | '+' => Gap::COMMA,
         '/' => Gap::SLASH,
         '☑' | '☒' | '✓' | '✔' | '✗' | '✘' => Gap::TICK,
