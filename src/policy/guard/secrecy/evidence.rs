@@ -2,7 +2,7 @@
 //! there as a marking: the content of a field, a stamp, or a paper's level.
 
 use super::lexicon::{self, DO, LA, MAT, TOI, TUYET};
-use super::phrase;
+use super::phrase::{self, Span};
 use super::words::{Caps, Gap, Word};
 use super::{Form, Level};
 
@@ -202,7 +202,10 @@ impl<'a> Text<'a> {
             (joined && skipped).then(|| self.named(at))?
         });
         let other = |found: Option<Named>| {
-            found.is_some_and(|found| found.level != named.level && found.english == named.english)
+            found.is_some_and(|found| {
+                let key = found.level == Level::Mat && self.is_secrecy_key(found.end);
+                found.level != named.level && found.english == named.english && !key
+            })
         };
         !named.english && (other(behind) || other(ahead))
     }
@@ -391,7 +394,7 @@ impl<'a> Text<'a> {
         let left = self.before(named.start, 1).filter(|_| !self.gap(named.start).has(Gap::LINE));
         let right = self.word(named.end).filter(|_| !self.gap(named.end).has(Gap::LINE));
         let alone = (quiet(left) || left.is_none()) && (quiet(right) || right.is_none());
-                alone && (quiet(left) || quiet(right)) && !phrase::is_talk(self, named.start, named.end, false)
+                alone && (quiet(left) || quiet(right)) && !phrase::is_talk(self, Span { start: named.start, end: named.end, loose: false }, false)
     }
 }
 

@@ -183,12 +183,13 @@ pub(super) fn goes_on(bare: bool, next: &Word) -> bool {
 }
 
 /// The same of two words.
-const PAIRS_BARE: [(&str, &str); 5] =
-    [("bao", "ve"), ("da", "gui"), ("thanh", "lap"), ("cuoc", "hop"), ("do", "phong")];
+const PAIRS_BARE: [(&str, &str); 7] =
+    [("bao", "ve"), ("de", "an"), ("de", "phoi"), ("da", "gui"), ("thanh", "lap"), ("cuoc", "hop"), ("do", "phong")];
 
 /// What is counted where something was lost: `mat 3 thang`.
-const COUNTED: [&str; 14] = [
+const COUNTED: [&str; 22] = [
     "thang", "ngay", "gio", "phut", "giay", "nam", "tuan", "trieu", "ty", "nghin", "ngan", "tram", "dong", "lan",
+    "ban", "tai", "may", "tep", "file", "khach", "nguoi", "usd",
 ];
 
 /// Whether `mat` without marks may be `mật` before these words.
@@ -386,6 +387,8 @@ pub(super) fn talks(before: &[Word]) -> bool {
 }
 
 /// Whether what is named is said to be no such paper.
+///
+/// Behind it, only a few words tell: a report may be about what is faked.
 pub(super) fn faked(before: &[Word], behind: &[Word]) -> bool {
     any_in(before, &FAKED)
         || any_in(behind, &FAKED)

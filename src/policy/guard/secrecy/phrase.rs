@@ -10,6 +10,9 @@ use super::words::{Caps, Gap, Word};
 const AHEAD: usize = 14;
 /// How many behind it.
 const BEHIND: usize = 5;
+/// How many behind it tell that it is none; the first of more where it is no
+/// paper but what somebody says.
+const FAKED: [usize; 2] = [2, 10];
 
 /// Whether a paper, or what is in it, is said to be of this level.
 pub(super) fn is_marking(text: &Text<'_>, named: Named) -> bool {
@@ -18,7 +21,7 @@ pub(super) fn is_marking(text: &Text<'_>, named: Named) -> bool {
         return false;
     }
     let bare = named.level == Level::Mat && text.is_bare(named);
-    let Some(Subject { start: subject, firm }) = subject(text, named) else { return false };
+    let Some(Subject { start: subject, firm, loose }) = subject(text, named) else { return false };
     let cited = firm || cites(text, subject, named);
     if bare && !cited && !closes(text, named) {
         return false;
@@ -26,7 +29,7 @@ pub(super) fn is_marking(text: &Text<'_>, named: Named) -> bool {
     if bare && text.word(named.end).is_some_and(|next| next.folded == "do" && !next.gap.has(Gap::STRONG)) && !cited {
         return false;
     }
-    !is_talk(text, subject, named.end, cited)
+    !is_talk(text, Span { start: subject, end: named.end, loose }, cited)
 }
 
 /// What is of a level.
@@ -35,12 +38,22 @@ struct Subject {
     start: usize,
     /// Whether nothing else can be meant.
     firm: bool,
+    /// Whether it is no paper but what is said.
+    loose: bool,
+}
+
+/// Words that may be talked about.
+pub(super) struct Span {
+    pub(super) start: usize,
+    pub(super) end: usize,
+    /// Whether they name no paper.
+    pub(super) loose: bool,
 }
 
 /// Which words say what is of this level.
 fn subject(text: &Text<'_>, named: Named) -> Option<Subject> {
     let words = text.words.get(..named.start)?;
-    let back = |count: usize| Some(Subject { start: named.start.checked_sub(count)?, firm: false });
+    let back = |count: usize| Some(Subject { start: named.start.checked_sub(count)?, firm: false, loose: false });
     if let Some(next) = text.word(named.end)
         && !next.gap.has(Gap::STRONG)
         && lexicon::english_paper(next)
@@ -69,7 +82,7 @@ fn subject(text: &Text<'_>, named: Named) -> Option<Subject> {
         return None;
     }
     if let Some(count) = lexicon::content(words) {
-        return back(count);
+        return back(count).map(|subject| Subject { loose: true, ..subject });
     }
     // `tài liệu này là tối mật`
     if last.is(LA.0, LA.1) {
@@ -99,19 +112,22 @@ fn cites(text: &Text<'_>, subject: usize, named: Named) -> bool {
     })
 }
 
-/// Whether papers of this kind are talked about around the words from
-/// `subject` to `end`.
-pub(super) fn is_talk(text: &Text<'_>, subject: usize, end: usize, cited: bool) -> bool {
+/// Whether papers of this kind are talked about around these words.
+pub(super) fn is_talk(text: &Text<'_>, span: Span, cited: bool) -> bool {
+    let Span { start: subject, end, loose } = span;
+    let [paper, said] = FAKED;
     let parts = Gap::STOP.and(Gap::LINE);
     let mut from = subject;
     while from > 0 && subject.saturating_sub(from) < AHEAD && !text.gap(from).has(parts) {
         from = from.saturating_sub(1);
     }
     let mut to = end;
-    while to < text.words.len() && to.saturating_sub(end) < BEHIND && !text.gap(to).has(parts) {
+    while to < text.words.len() && to.saturating_sub(end) < said && !text.gap(to).has(parts) {
         to = to.saturating_add(1);
     }
     let before = text.words.get(from..subject).unwrap_or_default();
-    let behind = text.words.get(end..to).unwrap_or_default();
-    lexicon::faked(before, behind) || (!cited && (lexicon::talks(before) || lexicon::talks_behind(behind)))
+    let behind = |most: usize| text.words.get(end..to.min(end.saturating_add(most))).unwrap_or_default();
+    let denied = text.words.get(text.clause(subject)..subject).is_some_and(lexicon::denies);
+    lexicon::faked(before, behind(if loose { said } else { paper }))
+        || (!cited && (denied || lexicon::talks(before) || lexicon::talks_behind(behind(BEHIND))))
 }
