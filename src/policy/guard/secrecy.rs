@@ -6,10 +6,13 @@
 //! takes time in proportion to the text, whatever the text is.
 
 mod evidence;
+pub mod items;
 mod lexicon;
 mod phrase;
 mod sieve;
 mod spaced;
+#[cfg(test)]
+mod tests;
 mod value;
 mod words;
 

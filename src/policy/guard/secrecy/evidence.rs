@@ -91,7 +91,8 @@ impl<'a> Text<'a> {
     fn line(&self, from: usize, to: usize) -> Option<Level> {
         let (mut at, mut highest) = (from, None);
         while at < to {
-            let Some(named) = (0..2).find_map(|more| self.named(at.saturating_add(more)).filter(|it| it.start == at))
+            let Some(named) =
+                (0..2).find_map(|more| self.named(at.saturating_add(more)).filter(|it| it.start == at))
             else {
                 let rest = self.words.get(at..to).unwrap_or_default();
                 return highest.filter(|_| rest.iter().all(Word::is_number));
@@ -141,7 +142,9 @@ impl<'a> Text<'a> {
     fn name(&self, at: usize) -> Option<Named> {
         let last = self.word(at)?;
         let end = at.saturating_add(1);
-        let soft = !last.gap.has(Gap::COLON.and(Gap::BAR).and(Gap::OPEN).and(Gap::CLOSE).and(Gap::STOP).and(Gap::COMMA));
+        let soft = !last
+            .gap
+            .has(Gap::COLON.and(Gap::BAR).and(Gap::OPEN).and(Gap::CLOSE).and(Gap::STOP).and(Gap::COMMA));
         let previous = self.before(at, 1).filter(|_| soft);
         let start = at.saturating_sub(1);
         if last.folded == "secret" && self.form != Form::Rule {
@@ -162,7 +165,9 @@ impl<'a> Text<'a> {
         }
         let (level, start) = match previous {
             Some(word) if word.is(TOI.0, TOI.1) => (Level::ToiMat, start),
-            Some(word) if word.is(TUYET.0, TUYET.1) || word.spelt == "tuye\u{302}t" => (Level::TuyetMat, start),
+            Some(word) if word.is(TUYET.0, TUYET.1) || word.spelt == "tuye\u{302}t" => {
+                (Level::TuyetMat, start)
+            }
             _ => (Level::Mat, at),
         };
         Some(Named { level, start, end, english: false })
@@ -197,8 +202,7 @@ impl<'a> Text<'a> {
         let ahead = [1, 2].into_iter().find_map(|distance| {
             let at = named.start.checked_sub(distance)?;
             let skipped = distance == 1 || self.before(named.start, 1).is_some_and(and);
-            let joined = self.gap(named.start).has(listing)
-                || self.before(named.start, 1).is_some_and(and);
+            let joined = self.gap(named.start).has(listing) || self.before(named.start, 1).is_some_and(and);
             (joined && skipped).then(|| self.named(at))?
         });
         let other = |found: Option<Named>| {
@@ -213,9 +217,9 @@ impl<'a> Text<'a> {
     /// Whether it stands behind a ticked box.
     fn is_ticked(&self, named: Named) -> bool {
         let gap = self.gap(named.start);
-        let cross = self.before(named.start, 1).is_some_and(|word| {
-            word.folded == "x" && word.gap.has(Gap::OPEN) && gap.has(Gap::CLOSE)
-        });
+        let cross = self
+            .before(named.start, 1)
+            .is_some_and(|word| word.folded == "x" && word.gap.has(Gap::OPEN) && gap.has(Gap::CLOSE));
         gap.has(Gap::TICK) || cross
     }
 
@@ -272,7 +276,10 @@ impl<'a> Text<'a> {
             let fits = words.len() >= key.len()
                 && words.iter().rev().zip(key.iter().rev()).all(|(word, part)| word.folded == **part);
             // A field of one word is named so only if its line begins with it.
-            let begins = || self.gap(words.len().saturating_sub(key.len())).has(Gap::STRONG.and(Gap::COMMA).and(Gap::QUOTE));
+            let begins = || {
+                self.gap(words.len().saturating_sub(key.len()))
+                    .has(Gap::STRONG.and(Gap::COMMA).and(Gap::QUOTE))
+            };
             let whole = match **key {
                 ["mat" | "loai" | "dau"] => {
                     (named.level != Level::Mat || self.caps(named) != Caps::Lower) && begins()
@@ -306,7 +313,9 @@ impl<'a> Text<'a> {
     fn state_secret(&self, at: usize) -> Option<Level> {
         let of_state = self.word(at)?.folded == "secret" && self.before(at, 1)?.folded == "state";
         let next = at.saturating_add(1);
-        if !of_state || !self.gap(next).has(Gap::COLON.and(Gap::DASH).and(Gap::OPEN).and(Gap::SLASHES).and(Gap::BAR)) {
+        if !of_state
+            || !self.gap(next).has(Gap::COLON.and(Gap::DASH).and(Gap::OPEN).and(Gap::SLASHES).and(Gap::BAR))
+        {
             return None;
         }
         if self.word(next)?.folded == "confidential" {
@@ -363,8 +372,7 @@ impl<'a> Text<'a> {
             .find(|&at| self.gap(at.saturating_add(1)).has(Gap::LINE))
             .map_or(named.end.saturating_add(FIELD_REACH), |at| at.saturating_add(1))
             .min(self.words.len());
-        !self.gap(named.end).has(Gap::LINE)
-            && self.words.get(named.end..to).is_some_and(lexicon::is_office)
+        !self.gap(named.end).has(Gap::LINE) && self.words.get(named.end..to).is_some_and(lexicon::is_office)
     }
 
     /// Whether the line names a paper, near by.
@@ -379,7 +387,9 @@ impl<'a> Text<'a> {
             .last()
             .map_or(named.end, |at| at.saturating_add(1));
         let near = |from, to| self.words.get(from..to).is_some_and(lexicon::names_paper);
-        near(from, named.start) || near(named.end, to) || self.word(named.end).is_some_and(|word| word.folded == "so")
+        near(from, named.start)
+            || near(named.end, to)
+            || self.word(named.end).is_some_and(|word| word.folded == "so")
     }
 
     /// Whether it is in capitals among words that are not.
@@ -390,11 +400,15 @@ impl<'a> Text<'a> {
         if named.english && named.level != Level::TuyetMat {
             return false;
         }
-        let quiet = |word: Option<&Word>| word.is_some_and(|word| !word.value && word.caps != Caps::All && !word.is_number());
+        let quiet = |word: Option<&Word>| {
+            word.is_some_and(|word| !word.value && word.caps != Caps::All && !word.is_number())
+        };
         let left = self.before(named.start, 1).filter(|_| !self.gap(named.start).has(Gap::LINE));
         let right = self.word(named.end).filter(|_| !self.gap(named.end).has(Gap::LINE));
         let alone = (quiet(left) || left.is_none()) && (quiet(right) || right.is_none());
-                alone && (quiet(left) || quiet(right)) && !phrase::is_talk(self, Span { start: named.start, end: named.end, loose: false }, false)
+        alone
+            && (quiet(left) || quiet(right))
+            && !phrase::is_talk(self, Span { start: named.start, end: named.end, loose: false }, false)
     }
 }
 

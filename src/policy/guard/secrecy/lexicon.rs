@@ -7,7 +7,12 @@ use super::words::Word;
 pub(super) const MAX_SYLLABLE: usize = 9;
 
 /// What runs of single letters are cut into, in order.
-const SYLLABLES: [&str; 45] = ["an", "ban", "bao", "bi", "cao", "cap", "cong", "cua", "dau", "dien", "dinh", "do", "ho", "hoach", "ke", "kem", "la", "lieu", "loai", "luc", "mat", "muc", "nay", "nha", "nuoc", "phan", "phu", "quyet", "secret", "so", "state", "tai", "theo", "thong", "thuoc", "to", "toi", "top", "trinh", "tuyet", "va", "van", "ve", "vien", "viet"];
+const SYLLABLES: [&str; 45] = [
+    "an", "ban", "bao", "bi", "cao", "cap", "cong", "cua", "dau", "dien", "dinh", "do", "ho", "hoach", "ke",
+    "kem", "la", "lieu", "loai", "luc", "mat", "muc", "nay", "nha", "nuoc", "phan", "phu", "quyet", "secret",
+    "so", "state", "tai", "theo", "thong", "thuoc", "to", "toi", "top", "trinh", "tuyet", "va", "van", "ve",
+    "vien", "viet",
+];
 
 /// Whether it is a word that a run is cut into.
 pub(super) fn is_syllable(word: &str) -> bool {
@@ -158,8 +163,8 @@ pub(super) fn english_paper(word: &Word) -> bool {
 /// the short name of something then.
 pub(super) fn is_office(words: &[Word]) -> bool {
     const WORDS: [&str; 27] = [
-        "khong", "chi", "cua", "cac", "ket", "qua", "duoc", "trong", "ngay", "gui", "danh", "sach", "theo", "ve",
-        "so", "nhung", "dung", "pho", "thanh", "tb", "bc", "kh", "cv", "qd", "ttr", "ubnd", "ban",
+        "khong", "chi", "cua", "cac", "ket", "qua", "duoc", "trong", "ngay", "gui", "danh", "sach", "theo",
+        "ve", "so", "nhung", "dung", "pho", "thanh", "tb", "bc", "kh", "cv", "qd", "ttr", "ubnd", "ban",
     ];
     words.iter().any(|word| WORDS.contains(&word.folded.as_str()))
 }
@@ -171,11 +176,40 @@ pub(super) fn names_paper(words: &[Word]) -> bool {
 
 /// Words that `mật` is the first half of, the second half with and without
 /// marks.
-const AFTER: [Spelling; 25] = [("khau", "kha\u{302}\u{309}u"), ("ma", "ma\u{303}"), ("ong", "ong"), ("do", "đo\u{323}\u{302}"), ("danh", "danh"), ("vu", "vu\u{323}"), ("thiet", "thie\u{302}\u{301}t"), ("tham", "tha\u{301}m"), ("thu", "thu\u{31b}"), ("dam", "đa\u{300}m"), ("nghi", "nghi\u{323}"), ("lenh", "le\u{323}\u{302}nh"), ("hieu", "hie\u{323}\u{302}u"), ("uoc", "u\u{31b}o\u{31b}\u{301}c"), ("phuc", "phu\u{323}c"), ("khu", "khu"), ("tong", "to\u{302}ng"), ("ngot", "ngo\u{323}t"), ("gau", "ga\u{302}\u{301}u"), ("mia", "mi\u{301}a"), ("hoa", "hoa"), ("chu", "chu\u{301}"), ("ngu", "ngu\u{31b}\u{303}"), ("truyen", "truye\u{302}\u{300}n"), ("tich", "ti\u{323}ch")];
+const AFTER: [Spelling; 25] = [
+    ("khau", "kha\u{302}\u{309}u"),
+    ("ma", "ma\u{303}"),
+    ("ong", "ong"),
+    ("do", "đo\u{323}\u{302}"),
+    ("danh", "danh"),
+    ("vu", "vu\u{323}"),
+    ("thiet", "thie\u{302}\u{301}t"),
+    ("tham", "tha\u{301}m"),
+    ("thu", "thu\u{31b}"),
+    ("dam", "đa\u{300}m"),
+    ("nghi", "nghi\u{323}"),
+    ("lenh", "le\u{323}\u{302}nh"),
+    ("hieu", "hie\u{323}\u{302}u"),
+    ("uoc", "u\u{31b}o\u{31b}\u{301}c"),
+    ("phuc", "phu\u{323}c"),
+    ("khu", "khu"),
+    ("tong", "to\u{302}ng"),
+    ("ngot", "ngo\u{323}t"),
+    ("gau", "ga\u{302}\u{301}u"),
+    ("mia", "mi\u{301}a"),
+    ("hoa", "hoa"),
+    ("chu", "chu\u{301}"),
+    ("ngu", "ngu\u{31b}\u{303}"),
+    ("truyen", "truye\u{302}\u{300}n"),
+    ("tich", "ti\u{323}ch"),
+];
 
 /// Words that may follow `mat` without marks where it is `mật`; after any
 /// other it may as well be `mất` or `mặt`.
-const AFTER_BARE: [&str; 17] = ["so", "cua", "ve", "ngay", "gui", "kem", "nay", "va", "duoc", "thuoc", "nam", "theo", "cho", "day", "no", "chuyen", "cac"];
+const AFTER_BARE: [&str; 17] = [
+    "so", "cua", "ve", "ngay", "gui", "kem", "nay", "va", "duoc", "thuoc", "nam", "theo", "cho", "day", "no",
+    "chuyen", "cac",
+];
 
 /// Whether `mật`, here `mat` if it is bare, goes on as another word.
 pub(super) fn goes_on(bare: bool, next: &Word) -> bool {
@@ -183,23 +217,28 @@ pub(super) fn goes_on(bare: bool, next: &Word) -> bool {
 }
 
 /// The same of two words.
-const PAIRS_BARE: [(&str, &str); 7] =
-    [("bao", "ve"), ("de", "an"), ("de", "phoi"), ("da", "gui"), ("thanh", "lap"), ("cuoc", "hop"), ("do", "phong")];
+const PAIRS_BARE: [(&str, &str); 7] = [
+    ("bao", "ve"),
+    ("de", "an"),
+    ("de", "phoi"),
+    ("da", "gui"),
+    ("thanh", "lap"),
+    ("cuoc", "hop"),
+    ("do", "phong"),
+];
 
 /// What is counted where something was lost: `mat 3 thang`.
 const COUNTED: [&str; 22] = [
-    "thang", "ngay", "gio", "phut", "giay", "nam", "tuan", "trieu", "ty", "nghin", "ngan", "tram", "dong", "lan",
-    "ban", "tai", "may", "tep", "file", "khach", "nguoi", "usd",
+    "thang", "ngay", "gio", "phut", "giay", "nam", "tuan", "trieu", "ty", "nghin", "ngan", "tram", "dong",
+    "lan", "ban", "tai", "may", "tep", "file", "khach", "nguoi", "usd",
 ];
 
 /// Whether `mat` without marks may be `mật` before these words.
 pub(super) fn may_follow_bare(next: &Word, second: Option<&Word>) -> bool {
     let counts = || second.is_some_and(|word| COUNTED.contains(&word.folded.as_str()));
-    let pair = || second.is_some_and(|word| PAIRS_BARE.contains(&(next.folded.as_str(), word.folded.as_str())));
-    next.value
-        || (next.is_number() && !counts())
-        || pair()
-        || AFTER_BARE.contains(&next.folded.as_str())
+    let pair =
+        || second.is_some_and(|word| PAIRS_BARE.contains(&(next.folded.as_str(), word.folded.as_str())));
+    next.value || (next.is_number() && !counts()) || pair() || AFTER_BARE.contains(&next.folded.as_str())
 }
 
 /// Whether the words say that what follows is not done.

@@ -26,7 +26,10 @@ pub(super) fn is_marking(text: &Text<'_>, named: Named) -> bool {
     if bare && !cited && !closes(text, named) {
         return false;
     }
-    if bare && text.word(named.end).is_some_and(|next| next.folded == "do" && !next.gap.has(Gap::STRONG)) && !cited {
+    if bare
+        && text.word(named.end).is_some_and(|next| next.folded == "do" && !next.gap.has(Gap::STRONG))
+        && !cited
+    {
         return false;
     }
     !is_talk(text, Span { start: subject, end: named.end, loose }, cited)
@@ -53,7 +56,8 @@ pub(super) struct Span {
 /// Which words say what is of this level.
 fn subject(text: &Text<'_>, named: Named) -> Option<Subject> {
     let words = text.words.get(..named.start)?;
-    let back = |count: usize| Some(Subject { start: named.start.checked_sub(count)?, firm: false, loose: false });
+    let back =
+        |count: usize| Some(Subject { start: named.start.checked_sub(count)?, firm: false, loose: false });
     if let Some(next) = text.word(named.end)
         && !next.gap.has(Gap::STRONG)
         && lexicon::english_paper(next)
@@ -68,12 +72,15 @@ fn subject(text: &Text<'_>, named: Named) -> Option<Subject> {
     let high = named.level != Level::Mat;
     // `đóng dấu mật`
     if last.folded == "dau" || (last.folded == "dong" && high) {
-        let stamped = words.len() > 1 && text.before(named.start, 2).is_some_and(|word| word.folded == "dong");
+        let stamped =
+            words.len() > 1 && text.before(named.start, 2).is_some_and(|word| word.folded == "dong");
         return (high || stamped).then(|| back(1))?;
     }
     if is_degree(last) {
-        let owner = text.before(named.start, 2).is_some_and(|word| matches!(word.folded.as_str(), "thuoc" | "nuoc"));
-        let level = text.word(named.start).is_some_and(|word| word.caps == Caps::Initial) && last.caps == Caps::Lower;
+        let owner =
+            text.before(named.start, 2).is_some_and(|word| matches!(word.folded.as_str(), "thuoc" | "nuoc"));
+        let level =
+            text.word(named.start).is_some_and(|word| word.caps == Caps::Initial) && last.caps == Caps::Lower;
         let denied = text.words.get(text.clause(named.start)..named.start).is_some_and(lexicon::denies);
         let firm = owner && !denied;
         return (high || owner || level).then(|| back(1).map(|subject| Subject { firm, ..subject }))?;
@@ -95,9 +102,9 @@ fn subject(text: &Text<'_>, named: Named) -> Option<Subject> {
 /// `mặt`.
 fn closes(text: &Text<'_>, named: Named) -> bool {
     text.gap(named.end).has(Gap::STRONG.and(Gap::COMMA))
-        || text.word(named.end).is_none_or(|next| {
-            lexicon::may_follow_bare(next, text.word(named.end.saturating_add(1)))
-        })
+        || text
+            .word(named.end)
+            .is_none_or(|next| lexicon::may_follow_bare(next, text.word(named.end.saturating_add(1))))
 }
 
 /// Whether the paper is attached, quoted, obeyed, or has its number.
@@ -107,9 +114,12 @@ fn cites(text: &Text<'_>, subject: usize, named: Named) -> bool {
     let numbered = next.is_some_and(|word| matches!(word.folded.as_str(), "so" | "ngay" | "no"))
         && second.is_some_and(Word::is_number);
     let this = next.is_some_and(|word| word.folded == "nay");
-    numbered || this || text.words.get(text.clause(subject)..subject).is_some_and(|before| {
-        lexicon::cites(before) && !lexicon::denies(before)
-    })
+    numbered
+        || this
+        || text
+            .words
+            .get(text.clause(subject)..subject)
+            .is_some_and(|before| lexicon::cites(before) && !lexicon::denies(before))
 }
 
 /// Whether papers of this kind are talked about around these words.

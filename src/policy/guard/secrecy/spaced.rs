@@ -15,7 +15,8 @@ pub(super) fn join(words: Vec<Word>) -> Vec<Word> {
     let mut out = Vec::with_capacity(words.len());
     let mut run: Vec<Word> = Vec::new();
     for word in words {
-        let single = !word.value && word.folded.chars().count() == 1 && word.folded.chars().all(char::is_alphabetic);
+        let single =
+            !word.value && word.folded.chars().count() == 1 && word.folded.chars().all(char::is_alphabetic);
         if single {
             run.push(word);
         } else {
@@ -54,8 +55,14 @@ fn flush(run: &mut Vec<Word>, out: &mut Vec<Word>) {
 }
 
 /// What parts words even between single letters.
-const BREAKS: Gap =
-    Gap::COLON.and(Gap::BAR).and(Gap::DASH).and(Gap::OPEN).and(Gap::CLOSE).and(Gap::COMMA).and(Gap::SLASHES).and(Gap::SLASH);
+const BREAKS: Gap = Gap::COLON
+    .and(Gap::BAR)
+    .and(Gap::DASH)
+    .and(Gap::OPEN)
+    .and(Gap::CLOSE)
+    .and(Gap::COMMA)
+    .and(Gap::SLASHES)
+    .and(Gap::SLASH);
 
 /// Adds a word, cut into those that it is made of.
 fn apart(word: Word, out: &mut Vec<Word>) {

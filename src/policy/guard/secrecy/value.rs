@@ -7,8 +7,8 @@ use super::Form;
 const ENDINGS: [&str; 46] = [
     "7z", "apk", "bat", "bin", "bmp", "cmd", "com", "csv", "dll", "doc", "docm", "docx", "eml", "example",
     "exe", "gif", "html", "htm", "info", "img", "invalid", "iso", "jpg", "jpeg", "js", "lnk", "msi", "net",
-    "org", "pdf", "png", "ppt", "pptx", "ps1", "rar", "rtf", "scr", "test", "txt", "vbs", "vn", "xls", "xlsm",
-    "xlsx", "xyz", "zip",
+    "org", "pdf", "png", "ppt", "pptx", "ps1", "rar", "rtf", "scr", "test", "txt", "vbs", "vn", "xls",
+    "xlsm", "xlsx", "xyz", "zip",
 ];
 
 /// Whether a piece without blanks is a value.

@@ -175,7 +175,8 @@ impl Reader {
         let mut begun = false;
         for c in chars {
             if is_mark(c) {
-                if self.open && pending.is_none()
+                if self.open
+                    && pending.is_none()
                     && let Some(word) = self.words.last_mut()
                 {
                     word.spelt.push(c);
