@@ -152,8 +152,8 @@ impl<'a> Text<'a> {
             let (level, start) = if top { (Level::TuyetMat, start) } else { (Level::ToiMat, at) };
             return Some(Named { level, start, end, english: true });
         }
-        let lone = !last.spelt.contains('\u{323}') && last.spelt.contains('\u{302}');
-        if !last.is(MAT.0, MAT.1) && !(lone && last.spelt == "ma\u{302}t") {
+        // With one of its two marks it is no other word.
+        if !(last.is(MAT.0, MAT.1) || last.spelt == "ma\u{302}t") {
             return None;
         }
         if let Some(next) = self.word(end)
@@ -370,7 +370,7 @@ impl<'a> Text<'a> {
     fn is_of_an_office(&self, named: Named) -> bool {
         let to = (named.end..named.end.saturating_add(FIELD_REACH))
             .find(|&at| self.gap(at.saturating_add(1)).has(Gap::LINE))
-            .map_or(named.end.saturating_add(FIELD_REACH), |at| at.saturating_add(1))
+            .map_or_else(|| named.end.saturating_add(FIELD_REACH), |at| at.saturating_add(1))
             .min(self.words.len());
         !self.gap(named.end).has(Gap::LINE) && self.words.get(named.end..to).is_some_and(lexicon::is_office)
     }

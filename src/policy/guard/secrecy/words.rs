@@ -74,6 +74,10 @@ impl Gap {
         self.0 |= other.0;
     }
 
+    const fn remove(&mut self, other: Self) {
+        self.0 &= !other.0;
+    }
+
     /// The greatest [`Gap::rank`].
     pub(super) const WIDEST: u8 = 3;
 
@@ -129,6 +133,10 @@ pub(super) fn read(form: Form, text: &str) -> (Vec<Word>, Gap) {
     for piece in text.split_inclusive(char::is_whitespace) {
         let chunk = piece.trim_end_matches(char::is_whitespace);
         if !chunk.is_empty() {
+            if blank.has(Gap::LINE) {
+                // A box is for what stands behind it on its line.
+                reader.gap.remove(Gap::BOX.and(Gap::TICK));
+            }
             reader.gap.add(blank);
             blank = Gap::default();
             if value::is_value(form, chunk) {
