@@ -1,6 +1,8 @@
 //! Decides how content is digested: SHA-256 (FIPS 180-4) everywhere.
 
-use aws_lc_rs::digest;
+use std::fmt;
+
+use aws_lc_rs::{digest, hmac};
 
 /// SHA-256 of `data`.
 #[must_use]
@@ -23,8 +25,8 @@ pub fn sha256_u64(data: &[u8]) -> u64 {
 #[derive(Clone)]
 pub struct Sha256(digest::Context);
 
-impl std::fmt::Debug for Sha256 {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Sha256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Sha256")
     }
 }
@@ -46,6 +48,38 @@ impl Sha256 {
     pub fn finish(self) -> [u8; 32] {
         let mut out = [0; 32];
         out.copy_from_slice(self.0.finish().as_ref());
+        out
+    }
+}
+
+/// HMAC-SHA256 (RFC 2104) under one key: says whether two contents are the
+/// same to whoever has the key, and nothing to anybody else.
+pub struct Keyed(hmac::Key);
+
+impl fmt::Debug for Keyed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Keyed")
+    }
+}
+
+impl Keyed {
+    /// Under a key that `key` gives for this purpose alone.
+    #[must_use]
+    pub fn new(key: &[u8], purpose: &str) -> Self {
+        let of_purpose = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), purpose.as_bytes());
+        Self(hmac::Key::new(hmac::HMAC_SHA256, of_purpose.as_ref()))
+    }
+
+    /// The digest of these parts, each with its length.
+    #[must_use]
+    pub fn of<'a>(&self, parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; 32] {
+        let mut signing = hmac::Context::with_key(&self.0);
+        for part in parts {
+            signing.update(&(part.len() as u64).to_be_bytes());
+            signing.update(part);
+        }
+        let mut out = [0; 32];
+        out.copy_from_slice(signing.sign().as_ref());
         out
     }
 }
@@ -114,6 +148,21 @@ impl Multiset {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_keyed_digest_depends_on_its_key_its_purpose_and_each_part() {
+        let keyed = |key: &[u8], purpose, parts: &[&[u8]]| Keyed::new(key, purpose).of(parts.iter().copied());
+        let one = keyed(b"k", "p", &[b"a", b"b"]);
+        assert_eq!(keyed(b"k", "p", &[b"a", b"b"]), one);
+        for other in [
+            keyed(b"l", "p", &[b"a", b"b"]),
+            keyed(b"k", "q", &[b"a", b"b"]),
+            keyed(b"k", "p", &[b"ab"]),
+            keyed(b"k", "p", &[b"ab", b""]),
+        ] {
+            assert_ne!(other, one);
+        }
+    }
 
     #[test]
     fn a_multiset_forgets_what_is_taken_out_whatever_the_order() {

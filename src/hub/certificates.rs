@@ -131,6 +131,7 @@ impl Hub {
     ) -> Result<(TokenView, Option<EnrolmentToken>), Error> {
         let issuance = self.issuance()?;
         check_note("note", &note, false)?;
+        self.guard_text(who(by), "make token", "note", &note)?;
         self.shared.admit(&holder).map_err(|_| {
             Error::from(Invalid::new(
                 "spiffe_id",

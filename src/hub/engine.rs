@@ -45,7 +45,7 @@ use super::subscribe::LiveStreams;
 use super::tail::Tail;
 use super::work::{Start, Work, read_only};
 use super::writer::Writer;
-use super::{genesis, store_error};
+use super::{genesis, secrecy, store_error};
 
 /// How the engine is opened.
 #[derive(Debug, Clone)]
@@ -249,6 +249,7 @@ impl Hub {
             latch: Latch::default(),
             draining: CancellationToken::new(),
             counters: Counters::default(),
+            suspected: secrecy::keyed(genesis.seal_key.expose()),
             trust_domain: genesis.trust_domain.clone(),
             reads: Arc::new(tokio::sync::Semaphore::new(MAX_READS)),
             questions: Questions::default(),

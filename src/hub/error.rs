@@ -143,7 +143,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 43] = [
         Self::Input(invalid::Reason::FieldInvalid),
         Self::Input(invalid::Reason::MarkingRequired),
         Self::Input(invalid::Reason::MarkingUnsupported),
@@ -151,6 +151,7 @@ impl Reason {
         Self::Input(invalid::Reason::GroupUnknown),
         Self::Input(invalid::Reason::PersonUnknown),
         Self::Input(invalid::Reason::SourcesMixed),
+        Self::Input(invalid::Reason::StateSecretSuspected),
         Self::PrincipalUnknown,
         Self::OrganisationInactive,
         Self::CertificateRevoked,

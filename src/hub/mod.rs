@@ -11,6 +11,7 @@
 //! * [`republication`] asks owners for leave;
 //! * [`fetch`] (with what was `reported`), [`list`], [`aggregate`], [`mod@export`], [`lookup`] (past [`membership`]) and `explain` ask, `past`, [`versions`] and
 //!   [`dossier`] what was and what is known; [`subscribe`], [`pump`] and [`look`] follow;
+//! * `secrecy` refuses what looks like a state secret;
 //! * [`room`] and [`space`] decide when writing must wait;
 //! * [`certificates`] and `issuing` ask for certificates and give them, [`revoking`] takes them;
 //! * [`indexer`] follows the log and makes it found by its [`facets`];
@@ -73,6 +74,7 @@ pub mod room;
 pub mod roster;
 pub mod rosters;
 mod rotation;
+mod secrecy;
 pub mod select;
 pub mod shared;
 mod shown;

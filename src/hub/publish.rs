@@ -209,6 +209,7 @@ impl Hub {
     ) -> Result<Vec<Result<Published, Rejection>>, Error> {
         let asked = asked.into();
         check_count(items.len())?;
+        let items = self.guard_drafts(caller, items).await?;
         check_sources("indicators", items.iter().map(|item| Some(item.as_ref().ok()?.marking.is_masked())))?;
         let salt = random::bytes::<16>();
         let (mut proposed, mut rejected) = (Vec::with_capacity(items.len()), Vec::new());

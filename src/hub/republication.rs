@@ -63,6 +63,7 @@ impl Hub {
         request: Request,
     ) -> Result<Bytes, Error> {
         let Request { indicator, wish, reason } = request;
+        self.guard_text(caller.identity().as_str(), "ask leave", "reason", &reason)?;
         let handle = self.shared.sealer.handle(indicator).ok_or_else(Error::absent)?;
         let viewer = caller.clone();
         self.blocking(move |shared| fetch::visible_header(shared, &viewer, handle)).await?;
@@ -90,6 +91,7 @@ impl Hub {
         grant: Grant,
     ) -> Result<Bytes, Error> {
         let (Grant { indicator, organisation: slug, terms, note }, asked) = (grant, asked.into());
+        self.guard_text(caller.identity().as_str(), "give leave", "note", &note)?;
         let (handle, by) = self.decided(caller, &asked, indicator).await?;
         self.check_addressed("widest", &terms.widest)?;
         let organisation = self.number(&slug)?;
@@ -111,6 +113,7 @@ impl Hub {
         withdrawal: Withdrawal,
     ) -> Result<Bytes, Error> {
         let (Withdrawal { indicator, organisation: slug, note }, asked) = (withdrawal, asked.into());
+        self.guard_text(caller.identity().as_str(), "withdraw leave", "note", &note)?;
         let own = asked.on_behalf_of.is_none() && slug == *caller.identity().org();
         let (handle, by) = if own {
             let handle = self.shared.sealer.handle(indicator).ok_or_else(Error::absent)?;

@@ -28,7 +28,7 @@ impl Hub {
     /// what he knows.
     ///
     /// # Errors
-    /// `NOT_FOUND` where the caller may not see it; `ROLE_INSUFFICIENT` where
+    /// `STATE_SECRET_SUSPECTED`; `NOT_FOUND` where the caller may not see it; `ROLE_INSUFFICIENT` where
     /// he may, but another organisation owns it; `DELEGATION_MISSING`;
     /// `ETAG_MISMATCH`.
     pub async fn revoke(
@@ -40,6 +40,7 @@ impl Hub {
         etag: Option<u64>,
     ) -> Result<Bytes, Error> {
         let asked = asked.into();
+        self.guard_text(caller.identity().as_str(), "revoke", "revocation.note", &revocation.note)?;
         let (handle, owner, provider) = self.owned(caller, &asked, id).await?;
         let mut content = digest::Sha256::default();
         content.update(id.as_bytes());

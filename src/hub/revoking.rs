@@ -69,6 +69,7 @@ impl Hub {
         descendants: bool,
     ) -> Result<Revocation, Error> {
         check_note("reason", &reason, true)?;
+        self.guard_text(who(by), "revoke certificate", "reason", &reason)?;
         let content = [b"revoke ", id.issuer.as_bytes().as_slice(), id.serial.as_bytes(), reason.as_bytes()];
         let mut content = content.concat();
         if descendants {
@@ -143,6 +144,7 @@ impl Hub {
         reason: String,
     ) -> Result<usize, Error> {
         check_note("reason", &reason, false)?;
+        self.guard_text(who(by), "sever connections", "reason", &reason)?;
         let content = format!("sever {peers:?} {reason}");
         let content = requests::first_16(&digest::sha256(content.as_bytes()));
         let last = self.ledger().severances.last_key_value().map(|(at, _)| *at);

@@ -15,6 +15,7 @@ use crate::model::position::Position;
 use crate::model::principal::{Role, SpiffeId};
 use crate::model::roster::{Patch, Roster};
 use crate::policy::amendment;
+use crate::policy::guard::secrecy::items;
 use crate::store::requests;
 use crate::store::roster::roster_digest;
 use crate::store::roster_change::encode_change;
@@ -181,6 +182,10 @@ impl Hub {
             Asked::Nothing(comparison) => return Ok((Amended::Unchanged, comparison)),
             Asked::Change { content, change } => (content, change),
         };
+        if let Change::Roster(change) | Change::Propose(change) = &change {
+            let who = caller.identity().as_str();
+            self.guard_texts(who, "change roster", || items::of_roster(&change.patch))?;
+        }
         let at = self.amend(Second::Operator(caller, request_id), content, change).await?;
         let author = caller.identity().clone();
         self.blocking(move |shared| Ok(became(shared, &author, at))).await
@@ -241,6 +246,9 @@ impl Hub {
     /// `NOT_FOUND`; as [`Hub::change_roster`].
     pub async fn reject_change(&self, second: Second<'_>, id: Uuid, reason: String) -> Result<(), Error> {
         let proposal = self.shared.sealer.handle(id).ok_or_else(Error::absent)?;
+        if let Second::Operator(caller, _) = &second {
+            self.guard_text(caller.identity().as_str(), "reject change", "reason", &reason)?;
+        }
         let content = [b"reject ", id.as_bytes().as_slice(), reason.as_bytes()].concat();
         let content = requests::first_16(&digest::sha256(&content));
         self.amend(second, content, Change::Reject(RejectedChange { proposal, reason })).await.map(drop)

@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::base::clock::Clock;
+use crate::base::digest::Keyed;
 use crate::base::tasks;
 use crate::model::audience::ClassNo;
 use crate::model::certificate::{CertificateId, IssuerDigest};
@@ -110,6 +111,9 @@ pub struct Shared {
     pub draining: CancellationToken,
     /// What is counted.
     pub counters: Counters,
+    /// Digests what is refused as a state secret, of which nothing else is
+    /// kept.
+    pub suspected: Keyed,
     /// Trust domain of every identity here.
     pub trust_domain: String,
     /// Places for blocking reads: past them a read waits its turn, so that no
@@ -243,6 +247,8 @@ pub struct Counters {
     pub catch_ups: AtomicU64,
     /// Blocks of postings that a larger one has replaced.
     pub merged_blocks: AtomicU64,
+    /// Items that were refused because they look like state secrets.
+    pub state_secrets: AtomicU64,
 }
 
 /// Read-only for good after the first failure, with its reason.

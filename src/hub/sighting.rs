@@ -46,6 +46,7 @@ impl Hub {
         items: Vec<Result<SightingDraft, Invalid>>,
     ) -> Result<Vec<Result<SightingName, Rejection>>, Error> {
         publish::check_count(items.len())?;
+        let items = self.guard_sightings(caller, items).await?;
         let masked = |draft: &SightingDraft| draft.marking.as_ref().is_some_and(Marking::is_masked);
         publish::check_sources("sightings", items.iter().map(|item| item.as_ref().ok().map(masked)))?;
         let salt = random::bytes::<16>();

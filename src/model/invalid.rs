@@ -32,6 +32,8 @@ pub enum Reason {
     PersonUnknown,
     /// A request holds records with a masked source beside open ones.
     SourcesMixed,
+    /// A text carries a marking of state secrecy.
+    StateSecretSuspected,
 }
 
 impl Reason {
@@ -46,6 +48,7 @@ impl Reason {
             Self::GroupUnknown => "GROUP_UNKNOWN",
             Self::PersonUnknown => "PERSON_UNKNOWN",
             Self::SourcesMixed => "SOURCES_MIXED",
+            Self::StateSecretSuspected => "STATE_SECRET_SUSPECTED",
         }
     }
 }

@@ -185,6 +185,11 @@ impl Gatherer {
         let waited = Duration::from_micros(commit_micros);
         sheet.seconds("luytre_store_commit_seconds", "Time spent in commits", waited)?;
         sheet.counter("luytre_items_written", "Indicators, revocations and sightings written", items)?;
+        sheet.counter(
+            "luytre_state_secrets_refused",
+            "Items refused because they look like state secrets",
+            self.hub.state_secrets_refused(),
+        )?;
         sheet.counter("luytre_events_delivered", "Events delivered to subscribers", delivered)?;
         sheet.gauge("luytre_subscribers", "Subscriptions open now", subscribers)?;
         sheet.counter(

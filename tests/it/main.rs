@@ -63,6 +63,7 @@ mod shim;
 mod signer;
 mod slow_reader;
 mod state;
+mod state_secrets;
 mod streams;
 mod sync;
 mod tail_publish;

@@ -72,7 +72,7 @@ fn secret(token: &str) -> Vec<u8> {
 }
 
 /// Where the store of a hub's directory is: beside what says which is current.
-fn store_in(directory: &Path) -> PathBuf {
+pub(crate) fn store_in(directory: &Path) -> PathBuf {
     let mut directories = vec![directory.to_owned()];
     while let Some(directory) = directories.pop() {
         if directory.join("CURRENT").is_file() {

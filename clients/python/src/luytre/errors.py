@@ -176,6 +176,10 @@ class SourcesMixed(HubError, reason="SOURCES_MIXED"):
     """A request holds items with a masked source beside open ones."""
 
 
+class StateSecretSuspected(HubError, reason="STATE_SECRET_SUSPECTED"):
+    """A text reads as marked with a level of state secrecy: it must not be sent through a hub."""
+
+
 class ResumeTokenInvalid(HubError, reason="RESUME_TOKEN_INVALID"):
     """The token is of another caller, subscription or filter, or was altered."""
 
