@@ -76,3 +76,64 @@ impl Store {
         Ok(Some(terms))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::position::Position;
+    use crate::store::postings::{Posting, Postings};
+    use crate::store::{Batch, Tuning};
+
+    fn store_of(terms: &[u64]) -> (tempfile::TempDir, Store) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(
+            &dir.path().join("store"),
+            &Tuning { block_cache_bytes: 1 << 20, ..Tuning::default() },
+        )
+        .unwrap();
+        let (mut postings, mut batch) = (Postings::default(), Batch::new(&store));
+        for (position, &term) in (1..).map(Position::from_raw).zip(terms) {
+            let posting = Posting { position, handle: position };
+            // A neighbour on either side, so that the range must end in time.
+            for dimension in [Dimension::Confidence, Dimension::FirstSeen, Dimension::LastSeen] {
+                postings.add(dimension, term, posting);
+            }
+        }
+        batch.postings(&postings).unwrap();
+        store.commit(batch).unwrap();
+        (dir, store)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_terms_of_a_range_are_told_unless_they_are_too_many(
+            terms in prop::collection::vec(prop_oneof![0..12_u64, Just(u64::MAX)], 0..20),
+            range in (0..13_u64, prop_oneof![0..13_u64, Just(u64::MAX)]),
+            most in 0..8_usize,
+        ) {
+            let (_dir, store) = store_of(&terms);
+            let range = range.0..=range.1;
+            let mut expected: Vec<_> = terms.into_iter().filter(|term| range.contains(term)).collect();
+            expected.sort_unstable();
+            expected.dedup();
+            let expected = (expected.len() <= most).then_some(expected);
+            prop_assert_eq!(store.terms_in(Dimension::FirstSeen, &range, most).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn of_what_lies_in_files_it_is_told_how_much_that_is() {
+        let terms: Vec<_> = (0..200_000).map(|number| number % 5_000).collect();
+        let (_dir, store) = store_of(&terms);
+        store.flush().unwrap();
+        let about = |range| store.postings_about(Dimension::FirstSeen, &range).unwrap();
+        let (all, half, none) = (about(0..=u64::MAX), about(0..=2_499), about(5_000..=u64::MAX));
+        assert!((50_000..800_000).contains(&all), "{all}");
+        assert!(half * 4 > all && half * 4 < all * 3, "{half} of {all}");
+        assert!(none < all / 10, "{none}");
+    }
+}

@@ -10,6 +10,7 @@ use crate::store::posting_blocks::PostingBlocks;
 use crate::store::postings::Posting;
 
 use super::super::error::Error;
+use super::super::replaced::{Known, Replaced};
 use super::super::store_error;
 
 /// Steps of an intersection after which it tells how far it has got; the tests
@@ -169,6 +170,21 @@ impl<'a> Union<'a> {
 /// What several unions have in common.
 pub(super) struct Common<'a> {
     unions: Vec<Union<'a>>,
+    standing: Standing<'a>,
+}
+
+/// Tells what was replaced by an origin, as far as that is known without a read.
+#[derive(Clone, Copy)]
+pub(super) struct Standing<'a> {
+    pub(super) replaced: &'a Replaced,
+    pub(super) origin: Position,
+}
+
+impl Standing<'_> {
+    /// Whether a version may stand at the origin.
+    pub(super) fn may(self, at: Position) -> bool {
+        self.replaced.look().at(at, self.origin) != Known::Replaced
+    }
 }
 
 /// One step of a walk.
@@ -183,15 +199,30 @@ pub(super) enum Pulled {
 }
 
 impl<'a> Common<'a> {
-    pub(super) const fn new(unions: Vec<Union<'a>>) -> Self {
-        Self { unions }
+    pub(super) const fn new(unions: Vec<Union<'a>>, standing: Standing<'a>) -> Self {
+        Self { unions, standing }
     }
 
-    /// The next version that is in all of them: whoever is behind leaps to
-    /// where the others are.
+    /// Passes over a version; what the first union has behind it.
+    fn pass(&mut self, version: Posting) -> Result<Option<Posting>, Error> {
+        let Some(first) = self.unions.first_mut() else { return Ok(None) };
+        first.seek(version.position)?;
+        if first.peek().is_some_and(|found| found.position == version.position) {
+            first.next()?;
+        }
+        Ok(first.peek())
+    }
+
+    /// The next version that is in all of them and may stand: whoever is behind
+    /// leaps to where the others are, but not for what was replaced.
     pub(super) fn next(&mut self) -> Result<Pulled, Error> {
         let Some(mut wanted) = self.unions.first().and_then(Union::peek) else { return Ok(Pulled::End) };
         for _ in 0..STRIDE {
+            if !self.standing.may(wanted.position) {
+                let Some(next) = self.pass(wanted)? else { return Ok(Pulled::End) };
+                wanted = next;
+                continue;
+            }
             let mut agreed = true;
             for union in &mut self.unions {
                 union.seek(wanted.position)?;
@@ -261,11 +292,13 @@ mod tests {
             let start = Start { way, past };
             let open = |terms: &[u64]| Union::open(&store, Dimension::Label, terms, start).unwrap();
             let right = if one { vec![2] } else { vec![2, 3] };
-            let mut common = Common::new(vec![open(&[0, 1]), open(&right)]);
+            let (replaced, origin) = (Replaced::default(), Position::from_raw(u64::MAX));
+            let standing = Standing { replaced: &replaced, origin };
+            let mut common = Common::new(vec![open(&[0, 1]), open(&right)], standing);
             // Another walk goes on wherever the first one says how far it is.
             let again = |past| {
                 let open = |terms: &[u64]| Union::open(&store, Dimension::Label, terms, Start { way, past }).unwrap();
-                Common::new(vec![open(&[0, 1]), open(&right)])
+                Common::new(vec![open(&[0, 1]), open(&right)], standing)
             };
             let left: BTreeSet<u64> = sets[0].union(&sets[1]).copied().collect();
             let both = left.iter().filter(|at| right.iter().any(|&term| sets[usize::try_from(term).unwrap()].contains(at)));

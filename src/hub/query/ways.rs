@@ -26,7 +26,7 @@ use super::lists::{self, List};
 use super::order::{self, Rank};
 use super::plan::bounds;
 use super::source::{Candidate, Log, Only, Source, Terms};
-use super::stream::{Common, Pulled, STRIDE, Start, Union, Way};
+use super::stream::{Common, Pulled, STRIDE, Standing, Start, Union, Way};
 use super::walk::Walk;
 
 /// Most records that are read to be sorted.
@@ -191,7 +191,7 @@ fn along<'a>(walk: &Walk<'a>, lists: &[List], start: Start) -> Result<Source<'a>
     let union = match &walk.among {
         _ if lists.iter().any(|list| list.terms.is_none()) => None,
         _ if !lists.is_empty() => Some(common(walk, lists, start)?),
-        Some(among) => Some(Common::new(vec![versions(walk, among, start)?])),
+        Some(among) => Some(Common::new(vec![versions(walk, among, start)?], standing(walk))),
         None => None,
     };
     union.map_or_else(|| log(walk, start, false), |union| Ok(Source::Common(union)))
@@ -236,7 +236,11 @@ fn common<'a>(walk: &Walk<'a>, lists: &[List], start: Start) -> Result<Common<'a
         let terms = list.terms.as_deref().unwrap_or_default();
         Union::open(&walk.shared.store, list.dimension, terms, start)
     };
-    Ok(Common::new(lists.iter().map(open).collect::<Result<_, _>>()?))
+    Ok(Common::new(lists.iter().map(open).collect::<Result<_, _>>()?, standing(walk)))
+}
+
+const fn standing<'a>(walk: &Walk<'a>) -> Standing<'a> {
+    Standing { replaced: &walk.shared.replaced, origin: walk.origin.at }
 }
 
 /// Sorts by versions or by births: a posting tells where its record was born.
@@ -379,7 +383,9 @@ fn gather(walk: &Walk<'_>, lists: &[List], most: usize) -> Result<Option<Vec<Pos
         let mut blocks = blocks.map_err(store_error)?;
         while let Some(block) = blocks.next_block().map_err(store_error)? {
             looked += block.len();
-            all.extend(block.into_iter().filter(|posting| posting.position > after));
+            let standing = standing(walk);
+            let asked = |posting: &Posting| posting.position > after && standing.may(posting.position);
+            all.extend(block.into_iter().filter(asked));
             if looked > most || is_late(walk, 0) {
                 return Ok(None);
             }
