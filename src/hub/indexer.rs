@@ -199,6 +199,7 @@ impl Steps {
                 }
                 facets::index(store, &item, self.base, &mut made.index)?
                     .ok_or_else(|| db::Error::corrupt("item", item.position))?;
+                made.index.sizes.add(&item);
                 made.items += 1;
             }
             upto = upto.max(view.last_position());

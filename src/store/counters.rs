@@ -169,7 +169,7 @@ pub const fn is_nothing(value: &[u8]) -> bool {
 }
 
 /// Shows each class and its count; `None`: the bytes are damaged.
-fn read(mut value: &[u8], mut see: impl FnMut(ClassNo, i64)) -> Option<()> {
+pub(super) fn read(mut value: &[u8], mut see: impl FnMut(ClassNo, i64)) -> Option<()> {
     let mut class = 0_u32;
     while !value.is_empty() {
         let step = u32::try_from(decode_varint(&mut value).ok()?).ok()?;
@@ -180,7 +180,7 @@ fn read(mut value: &[u8], mut see: impl FnMut(ClassNo, i64)) -> Option<()> {
     Some(())
 }
 
-fn encode(sums: impl Iterator<Item = (ClassNo, i64)>) -> Vec<u8> {
+pub(super) fn encode(sums: impl Iterator<Item = (ClassNo, i64)>) -> Vec<u8> {
     let (mut value, mut last) = (Vec::new(), 0);
     for (class, count) in sums.filter(|(_, count)| *count != 0) {
         encode_varint(u64::from(class.0 - last), &mut value);

@@ -17,6 +17,7 @@ use super::db::{Error, Store};
 use super::keys::{self, Family};
 use super::postings::Postings;
 use super::term_names::TermNames;
+use super::usage::Sizes;
 
 /// Meta record of [`Store::indexed`].
 const MARK: &str = "indexed";
@@ -38,6 +39,8 @@ pub struct Index {
     pub counts: Counts,
     /// What filter terms stand for.
     pub names: TermNames,
+    /// What it takes.
+    pub sizes: Sizes,
 }
 
 impl Index {
@@ -78,6 +81,8 @@ impl Store {
         for (key, change) in index.counts.changes() {
             batch.merge_cf(counters, key, change);
         }
+        index.sizes.write_to(self, &mut batch)?;
+        self.counted_usage(&mut batch, upto)?;
         batch.put_cf(self.family(Family::Meta)?, keys::meta(MARK), upto.raw().to_be_bytes());
         self.write_again(batch)
     }
