@@ -101,13 +101,13 @@ async fn ordeal(kill: Kill, cycles: u64) {
         let dropped = known.gone.len() as u64;
         let (mut stage, mut idle) = (before.clone(), 0);
         while !stage.is_settled(&before.base, dropped) {
-            if seed.one_in(4) {
+            if seed.one_in(8) {
                 let moment = seed.millis(0, 300 + 20 * idle);
                 hub.serve_for(moment).await;
                 end_disk(&hub, kill, &mut seed);
             } else {
                 hub.serve().await;
-                tokio::time::sleep(seed.millis(0, 60 + 20 * idle)).await;
+                tokio::time::sleep(seed.millis(10, 150 + 20 * idle)).await;
                 end(&mut hub, kill, &mut seed);
             }
             rounds += 1;
