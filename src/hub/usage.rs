@@ -21,7 +21,7 @@ pub struct Storage {
     /// Bytes of what it published and reported, headers and bodies, as they lie
     /// in the log before the store compresses them.
     pub organisations: BTreeMap<OrgSlug, u64>,
-    /// Entries that are still to be counted.
+    /// Entries that are still to be counted, at most.
     pub uncounted: u64,
 }
 
@@ -43,7 +43,8 @@ impl Hub {
     }
 }
 
-/// How many entries lie between two positions, whatever epochs they are of.
+/// How many entries lie between two positions at most: a restore leaves some
+/// numbers out.
 pub(super) const fn entries(after: Position, upto: Position) -> u64 {
     upto.seq().counter().saturating_sub(after.seq().counter())
 }

@@ -42,7 +42,7 @@ pub(super) fn run(place: &Place, options: &Storage, data: &mut Data) -> Result<(
     }
     if uncounted > 0 {
         output::talk(&format!(
-            "the hub is still counting: {} entries of its log are not in this yet",
+            "the hub is still counting: up to {} entries of its log are not in this yet",
             output::count(uncounted)
         ));
     }

@@ -72,8 +72,7 @@ async fn a_policy_that_keeps_more_by_now_calls_off_what_was_planned() {
     settle(&engine).await;
     let engine = engine
         .reopen(|options| {
-            let longer =
-                luytre::model::retention::Retention { history: super::days(100), ..policy(vec![]) };
+            let longer = luytre::model::retention::Retention { history: super::days(100), ..policy(vec![]) };
             options.retention = Some(std::sync::Arc::new(longer));
         })
         .await;
