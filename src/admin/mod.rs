@@ -18,6 +18,7 @@ mod certificates;
 mod changes;
 mod operator;
 mod readiness;
+mod storage;
 
 pub use certificates::{
     ClockAnswer, ClockRequest, Keeper, ReloadAnswer, ReloadRequest, ask_clock, ask_reload,
@@ -25,6 +26,7 @@ pub use certificates::{
 pub use changes::{RosterAnswer, RosterRequest, WaitingChange, ask_roster};
 pub use operator::{Answer, Error, OperatorSocket, ask_backup, tell_arrived};
 use readiness::Readiness;
+pub use storage::{StorageAnswer, ask_storage};
 
 /// Media type of a scrape.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

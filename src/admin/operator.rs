@@ -27,7 +27,7 @@ use crate::base::tasks;
 use crate::hub::{BackupReport, Hub};
 
 use super::certificates::{self, Keeper};
-use super::changes;
+use super::{changes, storage};
 
 /// Longest request, in bytes.
 const MAX_BYTES: usize = 64 * 1024;
@@ -169,6 +169,7 @@ impl OperatorSocket {
             .route("/backup", post(backup))
             .route("/backup/arrived", post(arrived))
             .route("/roster", post(changes::answer))
+            .route("/storage", post(storage::answer))
             .with_state(hub)
             .merge(certificates::router(keeper))
             .merge(calls)

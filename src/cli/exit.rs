@@ -143,7 +143,7 @@ const fn of_status(code: Code) -> u8 {
 fn advice(error: &client::Error) -> &'static str {
     match error.reason() {
         "RESUME_TOKEN_EXPIRED" => {
-            "\n  Remove the state file, if there is one, and start with --from current-state."
+            "\n  Remove the state file, or with `luytre subscriptions delete` the name whose place the hub keeps, and start with --from current-state."
         }
         "RESUME_TOKEN_INVALID" => {
             "\n  A token is good only for the identity, the name and the filters it was made with. Use those again, or another --state file."

@@ -2,8 +2,11 @@
 
 use serde::Serialize;
 
+use crate::base::clock::Timestamp;
 use crate::client::Client;
 use crate::model::event::VersionChange;
+use crate::wire::convert::time;
+use crate::wire::event;
 use crate::wire::proto::v1;
 
 use super::arguments::Versions;
@@ -44,7 +47,7 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let limit = if options.limit == 0 { u64::MAX } else { options.limit };
     let mut walk = client.versions(&options.name, i32::try_from(limit.min(PAGE)).unwrap_or(i32::MAX));
-    let mut printed = 0;
+    let (mut printed, mut oldest) = (0, None);
     while let Some(page) = walk.next_page().await? {
         for version in page {
             if printed == limit {
@@ -52,11 +55,29 @@ pub(super) async fn run(
                 return Ok(());
             }
             printed += 1;
+            oldest = version.time.as_ref().and_then(event::timestamp);
             if options.answer.json { data.json(&object(version))? } else { write(&version, language, data)? }
         }
         data.flush()?;
     }
+    if let Some(text) = cut_short(walk.truncated_before(), oldest, language) {
+        output::talk(&text);
+    }
     Ok(())
+}
+
+/// What is said where versions may be missing before the oldest that is told.
+fn cut_short(kept: Option<Timestamp>, oldest: Option<Timestamp>, language: Language) -> Option<String> {
+    let kept = kept.filter(|kept| oldest.is_none_or(|oldest| oldest < *kept))?;
+    let moment = moment(Some(time::write(kept)));
+    Some(match language {
+        Language::En => format!(
+            "luytre: versions that were replaced before {moment} are kept no longer: what came first may be missing"
+        ),
+        Language::Vi => format!(
+            "luytre: các phiên bản bị thay thế trước {moment} không còn được lưu: có thể thiếu những phiên bản đầu"
+        ),
+    })
 }
 
 fn object(version: v1::IndicatorVersion) -> Version {
@@ -193,6 +214,24 @@ mod tests {
         assert!(
             told(Language::Vi)
                 .starts_with("2026-01-01 07:00:00 +07:00  thu hồi  TLP:AMBER  giam-sat thay mặt sa-ict")
+        );
+    }
+
+    #[test]
+    fn versions_that_may_be_missing_are_spoken_of_and_no_others_in_the_language_of_the_reader() {
+        let at = |micros| Timestamp::from_micros(micros);
+        let kept = at(1_767_225_600_000_000);
+        let before = at(1_767_225_599_999_999);
+        assert_eq!(cut_short(None, before, Language::En), None);
+        assert_eq!(cut_short(kept, kept, Language::En), None, "all of it was told");
+        assert_eq!(
+            cut_short(kept, before, Language::En).unwrap(),
+            "luytre: versions that were replaced before 2026-01-01 07:00:00 +07:00 are kept no longer: what came first may be missing"
+        );
+        assert!(
+            cut_short(kept, None, Language::Vi)
+                .unwrap()
+                .contains("bị thay thế trước 2026-01-01 07:00:00 +07:00")
         );
     }
 

@@ -3,6 +3,7 @@
 
 use crate::base::clock::Timestamp;
 use crate::wire::convert::time;
+use crate::wire::event;
 use crate::wire::proto::v1;
 use v1::history_service_client::HistoryServiceClient;
 
@@ -26,7 +27,7 @@ impl Client {
     pub fn versions(&self, name: &str, page_size: i32) -> VersionWalk {
         let name = name.to_owned();
         let request = v1::ListIndicatorVersionsRequest { name, page_size, page_token: String::new() };
-        VersionWalk { client: self.clone(), request, ended: false }
+        VersionWalk { client: self.clone(), request, ended: false, truncated_before: None }
     }
 
     /// All that is known of a value.
@@ -61,9 +62,17 @@ pub struct VersionWalk {
     client: Client,
     request: v1::ListIndicatorVersionsRequest,
     ended: bool,
+    truncated_before: Option<Timestamp>,
 }
 
 impl VersionWalk {
+    /// Once the last page was read: versions that were replaced before this
+    /// moment are kept no longer; `None` where all are.
+    #[must_use]
+    pub const fn truncated_before(&self) -> Option<Timestamp> {
+        self.truncated_before
+    }
+
     /// The next page; `None` after the last. May be empty in the middle.
     ///
     /// # Errors
@@ -80,6 +89,7 @@ impl VersionWalk {
             })
             .await?;
         self.ended = page.next_page_token.is_empty();
+        self.truncated_before = page.history_truncated_before.as_ref().and_then(event::timestamp);
         self.request.page_token = following(page.next_page_token, &self.request.page_token)?;
         Ok(Some(page.versions))
     }

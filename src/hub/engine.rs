@@ -43,6 +43,7 @@ use super::shared::{Counters, FirstUses, Latch, MAX_READS, Shared, Signings};
 use super::space::Space;
 use super::subscribe::LiveStreams;
 use super::tail::Tail;
+use super::usage::entries;
 use super::work::{Start, Work, read_only};
 use super::writer::Writer;
 use super::{genesis, secrecy, store_error};
@@ -204,6 +205,7 @@ impl Hub {
         let mut store = Store::open(&options.data_dir, &tuning)?;
         store.upgrade(facts::outcome)?;
         indexer::count_kinds(&store)?;
+        store.begin_usage()?;
         let failed =
             |error: Error| db::Error::Corrupt { what: "beginning of the log", at: error.to_string() };
         let genesis = genesis::read(&store).map_err(failed)?;
@@ -408,7 +410,7 @@ impl Hub {
             delivered: counted(&shared.counters.delivered),
             subscribers: counted(&shared.counters.subscribers),
             catch_ups: counted(&shared.counters.catch_ups),
-            index_behind: shared.tail.committed().seq().raw().saturating_sub(shared.index.upto().seq().raw()),
+            index_behind: entries(shared.index.upto(), shared.tail.committed()),
             merges_waiting: shared.backlog.waiting() as u64,
             merged_blocks: counted(&shared.counters.merged_blocks),
             ring_bytes: shared.tail.bytes() as u64,
@@ -425,7 +427,7 @@ impl Hub {
             standing_complete: shared.replaced.is_complete(),
             table_bytes: tables,
             history_begins: base.horizon.as_seconds(),
-            truncation_behind: base.position.seq().raw().saturating_sub(truncated.upto.seq().raw()),
+            truncation_behind: entries(truncated.upto, base.position),
             truncated_bytes: truncated.freed,
             dropped_records: truncated.dropped,
             read_only: shared.latch.reason().is_some(),

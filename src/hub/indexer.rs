@@ -210,6 +210,7 @@ impl Steps {
                 facets::index(store, &item, self.base, &mut made.index)?
                     .ok_or_else(|| db::Error::corrupt("item", item.position))?;
                 made.versions.extend(Version::of(&item));
+                made.index.sizes.add(&item);
                 made.items += 1;
             }
             upto = upto.max(view.last_position());

@@ -85,6 +85,7 @@ pub mod subscribe;
 pub mod tail;
 #[cfg(test)]
 mod testing;
+pub mod usage;
 pub mod verify;
 pub mod versions;
 mod walk;

@@ -121,6 +121,7 @@ pub fn verify_in(
         check_base(&store, copy, &mut report)?;
         compare_postings(&store, copy, indexed, &mut report)?;
         compare_counters(&store, copy, &mut report)?;
+        compare_usage(&store, copy, &mut report)?;
     }
     report.digest = state_digest(&store)?;
     Ok(report)
@@ -157,6 +158,16 @@ pub fn state_digest(store: &Store) -> Result<String, db::Error> {
         }
     }
     Ok(digest::hex(&sum.to_bytes()))
+}
+
+/// Whether each organisation takes what the store counts. One that is still
+/// being counted says nothing, and neither does one of an earlier release.
+fn compare_usage(store: &Store, copy: &Store, report: &mut VerifyReport) -> Result<(), db::Error> {
+    let told = store.usage()?;
+    if store.counts_usage()? && told.is_whole() && told.bytes != copy.usage()?.bytes {
+        report.differ(|| "what each organisation takes is not what the log says".to_owned());
+    }
+    Ok(())
 }
 
 /// Whether the log says of the base what the store knows.

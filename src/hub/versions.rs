@@ -50,6 +50,9 @@ pub struct VersionPage {
     pub versions: Vec<VersionView>,
     /// For the next page; empty at the end and only there.
     pub next_page_token: String,
+    /// At the end: from when on versions that were replaced are kept. It is
+    /// that of the hub, and says nothing of this indicator.
+    pub truncated_before: Option<Timestamp>,
 }
 
 impl Hub {
@@ -101,7 +104,10 @@ impl Hub {
             }
             None => String::new(),
         };
-        Ok(VersionPage { versions, next_page_token })
+        // Asked after the versions were read: what was missing then is told of.
+        let horizon = self.shared.history.base().horizon;
+        let truncated_before = (next.is_none() && horizon != Timestamp::EPOCH).then_some(horizon);
+        Ok(VersionPage { versions, next_page_token, truncated_before })
     }
 }
 

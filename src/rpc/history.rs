@@ -8,7 +8,7 @@ use futures_util::{Stream, stream};
 use tonic::{Request, Response, Status};
 
 use crate::hub::{Dossier, Export, Exported, Hub, VersionPage, VersionView, Wanted};
-use crate::wire::convert::{aggregate, batch, dossier, export, filter, name, observable, versions};
+use crate::wire::convert::{aggregate, batch, dossier, export, filter, name, observable, time, versions};
 use crate::wire::proto::v1;
 use crate::wire::proto::v1::export_indicators_response::Part;
 use crate::wire::proto::v1::history_service_server::HistoryService;
@@ -36,10 +36,15 @@ impl HistoryService for History {
         let v1::ListIndicatorVersionsRequest { name, page_size, page_token } = request.into_inner();
         let id = name::read_indicator("name", &name).map_err(invalid)?;
         let size = batch::read_page_size(page_size).map_err(invalid)?;
-        let VersionPage { versions, next_page_token } =
+        let VersionPage { versions, next_page_token, truncated_before } =
             self.0.versions(&call.caller, id, size, &page_token).await.map_err(status)?;
         let versions = versions.into_iter().map(version).collect::<Result<_, _>>()?;
-        Ok(Response::new(v1::ListIndicatorVersionsResponse { versions, next_page_token }))
+        let history_truncated_before = truncated_before.map(time::write);
+        Ok(Response::new(v1::ListIndicatorVersionsResponse {
+            versions,
+            next_page_token,
+            history_truncated_before,
+        }))
     }
 
     async fn get_observable(

@@ -253,6 +253,16 @@ impl Gatherer {
         )?;
         sheet.counter("luytre_truncated_bytes", "Bytes that were cut out of the log", truncated_bytes)?;
         sheet.counter("luytre_records_dropped", "Records that were dropped", dropped_records)?;
+        // Whose they are is told to the machine's operator alone.
+        if let Ok(storage) = self.hub.storage() {
+            let bytes = storage.organisations.values().sum();
+            sheet.gauge("luytre_log_item_bytes", "Bytes of what members published and reported", bytes)?;
+            sheet.gauge(
+                "luytre_log_uncounted_entries",
+                "Entries of the log that are not in that yet",
+                storage.uncounted,
+            )?;
+        }
         sheet.gauge("luytre_store_table_bytes", "Bytes of the store's table files", table_bytes)
     }
 }

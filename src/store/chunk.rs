@@ -357,6 +357,12 @@ pub struct ItemView<'a> {
 }
 
 impl ItemView<'_> {
+    /// Bytes that it takes, header and body.
+    #[must_use]
+    pub const fn size(&self) -> u64 {
+        (self.raw.len() + self.body.len()) as u64
+    }
+
     /// Label terms from here on.
     pub fn terms(&self) -> impl Iterator<Item = u64> + '_ {
         read_terms(self.terms)

@@ -239,7 +239,7 @@ pub fn is_by_kinds(key: &[u8]) -> bool {
 }
 
 /// Shows the number of each class and its count; `None`: the bytes are damaged.
-fn read(mut value: &[u8], mut see: impl FnMut(u64, i64)) -> Option<()> {
+pub(super) fn read(mut value: &[u8], mut see: impl FnMut(u64, i64)) -> Option<()> {
     let mut class = 0_u64;
     while !value.is_empty() {
         class = class.checked_add(decode_varint(&mut value).ok()?)?;
@@ -260,7 +260,7 @@ pub(super) fn sum_of(value: &[u8], seen: impl Fn(ClassNo) -> bool) -> Option<u64
     whole.then_some(sum)
 }
 
-fn encode(sums: impl Iterator<Item = (u64, i64)>) -> Vec<u8> {
+pub(super) fn encode(sums: impl Iterator<Item = (u64, i64)>) -> Vec<u8> {
     let (mut value, mut last) = (Vec::new(), 0);
     for (class, count) in sums.filter(|(_, count)| *count != 0) {
         encode_varint(class - last, &mut value);

@@ -17,6 +17,7 @@ use super::db::{Error, Store};
 use super::keys::{self, Family, KeyKind};
 use super::postings::Postings;
 use super::term_names::TermNames;
+use super::usage::Sizes;
 
 /// Meta record of [`Store::indexed`].
 pub(super) const MARK: &str = "indexed";
@@ -40,6 +41,8 @@ pub struct Index {
     pub counts: Counts,
     /// What filter terms stand for.
     pub names: TermNames,
+    /// What it takes.
+    pub sizes: Sizes,
 }
 
 impl Index {
@@ -84,6 +87,8 @@ impl Store {
         for (key, change) in index.counts.changes() {
             batch.merge_cf(counters, key, change);
         }
+        index.sizes.write_to(self, &mut batch)?;
+        self.counted_usage(&mut batch, upto)?;
         let meta = self.family(Family::Meta)?;
         batch.put_cf(meta, keys::meta(MARK), upto.raw().to_be_bytes());
         batch.put_cf(meta, keys::meta(KINDS_MARK), upto.raw().to_be_bytes());

@@ -40,6 +40,8 @@ pub enum KeyKind {
     TermName = 0x32,
     /// Indicator, reporter and position to a sighting: see [`super::sightings`].
     Sighting = 0x33,
+    /// The one record of how much each organisation takes: see [`super::usage`].
+    Usage = 0x34,
     /// Commit group to answered requests.
     Request = 0x40,
     /// Organisations, duties, principals, audience classes.

@@ -13,7 +13,7 @@
 //!   subscriptions and their cursors; [`roster_change`]: what changes the roster, or waits to;
 //! * [`certificate`]: the ledger of certificates; [`leave`]: leave to republish; [`lengths`]: of prefixes of networks;
 //! * [`changed`]: which records changed since birth, in order;
-//! * [`truncate`]: what is cut out of the log below a base;
+//! * [`truncate`]: what is cut out of the log below a base; [`usage`]: what each organisation takes of it;
 //! * [`batch`], [`db`], [`log`]: writing a commit group, opening, reading; [`tuning`] says how;
 //!   [`upgrade`] makes this format of the one before; [`calls`] counts.
 
@@ -48,6 +48,7 @@ pub mod term_range;
 pub mod truncate;
 pub mod tuning;
 pub mod upgrade;
+pub mod usage;
 mod weight;
 
 pub use batch::Batch;

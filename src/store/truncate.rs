@@ -139,7 +139,12 @@ impl Cuts {
                 Cut::Nothing => batch.delete_cf(family, keys::log(*first)),
             }
         }
-        Ok(())
+        let changed = self.chunks.values().filter_map(|(before, cut)| match cut {
+            Cut::Whole => None,
+            Cut::Rest(rest) => Some((before, Some(rest))),
+            Cut::Nothing => Some((before, None)),
+        });
+        store.freed_usage(changed)?.write_to(store, batch)
     }
 }
 

@@ -53,6 +53,7 @@ mod proto_contract;
 mod quick_start;
 mod reload;
 mod resume;
+mod retention;
 mod revoking;
 mod roster;
 mod rotation;

@@ -49,7 +49,7 @@ pub(super) fn clock(place: &Place, action: &ClockAction, data: &mut Data) -> Res
     Ok(())
 }
 
-fn ask<A>(asked: impl Future<Output = Result<A, admin::Error>>) -> Result<A, Failure> {
+pub(super) fn ask<A>(asked: impl Future<Output = Result<A, admin::Error>>) -> Result<A, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

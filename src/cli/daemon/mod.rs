@@ -21,6 +21,7 @@ mod forecast;
 mod init;
 mod roster;
 mod sealed;
+mod storage;
 
 pub use failure::Failure;
 
@@ -63,6 +64,8 @@ enum Command {
     Restore(Restore),
     /// Tell what [retention] would keep no longer, and change nothing.
     Forecast(forecast::Forecast),
+    /// Tell how much of the running hub's log each organisation takes.
+    Storage(storage::Storage),
     /// Be the second person for changes of the running hub's roster.
     Roster(Roster),
     /// Have the running hub read its certificates anew.
@@ -429,6 +432,7 @@ fn execute(command: Command, server: &impl Server, data: &mut Data) -> Result<()
         }
         Command::Restore(options) => backup::restore(&options),
         Command::Forecast(options) => forecast::run(&server.place(&options.config)?, &options, data),
+        Command::Storage(options) => storage::run(&server.place(&options.config)?, &options, data),
         Command::Roster(options) => roster::run(&server.place(&options.config)?, options.action, data),
         Command::Reload(options) => certificates::reload(&server.place(&options.config)?, &options, data),
         Command::Clock(options) => {

@@ -272,13 +272,13 @@ fn by_index<'a>(
     if !lists.is_empty()
         && let Some(postings) = gather(walk, lists, MAX_LOOKED)?
     {
-        if pays_to_sort(walk, postings.len()) {
-            if let Some(mut all) = stand(walk, &records(postings.clone()))? {
-                let found: BTreeSet<_> = postings.iter().map(|posting| posting.position).collect();
-                all.retain(|stands| found.contains(&stands.posting.position));
-                if let Some(sorted) = sorted(walk, all, past)? {
-                    return Ok(sorted);
-                }
+        if pays_to_sort(walk, postings.len())
+            && let Some(mut all) = stand(walk, &records(postings.clone()))?
+        {
+            let found: BTreeSet<_> = postings.iter().map(|posting| posting.position).collect();
+            all.retain(|stands| found.contains(&stands.posting.position));
+            if let Some(sorted) = sorted(walk, all, past)? {
+                return Ok(sorted);
             }
         }
         let mut at: Vec<_> = postings.into_iter().map(|posting| posting.position).collect();

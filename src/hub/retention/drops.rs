@@ -1,6 +1,7 @@
 //! Decides which records are kept no longer: those that ended by the base, for
 //! longer than their rule says. For each span of a rule the log below is gone
-//! through once, as time goes by, not again and again.
+//! through once, as time goes by, not again and again. Rules that are new wait
+//! for as long as what is cut off does: whoever wrote them may take them back.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -34,32 +35,50 @@ const TOGETHER: usize = if cfg!(test) { 8 } else { 512 };
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Cursors {
     policy: [u8; 32],
+    /// When it was first met; zero: by a release that did not wait.
+    since: Timestamp,
     /// By seconds.
     reached: BTreeMap<u64, Position>,
 }
 
 impl Cursors {
-    fn load(store: &Store, policy: &Retention) -> Result<Self, db::Error> {
-        let policy = digest::sha256(policy.to_string().as_bytes());
+    /// Under another policy it is found anew, and so where the clock was ahead
+    /// as this one was met.
+    fn load(store: &Store, policy: &Retention, now: Timestamp) -> Result<Self, db::Error> {
+        let digest = digest::sha256(policy.to_string().as_bytes());
         let known = store.drop_cursors()?.and_then(|bytes| Self::decode(&bytes));
-        // Under another policy it is found anew.
-        Ok(known.filter(|known| known.policy == policy).unwrap_or(Self { policy, reached: BTreeMap::new() }))
+        if let Some(known) = known.filter(|known| known.policy == digest && known.since <= now) {
+            return Ok(known);
+        }
+        tracing::info!(grace = ?policy.grace, "the rules of what is kept are new: nothing is dropped by them before grace is over");
+        let new = Self { policy: digest, since: now, reached: BTreeMap::new() };
+        let mut batch = Batch::new(store);
+        batch.drop_cursors(&new.encode()).and_then(|()| store.commit(batch))?;
+        Ok(new)
     }
 
     fn encode(&self) -> Vec<u8> {
         let pairs = self.reached.iter().flat_map(|(span, at)| [span.to_be_bytes(), at.raw().to_be_bytes()]);
-        self.policy.into_iter().chain(pairs.flatten()).collect()
+        let since = self.since.as_micros().to_be_bytes();
+        self.policy.into_iter().chain(since).chain(pairs.flatten()).collect()
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         let (policy, rest) = bytes.split_first_chunk::<32>()?;
-        let (numbers, _) = rest.as_chunks::<8>();
+        let (mut numbers, _) = rest.as_chunks::<8>();
+        let mut since = Timestamp::EPOCH;
+        // An earlier release wrote pairs alone.
+        if numbers.len() % 2 == 1
+            && let Some((first, pairs)) = numbers.split_first()
+        {
+            (since, numbers) = (Timestamp::from_micros_clamped(u64::from_be_bytes(*first)), pairs);
+        }
         let reached = numbers
             .as_chunks::<2>()
             .0
             .iter()
             .map(|[span, at]| (u64::from_be_bytes(*span), Position::from_raw(u64::from_be_bytes(*at))));
-        Some(Self { policy: *policy, reached: reached.collect() })
+        Some(Self { policy: *policy, since, reached: reached.collect() })
     }
 }
 
@@ -79,13 +98,17 @@ impl Found {
     }
 }
 
-/// Some records that are kept no longer; `None`: all was gone through.
-pub(super) fn find(store: &Store, policy: &Retention) -> Result<Option<Found>, db::Error> {
-    let base = store.base()?;
-    if policy.rules.is_empty() || store.truncated()?.upto < base.position {
+/// Some records that are kept no longer at `now`; `None`: all was gone through,
+/// or the policy is too new.
+pub(super) fn find(store: &Store, policy: &Retention, now: Timestamp) -> Result<Option<Found>, db::Error> {
+    if policy.rules.is_empty() {
         return Ok(None);
     }
-    let mut cursors = Cursors::load(store, policy)?;
+    let mut cursors = Cursors::load(store, policy, now)?;
+    let (base, begins) = (store.base()?, cursors.since.saturating_add(policy.grace));
+    if store.truncated()?.upto < base.position || (cursors.since != Timestamp::EPOCH && now < begins) {
+        return Ok(None);
+    }
     for span in policy.spans() {
         let from = cursors.reached.get(&span.as_secs()).copied().unwrap_or_default();
         let (reached, candidates) = go_through(store, policy, &base, span, from)?;
@@ -255,4 +278,21 @@ fn cut(store: &Store, some: &mut BTreeMap<Position, Rest>) -> Result<(), db::Err
     }
     some.clear();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_earlier_release_noted_is_in_force_and_goes_on_where_it_was() {
+        let reached: BTreeMap<_, _> = [(5, Position::from_raw(7)), (9, Position::from_raw(8))].into();
+        for since in [Timestamp::EPOCH, Timestamp::from_micros_clamped(1_767_225_600_000_000)] {
+            let cursors = Cursors { policy: [3; 32], since, reached: reached.clone() };
+            assert_eq!(Cursors::decode(&cursors.encode()), Some(cursors));
+        }
+        let pairs = [5, 7, 9, 8].map(u64::to_be_bytes).concat();
+        let known = Cursors::decode(&[vec![3; 32], pairs].concat()).unwrap();
+        assert_eq!(known, Cursors { policy: [3; 32], since: Timestamp::EPOCH, reached });
+    }
 }

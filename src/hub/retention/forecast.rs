@@ -49,7 +49,7 @@ pub fn forecast(data_dir: &Path, policy: &Retention, now: Timestamp) -> Result<F
         let view = View::parse(first, bytes).ok_or_else(|| db::Error::corrupt("chunk", first))?;
         for item in view.items() {
             let item = item.ok_or_else(|| db::Error::corrupt("item", first))?;
-            *taken.entry(item.header.owner).or_default() += size(&item);
+            *taken.entry(item.header.owner).or_default() += item.size();
             if item.position <= base {
                 forecast.look(&store, policy, now, &item, item.position > swept)?;
             }

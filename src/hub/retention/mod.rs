@@ -33,7 +33,7 @@ use super::engine::Hub;
 use super::error::Error;
 use super::proposal::{Change, Decision, Proposal};
 use super::shared::Shared;
-use super::store_error;
+use super::{store_error, usage};
 
 pub(super) use apply::stored;
 pub use apply::{Candidate, Dropped, Retain};
@@ -53,7 +53,8 @@ impl Hub {
     /// `STORE_READ_ONLY`, `DRAINING`, or a failure of the store.
     ///
     /// # Cancellation
-    /// Dropping the future loses nothing: the next call goes on.
+    /// Dropping the future loses nothing, but a step that was begun goes on by
+    /// itself: another call meanwhile would count twice what both cut out.
     pub async fn retain(&self) -> Result<bool, Error> {
         let _turn = self.shared.retaining.lock().await;
         if self.shared.latch.reason().is_some() {
@@ -83,8 +84,12 @@ impl Hub {
         if self.retention_step(sweep::compact).await?.is_break() {
             return Ok(true);
         }
-        let Some(policy) = policy else { return Ok(false) };
-        self.plan_retention(&policy).await
+        if let Some(policy) = policy
+            && self.plan_retention(&policy).await?
+        {
+            return Ok(true);
+        }
+        Ok(self.retention_step(usage::count).await?.is_break())
     }
 
     /// A step that needs no entry; whether it did anything.
@@ -98,8 +103,13 @@ impl Hub {
     /// Finds some records that are kept no longer, and drops them; whether
     /// there may be more.
     async fn drop_some(&self, policy: Arc<Retention>) -> Result<bool, Error> {
-        let found =
-            self.blocking(move |shared| drops::find(&shared.store, &policy).map_err(store_error)).await?;
+        let (now, doubted) = (self.now(), self.shared.clock.is_doubted());
+        if doubted {
+            return Ok(false);
+        }
+        let found = self
+            .blocking(move |shared| drops::find(&shared.store, &policy, now).map_err(store_error))
+            .await?;
         let Some(found) = found else { return Ok(false) };
         if !found.candidates.is_empty() {
             self.say_retained(Retain::Ask(found.candidates.clone())).await?;

@@ -15,6 +15,7 @@ use luytre::pki::directory::{CLIENT_CA, CLIENT_CRL, Directory, SERVER_CA};
 use luytre::pki::issue::{Leaf, lifetime};
 use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process};
+use time::Date;
 use tokio::sync::watch;
 
 use super::patience::{eventually, patiently};
@@ -48,6 +49,8 @@ pub(crate) struct TestHub {
     issued: Mutex<BTreeMap<String, Credentials>>,
     disk: Option<Disk>,
     user: Option<u32>,
+    /// What its calendar shows, if not today.
+    date: Option<Date>,
     child: Option<Child>,
     address: watch::Sender<SocketAddr>,
     http: SocketAddr,
@@ -81,6 +84,7 @@ impl Builder {
             issued: Mutex::default(),
             disk: None,
             user: None,
+            date: None,
             child: None,
             address: watch::Sender::new(nowhere),
             http: nowhere,
@@ -195,6 +199,11 @@ impl TestHub {
         let owned = Command::new("chown").args(["-R", &owner]).arg(self.dir.path()).status().unwrap();
         assert!(owned.success());
         true
+    }
+
+    /// From the next start on the hub's calendar begins on this date.
+    pub(crate) fn dated(&mut self, date: Date) {
+        self.date = Some(date);
     }
 
     /// The disk that the hub lives on.
@@ -376,6 +385,7 @@ impl TestHub {
         let log = OpenOptions::new().create(true).append(true).open(self.path("hub.log")).unwrap();
         let mut command = self.command_as(&["serve", "--config"]);
         command.arg(self.config_file()).stdout(Stdio::null()).stderr(log);
+        command.args(self.date.iter().flat_map(|date| ["--as-of".to_owned(), date.to_string()]));
         if let Some(disk) = &self.disk {
             command.envs(disk.environment());
         }

@@ -248,7 +248,8 @@ impl Listener {
                     self.advance(draining.resume_token, place);
                     return Ok(End::Drained);
                 }
-                Some(Heed::Opened(_)) => {}
+                // What is recalled comes again, in its place.
+                Some(Heed::Opened(_) | Heed::Recalls(_)) => {}
                 other => self.report(format!("unexpected {other:?}")),
             }
             if done(&self.heard) || !self.problems.is_empty() {

@@ -6,7 +6,8 @@ use luytre::hub::Start;
 
 use super::super::model::{Item, Model, Op};
 use super::super::support::Engine;
-use super::{DAY, HOUR, engine, keep_less, settle, verified};
+use super::dropping::{ALPHA, all, found, open, revoke};
+use super::{DAY, HOUR, engine, keep_less, policy, settle, verified};
 
 async fn two_versions(engine: &Engine) -> Model {
     let mut model = Model::default();
@@ -71,11 +72,71 @@ async fn a_policy_that_keeps_more_by_now_calls_off_what_was_planned() {
     settle(&engine).await;
     let engine = engine
         .reopen(|options| {
-            let longer =
-                luytre::model::retention::Retention { history: super::days(100), ..super::policy(vec![]) };
+            let longer = luytre::model::retention::Retention { history: super::days(100), ..policy(vec![]) };
             options.retention = Some(std::sync::Arc::new(longer));
         })
         .await;
     keep_less(&engine).await;
     assert_eq!(kept(&engine, &model).await, 2);
+}
+
+/// A record that ended, below the base, of a hub without rules.
+async fn ended() -> (Engine, uuid::Uuid) {
+    let engine = engine(vec![]);
+    let id = open(&engine, "gone.example").await;
+    revoke(&engine, ALPHA, id).await;
+    engine.clock.advance(20 * DAY);
+    open(&engine, "later.example").await;
+    keep_less(&engine).await;
+    (engine, id)
+}
+
+#[tokio::test]
+async fn a_rule_that_is_new_waits_as_well_and_can_be_taken_back() {
+    let (engine, id) = ended().await;
+    let with = |rules| {
+        move |options: &mut luytre::hub::Options| {
+            options.retention = Some(std::sync::Arc::new(policy(rules)));
+        }
+    };
+    let engine = engine.reopen(with(all())).await;
+    settle(&engine).await;
+    engine.clock.advance(3 * DAY - HOUR);
+    settle(&engine).await;
+    assert!(found(&engine, id).await);
+    // Taken back, and asked for again later: it waits anew.
+    let engine = engine.reopen(with(all().into_iter().rev().take(1).collect())).await;
+    settle(&engine).await;
+    engine.clock.advance(HOUR);
+    let engine = engine.reopen(with(all())).await;
+    settle(&engine).await;
+    assert!(found(&engine, id).await);
+    engine.clock.advance(3 * DAY - HOUR);
+    let engine = engine.reopen(|_| ()).await;
+    settle(&engine).await;
+    assert!(found(&engine, id).await);
+    engine.clock.advance(HOUR);
+    settle(&engine).await;
+    assert!(!found(&engine, id).await);
+    verified(&engine);
+}
+
+#[tokio::test]
+async fn a_rule_that_was_met_by_a_clock_ahead_waits_once_that_is_set_right() {
+    let (engine, id) = ended().await;
+    let right = engine.clock.now().as_micros();
+    engine.clock.set(right + 365 * DAY);
+    let rules = |options: &mut luytre::hub::Options| {
+        options.retention = Some(std::sync::Arc::new(policy(all())));
+    };
+    let engine = engine.reopen(rules).await;
+    settle(&engine).await;
+    engine.clock.set(right + HOUR);
+    settle(&engine).await;
+    engine.clock.advance(3 * DAY - HOUR);
+    settle(&engine).await;
+    assert!(found(&engine, id).await);
+    engine.clock.advance(HOUR);
+    settle(&engine).await;
+    assert!(!found(&engine, id).await);
 }

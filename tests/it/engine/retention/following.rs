@@ -126,3 +126,32 @@ async fn a_request_that_is_repeated_after_an_item_was_dropped_undoes_nothing() {
     let versions = engine.hub.versions(&caller, newer.id, 10, "").await.unwrap().versions;
     assert_eq!(versions.len(), 2, "nothing was done again");
 }
+
+#[tokio::test]
+async fn what_is_still_to_be_cut_out_after_a_restore_is_told_in_entries_and_not_in_epochs() {
+    let engine = engine(vec![]);
+    for value in ["a.example", "b.example"] {
+        open(&engine, value).await;
+    }
+    let copy = engine.dir.path().join("copy");
+    engine.hub.backup(&copy).unwrap();
+    let engine = engine
+        .reopen(|options| {
+            let to = options.data_dir.with_extension("restored");
+            luytre::hub::restore(&copy, &to, options.clock.as_ref()).unwrap();
+            options.data_dir = to;
+        })
+        .await;
+    open(&engine, "c.example").await;
+    engine.clock.advance(20 * DAY);
+    settle(&engine).await;
+    engine.clock.advance(3 * DAY);
+    let mut most = 0;
+    while engine.hub.retain().await.unwrap() {
+        most = most.max(engine.hub.statistics().truncation_behind);
+    }
+    // A restore leaves numbers of entries out.
+    assert!((4..1 << 40).contains(&most), "{most}");
+    assert_eq!(engine.hub.statistics().truncation_behind, 0);
+    verified(&engine);
+}

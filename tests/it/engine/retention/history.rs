@@ -149,6 +149,13 @@ async fn what_was_replaced_is_cut_out_and_what_stands_stays() {
     check(&engine, &model, &[now - 12 * DAY, now - HOUR, now]).await;
     let told = engine.hub.versions(&caller, id, 100, "").await.unwrap();
     assert_eq!(told.versions.len(), 2, "the version of the base, and the one after it");
+    let kept = told.truncated_before.unwrap();
+    assert!(told.versions[1].time < kept && kept < told.versions[0].time, "{kept}");
+    // It says nothing of the indicator, and comes with the end.
+    let other = engine.hub.versions(&caller, model.records[5].id, 100, "").await.unwrap();
+    assert_eq!((other.versions.len(), other.truncated_before), (1, Some(kept)));
+    let page = engine.hub.versions(&caller, id, 1, "").await.unwrap();
+    assert_eq!((page.next_page_token.is_empty(), page.truncated_before), (false, None));
     // The same for everyone, and whatever is asked about.
     for id in [id, uuid::Uuid::new_v4()] {
         let refused = engine.hub.get_as_of(&caller, id, then).await.unwrap_err();
@@ -178,7 +185,7 @@ async fn without_a_policy_nothing_is_ever_cut_out() {
     }
     settle(&engine).await;
     let told = engine.hub.versions(&engine.caller(0), model.records[0].id, 100, "").await.unwrap();
-    assert_eq!(told.versions.len(), 4);
+    assert_eq!((told.versions.len(), told.truncated_before), (4, None));
 }
 
 #[tokio::test]
