@@ -46,7 +46,7 @@ async fn publish(hub: &TestHub, request: v1::PublishIndicatorsRequest) -> Vec<Op
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_marked_as_a_state_secret_is_refused_and_leaves_nothing_behind() {
     let mut hub = TestHub::builder()
-        .principal("a", "system/feed", &[Role::Publisher, Role::Subscriber])
+        .principal("a", "system/feed", &[Role::Publisher, Role::Subscriber, Role::Analyst])
         .config("[log]\nfilter = \"trace\"")
         .start()
         .await;
