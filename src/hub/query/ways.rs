@@ -41,7 +41,10 @@ pub(super) const FEW_BORN: usize = if cfg!(test) { 8 } else { 1_024 };
 const MAX_BORN: usize = 1 << 12;
 /// Most postings that are looked at before the first row. Whatever has more is
 /// soon met along the order.
-const MAX_LOOKED: usize = 1 << 15;
+const MAX_LOOKED: usize = 1 << 16;
+/// Most sightings that are. Their records may be few, and to look for sightings
+/// of every record costs most of all.
+const MAX_SIGHTINGS: usize = 1 << 17;
 /// Records whose newest versions are asked for together.
 const TOGETHER: usize = 256;
 
@@ -332,7 +335,7 @@ pub(super) fn by_sighting(walk: &Walk<'_>) -> Result<Option<Vec<Posting>>, Error
             break;
         }
         found.push(posting.handle);
-        if found.len() > MAX_LOOKED || is_late(walk, found.len()) {
+        if found.len() > MAX_SIGHTINGS || is_late(walk, found.len()) {
             return Ok(None);
         }
     }
