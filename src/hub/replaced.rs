@@ -343,7 +343,7 @@ mod tests {
                 prop_assert_eq!(look.at(Position::from_raw(last.raw() + 1), upto), Known::Unknown);
             }
             prop_assert!(known > 0);
-            prop_assert!(replaced.bits.read().words <= MAX_WORDS + 4 * BLOCK as usize);
+            prop_assert!(replaced.bits.read().words <= MAX_WORDS + 16_384);
         }
     }
 
