@@ -417,10 +417,7 @@ impl Hub {
             waiting_requests: (self.work.max_capacity() - self.work.capacity()) as u64,
             waiting_bytes: self.room.taken() as u64,
             audience_classes: shared.directory.load().class_count() as u64,
-            values_estimate: shared
-                .store
-                .property(Family::Values, "rocksdb.estimate-num-keys")
-                .unwrap_or_default(),
+            values_estimate: shared.store.values_about(),
             membership_bytes: shared.membership.bytes() as u64,
             membership_complete: shared.membership.is_complete(),
             standing_bytes: shared.replaced.bytes() as u64,

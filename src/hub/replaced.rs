@@ -23,6 +23,10 @@ use super::shared::Shared;
 
 /// Entries whose bits lie together.
 const BLOCK: u64 = 4_096;
+/// Entries past the last block that are no gap that traffic leaves.
+const LEAP: u64 = if cfg!(test) { 2 * BLOCK } else { 1 << 24 };
+/// Most blocks, be they empty.
+const MAX_BLOCKS: usize = 1 << 14;
 /// Items whose bits lie in one word.
 const PER_WORD: usize = 32;
 /// Most words in all, 96 MiB of them; the oldest go first. Tests see that happen.
@@ -142,6 +146,10 @@ impl Replaced {
             upto = upto.max(view.last_position());
             log.advance();
         }
+        // What lies behind was cut out, where nothing is met any more.
+        if looked < STEP {
+            upto = upto.max(end);
+        }
         drop(log);
         let mut bits = self.bits.write();
         bits.take_in(&versions, upto);
@@ -174,7 +182,7 @@ impl Bits {
             self.long_ago = by;
         }
         self.upto = self.upto.max(upto);
-        while self.words > MAX_WORDS
+        while (self.words > MAX_WORDS || self.blocks.len() > MAX_BLOCKS)
             && self.blocks.len() > 1
             && let Some(oldest) = self.blocks.pop_front()
         {
@@ -188,8 +196,8 @@ impl Bits {
         let counter = at.seq().counter();
         let held = self.blocks.len() as u64 * BLOCK;
         // Where counters leap, as behind a restore they may, what lies before is
-        // let go.
-        if self.blocks.is_empty() || counter >= (self.first + held).saturating_add(BLOCK) {
+        // let go. Entries without a version are no leap, however many follow.
+        if self.blocks.is_empty() || counter >= (self.first + held).saturating_add(LEAP) {
             self.blocks.clear();
             (self.words, self.first) = (0, counter - counter % BLOCK);
         }
@@ -266,9 +274,12 @@ impl Look<'_> {
 }
 
 /// Takes in beside the hub what was indexed before it started, until `stop`.
+/// Nothing is cut out of the log by then.
 pub fn go_on(shared: &Arc<Shared>, stop: CancellationToken) -> JoinHandle<()> {
     let shared = Arc::clone(shared);
     tasks::spawn_blocking(move || {
+        // What is cut out meanwhile would have replaced what was read before.
+        let _turn = shared.retaining.blocking_lock();
         while !stop.is_cancelled() {
             match shared.replaced.catch_up(&shared.store, || shared.index.upto()) {
                 Ok(true) => {}

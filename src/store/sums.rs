@@ -51,8 +51,8 @@ impl Still<'_> {
     }
 
     /// Shows, for each bucket and each term that is `wanted`, how many records
-    /// hold of the classes that are `seen`, where some do; until `see` has
-    /// enough. Whether that was all.
+    /// hold of the classes that are `seen`, where some do, and `None` for any
+    /// other term; until `see` has enough. Whether that was all.
     ///
     /// # Errors
     /// [`Error::Corrupt`], or whatever the engine answers.
@@ -63,7 +63,7 @@ impl Still<'_> {
         buckets: &RangeInclusive<u32>,
         wanted: impl Fn(u64) -> bool,
         seen: impl Fn(ClassNo) -> bool,
-        mut see: impl FnMut(u32, u64, u64) -> bool,
+        mut see: impl FnMut(u32, u64, Option<u64>) -> bool,
     ) -> Result<bool, Error> {
         let mut options = ReadOptions::default();
         options.set_total_order_seek(true);
@@ -77,11 +77,12 @@ impl Still<'_> {
             if bucket > *buckets.end() {
                 return Ok(true);
             }
-            if wanted(term) {
-                let sum = counters::sum_of(value, &seen).ok_or_else(damaged)?;
-                if !see(bucket, term, sum) {
-                    return Ok(false);
-                }
+            let sum = match wanted(term) {
+                true => Some(counters::sum_of(value, &seen).ok_or_else(damaged)?),
+                false => None,
+            };
+            if !see(bucket, term, sum) {
+                return Ok(false);
             }
             iterator.next();
         }

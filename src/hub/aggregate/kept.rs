@@ -171,11 +171,12 @@ impl Kept {
             return;
         }
         let changes: Arc<[Change]> = counts.of_labels().collect();
-        memory.changes += changes.len();
+        // A step takes room though it changed nothing.
+        memory.changes += changes.len().max(1);
         memory.steps.push_back(Step { from, upto, changes });
         while memory.changes > MAX_CHANGES {
             let Some(gone) = memory.steps.pop_front() else { break };
-            memory.changes -= gone.changes.len();
+            memory.changes -= gone.changes.len().max(1);
         }
     }
 
@@ -288,5 +289,32 @@ impl Since {
             sums.upto = step.upto;
         }
         self.0.is_empty() || sums.settle()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::position::Seq;
+
+    #[test]
+    fn steps_that_count_nothing_are_not_kept_without_end() {
+        let kept = Kept::default();
+        let key = Key {
+            org: OrgNo(1),
+            identity: SpiffeId::parse("spiffe://test.example/org/a/system/feed").unwrap(),
+            kind: TermKind::Label,
+            granularity: Granularity::Month,
+            owners: Vec::new(),
+            tlps: Vec::new(),
+            org_kinds: Vec::new(),
+        };
+        let _slot = kept.of(&key);
+        let at = |number: usize| Seq::new(0, u64::try_from(number).unwrap()).at(0);
+        for number in 0..MAX_CHANGES + 10 {
+            kept.note(at(number), at(number + 1), &Counts::default());
+        }
+        assert!(kept.memory.lock().steps.len() <= MAX_CHANGES);
+        assert!(kept.since(at(0)).is_none() && kept.since(at(MAX_CHANGES)).is_some());
     }
 }

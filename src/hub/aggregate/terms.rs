@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Instant;
 
 use rustc_hash::FxHashMap;
 
@@ -40,7 +41,12 @@ pub(super) fn count(
     let key = key(asked, kind, granularity);
     let kept = &asked.shared.sums;
     let slot = kept.of(&key);
-    let mut slot = slot.lock();
+    let until = clock::monotonic().checked_add(asked.bounds.time);
+    // Whoever asks the same at once waits no longer than his own time.
+    let Some(mut slot) = slot.try_lock_for(asked.bounds.time) else {
+        tally.exact = false;
+        return Ok(());
+    };
     let mut sums = slot.take();
     if let Some(known) = &mut sums
         && !renew(asked, &key, known, buckets)?
@@ -49,7 +55,7 @@ pub(super) fn count(
     }
     let sums = match sums {
         Some(sums) => sums,
-        None => read(asked, &key, buckets, &mut tally.exact)?,
+        None => read(asked, &key, buckets, until, &mut tally.exact)?,
     };
     put(asked, &sums, buckets, tally);
     if tally.exact && kept.weigh(&key, &sums) {
@@ -101,9 +107,10 @@ fn read(
     asked: &Asked<'_>,
     key: &Key,
     buckets: &RangeInclusive<u32>,
+    until: Option<Instant>,
     exact: &mut bool,
 ) -> Result<Sums, Error> {
-    let (shared, until) = (asked.shared, clock::monotonic().checked_add(asked.bounds.time));
+    let shared = asked.shared;
     let is_over = || until.is_some_and(|until| clock::monotonic() > until);
     let still = shared.store.still();
     // After what is read stands still, so that it knows every class of it.
@@ -140,7 +147,9 @@ fn gather(
     let (mut found, mut cells, mut looked) = (Found::default(), 0, 0_u32);
     let see = |bucket, term, sum| {
         looked = looked.wrapping_add(1);
-        if sum > 0 {
+        if let Some(sum) = sum
+            && sum > 0
+        {
             found.entry(term).or_default().insert(bucket, sum);
             cells += 1;
         }

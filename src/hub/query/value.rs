@@ -223,7 +223,7 @@ impl Found<'_, '_> {
     fn ordered(&mut self, range: &Range) -> Result<bool, Error> {
         let (store, head) = (&self.shared.store, range.from.get(..3).unwrap_or_default());
         let about = store.records_about(Family::Values, &range.from, &range.to).map_err(store_error)?;
-        if about > self.bounds.most as u64 {
+        if about > PASSED as u64 * self.bounds.most as u64 {
             return Ok(false);
         }
         let mut records = store.records_from(Family::Values, head, &range.from).map_err(store_error)?;

@@ -44,7 +44,7 @@ const MAX_BORN: usize = 1 << 12;
 const MAX_LOOKED: usize = 1 << 16;
 /// Most sightings that are. Their records may be few, and to look for sightings
 /// of every record costs most of all.
-const MAX_SIGHTINGS: usize = 1 << 17;
+const MAX_SIGHTINGS: usize = 1 << 18;
 /// Records whose newest versions are asked for together.
 const TOGETHER: usize = 256;
 
@@ -327,6 +327,9 @@ pub(super) fn by_sighting(walk: &Walk<'_>) -> Result<Option<Vec<Posting>>, Error
         }
     };
     let upto = wanted.recorded.upto.min(walk.origin.at);
+    if are_common(walk, dimension, &terms, (wanted.recorded.after, upto))? {
+        return Ok(None);
+    }
     let start = Start { way: Way::Back, past: upto.next() };
     let mut sightings = Union::open(&walk.shared.store, dimension, &terms, start)?;
     let mut found = Vec::new();
@@ -342,6 +345,23 @@ pub(super) fn by_sighting(walk: &Walk<'_>) -> Result<Option<Vec<Posting>>, Error
     found.sort_unstable();
     found.dedup();
     Ok(Some(found.into_iter().map(born_at).collect()))
+}
+
+/// Whether there are so many sightings that a page of their records is met along
+/// the order before they were read. To look for the sightings of a record that
+/// is met there costs as much as to read fifty of them, and a page of a hundred
+/// is met after a hundred times all records by their number.
+fn are_common(
+    walk: &Walk<'_>,
+    dimension: Dimension,
+    terms: &[u64],
+    within: (Position, Position),
+) -> Result<bool, Error> {
+    const LOOKED_FOR: u64 = 50 * 100;
+    let store = &walk.shared.store;
+    let of = |&term: &u64| store.postings_between(dimension, term, within).map_err(store_error);
+    let about = terms.iter().map(of).sum::<Result<u64, _>>()?;
+    Ok(about.saturating_mul(about) > store.values_about().saturating_mul(LOOKED_FOR).max(1))
 }
 
 /// Whether too much time went by before the first row; asked now and then.
