@@ -29,6 +29,7 @@ pub(super) fn is_marking(text: &Text<'_>, named: Named) -> bool {
     if bare
         && text.word(named.end).is_some_and(|next| next.folded == "do" && !next.gap.has(Gap::STRONG))
         && !cited
+        && !text.words.get(text.clause(subject)..subject).is_some_and(lexicon::quotes)
     {
         return false;
     }
@@ -107,7 +108,8 @@ fn closes(text: &Text<'_>, named: Named) -> bool {
             .is_none_or(|next| lexicon::may_follow_bare(next, text.word(named.end.saturating_add(1))))
 }
 
-/// Whether the paper is attached, quoted, obeyed, or has its number.
+/// Whether the paper is attached, or has its number: then it is at hand, and
+/// no word of theft or law near by makes it another.
 fn cites(text: &Text<'_>, subject: usize, named: Named) -> bool {
     let next = text.word(named.end).filter(|word| !word.gap.has(Gap::STRONG));
     let second = text.word(named.end.saturating_add(1));

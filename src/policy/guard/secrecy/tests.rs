@@ -162,6 +162,31 @@ fn every_sentence_that_it_was_tuned_on_is_judged_rightly() {
     }
 }
 
+/// What of these is judged to be marked.
+fn refused<'a>(form: Form, texts: &[&'a str]) -> Vec<&'a str> {
+    texts.iter().copied().filter(|text| marked(form, text).is_some()).collect()
+}
+
+#[test]
+fn what_malware_does_with_secret_papers_is_told_of_freely() {
+    let told = [
+        "Mã độc gửi tài liệu mật về máy chủ điều khiển 203.0.113.5",
+        "Gửi tài liệu mật về máy chủ điều khiển 203.0.113.5 mỗi giờ",
+        "Mã độc đánh cắp thông tin trong tài liệu mật của Bộ Ngoại giao",
+        "PlugX sao chép tài liệu mật ra USB",
+        "Backdoor nén tài liệu mật rồi gửi về C2",
+        "Một RAT chuyển tài liệu mật ra ngoài",
+        "Trojan lấy tệp từ công văn mật của nạn nhân",
+    ];
+    assert_eq!(refused(Form::Text, &told), [""; 0]);
+    let at_hand = [
+        "Mã độc nằm trong đính kèm tài liệu mật số 18",
+        "Về đợt tấn công: gửi kèm theo báo cáo mật của đơn vị",
+        "Backdoor được nêu trong công văn mật số 45",
+    ];
+    assert_eq!(refused(Form::Text, &at_hand), at_hand);
+}
+
 #[test]
 fn how_letters_are_composed_changes_nothing() {
     for Sentence { level, form, text, .. } in tuning() {
