@@ -178,7 +178,7 @@ impl<'a> Text<'a> {
         self.words.get(named.start..named.end).unwrap_or_default().iter().all(Word::is_bare)
     }
 
-    fn caps(&self, named: Named) -> Caps {
+    pub(super) fn caps(&self, named: Named) -> Caps {
         let words = self.words.get(named.start..named.end).unwrap_or_default();
         if words.iter().all(|word| word.caps == Caps::All) {
             Caps::All

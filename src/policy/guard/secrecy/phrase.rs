@@ -20,6 +20,9 @@ pub(super) fn is_marking(text: &Text<'_>, named: Named) -> bool {
     if gap.has(Gap::STRONG.and(Gap::COMMA)) {
         return false;
     }
+    if named.english && !is_english_level(text, named) {
+        return false;
+    }
     let bare = named.level == Level::Mat && text.is_bare(named);
     let Some(Subject { start: subject, firm, loose }) = subject(text, named) else { return false };
     let cited = firm || cites(text, subject, named);
@@ -34,6 +37,15 @@ pub(super) fn is_marking(text: &Text<'_>, named: Named) -> bool {
         return false;
     }
     !is_talk(text, Span { start: subject, end: named.end, loose }, cited)
+}
+
+/// Whether an English level behind a paper's name is one: `secret` alone is a
+/// key of a program, or the first word of a group's name, as often.
+fn is_english_level(text: &Text<'_>, named: Named) -> bool {
+    let goes_on =
+        text.word(named.end).is_some_and(|next| next.caps != Caps::Lower && !next.gap.has(Gap::STRONG));
+    let ends = text.gap(named.end).has(Gap::STRONG.and(Gap::COMMA));
+    named.level != Level::ToiMat || (!goes_on && (ends || text.caps(named) == Caps::All))
 }
 
 /// What is of a level.

@@ -188,6 +188,19 @@ fn what_malware_does_with_secret_papers_is_told_of_freely() {
 }
 
 #[test]
+fn an_english_secret_is_a_level_only_where_it_is_written_as_one() {
+    let told = [
+        "Theo báo cáo Secret Blizzard dùng Kazuar",
+        "THEO BÁO CÁO SECRET BLIZZARD DÙNG KAZUAR",
+        "The pod mounts the file secret at /run/secrets",
+        "The loader keeps in a config file secret keys for its C2",
+    ];
+    assert_eq!(refused(Form::Text, &told), [""; 0]);
+    let at_hand = ["Theo báo cáo SECRET của đơn vị bạn", "xem báo cáo Secret, trang 2"];
+    assert_eq!(refused(Form::Text, &at_hand), at_hand);
+}
+
+#[test]
 fn how_letters_are_composed_changes_nothing() {
     for Sentence { level, form, text, .. } in tuning() {
         assert_eq!(marked(*form, &NFD.normalize(text)), *level, "{text:?}");
