@@ -89,6 +89,10 @@ impl<'a> Text<'a> {
     }
 
     fn line(&self, from: usize, to: usize) -> Option<Level> {
+        // Of a rule, any other line may be one that is searched for.
+        if self.form == Form::Rule && !self.gap(from).has(Gap::REMARK) {
+            return None;
+        }
         let (mut at, mut highest) = (from, None);
         while at < to {
             let Some(named) =
@@ -98,6 +102,14 @@ impl<'a> Text<'a> {
                 return highest.filter(|_| rest.iter().all(Word::is_number));
             };
             if self.gap(named.start).has(Gap::BOX.and(Gap::TICK)) {
+                return None;
+            }
+            // `.mat`, the ending of a file's name.
+            if named.level == Level::Mat
+                && self.is_bare(named)
+                && self.caps(named) == Caps::Lower
+                && self.gap(named.start).has(Gap::JOIN)
+            {
                 return None;
             }
             // One English word on a line is a stamp if it is written like one.
@@ -228,7 +240,9 @@ impl<'a> Text<'a> {
         let gap = self.gap(named.start);
         let is = self.before(named.start, 1).is_some_and(|word| word.is(LA.0, LA.1));
         let apart = gap.has(Gap::COLON.and(Gap::BAR).and(Gap::DASH).and(Gap::WIDE).and(Gap::LINE)) || is;
-        if !self.ends_field(named) {
+        // Of a rule, the line before may be another that is searched for.
+        let other = self.form == Form::Rule && gap.has(Gap::LINE) && !gap.has(Gap::COLON);
+        if other || !self.ends_field(named) {
             return false;
         }
         for distance in 1..=FIELD_REACH {

@@ -201,6 +201,33 @@ fn an_english_secret_is_a_level_only_where_it_is_written_as_one() {
 }
 
 #[test]
+fn of_a_rule_only_remarks_and_fields_count_and_not_what_it_searches_for() {
+    let searched = [
+        "detection:\n  keywords:\n    - 'Tối mật'\n    - \"TUYỆT MẬT\"\n    - mật\n    - '*tối mật*'",
+        "keywords:\n    - độ mật\n    - tối mật",
+        "selection:\n  TargetFilename|endswith:\n    - '.mat'\n    - .mat",
+        "title: Lure\n# Finds these:\n- mật\n#\n- tối mật",
+        "Tối mật\nmật",
+    ];
+    assert_eq!(refused(Form::Rule, &searched), [""; 0]);
+    let marked_ones = [
+        "# TỐI MẬT\ntitle: Lure",
+        "rule a {}\n  // MẬT",
+        "/* Tuyệt mật */\nrule a {}",
+        "/*\n * lure\n * Tối mật\n */\nrule a {}",
+        "/*\nTỐI MẬT\n*/\nrule a {}",
+        "meta:\n  do_mat = \"Tối mật\"",
+    ];
+    assert_eq!(refused(Form::Rule, &marked_ones), marked_ones);
+}
+
+#[test]
+fn the_ending_of_a_files_name_is_no_stamp() {
+    assert_eq!(refused(Form::Text, &["Tìm các tệp:\n.doc\n.mat\n- .mat\n'.mat'"]), [""; 0]);
+    assert_eq!(refused(Form::Text, &["Báo cáo\nmat\nsố 3", "Báo cáo\n.MẬT."]).len(), 2);
+}
+
+#[test]
 fn how_letters_are_composed_changes_nothing() {
     for Sentence { level, form, text, .. } in tuning() {
         assert_eq!(marked(*form, &NFD.normalize(text)), *level, "{text:?}");
