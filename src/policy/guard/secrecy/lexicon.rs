@@ -233,6 +233,41 @@ const COUNTED: [&str; 22] = [
     "lan", "ban", "tai", "may", "tep", "file", "khach", "nguoi", "usd",
 ];
 
+/// What people say they lost, which makes `mat` without marks `mất`.
+const LOST: [&[&str]; 23] = [
+    &["tien"],
+    &["het"],
+    &["xe"],
+    &["sim"],
+    &["email"],
+    &["facebook"],
+    &["quyen"],
+    &["cong", "viec"],
+    &["tai", "khoan"],
+    &["tai", "san"],
+    &["dien", "thoai"],
+    &["so", "tien"],
+    &["mat", "khau"],
+    &["du", "lieu"],
+    &["thong", "tin"],
+    &["ket", "noi"],
+    &["lien", "lac"],
+    &["kiem", "soat"],
+    &["may", "tinh"],
+    &["the", "ngan"],
+    &["the", "tin"],
+    &["the", "atm"],
+    &["an", "toan"],
+];
+
+/// Whether these words begin with what people lose.
+pub(super) fn is_lost(behind: &[Word]) -> bool {
+    let begins = |thing: &&[&str]| {
+        behind.len() >= thing.len() && behind.iter().zip(*thing).all(|(word, part)| word.folded == **part)
+    };
+    LOST.iter().any(begins)
+}
+
 /// Whether `mat` without marks may be `mật` before these words.
 pub(super) fn may_follow_bare(next: &Word, second: Option<&Word>) -> bool {
     let counts = || second.is_some_and(|word| COUNTED.contains(&word.folded.as_str()));
@@ -440,8 +475,7 @@ fn any_in(words: &[Word], phrases: &[&[&str]]) -> bool {
 pub(super) fn talks(before: &[Word]) -> bool {
     // In small letters `rat` is `rất`.
     let rat = |word: &Word| word.spelt == "rat" && word.caps == Caps::All;
-    any_in(before, &TALK)
-        || before.iter().any(|word| word.is(LO.0, LO.1) || word.spelt == NEN || rat(word))
+    any_in(before, &TALK) || before.iter().any(|word| word.is(LO.0, LO.1) || word.spelt == NEN || rat(word))
 }
 
 /// Whether what is named is said to be no such paper.

@@ -24,9 +24,11 @@ pub(super) fn is_marking(text: &Text<'_>, named: Named) -> bool {
         return false;
     }
     let bare = named.level == Level::Mat && text.is_bare(named);
+    // `toi mat` is `tôi mất` as well.
+    let lost = named.level != Level::TuyetMat && !named.english && text.is_bare(named) && loses(text, named);
     let Some(Subject { start: subject, firm, loose }) = subject(text, named) else { return false };
     let cited = firm || cites(text, subject, named);
-    if bare && !cited && !closes(text, named) {
+    if lost || (bare && !cited && !closes(text, named)) {
         return false;
     }
     if bare
@@ -118,6 +120,12 @@ fn closes(text: &Text<'_>, named: Named) -> bool {
         || text
             .word(named.end)
             .is_none_or(|next| lexicon::may_follow_bare(next, text.word(named.end.saturating_add(1))))
+}
+
+/// Whether `mat` without marks is said of what people lose.
+fn loses(text: &Text<'_>, named: Named) -> bool {
+    !text.gap(named.end).has(Gap::STRONG.and(Gap::COMMA))
+        && text.words.get(named.end..).is_some_and(lexicon::is_lost)
 }
 
 /// Whether the paper is attached, or has its number: then it is at hand, and

@@ -228,6 +228,21 @@ fn the_ending_of_a_files_name_is_no_stamp() {
 }
 
 #[test]
+fn mat_without_marks_that_goes_on_as_another_word_passes_behind_any_verb() {
+    let told = [
+        "Theo bao cao mat tai khoan cua khach hang",
+        "Nan nhan gui thong bao mat tien den ngan hang",
+        "Theo ban do mat do tan cong DDoS",
+        "SMS noi dung toi mat dien thoai, chuyen giup 5 trieu",
+        "Dinh kem thong bao mat the ngan hang",
+    ];
+    assert_eq!(refused(Form::Text, &told), [""; 0]);
+    let at_hand =
+        ["Theo bao cao mat so 12", "Dinh kem bao cao toi mat cua don vi", "Theo bao cao mat, can chan ngay"];
+    assert_eq!(refused(Form::Text, &at_hand), at_hand);
+}
+
+#[test]
 fn how_letters_are_composed_changes_nothing() {
     for Sentence { level, form, text, .. } in tuning() {
         assert_eq!(marked(*form, &NFD.normalize(text)), *level, "{text:?}");
