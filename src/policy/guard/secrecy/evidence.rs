@@ -67,6 +67,7 @@ impl<'a> Text<'a> {
                     || (!self.is_listed(named)
                         && (self.is_field(named)
                             || self.is_segment(named)
+                            || self.is_heading(named)
                             || self.is_shouted(named)
                             || phrase::is_marking(self, named)))
             }
@@ -404,6 +405,19 @@ impl<'a> Text<'a> {
         near(from, named.start)
             || near(named.end, to)
             || self.word(named.end).is_some_and(|word| word.folded == "so")
+    }
+
+    /// Whether it begins a line in capitals and the name of a paper follows, as
+    /// a letter's head pasted onto one line has it.
+    fn is_heading(&self, named: Named) -> bool {
+        let names_paper = |count: usize| {
+            let paper = self.words.get(named.end..named.end.saturating_add(count)).unwrap_or_default();
+            lexicon::paper(paper) == Some(count) && paper.iter().all(|word| word.caps == Caps::All)
+        };
+        self.gap(named.start).has(Gap::LINE)
+            && self.caps(named) == Caps::All
+            && !self.is_bare(named)
+            && (names_paper(1) || names_paper(2))
     }
 
     /// Whether it is in capitals among words that are not.

@@ -243,6 +243,18 @@ fn mat_without_marks_that_goes_on_as_another_word_passes_behind_any_verb() {
 }
 
 #[test]
+fn a_stamp_pasted_onto_the_line_of_a_papers_title_is_one() {
+    let pasted = [
+        "TUYỆT MẬT KẾ HOẠCH ỨNG PHÓ SỰ CỐ",
+        "Kính gửi các đơn vị\nTỐI MẬT BÁO CÁO TÌNH HÌNH",
+        "MẬT CÔNG VĂN VỀ VIỆC RÀ SOÁT",
+    ];
+    assert_eq!(refused(Form::Text, &pasted), pasted);
+    let others = ["MẬT KHẨU SẮP HẾT HẠN", "MẬT DANH CHIẾN DỊCH", "MAT BAO CAO", "TUYỆT MẬT TRONG PHIM ẢNH"];
+    assert_eq!(refused(Form::Text, &others), [""; 0]);
+}
+
+#[test]
 fn how_letters_are_composed_changes_nothing() {
     for Sentence { level, form, text, .. } in tuning() {
         assert_eq!(marked(*form, &NFD.normalize(text)), *level, "{text:?}");
