@@ -184,7 +184,12 @@ impl Hub {
         };
         if let Change::Roster(change) | Change::Propose(change) = &change {
             let who = caller.identity().as_str();
-            self.guard_texts(who, "change roster", || items::of_roster(&change.patch))?;
+            let nothing = Patch::default();
+            // Only then, for the standing roster may be large.
+            if items::find(items::of_roster(&change.patch, &nothing)).is_some() {
+                let standing = Patch::between(&Roster::default(), &self.roster().roster);
+                self.guard_texts(who, "change roster", || items::of_roster(&change.patch, &standing))?;
+            }
         }
         let at = self.amend(Second::Operator(caller, request_id), content, change).await?;
         let author = caller.identity().clone();

@@ -2,6 +2,7 @@
 //! its field and its marking named, and counted. Who sent it, when, and a
 //! keyed digest of it are noted; its text goes nowhere.
 
+use std::fmt;
 use std::sync::atomic::Ordering;
 
 use crate::base::digest::{Keyed, hex};
@@ -17,6 +18,9 @@ use super::error::Error;
 /// Bytes that take a closer look and are still looked at on the connection's
 /// own thread.
 const AT_ONCE: usize = 32 * 1024;
+
+/// How many items of a request are named where it is noted.
+const NOTED: usize = 8;
 
 /// What digests under the log's sealing key for this purpose.
 pub(super) fn keyed(key: &[u8]) -> Keyed {
@@ -124,21 +128,30 @@ impl Hub {
     }
 
     /// The one place where it is noted who sent what looks like a state
-    /// secret, and when: by the log's own time.
+    /// secret, and when: by the log's own time. A request has one line, lest a
+    /// publisher drown the others.
     fn note_suspected(&self, who: &str, call: &str, suspected: &[Suspected]) {
         let count = suspected.len() as u64;
         self.shared.counters.state_secrets.fetch_add(count, Ordering::Relaxed);
-        for Suspected { found: Found { field, level }, digest } in suspected {
-            tracing::warn!(
-                target: "luytre::audit",
-                who,
-                call,
-                field,
-                marking = level.as_str(),
-                digest = hex(digest),
-                "refused: it looks like a state secret; nothing of its text is kept"
-            );
+        if suspected.is_empty() {
+            return;
         }
+        let first: Vec<_> = suspected.iter().take(NOTED).map(ToString::to_string).collect();
+        tracing::warn!(
+            target: "luytre::audit",
+            who,
+            call,
+            count,
+            first = first.join(", "),
+            "refused: it looks like a state secret; nothing of its text is kept"
+        );
+    }
+}
+
+impl fmt::Display for Suspected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { found: Found { field, level }, digest } = self;
+        write!(f, "{field} ({level}) {}", hex(digest))
     }
 }
 

@@ -67,6 +67,7 @@ impl<'a> Text<'a> {
                     || (!self.is_listed(named)
                         && (self.is_field(named)
                             || self.is_segment(named)
+                            || self.is_heading(named)
                             || self.is_shouted(named)
                             || phrase::is_marking(self, named)))
             }
@@ -89,6 +90,10 @@ impl<'a> Text<'a> {
     }
 
     fn line(&self, from: usize, to: usize) -> Option<Level> {
+        // Of a rule, any other line may be one that is searched for.
+        if self.form == Form::Rule && !self.gap(from).has(Gap::REMARK) {
+            return None;
+        }
         let (mut at, mut highest) = (from, None);
         while at < to {
             let Some(named) =
@@ -98,6 +103,14 @@ impl<'a> Text<'a> {
                 return highest.filter(|_| rest.iter().all(Word::is_number));
             };
             if self.gap(named.start).has(Gap::BOX.and(Gap::TICK)) {
+                return None;
+            }
+            // `.mat`, the ending of a file's name.
+            if named.level == Level::Mat
+                && self.is_bare(named)
+                && self.caps(named) == Caps::Lower
+                && self.gap(named.start).has(Gap::JOIN)
+            {
                 return None;
             }
             // One English word on a line is a stamp if it is written like one.
@@ -178,7 +191,7 @@ impl<'a> Text<'a> {
         self.words.get(named.start..named.end).unwrap_or_default().iter().all(Word::is_bare)
     }
 
-    fn caps(&self, named: Named) -> Caps {
+    pub(super) fn caps(&self, named: Named) -> Caps {
         let words = self.words.get(named.start..named.end).unwrap_or_default();
         if words.iter().all(|word| word.caps == Caps::All) {
             Caps::All
@@ -228,7 +241,9 @@ impl<'a> Text<'a> {
         let gap = self.gap(named.start);
         let is = self.before(named.start, 1).is_some_and(|word| word.is(LA.0, LA.1));
         let apart = gap.has(Gap::COLON.and(Gap::BAR).and(Gap::DASH).and(Gap::WIDE).and(Gap::LINE)) || is;
-        if !self.ends_field(named) {
+        // Of a rule, the line before may be another that is searched for.
+        let other = self.form == Form::Rule && gap.has(Gap::LINE) && !gap.has(Gap::COLON);
+        if other || !self.ends_field(named) {
             return false;
         }
         for distance in 1..=FIELD_REACH {
@@ -390,6 +405,19 @@ impl<'a> Text<'a> {
         near(from, named.start)
             || near(named.end, to)
             || self.word(named.end).is_some_and(|word| word.folded == "so")
+    }
+
+    /// Whether it begins a line in capitals and the name of a paper follows, as
+    /// a letter's head pasted onto one line has it.
+    fn is_heading(&self, named: Named) -> bool {
+        let names_paper = |count: usize| {
+            let paper = self.words.get(named.end..named.end.saturating_add(count)).unwrap_or_default();
+            lexicon::paper(paper) == Some(count) && paper.iter().all(|word| word.caps == Caps::All)
+        };
+        self.gap(named.start).has(Gap::LINE)
+            && self.caps(named) == Caps::All
+            && !self.is_bare(named)
+            && (names_paper(1) || names_paper(2))
     }
 
     /// Whether it is in capitals among words that are not.

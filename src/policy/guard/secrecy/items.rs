@@ -4,6 +4,8 @@
 //! `Tối mật.docx`. Rules are, for their authors write fields and remarks into
 //! them.
 
+use std::collections::HashSet;
+
 use crate::model::indicator::Draft;
 use crate::model::roster::Patch;
 use crate::model::sighting::SightingDraft;
@@ -73,8 +75,15 @@ pub fn of_sighting(draft: &SightingDraft) -> impl Iterator<Item = Part<'_>> {
     std::iter::once(Part::text("note", &draft.note))
 }
 
-/// The texts of a change of the roster.
-pub fn of_roster(patch: &Patch) -> impl Iterator<Item = Part<'_>> {
+/// The texts of a change of the roster but those that the standing one holds:
+/// a change repeats whatever stands beside what it changes.
+pub fn of_roster<'a>(patch: &'a Patch, standing: &'a Patch) -> impl Iterator<Item = Part<'a>> {
+    let known: HashSet<_> = roster_texts(standing).collect();
+    let new = roster_texts(patch).filter(move |text| !known.contains(text));
+    new.map(|text| Part::text("document", text))
+}
+
+fn roster_texts(patch: &Patch) -> impl Iterator<Item = &str> {
     let organisations = patch.organisations.iter().flat_map(|organisation| {
         let names = organisation.names.iter().flat_map(|name| [&name.vi, &name.en, &name.short]);
         names.chain(organisation.lifecycle.iter().map(|step| &step.legal_basis))
@@ -84,5 +93,35 @@ pub fn of_roster(patch: &Patch) -> impl Iterator<Item = Part<'_>> {
     let duties = patch.duties.iter().flatten().flat_map(|duty| [&duty.scope, &duty.legal_basis]);
     let relations = patch.relations.iter().flatten().map(|relation| &relation.legal_basis);
     let all = organisations.chain(groups).chain(duties).chain(relations);
-    all.map(|text| Part::text("document", text))
+    all.map(String::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::org::OrgSlug;
+    use crate::model::roster::{Relation, RelationKind};
+
+    fn patch(bases: &[&str]) -> Patch {
+        let relation = |basis: &&str| Relation {
+            kind: RelationKind::ActsFor,
+            subject: OrgSlug::parse("a").unwrap(),
+            object: OrgSlug::parse("b").unwrap(),
+            from: None,
+            to: None,
+            legal_basis: (*basis).to_owned(),
+        };
+        Patch { relations: Some(bases.iter().map(relation).collect()), ..Patch::default() }
+    }
+
+    #[test]
+    fn what_stands_in_the_roster_already_blocks_no_change_of_it() {
+        let standing = patch(&["Theo công văn mật số 45"]);
+        let beside = patch(&["Theo công văn mật số 45", "Thỏa thuận số 7"]);
+        assert_eq!(find(of_roster(&beside, &standing)), None);
+        let more = patch(&["Theo công văn mật số 45", "Theo công văn mật số 46"]);
+        let found: Vec<_> = of_roster(&more, &standing).map(|part| part.text).collect();
+        assert_eq!(found, ["Theo công văn mật số 46"]);
+        assert!(find(of_roster(&more, &standing)).is_some());
+    }
 }

@@ -1,7 +1,7 @@
 //! Decides which words mean what to the guard. Each stands without marks,
 //! and, where the marks make it another word, with them.
 
-use super::words::Word;
+use super::words::{Caps, Word};
 
 /// Longest word of [`SYLLABLES`], in bytes.
 pub(super) const MAX_SYLLABLE: usize = 9;
@@ -233,6 +233,41 @@ const COUNTED: [&str; 22] = [
     "lan", "ban", "tai", "may", "tep", "file", "khach", "nguoi", "usd",
 ];
 
+/// What people say they lost, which makes `mat` without marks `mất`.
+const LOST: [&[&str]; 23] = [
+    &["tien"],
+    &["het"],
+    &["xe"],
+    &["sim"],
+    &["email"],
+    &["facebook"],
+    &["quyen"],
+    &["cong", "viec"],
+    &["tai", "khoan"],
+    &["tai", "san"],
+    &["dien", "thoai"],
+    &["so", "tien"],
+    &["mat", "khau"],
+    &["du", "lieu"],
+    &["thong", "tin"],
+    &["ket", "noi"],
+    &["lien", "lac"],
+    &["kiem", "soat"],
+    &["may", "tinh"],
+    &["the", "ngan"],
+    &["the", "tin"],
+    &["the", "atm"],
+    &["an", "toan"],
+];
+
+/// Whether these words begin with what people lose.
+pub(super) fn is_lost(behind: &[Word]) -> bool {
+    let begins = |thing: &&[&str]| {
+        behind.len() >= thing.len() && behind.iter().zip(*thing).all(|(word, part)| word.folded == **part)
+    };
+    LOST.iter().any(begins)
+}
+
 /// Whether `mat` without marks may be `mật` before these words.
 pub(super) fn may_follow_bare(next: &Word, second: Option<&Word>) -> bool {
     let counts = || second.is_some_and(|word| COUNTED.contains(&word.folded.as_str()));
@@ -247,12 +282,14 @@ pub(super) fn denies(words: &[Word]) -> bool {
     words.iter().any(|word| NOT.contains(&word.folded.as_str()))
 }
 
-/// What is said where papers are attached, quoted or obeyed, with the word
-/// next to the paper last.
-const CITED: [&[&str]; 25] = [
+/// What is said where papers are attached, with the word next to the paper
+/// last. `gửi`, `từ`, `trong` and the like are said of malware as well.
+const CITED: [&[&str]; 4] = [&["kem"], &["kem", "theo"], &["attached"], &["attached", "is"]];
+
+/// What else is said of papers that are quoted or sent, and of other things
+/// as often.
+const QUOTED: [&[&str]; 21] = [
     &["theo"],
-    &["kem"],
-    &["kem", "theo"],
     &["trich"],
     &["can", "cu"],
     &["thuc", "hien"],
@@ -269,22 +306,25 @@ const CITED: [&[&str]; 25] = [
     &["duoi", "day", "la"],
     &["trong"],
     &["tai"],
-    &["attached"],
-    &["attached", "is"],
     &["see"],
     &["from"],
     &["per"],
     &["chuyen"],
 ];
 
-/// Whether the words end with such a phrase.
+/// Whether the words end with what is said of a paper at hand.
 pub(super) fn cites(words: &[Word]) -> bool {
     ends_with(words, &CITED).is_some()
 }
 
+/// The same where the paper may be another's.
+pub(super) fn quotes(words: &[Word]) -> bool {
+    ends_with(words, &QUOTED).is_some()
+}
+
 /// What is said where papers are talked about: their loss, their theft, what
 /// attackers look for, the law and the handling of them.
-const TALK: [&[&str]; 73] = [
+const TALK: [&[&str]; 80] = [
     &["lo", "lot"],
     &["lam", "lo"],
     &["ro", "ri"],
@@ -358,6 +398,13 @@ const TALK: [&[&str]; 73] = [
     &["phim"],
     &["exfiltrated"],
     &["tranh"],
+    &["sao", "chep"],
+    &["ve", "may", "chu"],
+    &["backdoor"],
+    &["trojan"],
+    &["keylogger"],
+    &["infostealer"],
+    &["c2"],
 ];
 
 /// What is said where papers are not what they seem.
@@ -385,7 +432,7 @@ const FAKED: [&[&str]; 20] = [
 ];
 
 /// What is said of them right behind.
-const BEHIND: [&[&str]; 19] = [
+const BEHIND: [&[&str]; 21] = [
     &["bi", "lo"],
     &["bi", "ro"],
     &["bi", "phat"],
@@ -405,9 +452,13 @@ const BEHIND: [&[&str]; 19] = [
     &["ro", "ri"],
     &["leaked"],
     &["lure"],
+    &["chu", "dieu", "khien"],
+    &["ve", "c2"],
 ];
 
 const LO: Spelling = ("lo", "lo\u{323}\u{302}");
+/// Without its mark it is `nên` as well.
+const NEN: &str = "ne\u{301}n";
 const GIA: Spelling = ("gia", "gia\u{309}");
 
 /// How many words at most the phrases have.
@@ -422,7 +473,9 @@ fn any_in(words: &[Word], phrases: &[&[&str]]) -> bool {
 
 /// Whether papers are talked about before they are named.
 pub(super) fn talks(before: &[Word]) -> bool {
-    any_in(before, &TALK) || before.iter().any(|word| word.is(LO.0, LO.1))
+    // In small letters `rat` is `rất`.
+    let rat = |word: &Word| word.spelt == "rat" && word.caps == Caps::All;
+    any_in(before, &TALK) || before.iter().any(|word| word.is(LO.0, LO.1) || word.spelt == NEN || rat(word))
 }
 
 /// Whether what is named is said to be no such paper.

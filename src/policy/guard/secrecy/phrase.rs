@@ -20,19 +20,34 @@ pub(super) fn is_marking(text: &Text<'_>, named: Named) -> bool {
     if gap.has(Gap::STRONG.and(Gap::COMMA)) {
         return false;
     }
+    if named.english && !is_english_level(text, named) {
+        return false;
+    }
     let bare = named.level == Level::Mat && text.is_bare(named);
+    // `toi mat` is `tôi mất` as well.
+    let lost = named.level != Level::TuyetMat && !named.english && text.is_bare(named) && loses(text, named);
     let Some(Subject { start: subject, firm, loose }) = subject(text, named) else { return false };
     let cited = firm || cites(text, subject, named);
-    if bare && !cited && !closes(text, named) {
+    if lost || (bare && !cited && !closes(text, named)) {
         return false;
     }
     if bare
         && text.word(named.end).is_some_and(|next| next.folded == "do" && !next.gap.has(Gap::STRONG))
         && !cited
+        && !text.words.get(text.clause(subject)..subject).is_some_and(lexicon::quotes)
     {
         return false;
     }
     !is_talk(text, Span { start: subject, end: named.end, loose }, cited)
+}
+
+/// Whether an English level behind a paper's name is one: `secret` alone is a
+/// key of a program, or the first word of a group's name, as often.
+fn is_english_level(text: &Text<'_>, named: Named) -> bool {
+    let goes_on =
+        text.word(named.end).is_some_and(|next| next.caps != Caps::Lower && !next.gap.has(Gap::STRONG));
+    let ends = text.gap(named.end).has(Gap::STRONG.and(Gap::COMMA));
+    named.level != Level::ToiMat || (!goes_on && (ends || text.caps(named) == Caps::All))
 }
 
 /// What is of a level.
@@ -107,7 +122,14 @@ fn closes(text: &Text<'_>, named: Named) -> bool {
             .is_none_or(|next| lexicon::may_follow_bare(next, text.word(named.end.saturating_add(1))))
 }
 
-/// Whether the paper is attached, quoted, obeyed, or has its number.
+/// Whether `mat` without marks is said of what people lose.
+fn loses(text: &Text<'_>, named: Named) -> bool {
+    !text.gap(named.end).has(Gap::STRONG.and(Gap::COMMA))
+        && text.words.get(named.end..).is_some_and(lexicon::is_lost)
+}
+
+/// Whether the paper is attached, or has its number: then it is at hand, and
+/// no word of theft or law near by makes it another.
 fn cites(text: &Text<'_>, subject: usize, named: Named) -> bool {
     let next = text.word(named.end).filter(|word| !word.gap.has(Gap::STRONG));
     let second = text.word(named.end.saturating_add(1));

@@ -162,6 +162,98 @@ fn every_sentence_that_it_was_tuned_on_is_judged_rightly() {
     }
 }
 
+/// What of these is judged to be marked.
+fn refused<'a>(form: Form, texts: &[&'a str]) -> Vec<&'a str> {
+    texts.iter().copied().filter(|text| marked(form, text).is_some()).collect()
+}
+
+#[test]
+fn what_malware_does_with_secret_papers_is_told_of_freely() {
+    let told = [
+        "Mã độc gửi tài liệu mật về máy chủ điều khiển 203.0.113.5",
+        "Gửi tài liệu mật về máy chủ điều khiển 203.0.113.5 mỗi giờ",
+        "Mã độc đánh cắp thông tin trong tài liệu mật của Bộ Ngoại giao",
+        "PlugX sao chép tài liệu mật ra USB",
+        "Backdoor nén tài liệu mật rồi gửi về C2",
+        "Một RAT chuyển tài liệu mật ra ngoài",
+        "Trojan lấy tệp từ công văn mật của nạn nhân",
+    ];
+    assert_eq!(refused(Form::Text, &told), [""; 0]);
+    let at_hand = [
+        "Mã độc nằm trong đính kèm tài liệu mật số 18",
+        "Về đợt tấn công: gửi kèm theo báo cáo mật của đơn vị",
+        "Backdoor được nêu trong công văn mật số 45",
+    ];
+    assert_eq!(refused(Form::Text, &at_hand), at_hand);
+}
+
+#[test]
+fn an_english_secret_is_a_level_only_where_it_is_written_as_one() {
+    let told = [
+        "Theo báo cáo Secret Blizzard dùng Kazuar",
+        "THEO BÁO CÁO SECRET BLIZZARD DÙNG KAZUAR",
+        "The pod mounts the file secret at /run/secrets",
+        "The loader keeps in a config file secret keys for its C2",
+    ];
+    assert_eq!(refused(Form::Text, &told), [""; 0]);
+    let at_hand = ["Theo báo cáo SECRET của đơn vị bạn", "xem báo cáo Secret, trang 2"];
+    assert_eq!(refused(Form::Text, &at_hand), at_hand);
+}
+
+#[test]
+fn of_a_rule_only_remarks_and_fields_count_and_not_what_it_searches_for() {
+    let searched = [
+        "detection:\n  keywords:\n    - 'Tối mật'\n    - \"TUYỆT MẬT\"\n    - mật\n    - '*tối mật*'",
+        "keywords:\n    - độ mật\n    - tối mật",
+        "selection:\n  TargetFilename|endswith:\n    - '.mat'\n    - .mat",
+        "title: Lure\n# Finds these:\n- mật\n#\n- tối mật",
+        "Tối mật\nmật",
+    ];
+    assert_eq!(refused(Form::Rule, &searched), [""; 0]);
+    let marked_ones = [
+        "# TỐI MẬT\ntitle: Lure",
+        "rule a {}\n  // MẬT",
+        "/* Tuyệt mật */\nrule a {}",
+        "/*\n * lure\n * Tối mật\n */\nrule a {}",
+        "/*\nTỐI MẬT\n*/\nrule a {}",
+        "meta:\n  do_mat = \"Tối mật\"",
+    ];
+    assert_eq!(refused(Form::Rule, &marked_ones), marked_ones);
+}
+
+#[test]
+fn the_ending_of_a_files_name_is_no_stamp() {
+    assert_eq!(refused(Form::Text, &["Tìm các tệp:\n.doc\n.mat\n- .mat\n'.mat'"]), [""; 0]);
+    assert_eq!(refused(Form::Text, &["Báo cáo\nmat\nsố 3", "Báo cáo\n.MẬT."]).len(), 2);
+}
+
+#[test]
+fn mat_without_marks_that_goes_on_as_another_word_passes_behind_any_verb() {
+    let told = [
+        "Theo bao cao mat tai khoan cua khach hang",
+        "Nan nhan gui thong bao mat tien den ngan hang",
+        "Theo ban do mat do tan cong DDoS",
+        "SMS noi dung toi mat dien thoai, chuyen giup 5 trieu",
+        "Dinh kem thong bao mat the ngan hang",
+    ];
+    assert_eq!(refused(Form::Text, &told), [""; 0]);
+    let at_hand =
+        ["Theo bao cao mat so 12", "Dinh kem bao cao toi mat cua don vi", "Theo bao cao mat, can chan ngay"];
+    assert_eq!(refused(Form::Text, &at_hand), at_hand);
+}
+
+#[test]
+fn a_stamp_pasted_onto_the_line_of_a_papers_title_is_one() {
+    let pasted = [
+        "TUYỆT MẬT KẾ HOẠCH ỨNG PHÓ SỰ CỐ",
+        "Kính gửi các đơn vị\nTỐI MẬT BÁO CÁO TÌNH HÌNH",
+        "MẬT CÔNG VĂN VỀ VIỆC RÀ SOÁT",
+    ];
+    assert_eq!(refused(Form::Text, &pasted), pasted);
+    let others = ["MẬT KHẨU SẮP HẾT HẠN", "MẬT DANH CHIẾN DỊCH", "MAT BAO CAO", "TUYỆT MẬT TRONG PHIM ẢNH"];
+    assert_eq!(refused(Form::Text, &others), [""; 0]);
+}
+
 #[test]
 fn how_letters_are_composed_changes_nothing() {
     for Sentence { level, form, text, .. } in tuning() {

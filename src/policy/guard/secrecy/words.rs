@@ -19,7 +19,7 @@ pub(super) enum Caps {
 
 /// What stands before a word, of several kinds at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Gap(u16);
+pub(super) struct Gap(u32);
 
 impl Gap {
     pub(super) const SPACE: Self = Self(1);
@@ -46,6 +46,8 @@ impl Gap {
     pub(super) const BOX: Self = Self(1 << 15);
     /// `-`, `_` or `.` within a word.
     pub(super) const JOIN: Self = Self(1 << 14);
+    /// The beginning of a rule's line that is a remark.
+    pub(super) const REMARK: Self = Self(1 << 16);
 
     /// What ends a segment.
     pub(super) const STRONG: Self = Self(
@@ -126,16 +128,28 @@ impl Word {
     }
 }
 
+/// What lines of a rule begin with that are remarks; blocks of them begin with
+/// `/*`.
+const REMARKS: [&str; 2] = ["#", "//"];
+
 /// The words of a text, and what stands behind the last.
 pub(super) fn read(form: Form, text: &str) -> (Vec<Word>, Gap) {
     let mut reader = Reader { words: Vec::new(), gap: Gap::LINE, open: false, upper: 0, letters: 0 };
-    let mut blank = Gap::default();
+    let (mut blank, mut block) = (Gap::LINE, false);
     for piece in text.split_inclusive(char::is_whitespace) {
         let chunk = piece.trim_end_matches(char::is_whitespace);
         if !chunk.is_empty() {
             if blank.has(Gap::LINE) {
                 // A box is for what stands behind it on its line.
-                reader.gap.remove(Gap::BOX.and(Gap::TICK));
+                reader.gap.remove(Gap::BOX.and(Gap::TICK).and(Gap::REMARK));
+            }
+            if form == Form::Rule {
+                let begins = blank.has(Gap::LINE);
+                block |= begins && chunk.starts_with("/*");
+                if block || (begins && REMARKS.iter().any(|sign| chunk.starts_with(sign))) {
+                    reader.gap.add(Gap::REMARK);
+                }
+                block &= !chunk.contains("*/");
             }
             reader.gap.add(blank);
             blank = Gap::default();
