@@ -163,7 +163,7 @@ pub struct Statistics {
     pub membership_complete: bool,
     /// Memory that says which versions stand, in bytes.
     pub standing_bytes: u64,
-    /// Whether it knows of all that is indexed.
+    /// Whether it knows of all that is committed.
     pub standing_complete: bool,
     /// Bytes of table files.
     pub table_bytes: u64,

@@ -18,7 +18,6 @@ use crate::store::{Store, db};
 
 use super::error::{Error, Reason};
 use super::facets;
-use super::replaced::Version;
 use super::shared::Shared;
 
 /// Items that are indexed at a time, unless they say so much that they fill a
@@ -154,12 +153,10 @@ impl Indexer {
             }
             let full = made.full;
             shared.backlog.note(made.index.postings.terms());
-            shared.replaced.take_in(&made.versions, steps.from, || {
-                shared.index.mark.send_if_modified(|mark| {
-                    let moved = mark.upto != steps.from;
-                    mark.upto = steps.from;
-                    moved
-                });
+            shared.index.mark.send_if_modified(|mark| {
+                let moved = mark.upto != steps.from;
+                mark.upto = steps.from;
+                moved
             });
             Ok((steps, full))
         });
@@ -180,7 +177,6 @@ struct Steps {
 /// What a step added.
 struct Made {
     index: Index,
-    versions: Vec<Version>,
     items: usize,
     /// Whether it ended before the log did.
     full: bool,
@@ -193,7 +189,7 @@ impl Steps {
 
     /// Indexes some items, and none past `end`.
     fn make(&mut self, store: &Store, end: Position) -> Result<Made, db::Error> {
-        let mut made = Made { index: Index::default(), versions: Vec::new(), items: 0, full: false };
+        let mut made = Made { index: Index::default(), items: 0, full: false };
         let mut log = store.follow(self.from)?;
         let mut upto = self.from;
         while !made.full
@@ -209,7 +205,6 @@ impl Steps {
                 }
                 facets::index(store, &item, self.base, &mut made.index)?
                     .ok_or_else(|| db::Error::corrupt("item", item.position))?;
-                made.versions.extend(Version::of(&item));
                 made.index.sizes.add(&item);
                 made.items += 1;
             }

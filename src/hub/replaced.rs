@@ -3,9 +3,9 @@
 //! that an index names were replaced long ago, and each of them would cost a
 //! read to be passed over.
 //!
-//! The indexer takes in what it indexes; what was there before is taken in
-//! beside the hub after a start, and until then, and for what is too old to be
-//! in memory, the store is asked.
+//! What is committed is taken in as it is shown; what was there before is taken
+//! in beside the hub after a start, and until then, and for what is too old to
+//! be in memory, the store is asked.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::base::tasks;
 use crate::model::position::Position;
-use crate::store::chunk::{ItemView, View};
+use crate::store::chunk::{Chunk, ItemView, View};
 use crate::store::{Store, db};
 
 use super::shared::Shared;
@@ -74,7 +74,7 @@ pub struct Replaced {
 struct Bits {
     /// Everything up to here is in.
     upto: Position,
-    /// The indexer takes in what follows.
+    /// What is committed is taken in as it is shown.
     follows: bool,
     /// Counter of the first entry of the first block.
     first: u64,
@@ -110,27 +110,30 @@ impl Replaced {
         bits.blocks.iter().map(of).sum::<usize>() + bits.of_late.capacity() * 16
     }
 
-    /// Whether all that is indexed is in.
+    /// Whether all that is committed is in.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.bits.read().follows
     }
 
-    /// Takes in what was indexed up to a position, if all before it is in, and
-    /// says so by `told` before anybody looks.
-    pub fn take_in(&self, versions: &[Version], upto: Position, told: impl FnOnce()) {
+    /// Takes in what was committed, if all before it is in, and hands it to
+    /// `shown` before anybody looks here.
+    pub fn take_in(&self, chunks: Vec<Chunk>, shown: impl FnOnce(Vec<Chunk>)) {
         let mut bits = self.bits.write();
         if bits.follows {
-            bits.take_in(versions, upto);
+            for view in chunks.iter().filter_map(Chunk::view) {
+                let versions: Vec<_> = view.items().flatten().filter_map(|item| Version::of(&item)).collect();
+                bits.take_in(&versions, view.last_position());
+            }
         }
-        told();
+        shown(chunks);
     }
 
-    /// Takes in some of what was indexed before; whether there is more.
-    fn catch_up(&self, store: &Store, indexed: impl Fn() -> Position) -> Result<bool, db::Error> {
+    /// Takes in some of what was committed before; whether there is more.
+    fn catch_up(&self, store: &Store, committed: impl Fn() -> Position) -> Result<bool, db::Error> {
         let from = self.bits.read().upto;
         let (mut log, mut versions, mut upto, mut looked) = (store.follow(from)?, Vec::new(), from, 0);
-        let end = indexed();
+        let end = committed();
         while looked < STEP
             && let Some((first, bytes)) = log.peek()?
             && first <= end
@@ -153,8 +156,8 @@ impl Replaced {
         drop(log);
         let mut bits = self.bits.write();
         bits.take_in(&versions, upto);
-        // The indexer moves its mark under the same lock, see `take_in`.
-        bits.follows = upto >= indexed();
+        // What is shown is shown under the same lock, see `take_in`.
+        bits.follows = upto >= committed();
         Ok(!bits.follows)
     }
 }
@@ -273,7 +276,7 @@ impl Look<'_> {
     }
 }
 
-/// Takes in beside the hub what was indexed before it started, until `stop`.
+/// Takes in beside the hub what was committed before it started, until `stop`.
 /// Nothing is cut out of the log by then.
 pub fn go_on(shared: &Arc<Shared>, stop: CancellationToken) -> JoinHandle<()> {
     let shared = Arc::clone(shared);
@@ -281,7 +284,7 @@ pub fn go_on(shared: &Arc<Shared>, stop: CancellationToken) -> JoinHandle<()> {
         // What is cut out meanwhile would have replaced what was read before.
         let _turn = shared.retaining.blocking_lock();
         while !stop.is_cancelled() {
-            match shared.replaced.catch_up(&shared.store, || shared.index.upto()) {
+            match shared.replaced.catch_up(&shared.store, || shared.tail.committed()) {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(error) => {
@@ -326,11 +329,10 @@ mod tests {
                 }
             }
             let replaced = Replaced::default();
-            replaced.bits.write().follows = true;
             let (mut by, mut known) = (BTreeMap::new(), 0);
             for some in log.chunks(step) {
                 let upto = some.last().unwrap().position;
-                replaced.take_in(some, upto, || {});
+                replaced.bits.write().take_in(some, upto);
                 for version in some {
                     by.insert(version.position, None);
                     if version.previous != Position::ZERO {
@@ -359,15 +361,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_taken_in_twice_or_before_what_lies_behind_it() {
+    fn nothing_is_taken_in_twice_and_nothing_is_told_of_what_follows() {
         let at = |counter| Seq::new(0, counter).at(0);
         let replaced = Replaced::default();
         let version = |counter, previous| Version { position: at(counter), previous };
-        replaced.take_in(&[version(1, Position::ZERO)], at(1), || {});
-        assert_eq!(replaced.look().at(at(1), at(1)), Known::Unknown, "nobody read what was there before");
-        replaced.bits.write().follows = true;
-        replaced.take_in(&[version(1, Position::ZERO), version(2, at(1))], at(2), || {});
-        replaced.take_in(&[version(1, Position::ZERO)], at(2), || {});
+        let take_in = |versions: &[Version], upto| replaced.bits.write().take_in(versions, at(upto));
+        take_in(&[version(1, Position::ZERO), version(2, at(1))], 2);
+        take_in(&[version(1, Position::ZERO)], 2);
         assert_ne!(replaced.look().at(at(1), at(2)), Known::Stands);
         assert_eq!(replaced.look().at(at(2), at(2)), Known::Stands);
         assert_eq!(replaced.look().at(at(2), at(3)), Known::Unknown, "what follows is not known");

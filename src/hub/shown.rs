@@ -38,7 +38,7 @@ impl Shared {
             self.expiries.agenda.lock().note(&group.validities);
         }
         if !group.chunks.is_empty() {
-            self.tail.push(group.chunks);
+            self.replaced.take_in(group.chunks, |chunks| self.tail.push(chunks));
         }
     }
 }

@@ -238,7 +238,7 @@ impl Gatherer {
         sheet.gauge("luytre_standing_bytes", "Memory that says which versions stand", standing_bytes)?;
         sheet.gauge(
             "luytre_standing_complete",
-            "1 once it knows of all that is indexed, so that questions read no more than they show",
+            "1 once it knows of all that is committed, so that questions read no more than they show",
             u64::from(standing_complete),
         )?;
         sheet.gauge(

@@ -133,7 +133,7 @@ async fn what_is_still_to_be_cut_out_after_a_restore_is_told_in_entries_and_not_
     for value in ["a.example", "b.example"] {
         open(&engine, value).await;
     }
-    let copy = engine.dir.path().join("copy");
+    let copy = engine.dir.path().join("saved");
     engine.hub.backup(&copy).unwrap();
     let engine = engine
         .reopen(|options| {
