@@ -177,7 +177,7 @@ pub async fn pages(
     options: &Options,
     out: &mut Run,
 ) {
-    for line in ROWS.iter().filter(|line| line.row == row) {
+    for line in options.lines().filter(|line| line.row == row) {
         let lists = |salt: u64, count: usize| -> Vec<_> {
             line.asks(source, salt, count).iter().map(super::filters::Ask::list).collect()
         };

@@ -4,7 +4,7 @@
 use super::answers;
 use super::ask::Asker;
 use super::engine::Engine;
-use super::filters::{ROWS, Source};
+use super::filters::Source;
 use super::place::Place;
 use super::report::{Ratio, Run};
 use super::sqlite::Sqlite;
@@ -26,7 +26,7 @@ pub async fn compare(place: &Place, source: &Source<'_>, options: &Options, out:
         std::fs::metadata(&file).map_or(0.0, |data| data.len() as f64 / 1024.0 / 1024.0)
     );
     let empty = answers::empty(&asker).await;
-    for line in ROWS {
+    for line in options.lines() {
         let warm = line.asks(source, 4, options.questions / 4);
         let asks = line.asks(source, 5, options.questions);
         one(&asker, &sqlite, line.what, &warm, &asks, empty, out).await;
@@ -34,7 +34,7 @@ pub async fn compare(place: &Place, source: &Source<'_>, options: &Options, out:
     hubs::end(hub).await;
     // What asks SQLite is in one process with it: so the engine, too.
     let engine = Engine::open(place).await;
-    for (line, ratio) in ROWS.iter().zip(out.ratios.iter_mut()) {
+    for (line, ratio) in options.lines().zip(out.ratios.iter_mut()) {
         engine.pages(&line.asks(source, 4, options.questions / 4)).await;
         let times = engine.pages(&line.asks(source, 5, options.questions)).await;
         ratio.engine = [times.p50(), times.p99()];

@@ -60,12 +60,13 @@ const ROWS: [&str; 12] =
     ["P11", "P12", "P13", "P14", "P15", "P16", "P17", "P18", "P20", "EXPORT", "HIDDEN", "SQLITE"];
 
 const HELP: &str = "make bench-history BENCH=\"[ROW ...] [--only P13,P14] [--rows N] [--events N] [--data DIR] [--runs N]
-    [--questions N] [--cold N] [--compare N] [--no-limits] [--seed N]\"
+    [--questions N] [--cold N] [--compare N] [--asking TEXT] [--no-limits] [--seed N]\"
 Rows: P11 P12 P13 P14 P15 P16 P17 P18 P20 EXPORT HIDDEN SQLITE; all of them without a name.
   --rows N       indicators, 10000000 unless said    --events N  of all kinds, five for an indicator unless said
   --data DIR     keep the stores there, or use those that lie there
   --questions N  of each kind, warm: 300             --cold N    of each kind, cold: 60; 0: none
-  --compare N    indicators beside SQLite: 1000000   --no-limits without SQLite";
+  --compare N    indicators beside SQLite: 1000000   --no-limits without SQLite
+  --asking TEXT  of P13, P14 and SQLITE those kinds of questions alone whose names hold the text";
 
 /// What is measured, and how much of it.
 #[derive(Debug)]
@@ -82,6 +83,7 @@ pub struct Options {
     lookups: usize,
     depth: usize,
     limits: bool,
+    asking: String,
 }
 
 fn options(words: &[String]) -> Result<Options, String> {
@@ -98,6 +100,7 @@ fn options(words: &[String]) -> Result<Options, String> {
         lookups: 1_000_000,
         depth: 1_000_000,
         limits: true,
+        asking: String::new(),
     };
     let mut words = words.iter();
     let number = |word: Option<&String>| {
@@ -117,6 +120,7 @@ fn options(words: &[String]) -> Result<Options, String> {
             "--questions" => options.questions = number(words.next())?.max(8) as usize,
             "--cold" => options.cold = number(words.next())? as usize,
             "--data" => options.data = Some(words.next().ok_or("--data names a directory")?.into()),
+            "--asking" => words.next().ok_or("--asking names questions")?.clone_into(&mut options.asking),
             "--only" => {
                 let named = words.next().ok_or("--only names rows, such as P13,P14")?;
                 options.named.extend(named.split(',').map(str::to_owned));
@@ -143,6 +147,11 @@ fn options(words: &[String]) -> Result<Options, String> {
 impl Options {
     fn wants(&self, rows: &[&str]) -> bool {
         self.named.is_empty() || self.named.iter().any(|row| rows.contains(&row.as_str()))
+    }
+
+    /// The kinds of questions that are asked.
+    fn lines(&self) -> impl Iterator<Item = &'static filters::Row> + '_ {
+        filters::ROWS.iter().filter(|line| line.what.contains(&self.asking))
     }
 
     /// As much of everything for so many indicators.

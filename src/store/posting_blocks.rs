@@ -10,6 +10,9 @@ use super::db::{Error, Store};
 use super::keys::{self, Dimension, Family, KeyKind};
 use super::postings::{self, Posting};
 
+/// Blocks that are stepped over before one is sought.
+const STEPS: usize = 4;
+
 impl Store {
     /// The postings of a term below `before`, newest block first.
     ///
@@ -128,19 +131,41 @@ impl PostingBlocks<'_> {
     }
 
     /// Goes on with the block that holds or follows `to` on the way; what lies
-    /// before it is passed over unread.
+    /// before it is passed over unread. The way goes on: `to` is not before
+    /// what was sought last.
     pub fn seek(&mut self, to: Position) {
         let key = keys::posting_at(&self.prefix, to);
-        self.iterator.seek_for_prev(key);
         match self.cut {
-            Cut::Before(_) => self.cut = Cut::Before(to.next()),
+            Cut::Before(_) => {
+                self.cut = Cut::Before(to.next());
+                if !self.step_back(&key) {
+                    self.iterator.seek_for_prev(key);
+                }
+            }
             Cut::After(_) => {
                 self.cut = Cut::After(Position::from_raw(to.raw().saturating_sub(1)));
+                // Whatever lies before the block at hand was gone through.
+                if self.iterator.key().is_some_and(|at| *at >= key[..]) {
+                    return;
+                }
+                self.iterator.seek_for_prev(key);
                 // The block that holds it, if any, began at or before it.
                 if !self.iterator.key().is_some_and(|key| key.starts_with(&self.prefix)) {
                     self.iterator.seek(self.prefix);
                 }
             }
         }
+    }
+
+    /// Whether some steps back lead to the block that is sought: each costs a
+    /// tenth of a seek, and lists of like length are mostly a block or two apart.
+    fn step_back(&mut self, key: &[u8]) -> bool {
+        for _ in 0..STEPS {
+            match self.iterator.key() {
+                Some(at) if at.starts_with(&self.prefix) && at > key => self.iterator.prev(),
+                at => return at.is_some(),
+            }
+        }
+        false
     }
 }

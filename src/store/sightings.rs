@@ -118,9 +118,16 @@ impl Store {
         // answer for most that have none; going back, too, is kept within it.
         options.set_prefix_same_as_start(true);
         let iterator = self.db.raw_iterator_cf_opt(self.family(Family::Sightings)?, options);
-        let mut sightings = Sightings { iterator, indicator, last: end.raw().checked_sub(1) };
-        sightings.seek(OrgNo(u32::MAX));
-        Ok(sightings)
+        let last = end.raw().checked_sub(1);
+        Ok(Sightings { iterator, indicator, last, sought: Some(OrgNo(u32::MAX)) })
+    }
+
+    /// Goes over to another indicator, as [`Self::sightings`] begins, of what
+    /// stood when `walk` began: to open one costs as much as to look.
+    pub fn sightings_again(&self, walk: &mut Sightings<'_>, indicator: Position, end: Position) {
+        count(&self.counters.sightings, 1);
+        (walk.indicator, walk.last) = (indicator, end.raw().checked_sub(1));
+        walk.seek(OrgNo(u32::MAX));
     }
 }
 
@@ -130,6 +137,8 @@ pub struct Sightings<'a> {
     indicator: Position,
     /// The last position that is looked at; `None`: none is, or no more.
     last: Option<u64>,
+    /// Whose newest is gone to before the next look.
+    sought: Option<OrgNo>,
 }
 
 impl std::fmt::Debug for Sightings<'_> {
@@ -159,7 +168,8 @@ impl Sightings<'_> {
         Sighting::decode(key, value).map(Some).ok_or_else(|| Error::corrupt("sighting", key))
     }
 
-    fn key(&self) -> Result<Option<(Position, OrgNo, Position)>, Error> {
+    fn key(&mut self) -> Result<Option<(Position, OrgNo, Position)>, Error> {
+        self.reach();
         let Some(key) = self.iterator.key() else {
             self.iterator.status()?;
             return Ok(None);
@@ -170,6 +180,7 @@ impl Sightings<'_> {
 
     /// Goes on to the next one.
     pub fn advance(&mut self) {
+        self.reach();
         if self.iterator.valid() {
             self.iterator.prev();
         }
@@ -177,14 +188,18 @@ impl Sightings<'_> {
 
     /// Goes to the newest one by this reporter, or if there is none to what
     /// follows on the way.
-    pub fn seek(&mut self, reporter: OrgNo) {
-        if let Some(last) = self.last {
+    pub const fn seek(&mut self, reporter: OrgNo) {
+        self.sought = Some(reporter);
+    }
+
+    fn reach(&mut self) {
+        if let (Some(reporter), Some(last)) = (self.sought.take(), self.last) {
             self.iterator.seek_for_prev(keys::sighting(self.indicator, reporter, Position::from_raw(last)));
         }
     }
 
     /// Goes on past all that this reporter has.
-    pub fn pass(&mut self, reporter: OrgNo) {
+    pub const fn pass(&mut self, reporter: OrgNo) {
         match reporter.0.checked_sub(1) {
             Some(next) => self.seek(OrgNo(next)),
             None => self.last = None,

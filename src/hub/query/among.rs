@@ -33,8 +33,8 @@ pub(super) struct Among {
 
 impl Among {
     /// These.
-    pub(super) fn of(handles: Vec<Position>) -> Self {
-        Self::new(handles, Range::NONE)
+    pub(super) fn of(handles: FxHashSet<Position>) -> Self {
+        Self { handles, born: Range::NONE, pulls: 0 }
     }
 
     /// These, and all that were born somewhere.

@@ -9,7 +9,7 @@
 //! it stands at the origin.
 //!
 //! * [`plan`] chooses among [`source`]s: [`lists`] of postings, walked as [`stream`]s, the log,
-//!   [`value`]s; and [`ways`] how they are come by;
+//!   [`value`]s, records that were [`sighted_by`] somebody; and [`ways`] how they are come by;
 //! * [`walk`] holds each candidate against what is [`standing`], what is in [`sight`], and what
 //!   was asked, which [`check`] and [`sighted`] know;
 //! * [`order`] says what comes first;
@@ -29,6 +29,7 @@ mod record;
 mod said;
 mod sight;
 mod sighted;
+mod sighted_by;
 mod source;
 mod standing;
 mod stream;

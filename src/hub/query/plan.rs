@@ -15,6 +15,7 @@ use super::check::Conditions;
 use super::held;
 use super::lists::{self, List};
 use super::order::{self, Rank};
+use super::sighted_by;
 use super::source::Source;
 use super::stream::Way;
 use super::value;
@@ -137,8 +138,8 @@ pub(super) fn choose<'a>(walk: &mut Walk<'a>, past: Option<Rank>) -> Result<(Sou
             ways::of_records(walk, found, &lists, past)?
         }
         Lead::Sightings => {
-            let found = if walk.indexed { ways::by_sighting(walk)? } else { None };
-            ways::of_records(walk, found, &lists, past)?
+            let found = if walk.indexed { sighted_by::records(walk)? } else { None };
+            ways::of_births(walk, found, past)?
         }
         Lead::Order if lists.is_empty() => held::held(walk, past)?,
         Lead::Order => ways::in_order(walk, &lists, past)?,

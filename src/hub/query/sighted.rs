@@ -30,22 +30,55 @@ pub(super) struct Sighted {
     pub(super) origin: Position,
 }
 
+/// Records that are looked at before what stands is looked at anew: until then
+/// the engine keeps what was deleted.
+const KEPT: usize = if cfg!(test) { 4 } else { 1_024 };
+
+/// The sightings that were looked at last, kept from record to record.
+#[derive(Debug, Default)]
+pub(super) struct Kept<'a> {
+    walk: Option<Sightings<'a>>,
+    records: usize,
+}
+
+impl<'a> Kept<'a> {
+    /// The sightings of a record below `end`.
+    fn of(
+        &mut self,
+        shared: &'a Shared,
+        record: Position,
+        end: Position,
+    ) -> Result<&mut Sightings<'a>, Error> {
+        let kept = self.walk.take().filter(|_| !self.records.is_multiple_of(KEPT));
+        self.records += 1;
+        let walk = match kept {
+            Some(mut walk) => {
+                shared.store.sightings_again(&mut walk, record, end);
+                walk
+            }
+            None => shared.store.sightings(record, end).map_err(store_error)?,
+        };
+        Ok(self.walk.insert(walk))
+    }
+}
+
 /// Whether there is such a sighting of the record.
-pub(super) fn is(
-    shared: &Shared,
+pub(super) fn is<'a>(
+    shared: &'a Shared,
     sight: &Sight<'_>,
     record: Sighted,
     wanted: &Wanted,
+    kept: &mut Kept<'a>,
 ) -> Result<bool, Error> {
     let end = wanted.recorded.upto.min(record.origin).next();
-    let mut sightings = shared.store.sightings(record.handle, end).map_err(store_error)?;
+    let sightings = kept.of(shared, record.handle, end)?;
     let mut asked = Asked { sight, record, wanted, last: (None, false), left: READ };
     let Some(by) = &wanted.by else {
         // By whomever: no more than there are organisations.
         while asked.left > 0
-            && let Some(reporter) = newest(&mut sightings)?.map(|newest| newest.reporter)
+            && let Some(reporter) = newest(sightings)?.map(|newest| newest.reporter)
         {
-            if asked.any(&mut sightings, reporter)? {
+            if asked.any(sightings, reporter)? {
                 return Ok(true);
             }
             sightings.pass(reporter);
@@ -57,7 +90,7 @@ pub(super) fn is(
     by.dedup();
     for reporter in by.into_iter().rev() {
         sightings.seek(reporter);
-        if asked.any(&mut sightings, reporter)? {
+        if asked.any(sightings, reporter)? {
             return Ok(true);
         }
     }

@@ -3,6 +3,7 @@
 //! first; a chunk of the log is read for those only that stand and, as far as
 //! is known without it, may be seen.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -28,7 +29,7 @@ use super::order::{self, Rank};
 use super::plan::{self, Found, Plan};
 use super::said::Said;
 use super::sight::Sight;
-use super::sighted::{self, Sighted};
+use super::sighted::{self, Kept, Sighted};
 use super::source::{Candidate, More, Source, Wanted};
 use super::standing::Origin;
 
@@ -92,6 +93,7 @@ pub struct Walk<'a> {
     pub(super) indexed: bool,
     finder: Finder<'a>,
     chunk: Option<Chunk>,
+    sightings: RefCell<Kept<'a>>,
     source: Option<Source<'a>>,
     /// The records that alone may be asked for, where that is known.
     pub(super) among: Option<Among>,
@@ -186,6 +188,7 @@ impl<'a> Walk<'a> {
             indexed: shared.index.upto() >= place.origin,
             finder: shared.store.finder().map_err(store_error)?,
             chunk: None,
+            sightings: RefCell::default(),
             source: None,
             among: None,
             last: None,
@@ -464,7 +467,9 @@ impl<'a> Walk<'a> {
     fn was_sighted(&self, conditions: &Conditions, record: Sighted) -> Result<bool, Error> {
         match &conditions.sightings {
             None => Ok(true),
-            Some(wanted) => sighted::is(self.shared, &self.sight, record, wanted),
+            Some(wanted) => {
+                sighted::is(self.shared, &self.sight, record, wanted, &mut self.sightings.borrow_mut())
+            }
         }
     }
 

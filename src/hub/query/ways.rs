@@ -10,11 +10,12 @@ use crate::base::clock;
 use crate::model::audience::ClassNo;
 use crate::model::indicator::Kind;
 use crate::model::position::Position;
-use crate::model::sighting::Outcome;
 use crate::store::chunk::View;
 use crate::store::keys::Dimension;
 use crate::store::postings::Posting;
 use crate::wire::facts;
+
+use rustc_hash::FxHashSet;
 
 use super::super::error::Error;
 use super::super::fetch::damaged;
@@ -42,9 +43,6 @@ const MAX_BORN: usize = 1 << 12;
 /// Most postings that are looked at before the first row. Whatever has more is
 /// soon met along the order.
 const MAX_LOOKED: usize = 1 << 16;
-/// Most sightings that are. Their records may be few, and to look for sightings
-/// of every record costs most of all.
-const MAX_SIGHTINGS: usize = 1 << 18;
 /// Records whose newest versions are asked for together.
 const TOGETHER: usize = 256;
 
@@ -83,9 +81,32 @@ pub(super) fn of_records<'a>(
         {
             return Ok(sorted);
         }
-        walk.among = Some(Among::of(records.into_iter().map(|record| record.handle).collect()));
+        walk.among = Some(Among::of(records.iter().map(|record| record.handle).collect()));
     }
     in_order(walk, lists, past)
+}
+
+/// The records whose births were found, in order, see [`of_records`]. They may
+/// be many.
+pub(super) fn of_births<'a>(
+    walk: &mut Walk<'a>,
+    found: Option<FxHashSet<Position>>,
+    past: Option<Rank>,
+) -> Result<Source<'a>, Error> {
+    match found {
+        Some(handles) if handles.len() > MAX_SORTED => {
+            walk.among = Some(Among::of(handles));
+            in_order(walk, &[], past)
+        }
+        found => {
+            let records = found.map(|handles| {
+                let mut handles: Vec<_> = handles.into_iter().collect();
+                handles.sort_unstable();
+                handles.into_iter().map(born_at).collect()
+            });
+            of_records(walk, records, &[], past)
+        }
+    }
 }
 
 /// What stands of records, sorted, from past a rank; `None`: that takes too
@@ -312,56 +333,6 @@ fn pays_to_sort(walk: &Walk<'_>, count: usize) -> bool {
     let count = count as u64;
     let met = total.min(PAGE.saturating_mul(total) / count.max(1));
     count <= FEW as u64 && count.saturating_mul(READ) <= met
-}
-
-/// The records of which there are sightings that may be asked for, if these
-/// are not too many.
-pub(super) fn by_sighting(walk: &Walk<'_>) -> Result<Option<Vec<Posting>>, Error> {
-    let Some(wanted) = &walk.asked.sightings else { return Ok(None) };
-    let (dimension, terms): (_, Vec<u64>) = match (&wanted.by, wanted.outcomes) {
-        (Some(by), _) => (Dimension::SightedBy, by.iter().map(|org| u64::from(org.0)).collect()),
-        (None, outcomes) => {
-            let asked = |outcome: &&Outcome| outcomes.is_none_or(|bits| bits & (1 << outcome.number()) != 0);
-            let numbers = Outcome::ALL.iter().filter(asked).map(|outcome| u64::from(outcome.number()));
-            (Dimension::Outcome, numbers.collect())
-        }
-    };
-    let upto = wanted.recorded.upto.min(walk.origin.at);
-    if are_common(walk, dimension, &terms, (wanted.recorded.after, upto))? {
-        return Ok(None);
-    }
-    let start = Start { way: Way::Back, past: upto.next() };
-    let mut sightings = Union::open(&walk.shared.store, dimension, &terms, start)?;
-    let mut found = Vec::new();
-    while let Some(posting) = sightings.next()? {
-        if posting.position <= wanted.recorded.after {
-            break;
-        }
-        found.push(posting.handle);
-        if found.len() > MAX_SIGHTINGS || is_late(walk, found.len()) {
-            return Ok(None);
-        }
-    }
-    found.sort_unstable();
-    found.dedup();
-    Ok(Some(found.into_iter().map(born_at).collect()))
-}
-
-/// Whether there are so many sightings that a page of their records is met along
-/// the order before they were read. To look for the sightings of a record that
-/// is met there costs as much as to read fifty of them, and a page of a hundred
-/// is met after a hundred times all records by their number.
-fn are_common(
-    walk: &Walk<'_>,
-    dimension: Dimension,
-    terms: &[u64],
-    within: (Position, Position),
-) -> Result<bool, Error> {
-    const LOOKED_FOR: u64 = 50 * 100;
-    let store = &walk.shared.store;
-    let of = |&term: &u64| store.postings_between(dimension, term, within).map_err(store_error);
-    let about = terms.iter().map(of).sum::<Result<u64, _>>()?;
-    Ok(about.saturating_mul(about) > store.values_about().saturating_mul(LOOKED_FOR).max(1))
 }
 
 /// Whether too much time went by before the first row; asked now and then.
