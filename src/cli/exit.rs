@@ -33,6 +33,8 @@ pub(super) enum Failure {
     NoInput(String),
     /// Some items were refused; the report is printed already.
     SomeRefused,
+    /// What was to be verified is not sound.
+    Unsound(String),
     /// The command was interrupted before it was done.
     Interrupted(String),
     /// The certificate has ended.
@@ -55,7 +57,8 @@ impl Failure {
         match self {
             // Rendered by clap, or by us in its manner.
             Self::Usage(text) => Some(text.trim_end().to_owned()),
-            Self::Configuration(text)
+            Self::Unsound(text)
+            | Self::Configuration(text)
             | Self::NoInput(text)
             | Self::Interrupted(text)
             | Self::Lapsed(text)
@@ -78,7 +81,7 @@ impl Failure {
         match self {
             Self::NobodyReads => OK,
             Self::Usage(_) => USAGE,
-            Self::SomeRefused => DATA,
+            Self::SomeRefused | Self::Unsound(_) => DATA,
             Self::Pki(error) => of_pki(error),
             Self::NoInput(_) => NO_INPUT,
             Self::Io(_) => IO,
@@ -92,6 +95,7 @@ impl Failure {
                 }
                 client::Error::Untrusted { .. } | client::Error::Unaccepted { .. } => NO_PERMISSION,
                 client::Error::Protocol(_) | client::Error::Misuse(_) => SOFTWARE,
+                client::Error::History(_) => DATA,
                 client::Error::Refused(refusal) => of_status(refusal.code),
             },
         }

@@ -2,6 +2,7 @@
 //! they end. stdout is data, stderr is talk.
 
 mod arguments;
+mod audit;
 mod authorities;
 mod bars;
 mod canonical;
@@ -56,7 +57,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{CommandFactory as _, Parser as _};
 
-use arguments::{Arguments, Command, Talk};
+use arguments::{Arguments, AuditAction, Command, Talk};
 use exit::Failure;
 use language::Language;
 use output::Data;
@@ -126,6 +127,13 @@ fn execute(arguments: Arguments, environment: &Environment, data: &mut Data) -> 
             ..
         } => {
             return pki::show_file(&file, data.writer()).map_err(Failure::Pki);
+        }
+        Arguments {
+            command: Command::Audit(arguments::Audit { action: AuditAction::Verify(options) }),
+            ..
+        } => {
+            let language = Language::of(options.lang, environment.locale.as_deref());
+            return audit::verify(&options, language, data);
         }
         Arguments { command: Command::Pki(pki), .. } => {
             return pki::run(pki, data.writer()).map_err(Failure::Pki);
@@ -204,6 +212,15 @@ async fn converse(arguments: Arguments, environment: &Environment, data: &mut Da
         Command::Ca(options) => authorities::run(&client, &options, data).await,
         Command::Leave(options) => leave::run(&client, &options, data).await,
         Command::Sight(options) => single::sight(&client, &options, data).await,
+        Command::Audit(options) => match options.action {
+            AuditAction::List(options) => audit::list(&client, &options, data).await,
+            AuditAction::Checkpoint(options) => {
+                let language = Language::of(options.lang, environment.locale.as_deref());
+                audit::checkpoint(&client, &options, language, data).await
+            }
+            AuditAction::Export(options) => audit::export(&client, &options, data).await,
+            AuditAction::Verify(_) => Ok(()),
+        },
         Command::Cert(_)
         | Command::Pki(_)
         | Command::Canonical(_)

@@ -2,9 +2,11 @@
 //! where that is safe, and under one request id however often they are tried.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tonic::{Code, Request, Response, Status};
 
 use crate::base::random;
@@ -13,6 +15,7 @@ use v1::directory_service_client::DirectoryServiceClient;
 use v1::exchange_service_client::ExchangeServiceClient;
 use v1::subscription_service_client::SubscriptionServiceClient;
 
+use super::audit::Witnessed;
 use super::backoff::{Backoff, Tries};
 use super::connection::Connection;
 use super::error::{Error, cause};
@@ -31,11 +34,18 @@ pub struct Client {
     connection: Connection,
     deadline: Duration,
     backoff: Backoff,
+    /// The newest checkpoint of the hub's audit; clones share it.
+    witnessed: Arc<Mutex<Option<Witnessed>>>,
 }
 
 impl Client {
-    pub(super) const fn new(connection: Connection) -> Self {
-        Self { connection, deadline: Duration::from_secs(30), backoff: Backoff::CALL }
+    pub(super) fn new(connection: Connection) -> Self {
+        let (deadline, backoff) = (Duration::from_secs(30), Backoff::CALL);
+        Self { connection, deadline, backoff, witnessed: Arc::default() }
+    }
+
+    pub(super) fn witnessed(&self) -> &Mutex<Option<Witnessed>> {
+        &self.witnessed
     }
 
     /// The same client with another deadline for a whole call, retries

@@ -72,6 +72,12 @@ pub enum Error {
     /// The hub broke the public contract.
     #[error("the hub broke the protocol: {0}; its release may not fit this client's")]
     Protocol(String),
+    /// What the hub shows of its audit does not go on from what it showed
+    /// before, or is not signed by its key.
+    #[error(
+        "the hub's audit is not the one that was seen before: {0}; keep both checkpoints, and tell the hub's operator and whoever oversees it"
+    )]
+    History(String),
     /// The caller used the client against its rules.
     #[error("{0}")]
     Misuse(&'static str),
@@ -250,6 +256,7 @@ impl Error {
             | Self::Untrusted { .. }
             | Self::Unaccepted { .. }
             | Self::Protocol(_)
+            | Self::History(_)
             | Self::Misuse(_) => Advice::Never,
         }
     }

@@ -11,6 +11,7 @@
 //! | [`Subscription`], [`Delivery`], [`Received`] | events, now and after any absence |
 //! | [`Collection`], [`Mirror`] | what stands, in memory and on disk |
 //! | [`Lookup`] | values asked about in bulk |
+//! | [`Witnessed`] | what the hub signed of its audit, each proven to go on from the last |
 //! | [`Error`] | why a call failed, and what to do |
 //!
 //! # Depending on it
@@ -131,6 +132,7 @@
 //! an indicator or an event is read there; [`Draft`] and [`values`] spare most
 //! programs the rest.
 
+mod audit;
 mod backoff;
 mod calls;
 mod certificates;
@@ -160,6 +162,7 @@ mod subscribe;
 pub(crate) mod tests;
 mod tls;
 
+pub use audit::Witnessed;
 pub use backoff::Backoff;
 pub use calls::{Client, Listing, MAX_ITEMS};
 pub use certificates::{CertificateWalk, Severed};

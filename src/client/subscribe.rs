@@ -184,6 +184,11 @@ impl Subscription {
             }
             self.ledger.may_hand()?;
             let status = match self.hear().await {
+                Ok(v1::SubscribeResponse { message: Some(Heard::Checkpoint(audit)) }) => {
+                    self.tries.progress();
+                    self.witness(&audit.checkpoint).await?;
+                    continue;
+                }
                 Ok(heard) => match self.take(heard)? {
                     Some(delivery) => return Ok(Some(delivery)),
                     None => continue,
@@ -267,6 +272,19 @@ impl Subscription {
         tokio::time::timeout(FAREWELL, stored)
             .await
             .unwrap_or_else(|_| Err(Error::Timeout { hub: hub.clone(), after: FAREWELL, last: None }))
+    }
+
+    /// Holds what the hub signs of its audit against what was seen before. That
+    /// it cannot be proven now, for the hub does not answer, is no fork.
+    async fn witness(&self, note: &str) -> Result<(), Error> {
+        match self.client.witness(note, None).await {
+            Err(forked @ Error::History(_)) => Err(forked),
+            Err(error) => {
+                tracing::warn!(%error, "a checkpoint of the hub's audit could not be verified now");
+                Ok(())
+            }
+            Ok(_) => Ok(()),
+        }
     }
 
     /// The next message of the hub, on a stream that is opened if there is
@@ -372,6 +390,8 @@ impl Subscription {
                 }
                 return Ok(None);
             }
+            // Held against what was seen before, where it was heard.
+            Heard::Checkpoint(_) => return Ok(None),
         };
         let mut news = self.ledger.hand(events.len(), &token)?;
         if let Some(live) = self.live.as_mut().filter(|live| caught_up && !live.caught_up) {

@@ -7,6 +7,8 @@ use crate::model::certificate::CertificateId;
 use crate::model::org::OrgNo;
 use crate::model::principal::{Roles, SpiffeId};
 
+use super::audit::Trail;
+
 /// Whoever asks the hub for something. Made by [`super::Hub::authenticate`]
 /// from a verified certificate, and from nothing else.
 #[derive(Debug, Clone)]
@@ -16,6 +18,7 @@ pub struct Caller {
     pub(super) roles: Roles,
     pub(super) certificate: CertificateId,
     pub(super) severed: CancellationToken,
+    pub(super) trail: Trail,
 }
 
 /// What the listener proved about the other end of a connection.
@@ -38,6 +41,18 @@ pub struct PeerCertificate {
 }
 
 impl Caller {
+    /// The same caller in a call of which an audit record is kept.
+    #[must_use]
+    pub fn with_trail(self, trail: Trail) -> Self {
+        Self { trail, ..self }
+    }
+
+    /// What is noted of the call.
+    #[must_use]
+    pub const fn trail(&self) -> &Trail {
+        &self.trail
+    }
+
     /// The certificate that says so.
     #[must_use]
     pub const fn certificate(&self) -> &CertificateId {

@@ -6,13 +6,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use time::Date;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::base::clock::{Clock, SystemClock, Timestamp};
 use crate::base::volume::{SystemVolume, Volume};
-use crate::model::org::{OrgSlug, Organisation, Standing};
 use crate::model::position::{Position, Seq};
 use crate::model::retention::Retention;
 use crate::model::roster::Roster;
@@ -23,6 +21,8 @@ use crate::wire::seal::Sealer;
 use crate::wire::token::Tokens;
 
 use super::attempts::Attempts;
+use super::audit::laying::Laying;
+use super::audit::{Audit, Keep, Trail};
 use super::caller::{Caller, PeerCertificate};
 use super::certificates::Issuance;
 use super::cursors::Cursors;
@@ -80,6 +80,10 @@ pub struct Options {
     pub free_space_floor: u64,
     /// What is kept of the past; none: all of it.
     pub retention: Option<Arc<Retention>>,
+    /// Least time between two checkpoints of the audit for members.
+    pub checkpoint_every: Duration,
+    /// For how long audit records are kept.
+    pub audit_keep: Keep,
 }
 
 impl Default for Options {
@@ -99,6 +103,8 @@ impl Default for Options {
             volume: SystemVolume::shared(),
             free_space_floor: 1 << 30,
             retention: None,
+            checkpoint_every: Duration::from_secs(60),
+            audit_keep: Keep::default(),
         }
     }
 }
@@ -111,19 +117,6 @@ pub struct Hub {
     room: Room,
     pub(super) options: Options,
     pub(super) live: LiveStreams,
-}
-
-/// An organisation as it stands on the hub's date.
-#[derive(Debug, Clone)]
-pub struct OrganisationView {
-    /// The organisation.
-    pub organisation: Organisation,
-    /// Where it stands.
-    pub standing: Standing,
-    /// Duties it holds.
-    pub duties: Vec<String>,
-    /// The hub's date.
-    pub date: Date,
 }
 
 /// What the engine can tell of itself, since its start unless said.
@@ -219,6 +212,9 @@ impl Hub {
         let fence = store.expiry_fence()?;
         let (began, stored) = (genesis::began(genesis.time), store.directory()?);
         let (membership, unread) = membership::begin(&store)?;
+        let began_now = (last.seq().epoch(), options.clock.now());
+        let (audit, appender) =
+            Audit::open(&store, &genesis.trust_domain, began_now, options.checkpoint_every)?;
         let shared = Arc::new(Shared {
             membership,
             rosters: Rosters::load(&store, began, genesis.roster, &stored.generations)?,
@@ -249,6 +245,7 @@ impl Hub {
             backlog: Backlog::default(),
             space: Space::new(Arc::clone(&options.volume), options.free_space_floor),
             latch: Latch::default(),
+            audit,
             draining: CancellationToken::new(),
             counters: Counters::default(),
             suspected: secrecy::keyed(genesis.seal_key.expose()),
@@ -259,7 +256,14 @@ impl Hub {
         });
         let owed = Owed::load(&shared.store, &shared.directory.load(), options.debt_delay)?;
         let (work, waiting) = mpsc::channel(options.max_waiting_requests);
-        let start = Start { next: last.seq().next(), last_version, fence, owed, unread };
+        let start = Start {
+            next: last.seq().next(),
+            last_version,
+            fence,
+            owed,
+            unread,
+            laying: Laying::new(appender),
+        };
         let writer = Writer::new(Arc::clone(&shared), waiting, requests, start);
         start_writer(writer)?;
         let room = Room::new(options.max_waiting_bytes);
@@ -278,10 +282,6 @@ impl Hub {
         self.shared.clock.now()
     }
 
-    fn today(&self) -> Date {
-        self.now().day()
-    }
-
     /// Who the holder of a verified certificate is, with his roles of today.
     ///
     /// # Errors
@@ -296,23 +296,8 @@ impl Hub {
         let (org, roles) = self.shared.admit(&peer.identity)?;
         self.shared.note_use(&peer.certificate);
         let (identity, severed) = (peer.identity.clone(), peer.severed.clone());
-        Ok(Caller { identity, org, roles, certificate: peer.certificate.clone(), severed })
-    }
-
-    /// An organisation as it stands on the hub's date.
-    #[must_use]
-    pub fn organisation(&self, slug: &OrgSlug) -> Option<OrganisationView> {
-        let directory = self.shared.directory.load();
-        let organisation = directory.roster().organisations.get(slug)?;
-        Some(view(organisation, directory.roster(), self.today()))
-    }
-
-    /// All organisations, by slug.
-    #[must_use]
-    pub fn organisations(&self) -> Vec<OrganisationView> {
-        let (directory, today) = (self.shared.directory.load(), self.today());
-        let roster = directory.roster();
-        roster.organisations.values().map(|org| view(org, roster, today)).collect()
+        let (certificate, trail) = (peer.certificate.clone(), Trail::default());
+        Ok(Caller { identity, org, roles, certificate, severed, trail })
     }
 
     /// Brings a request to the writer and waits until its answer is durable.
@@ -453,15 +438,6 @@ pub(super) fn draining() -> Error {
     Error {
         retry_after: Some(Duration::from_secs(1)),
         ..Error::new(Reason::Draining, "the hub is going down; try again on it or its successor in a moment")
-    }
-}
-
-fn view(organisation: &Organisation, roster: &Roster, date: Date) -> OrganisationView {
-    OrganisationView {
-        organisation: organisation.clone(),
-        standing: organisation.standing(date),
-        duties: roster.duties_of(&organisation.slug, date).map(|d| d.duty.clone()).collect(),
-        date,
     }
 }
 

@@ -25,7 +25,9 @@ use super::agenda::{Agenda, KEPT, Next, Soonest, hour_begins};
 use super::engine::Hub;
 use super::error::Error;
 use super::fetch::damaged;
+use super::group::Group;
 use super::proposal::{Change, Decision, Due, Proposal};
+use super::shared::Shared;
 use super::store_error;
 
 /// Steps of one call: an entry, or a look at the postings.
@@ -47,6 +49,14 @@ impl Expiries {
     pub fn new(fence: u64) -> Self {
         Self { agenda: Mutex::new(Agenda::new(fence, KEPT)), turn: tokio::sync::Mutex::default() }
     }
+}
+
+/// The hour before which everything that had to has expired, once `group` is durable, where that
+/// was `fence` so far. It moves back where the clock was set back over it.
+pub(super) fn expiry_fence(shared: &Shared, fence: u64, group: &Group<'_>) -> u64 {
+    let done = group.expired.as_ref().map(|done| shared.expiries.agenda.lock().fence(done));
+    let coming = group.validities.iter().map(|due| keys::expiry_term(due.until)).min();
+    done.unwrap_or(fence).min(coming.unwrap_or(u64::MAX))
 }
 
 /// What one call ended.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::model::audience::ClassNo;
+use crate::model::marking::Tlp;
 use crate::model::org::OrgNo;
 use crate::model::position::Position;
 use crate::policy::visibility::{Purpose, Viewer};
@@ -69,6 +70,11 @@ impl Hub {
             let indicator = shown(shared, &caller, &header, &body)?;
             let sightings = reported::told(shared, &caller, (handle, header.class), &Moment::NOW)?;
             let collisions = collisions(shared, &caller, &header, &Moment::NOW)?;
+            // What is told with it may be narrower, and is not looked at.
+            if sightings.is_empty() && collisions.is_empty() {
+                caller.trail().saw(Tlp::from_number_or_red(header.tlp));
+            }
+            caller.trail().gave(1);
             Ok(Found { indicator, sightings, collisions })
         })
         .await

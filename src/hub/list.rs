@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::model::invalid::Invalid;
+use crate::model::marking::Tlp;
 use crate::model::position::Position;
 use crate::model::query::Question;
 use crate::policy::visibility::{Purpose, Viewer};
@@ -132,6 +133,7 @@ fn page(
     size: usize,
 ) -> Result<Found, Error> {
     // What was hidden when the walk began is hidden on each of its pages.
+    caller.trail().looks();
     let walk = if place.past.is_some() { Walk::as_stood } else { Walk::new };
     let mut walk = walk(shared, caller, question, Purpose::Search, place, Some(PAGE_TIME))?;
     let (mut indicators, mut bytes, mut last) = (Vec::new(), 0, None);
@@ -142,6 +144,7 @@ fn page(
         }
         last = Some(walk.behind(&row));
         let indicator = show(shared, caller, &row, Purpose::Search)?;
+        caller.trail().saw(Tlp::from_number_or_red(row.header.tlp));
         bytes += indicator.len();
         indicators.push(indicator);
     };

@@ -14,12 +14,14 @@ use uuid::Uuid;
 
 use crate::model::indicator::wider::{PrefixLengths, Relation, wider};
 use crate::model::indicator::{Observable, State};
+use crate::model::marking::Tlp;
 use crate::model::org::OrgSlug;
 use crate::model::position::MAX_ITEMS;
 use crate::policy::visibility::{Purpose, Viewer};
 use crate::store::keys;
 use crate::store::record::Assertion;
 
+use super::audit::Trail;
 use super::caller::Caller;
 use super::directory::Directory;
 use super::engine::Hub;
@@ -75,6 +77,7 @@ impl Hub {
     /// `REQUEST_TOO_LARGE`, or a failure of the store.
     pub async fn lookup(&self, caller: &Caller, values: Vec<Observable>) -> Result<Vec<Vec<Match>>, Error> {
         check_count(&values)?;
+        caller.trail().looks();
         let mut keys: Vec<_> = values.iter().map(keys::value).collect();
         let (mut places, mut place) = (Vec::new(), 0);
         let before = Sight::of(&self.shared, caller);
@@ -116,6 +119,7 @@ impl Hub {
         values: Vec<Observable>,
     ) -> Result<Vec<WideMatches>, Error> {
         check_count(&values)?;
+        caller.trail().looks();
         let caller = caller.clone();
         self.blocking(move |shared| {
             let lengths = shared.directory.load().prefix_lengths(viewer(&caller), Purpose::Search);
@@ -151,29 +155,32 @@ struct Sight<'a> {
     shared: &'a Shared,
     directory: Arc<Directory>,
     viewer: Viewer<'a>,
+    trail: &'a Trail,
 }
 
 impl<'a> Sight<'a> {
     /// To show what was read it is made after that, so that it knows the
     /// classes.
     fn of(shared: &'a Shared, caller: &'a Caller) -> Self {
-        Self { shared, directory: shared.directory.load_full(), viewer: viewer(caller) }
+        let directory = shared.directory.load_full();
+        Self { shared, directory, viewer: viewer(caller), trail: caller.trail() }
     }
 
     /// Whether there may be matches of the value under `key`. Where the
     /// directory is too old to know a class, nothing of that class was
     /// answered for when it was taken.
     fn may_match(&self, key: &[u8]) -> bool {
-        let Self { shared, ref directory, viewer } = *self;
+        let Self { shared, ref directory, viewer, .. } = *self;
         shared.membership.may_see(key, |class| directory.visible(viewer, class, Purpose::Search))
     }
 
     fn matches(&self, assertions: &[Assertion]) -> Vec<Match> {
-        let Self { shared, ref directory, viewer } = *self;
+        let Self { shared, ref directory, viewer, trail } = *self;
         let mut matches: Vec<_> = assertions
             .iter()
             .filter(|a| directory.visible(viewer, a.class, Purpose::Search))
             .map(|a| {
+                trail.saw(directory.class(a.class).map_or(Tlp::Red, |class| class.definition.marking.tlp));
                 let told = directory.discloses(viewer, a.class, Purpose::Search);
                 let owner = directory.slug(a.owner).filter(|_| told).cloned();
                 Match { id: shared.sealer.id(a.handle), owner, state: a.state }

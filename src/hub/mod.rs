@@ -3,7 +3,7 @@
 //!
 //! * [`apply`] decides what an entry does over what a [`group`] sees, [`writer`] in what
 //!   order;
-//! * [`directory`] and [`rosters`] say who is who, and was; [`mod@roster`] changes it, once two
+//! * [`directory`] and [`rosters`] say who is who, and was, [`organisations`] tells it; [`mod@roster`] changes it, once two
 //!   agree where it takes two;
 //! * [`select`] says who is sent what, [`source`] who learns from whom it is;
 //! * [`publish`], [`revoke`], [`sighting`] bring entries to the writer, [`asked`] on whose behalf,
@@ -11,7 +11,7 @@
 //! * [`republication`] asks owners for leave;
 //! * [`fetch`] (with what was `reported`), [`list`], [`aggregate`], [`mod@export`], [`lookup`] (past [`membership`]) and `explain` ask, `past`, [`versions`] and
 //!   [`dossier`] what was and what is known; [`subscribe`], [`pump`] and [`look`] follow;
-//! * `secrecy` refuses what looks like a state secret;
+//! * [`mod@audit`] keeps who called what; `secrecy` refuses what looks like a state secret;
 //! * [`room`] and [`space`] decide when writing must wait;
 //! * [`certificates`] and `issuing` ask for certificates and give them, [`revoking`] takes them;
 //! * [`indexer`] follows the log and makes it found by its [`facets`];
@@ -28,6 +28,7 @@ pub mod apply;
 pub mod archive;
 pub mod asked;
 pub mod attempts;
+pub mod audit;
 pub mod backup;
 mod beside;
 pub mod caller;
@@ -55,6 +56,7 @@ pub mod lookup;
 pub mod membership;
 pub mod merger;
 mod notice;
+pub mod organisations;
 pub mod owed;
 mod past;
 pub mod proposal;
@@ -96,11 +98,12 @@ mod writing;
 pub use crate::model::certificate::Peers;
 pub use admission::{is_monitor, monitor};
 pub use asked::Asked;
+pub use audit::{AuditExport, AuditPage, AuditView, Sought};
 pub use backup::{BackupReport, RepairReport, RestoreReport, repair_tail, restore};
 pub use caller::{Caller, PeerCertificate};
 pub use certificates::{CertificateView, Issuance, Operator, TokenView};
 pub use dossier::Dossier;
-pub use engine::{Hub, Options, OrganisationView, Statistics};
+pub use engine::{Hub, Options, Statistics};
 pub use error::Error;
 pub use expire::Expired;
 pub use export::{Closing, Export, Exported, Opening, Wanted};
@@ -108,6 +111,7 @@ pub use fetch::Found;
 pub use issuing::{Issued, Renewal};
 pub use list::Page;
 pub use lookup::{Match, WideMatches, WiderMatch};
+pub use organisations::OrganisationView;
 pub use publish::{Effect, Published, Rejection};
 pub use pump::{Command, Pump};
 pub use recovery::Learnt;

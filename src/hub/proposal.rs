@@ -13,6 +13,7 @@ use crate::model::indicator::lifecycle::Revocation;
 use crate::model::marking::Marking;
 use crate::model::org::{OrgNo, OrgSlug};
 use crate::model::position::Position;
+use crate::model::principal::SpiffeId;
 use crate::model::republication::Terms;
 use crate::pki::authority::Rotation;
 use crate::pki::ledger;
@@ -39,6 +40,14 @@ pub struct Proposal {
     pub change: Change,
     /// Where the answer goes, once it is durable.
     pub reply: oneshot::Sender<Result<Vec<Decision>, Error>>,
+}
+
+impl Proposal {
+    /// Who publishes, if it is to publish.
+    pub(super) fn publisher(&self) -> Option<SpiffeId> {
+        let publishes = matches!(self.change, Change::Publish(_));
+        Some(self.caller.as_ref().filter(|_| publishes)?.identity().clone())
+    }
 }
 
 /// What a request asks for.

@@ -20,6 +20,7 @@ use crate::store::subscription::{Subscription, SubscriptionKey};
 use crate::wire::frame::{Batch, Frame};
 use crate::wire::token::{Place, Use};
 
+use super::audit::delivered::Delivered;
 use super::caller::Caller;
 use super::error::{Error, Reason};
 use super::look;
@@ -91,6 +92,10 @@ pub struct Pump {
     acking: Option<(u64, Bytes)>,
     /// When the caller's standing was last looked at.
     admitted: Instant,
+    /// What went out and is not on record yet.
+    delivered: Delivered,
+    /// Size of the audit's checkpoint that was sent last.
+    checkpoint: u64,
 }
 
 impl Pump {
@@ -107,6 +112,7 @@ impl Pump {
     ) -> Self {
         shared.counters.subscribers.fetch_add(1, Ordering::Relaxed);
         let (selection, credit) = (Arc::new(selection), credit.min(MAX_CREDIT));
+        let delivered = Delivered::new(caller.trail().clone());
         let Begin { reached, absent_until } = begin;
         let away = absent_until.filter(|end| *end > reached.position);
         Self {
@@ -124,6 +130,8 @@ impl Pump {
             heartbeat,
             acking: None,
             admitted: clock::monotonic(),
+            delivered,
+            checkpoint: 0,
         }
     }
 
@@ -159,6 +167,7 @@ impl Pump {
             heartbeat: ticker(self.heartbeat),
             commands: Some(commands),
             told_caught_up: false,
+            audit: false,
             pump: self,
         };
         stream::unfold(Some(Box::new(running)), async |running| {
@@ -281,7 +290,16 @@ impl Pump {
         batch.set_token(self.token()?);
         self.credit = self.credit.saturating_sub(count);
         self.shared.counters.delivered.fetch_add(count, Ordering::Relaxed);
+        self.delivered.add(&self.shared, batch.count());
         Ok(Frame::Batch(batch))
+    }
+
+    /// What the hub signs of its audit, where that is news to the subscriber.
+    async fn news_of_audit(&mut self) -> Result<Option<Frame>, Error> {
+        self.delivered.flush(&self.shared);
+        let (checkpoint, note) = self.shared.read(|shared| shared.checkpoint(shared.audit.every)).await?;
+        let news = std::mem::replace(&mut self.checkpoint, checkpoint.size) < checkpoint.size;
+        Ok(news.then(|| Frame::checkpoint(note)))
     }
 
     fn obey(&mut self, command: Command) -> Result<(), Error> {
@@ -327,6 +345,7 @@ impl Pump {
 
 impl Drop for Pump {
     fn drop(&mut self) {
+        self.delivered.flush(&self.shared);
         self.shared.counters.subscribers.fetch_sub(1, Ordering::Relaxed);
         if let Some(named) = &self.named {
             named.live.leave(&named.key, &named.displaced);
@@ -345,6 +364,8 @@ struct Running<C> {
     heartbeat: Interval,
     /// Whether the client knows that it once had all there was.
     told_caught_up: bool,
+    /// Whether the audit is to be looked at.
+    audit: bool,
 }
 
 impl<C: Stream<Item = Result<Command, Error>> + Unpin> Running<C> {
@@ -358,6 +379,11 @@ impl<C: Stream<Item = Result<Command, Error>> + Unpin> Running<C> {
             self.pump.check(&self.displaced)?;
             while let Some(said) = said(&mut self.commands).now_or_never() {
                 self.hear(said)?;
+            }
+            if std::mem::take(&mut self.audit)
+                && let Some(frame) = self.pump.news_of_audit().await?
+            {
+                return Ok(Some(frame));
             }
             if self.pump.recalls.is_some() {
                 let (batch, more) = self.pump.recall().await?;
@@ -412,7 +438,7 @@ impl<C: Stream<Item = Result<Command, Error>> + Unpin> Running<C> {
 
     /// Waits until there may be something to send.
     async fn wait(&mut self, shared: &Shared) -> Result<Option<Frame>, Error> {
-        let Self { pump, commands, committed, written, displaced, heartbeat, .. } = self;
+        let Self { pump, commands, committed, written, displaced, heartbeat, audit, .. } = self;
         let waiting = pump.credit > 0;
         let acking = pump.acking.as_ref().map(|(number, _)| *number);
         tokio::select! {
@@ -425,7 +451,10 @@ impl<C: Stream<Item = Result<Command, Error>> + Unpin> Running<C> {
                 return Ok(pump.acking.take().map(|(_, token)| Frame::Acked(token)));
             }
             // With credit, the last look has found nothing.
-            _ = heartbeat.tick() => return Ok(Some(Frame::Heartbeat(pump.token()?, waiting))),
+            _ = heartbeat.tick() => {
+                *audit = true;
+                return Ok(Some(Frame::Heartbeat(pump.token()?, waiting)));
+            }
         }
         Ok(None)
     }

@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::atomic::Ordering;
 
 use crate::base::digest::{Keyed, hex};
+use crate::model::audit::record::{self, Record};
 use crate::model::indicator::Draft;
 use crate::model::sighting::SightingDraft;
 use crate::model::{Invalid, invalid};
@@ -137,6 +138,16 @@ impl Hub {
             return;
         }
         let first: Vec<_> = suspected.iter().take(NOTED).map(ToString::to_string).collect();
+        let noted = Record {
+            asked: u32::try_from(count).unwrap_or(u32::MAX),
+            refused: u32::try_from(count).unwrap_or(u32::MAX),
+            outcome: invalid::Reason::StateSecretSuspected.as_str().into(),
+            principal: who.to_owned(),
+            about: format!("{call}: {}", first.join(", ")),
+            digest: suspected.first().map(|suspected| suspected.digest),
+            ..Record::note(record::STATE_SECRET, self.shared.clock.now())
+        };
+        self.shared.audit.journal.note(&noted);
         tracing::warn!(
             target: "luytre::audit",
             who,

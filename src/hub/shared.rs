@@ -27,6 +27,7 @@ use crate::wire::token::Tokens;
 
 use super::aggregate::Kept;
 use super::attempts::Attempts;
+use super::audit::Audit;
 use super::cursors::Cursors;
 use super::directory::Directory;
 use super::error::{Error, Reason};
@@ -107,6 +108,8 @@ pub struct Shared {
     pub expiries: Expiries,
     /// Where each former history epoch ended.
     pub fences: Vec<Seq>,
+    /// Who called what.
+    pub audit: Audit,
     /// Cancelled when the hub goes down in good order.
     pub draining: CancellationToken,
     /// What is counted.

@@ -3,7 +3,8 @@
 //! log, values, latest, sightings and directory, and by content in postings and
 //! counters, as far as the store is indexed. A store of the format before has
 //! no sightings beside their indicators, but postings in their place: neither
-//! are compared.
+//! are compared. The audit does not follow from the log: it is held against its
+//! own hashes.
 
 use std::fs;
 use std::io;
@@ -14,6 +15,7 @@ use crate::base::{digest, random};
 use crate::store::keys::{Family, KeyKind};
 use crate::store::{Store, Tuning, db};
 
+use super::audit;
 use super::compare::{compare, compare_counters, compare_postings};
 use super::indexer::index_upto;
 
@@ -122,6 +124,9 @@ pub fn verify_in(
         compare_postings(&store, copy, indexed, &mut report)?;
         compare_counters(&store, copy, &mut report)?;
         compare_usage(&store, copy, &mut report)?;
+    }
+    if let Some(unsound) = audit::check::unsound(&store)? {
+        report.differ(|| unsound);
     }
     report.digest = state_digest(&store)?;
     Ok(report)

@@ -7,6 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::model::position::Seq;
 
+use super::audit::laying::Laying;
 use super::error::{Error, Reason};
 use super::owed::Owed;
 use super::proposal::Proposal;
@@ -36,6 +37,8 @@ pub struct Start {
     pub owed: Owed,
     /// Key of the first value that is not known in memory yet, if any.
     pub unread: Option<Vec<u8>>,
+    /// What the audit goes on with.
+    pub laying: Laying,
 }
 
 /// Latches the store if the writer ends in any way but by being told to: its
@@ -59,6 +62,7 @@ impl Drop for DeadMan {
     fn drop(&mut self) {
         if !self.told {
             self.shared.latch.set(&"the writer ended unexpectedly");
+            self.shared.audit.journal.close();
         }
     }
 }

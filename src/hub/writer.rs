@@ -15,15 +15,17 @@ use crate::base::{clock, random, tasks};
 use crate::model::position::Seq;
 use crate::model::principal::SpiffeId;
 use crate::store::requests::{self, RequestKey};
-use crate::store::{Batch, db, keys, proto};
+use crate::store::{Batch, db, proto};
 
 use super::answered;
 use super::apply::Entry;
+use super::audit::laying::Laying;
 use super::beside::Beside;
 use super::caller::Caller;
 use super::certificates;
 use super::directory::Directory;
 use super::error::{Error, Reason};
+use super::expire::expiry_fence;
 use super::group::{Group, Values};
 use super::merger::Offer;
 use super::owed::{Owed, Published};
@@ -66,6 +68,10 @@ pub struct Writer {
     fence: u64,
     /// The runtime that the callers wait on, where there is one.
     callers: Option<Handle>,
+    /// The audit, as far as it is laid down.
+    laying: Laying,
+    /// Whether nothing but the audit is written.
+    quiet: bool,
     /// The group of answered requests that was last asked for.
     replayed: Option<(u64, proto::RequestGroup)>,
 }
@@ -87,12 +93,6 @@ struct Wrote {
     values: Values,
     authors: Vec<(Seq, SpiffeId)>,
     directory: Arc<Directory>,
-}
-
-/// Who publishes, if the proposal is to.
-fn publisher(proposal: &Proposal) -> Option<SpiffeId> {
-    let publishes = matches!(proposal.change, Change::Publish(_));
-    Some(proposal.caller.as_ref().filter(|_| publishes)?.identity().clone())
 }
 
 impl Writer {
@@ -117,6 +117,8 @@ impl Writer {
             fence: start.fence,
             unread: start.unread,
             owed: start.owed,
+            laying: start.laying,
+            quiet: false,
             due: None,
             callers: Handle::try_current().ok(),
             replayed: None,
@@ -130,6 +132,7 @@ impl Writer {
         let beside =
             self.offered.take().map(|offered| Beside::start(&self.shared, offered, self.unread.take()));
         let stop = self.work().await;
+        self.shared.audit.journal.close();
         if let Some(beside) = beside {
             beside.end().await;
         }
@@ -169,6 +172,7 @@ impl Writer {
                         self.commit_alone();
                     }
                 }
+                () = self.shared.audit.journal.due() => self.commit_audit(),
                 Some(offer) = self.offers.recv() => {
                     self.offer = Some(offer);
                     self.commit_alone();
@@ -185,6 +189,16 @@ impl Writer {
         self.work_off(Vec::new(), Vec::new());
         // The merger hears that it was not taken.
         self.offer = None;
+    }
+
+    /// Commits what waits of the audit, and nothing that would tell those who
+    /// wait for it of what others are owed.
+    fn commit_audit(&mut self) {
+        if !self.shared.audit.journal.is_empty() {
+            self.quiet = true;
+            self.commit_alone();
+            self.quiet = false;
+        }
     }
 
     /// When notices, or word that there are none, are to be written.
@@ -227,6 +241,7 @@ impl Writer {
 
     fn work_off(&mut self, proposals: Vec<Proposal>, probes: Vec<oneshot::Sender<Result<(), Error>>>) {
         if let Some(reason) = self.shared.latch.reason() {
+            self.shared.audit.journal.close();
             // A caller that went away needs no answer.
             for proposal in proposals {
                 let _ = proposal.reply.send(Err(read_only(&reason)));
@@ -240,6 +255,7 @@ impl Writer {
         let result = self.try_group(proposals, &mut answers);
         if let Err(error) = &result {
             self.shared.latch.set(error);
+            self.shared.audit.journal.close();
         }
         let failed = result.is_err().then(|| self.shared.latch.reason().unwrap_or_default());
         if let Some(reason) = &failed {
@@ -284,7 +300,7 @@ impl Writer {
         let mut group = Group::new(&shared.store, &shared.sealer, Arc::clone(&directory), self.last_version)
             .with_ledger(shared.ledger.load_full());
         // Nobody's request waits for what others are owed: it would tell.
-        let notified = if proposals.is_empty() { self.notify(&mut group) } else { Ok(()) };
+        let notified = if proposals.is_empty() && !self.quiet { self.notify(&mut group) } else { Ok(()) };
         let prefetched =
             notified.and_then(|()| group.prefetch(proposals.iter().map(|proposal| &proposal.change)));
         let mut authors = Vec::new();
@@ -299,8 +315,9 @@ impl Writer {
                 Some(_) => Ok(Vec::new()),
                 None => match self.decide(&proposal, &mut group, &answered, &in_group) {
                     Ok((result, record)) => {
+                        self.laying.decided(&proposal, &result, shared.clock.now());
                         // What wrote nothing shares its number with the next.
-                        let wrote = publisher(&proposal).filter(|_| self.next != entry);
+                        let wrote = proposal.publisher().filter(|_| self.next != entry);
                         authors.extend(wrote.map(|author| (entry, author)));
                         if let Some((key, record)) = proposal.request.zip(record) {
                             in_group.insert(key, answered.requests.len());
@@ -435,8 +452,10 @@ impl Writer {
         group.write_to(&mut batch)?;
         shared.history.announce(group);
         // Always, so that no batch is empty and even a probe proves the disk.
-        self.owed.write_to(&mut batch)?;
-        let fence = self.expiry_fence(group);
+        if !self.quiet {
+            self.owed.write_to(&mut batch)?;
+        }
+        let fence = expiry_fence(&shared, self.fence, group);
         if fence != self.fence {
             batch.expiry_fence(fence)?;
         }
@@ -459,8 +478,10 @@ impl Writer {
         if let Some(offer) = &offer {
             batch.merge(&offer.merge)?;
         }
+        let audited = self.laying.lay(&shared, &mut batch)?;
         let started = clock::monotonic();
         shared.store.commit(batch)?;
+        self.laying.committed(&shared, &audited);
         shared.counters.commits.fetch_add(1, Ordering::Relaxed);
         let spent = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         shared.counters.commit_micros.fetch_add(spent, Ordering::Relaxed);
@@ -475,13 +496,5 @@ impl Writer {
             self.requests.add(number, answered);
         }
         Ok(())
-    }
-
-    /// The hour before which everything that had to has expired, once `group`
-    /// is durable. It moves back where the clock was set back over it.
-    fn expiry_fence(&self, group: &Group<'_>) -> u64 {
-        let done = group.expired.as_ref().map(|done| self.shared.expiries.agenda.lock().fence(done));
-        let coming = group.validities.iter().map(|due| keys::expiry_term(due.until)).min();
-        done.unwrap_or(self.fence).min(coming.unwrap_or(u64::MAX))
     }
 }

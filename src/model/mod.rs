@@ -3,6 +3,7 @@
 pub mod aggregate;
 pub mod amendment;
 pub mod audience;
+pub mod audit;
 pub mod certificate;
 pub mod difference;
 pub mod dossier;

@@ -100,6 +100,16 @@ pub enum Method {
     GetObservable,
     /// Counts indicators.
     AggregateIndicators,
+    /// Reads pages of the audit.
+    ListAuditRecords,
+    /// Reads what the hub signs of its audit.
+    GetCheckpoint,
+    /// Reads the proof that the audit only grew.
+    GetConsistencyProof,
+    /// Reads the proof that a record is in the audit.
+    GetInclusionProof,
+    /// Writes the audit as files.
+    ExportAuditLog,
 }
 
 /// What a method asks of its caller.
@@ -115,7 +125,7 @@ pub enum Requirement {
 
 impl Method {
     /// Every method.
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 52] = [
         Self::PublishIndicators,
         Self::PublishStream,
         Self::RevokeIndicator,
@@ -163,6 +173,11 @@ impl Method {
         Self::ListIndicatorVersions,
         Self::GetObservable,
         Self::AggregateIndicators,
+        Self::ListAuditRecords,
+        Self::GetCheckpoint,
+        Self::GetConsistencyProof,
+        Self::GetInclusionProof,
+        Self::ExportAuditLog,
     ];
 
     /// The path under which gRPC calls the method.
@@ -211,6 +226,11 @@ impl Method {
             Self::ListIndicatorVersions => "/luytre.v1.HistoryService/ListIndicatorVersions",
             Self::GetObservable => "/luytre.v1.HistoryService/GetObservable",
             Self::AggregateIndicators => "/luytre.v1.HistoryService/AggregateIndicators",
+            Self::ListAuditRecords => "/luytre.v1.AuditService/ListAuditRecords",
+            Self::GetCheckpoint => "/luytre.v1.AuditService/GetCheckpoint",
+            Self::GetConsistencyProof => "/luytre.v1.AuditService/GetConsistencyProof",
+            Self::GetInclusionProof => "/luytre.v1.AuditService/GetInclusionProof",
+            Self::ExportAuditLog => "/luytre.v1.AuditService/ExportAuditLog",
             Self::HealthCheck => "/grpc.health.v1.Health/Check",
             Self::HealthWatch => "/grpc.health.v1.Health/Watch",
             Self::Reflection => "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
@@ -274,10 +294,15 @@ impl Method {
             | Self::ListIndicatorVersions
             | Self::GetObservable
             | Self::AggregateIndicators
+            | Self::ListAuditRecords
+            | Self::GetCheckpoint
+            | Self::GetConsistencyProof
+            | Self::GetInclusionProof
             | Self::HealthCheck => true,
             Self::PublishStream
             | Self::LookupObservables
             | Self::ExportIndicators
+            | Self::ExportAuditLog
             | Self::Subscribe
             | Self::HealthWatch
             | Self::Reflection
@@ -293,6 +318,7 @@ impl Method {
         const SUBSCRIBER: Roles = Roles::NONE.with(Role::Subscriber);
         const ANALYST: Roles = Roles::NONE.with(Role::Analyst);
         const OPERATOR: Roles = Roles::NONE.with(Role::Operator);
+        const AUDITOR: Roles = Roles::NONE.with(Role::Auditor);
         match self {
             Self::PublishIndicators
             | Self::PublishStream
@@ -315,6 +341,7 @@ impl Method {
             Self::Subscribe | Self::GetSubscription | Self::ListSubscriptions | Self::DeleteSubscription => {
                 Requirement::OneOf(SUBSCRIBER)
             }
+            Self::ListAuditRecords | Self::ExportAuditLog => Requirement::OneOf(AUDITOR),
             Self::GetOrganisation | Self::ListOrganisations => Requirement::AnyRole,
             Self::GetRoster
             | Self::DiffRoster
@@ -337,6 +364,9 @@ impl Method {
             | Self::RenewCertificate
             | Self::GetTrustBundle
             | Self::GetRevocationList
+            | Self::GetCheckpoint
+            | Self::GetConsistencyProof
+            | Self::GetInclusionProof
             | Self::HealthCheck
             | Self::HealthWatch
             | Self::Reflection
@@ -403,6 +433,11 @@ mod tests {
                 "SeverConnections",
                 "ListAuthorities",
                 "RotateAuthority",
+                "ListAuditRecords",
+                "GetCheckpoint",
+                "GetConsistencyProof",
+                "GetInclusionProof",
+                "ExportAuditLog",
             ]
         );
     }
@@ -420,7 +455,10 @@ mod tests {
                 Method::ReflectionAlpha,
                 Method::RenewCertificate,
                 Method::GetTrustBundle,
-                Method::GetRevocationList
+                Method::GetRevocationList,
+                Method::GetCheckpoint,
+                Method::GetConsistencyProof,
+                Method::GetInclusionProof
             ]
         );
     }

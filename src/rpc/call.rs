@@ -3,6 +3,7 @@
 
 use tonic::{Request, Status};
 
+use crate::hub::audit::Trail;
 use crate::hub::error::{Error, Reason};
 use crate::hub::{Caller, Hub, PeerCertificate};
 use crate::policy::access::{self, Method};
@@ -22,9 +23,14 @@ pub(super) struct Call {
 
 impl Call {
     /// Admits a call: a certificate that the hub accepts, and a role that may
-    /// call `method`.
-    pub(super) fn admit(hub: &Hub, peer: PeerCertificate, method: Method) -> Result<Self, Error> {
-        let caller = hub.authenticate(&peer)?;
+    /// call `method`; `trail` gathers what its audit record says.
+    pub(super) fn admit(
+        hub: &Hub,
+        peer: PeerCertificate,
+        method: Method,
+        trail: Trail,
+    ) -> Result<Self, Error> {
+        let caller = hub.authenticate(&peer)?.with_trail(trail);
         if access::allowed(method, caller.roles()) {
             Ok(Self { caller, peer, method })
         } else {
@@ -44,9 +50,11 @@ impl Call {
     }
 
     /// Admits the caller once more: on a long stream, certificate and roles
-    /// may have changed since the last message.
+    /// may have changed since the last message. What it does then has an audit
+    /// record of its own.
     pub(super) fn again(&self, hub: &Hub) -> Result<Caller, Error> {
-        Self::admit(hub, self.peer.clone(), self.method).map(|call| call.caller)
+        let admitted = Self::admit(hub, self.peer.clone(), self.method, Trail::default())?;
+        Ok(admitted.caller.with_trail(self.caller.trail().portion(hub.now())))
     }
 
     /// Resolves to the reason once the caller's certificate is no longer good.

@@ -70,7 +70,8 @@ impl ExchangeService for Exchange {
                 let (hub, call) = (Arc::clone(&hub), call.clone());
                 async move {
                     let _held = held;
-                    publish(&hub, &call.again(&hub).map_err(status)?, request?).await.map_err(status)
+                    let (caller, request) = (call.again(&hub).map_err(status)?, request?);
+                    on_record(&hub, &caller, publish(&hub, &caller, request)).await
                 }
             })
             .buffered(PUBLISH_WINDOW);
@@ -84,6 +85,7 @@ impl ExchangeService for Exchange {
         let call = Call::take(&mut request)?;
         let v1::RevokeIndicatorRequest { request_id, name, revocation, etag, on_behalf_of } =
             request.into_inner();
+        call.caller.trail().about(|| name.clone());
         let asked = asked(&request_id, &on_behalf_of).map_err(invalid)?;
         let id = name::read_indicator("name", &name).map_err(invalid)?;
         let revocation =
@@ -102,9 +104,12 @@ impl ExchangeService for Exchange {
         let size = request.encoded_len();
         let v1::ReportSightingsRequest { request_id, sightings } = request;
         let request_id = name::read_request_id(&request_id).map_err(invalid)?;
+        call.caller.trail().asked(sightings.len());
         check_batch("sightings", sightings.len(), size).map_err(status)?;
         let items = sightings.into_iter().map(sighting::read).collect();
         let recorded = self.0.report_sightings(&call.caller, request_id, items).await.map_err(status)?;
+        let taken = recorded.iter().filter(|verdict| verdict.is_ok()).count();
+        call.caller.trail().given(taken, recorded.len() - taken);
         let results = recorded.into_iter().enumerate().map(sighting_result).collect();
         Ok(Response::new(v1::ReportSightingsResponse { results }))
     }
@@ -115,6 +120,7 @@ impl ExchangeService for Exchange {
     ) -> Result<Response<v1::GetIndicatorResponse>, Status> {
         let call = Call::take(&mut request)?;
         let v1::GetIndicatorRequest { name, as_of } = request.into_inner();
+        call.caller.trail().about(|| name.clone());
         let id = name::read_indicator("name", &name).map_err(invalid)?;
         let found = match time::read("as_of", as_of).map_err(invalid)? {
             Some(moment) => self.0.get_as_of(&call.caller, id, moment).await,
@@ -133,6 +139,7 @@ impl ExchangeService for Exchange {
     ) -> Result<Response<v1::ExplainAccessResponse>, Status> {
         let call = Call::take(&mut request)?;
         let v1::ExplainAccessRequest { name, organisation, principal } = request.into_inner();
+        call.caller.trail().about(|| format!("{name} for {organisation} {principal}"));
         let id = name::read_indicator("name", &name).map_err(invalid)?;
         let own = call.caller.identity().org();
         let org = name::read_organisation_or_me("organisation", &organisation, own).map_err(invalid)?;
@@ -164,7 +171,8 @@ impl ExchangeService for Exchange {
             .map(move |request| {
                 let (hub, call) = (Arc::clone(&hub), call.clone());
                 async move {
-                    lookup::lookup(&hub, &call.again(&hub).map_err(status)?, request?).await.map_err(status)
+                    let (caller, request) = (call.again(&hub).map_err(status)?, request?);
+                    on_record(&hub, &caller, lookup::lookup(&hub, &caller, request)).await
                 }
             })
             .buffered(LOOKUP_WINDOW);
@@ -194,12 +202,27 @@ async fn publish(
     let size = request.encoded_len();
     let v1::PublishIndicatorsRequest { request_id, indicators, on_behalf_of } = request;
     let asked = asked(&request_id, &on_behalf_of)?;
+    caller.trail().asked(indicators.len());
     check_batch("indicators", indicators.len(), size)?;
     let items = indicators.into_iter().map(draft::read).collect();
     let verdicts = hub.publish(caller, asked, items).await?;
+    let taken = verdicts.iter().filter(|verdict| verdict.is_ok()).count();
+    caller.trail().given(taken, verdicts.len() - taken);
     Ok(v1::PublishIndicatorsResponse {
         results: verdicts.into_iter().enumerate().map(publish_result).collect(),
     })
+}
+
+/// Answers one message of a stream, once it is on record where that has to be.
+async fn on_record<T>(
+    hub: &Hub,
+    caller: &Caller,
+    answer: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Status> {
+    let answer = answer.await;
+    let outcome = answer.as_ref().err().map_or("OK", |error| error.reason.as_str());
+    let noted = hub.conclude(caller.trail(), outcome).await;
+    noted.and(answer).map_err(status)
 }
 
 /// What names a request that writes, and for whom it asks.

@@ -20,10 +20,12 @@ use tower::Service;
 use tracing::{Instrument as _, Span, field};
 use uuid::Uuid;
 
+use crate::hub::audit::{Closing, Trail};
 use crate::hub::error::{Error, Reason};
 use crate::hub::{Hub, PeerCertificate};
 use crate::policy::access::Method;
 use crate::wire::proto;
+use crate::wire::proto::v1::audit_service_server::AuditServiceServer;
 use crate::wire::proto::v1::certificate_service_server::CertificateServiceServer;
 use crate::wire::proto::v1::directory_service_server::DirectoryServiceServer;
 use crate::wire::proto::v1::exchange_service_server::ExchangeServiceServer;
@@ -32,6 +34,7 @@ use crate::wire::proto::v1::republication_service_server::RepublicationServiceSe
 use crate::wire::proto::v1::roster_service_server::RosterServiceServer;
 use crate::wire::proto::v1::subscription_service_server::SubscriptionServiceServer;
 
+use super::audit::Audits;
 use super::call::Call;
 use super::certificate::Certificates;
 use super::directory::Directory;
@@ -40,6 +43,7 @@ use super::history::History;
 use super::layers::deadline;
 use super::layers::intake::{self, Intake};
 use super::layers::metrics::Metrics;
+use super::layers::repair;
 use super::layers::streams::Streams;
 use super::layers::watch::{Record, Renewal};
 use super::listing::Listing;
@@ -69,6 +73,7 @@ pub struct Face {
     /// The same, for a value that may be a rule.
     values: HistoryServiceServer<History>,
     republications: RepublicationServiceServer<Republications>,
+    audits: AuditServiceServer<Audits>,
     certificates: CertificateServiceServer<Certificates>,
     rosters: RosterServiceServer<Rosters>,
     /// The same, for what carries a whole roster.
@@ -112,6 +117,8 @@ impl Face {
             values: history.max_decoding_message_size(MAX_MESSAGE_BYTES),
             republications: RepublicationServiceServer::new(Republications(Arc::clone(&hub)))
                 .max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES),
+            audits: AuditServiceServer::new(Audits(Arc::clone(&hub)))
+                .max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES),
             certificates: CertificateServiceServer::new(Certificates::for_callers(Arc::clone(&hub)))
                 .max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES),
             rosters: rosters.clone().max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES),
@@ -144,14 +151,14 @@ impl Face {
     }
 
     /// Admits a call and sends it to its handler.
-    async fn answer(mut self, mut request: Request<Body>) -> Response<Body> {
+    async fn answer(mut self, mut request: Request<Body>, closing: Option<Arc<Closing>>) -> Response<Body> {
         let method = Method::from_path(request.uri().path());
-        let admitted = request
-            .extensions_mut()
-            .remove::<PeerCertificate>()
-            .ok_or_else(|| Error::internal("a connection without a certificate reached the gRPC face"))
-            .and_then(|peer| self.admit(peer, method));
-        let call = match admitted {
+        let peer = request.extensions_mut().remove::<PeerCertificate>();
+        let Some((peer, closing)) = peer.zip(closing) else {
+            let error = Error::internal("a connection without a certificate reached the gRPC face");
+            return status(error).into_http();
+        };
+        let call = match self.admit(peer, method, closing.trail()) {
             Ok(call) => call,
             Err(error) => return status(error).into_http(),
         };
@@ -163,12 +170,23 @@ impl Face {
                 Ok(place) => place,
                 Err(error) => return status(error).into_http(),
             };
+            if let Err(error) = closing.open().await {
+                return status(error).into_http();
+            }
             request.extensions_mut().insert(call);
             return place.hold(self.route(method, request).await);
         }
         request.extensions_mut().insert(call);
         let time = deadline::of(request.headers(), self.longest);
-        match tokio::time::timeout(time, self.route(method, request)).await {
+        let answered = async {
+            let response = self.route(method, request).await;
+            // It leaves once it is on record who got it.
+            match closing.conclude(repair::outcome(response.headers())).await {
+                Ok(()) => response,
+                Err(error) => status(error).into_http(),
+            }
+        };
+        match tokio::time::timeout(time, answered).await {
             Ok(response) => response,
             Err(_) => status(Error::new(
                 Reason::DeadlineExceeded,
@@ -178,10 +196,10 @@ impl Face {
         }
     }
 
-    fn admit(&self, peer: PeerCertificate, method: Option<Method>) -> Result<Call, Error> {
+    fn admit(&self, peer: PeerCertificate, method: Option<Method>, trail: &Trail) -> Result<Call, Error> {
         Span::current().record("principal", peer.identity.as_str());
         match method {
-            Some(method) => Call::admit(&self.hub, peer, method),
+            Some(method) => Call::admit(&self.hub, peer, method, trail.clone()),
             None => {
                 self.hub.authenticate(&peer)?;
                 Err(Error::new(
@@ -231,6 +249,11 @@ impl Face {
             | Method::SeverConnections
             | Method::ListAuthorities
             | Method::RotateAuthority => self.certificates.call(request).await,
+            Method::ListAuditRecords
+            | Method::GetCheckpoint
+            | Method::GetConsistencyProof
+            | Method::GetInclusionProof
+            | Method::ExportAuditLog => self.audits.call(request).await,
             Method::DiffRoster | Method::ApplyRoster => self.documents.call(request).await,
             Method::GetRoster | Method::ListPendingChanges | Method::ApproveChange | Method::RejectChange => {
                 self.rosters.call(request).await
@@ -261,7 +284,8 @@ pub(super) const fn longest(method: Method) -> usize {
 }
 
 /// Our services, for health.
-const SERVICES: [&str; 7] = [
+const SERVICES: [&str; 8] = [
+    "luytre.v1.AuditService",
     "luytre.v1.CertificateService",
     "luytre.v1.ExchangeService",
     "luytre.v1.SubscriptionService",
@@ -305,14 +329,15 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let id = Uuid::new_v4();
-        let method = Method::from_path(request.uri().path()).map_or("unknown", Method::name);
+        let called = Method::from_path(request.uri().path());
+        let method = called.map_or("unknown", Method::name);
         let span = tracing::info_span!("call", method, call = %id, principal = field::Empty);
-        let renewal = request
-            .extensions()
-            .get::<PeerCertificate>()
-            .map(|peer| Renewal { hub: Arc::clone(&self.hub), issuer: peer.certificate.issuer });
-        let record = Record::begin(id, method, self.metrics.clone(), span.clone(), renewal);
-        let answer = self.clone().answer(request.map(Body::new));
+        let peer = request.extensions().get::<PeerCertificate>();
+        let renewal =
+            peer.map(|peer| Renewal { hub: Arc::clone(&self.hub), issuer: peer.certificate.issuer });
+        let closing = peer.map(|peer| Closing::begin(&self.hub, id, called, peer));
+        let record = Record::begin(id, method, self.metrics.clone(), span.clone(), renewal, closing.clone());
+        let answer = self.clone().answer(request.map(Body::new), closing);
         Box::pin(async move { Ok(record.finish(answer.await)) }.instrument(span))
     }
 }

@@ -8,6 +8,7 @@ use futures_util::{Stream, stream};
 use tonic::{Request, Response, Status};
 
 use crate::hub::{Dossier, Export, Exported, Hub, VersionPage, VersionView, Wanted};
+use crate::model::audit::asked;
 use crate::wire::convert::{aggregate, batch, dossier, export, filter, name, observable, time, versions};
 use crate::wire::proto::v1;
 use crate::wire::proto::v1::export_indicators_response::Part;
@@ -34,6 +35,7 @@ impl HistoryService for History {
     ) -> Result<Response<v1::ListIndicatorVersionsResponse>, Status> {
         let call = Call::take(&mut request)?;
         let v1::ListIndicatorVersionsRequest { name, page_size, page_token } = request.into_inner();
+        call.caller.trail().about(|| name.clone());
         let id = name::read_indicator("name", &name).map_err(invalid)?;
         let size = batch::read_page_size(page_size).map_err(invalid)?;
         let VersionPage { versions, next_page_token, truncated_before } =
@@ -55,6 +57,8 @@ impl HistoryService for History {
         let v1::GetObservableRequest { observable } = request.into_inner();
         let observable::Read { observable, aliases, raw: _ } =
             observable::read(observable).map_err(|refused| invalid(refused.under("observable")))?;
+        call.caller.trail().asked(1);
+        self.0.note_values(&call.caller, std::slice::from_ref(&observable));
         let shown = dossier::value(&observable, &aliases);
         let Dossier { assertions, more_assertions, summary, more_sightings, related } =
             self.0.dossier(&call.caller, observable, aliases).await.map_err(status)?;
@@ -74,6 +78,7 @@ impl HistoryService for History {
     ) -> Result<Response<v1::AggregateIndicatorsResponse>, Status> {
         let call = Call::take(&mut request)?;
         let counting = aggregate::read(request.into_inner()).map_err(invalid)?;
+        call.caller.trail().about(|| asked::filter(&counting.filter));
         let by = counting.by;
         let counted = self.0.aggregate(&call.caller, counting).await.map_err(status)?;
         Ok(Response::new(aggregate::write(counted, by)))
@@ -93,6 +98,7 @@ impl HistoryService for History {
             offset: export::read_offset("offset", offset, &position_token).map_err(invalid)?,
             position_token,
         };
+        call.caller.trail().about(|| asked::filter(&wanted.filter));
         let export = self.0.export(&call.caller, wanted).map_err(status)?;
         let pieces = stream::try_unfold((Arc::clone(&self.0), call, export), next);
         Ok(Response::new(Box::pin(pieces)))
@@ -116,6 +122,9 @@ async fn next(
         () = severed.severed() => return Err(status(call.severed(&hub).await)),
         piece = export.next() => piece.map_err(status)?,
     };
+    if let Some(Exported::Closing(closing)) = &piece {
+        call.caller.trail().given(usize::try_from(closing.rows).unwrap_or(usize::MAX), 0);
+    }
     Ok(piece.map(|piece| (v1::ExportIndicatorsResponse { part: Some(write(piece)) }, (hub, call, export))))
 }
 

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tonic::{Request, Response, Status};
 
 use crate::hub::{Hub, query};
+use crate::model::audit::asked;
 use crate::model::query::Question;
 use crate::wire::codec::Codec;
 use crate::wire::convert::{batch, filter, time};
@@ -54,8 +55,10 @@ impl Listing {
         let order = filter::read_order(order).map_err(invalid)?;
         let as_of = time::read("as_of", as_of).map_err(invalid)?;
         let size = batch::read_page_size(page_size).map_err(invalid)?;
+        call.caller.trail().about(|| asked::filter(&filter));
         let question = Question { filter, order, as_of, explain };
         let page = self.0.list(&call.caller, question, size, &page_token).await.map_err(status)?;
+        call.caller.trail().given(page.indicators.len(), 0);
         let plan = explain.then(|| v1::QueryPlan { steps: page.plan.into_iter().map(step).collect() });
         Ok(Response::new(Page { indicators: page.indicators, next_page_token: page.next_page_token, plan }))
     }

@@ -22,6 +22,7 @@ pub(super) async fn lookup(
     let v1::LookupObservablesRequest { observables, scope } = request;
     check_batch("observables", observables.len(), size)?;
     let wide = convert::read_scope("scope", scope)?;
+    caller.trail().asked(observables.len());
     // A file is asked for under each of its hashes: one item, several values.
     let mut values = Vec::with_capacity(observables.len());
     let read: Vec<_> = observables
@@ -34,8 +35,9 @@ pub(super) async fn lookup(
             Ok(values.len() - before)
         })
         .collect();
+    hub.note_values(caller, &values);
     let mut found = in_steps(hub, caller, values, wide).await?.into_iter();
-    let results = read
+    let results: Vec<_> = read
         .into_iter()
         .enumerate()
         .map(|(i, item): (usize, Result<usize, Invalid>)| match item {
@@ -46,6 +48,9 @@ pub(super) async fn lookup(
             }
         })
         .collect();
+    let known = results.iter().filter(|result: &&v1::LookupResult| !result.matches.is_empty()).count();
+    let refused = results.iter().filter(|result| result.rejected.is_some()).count();
+    caller.trail().given(known, refused);
     Ok(v1::LookupObservablesResponse { results })
 }
 

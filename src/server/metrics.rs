@@ -190,6 +190,7 @@ impl Gatherer {
             "Items refused because they look like state secrets",
             self.hub.state_secrets_refused(),
         )?;
+        sheet.gauge("luytre_audit_records", "Records in the audit", self.hub.audit_size())?;
         sheet.counter("luytre_events_delivered", "Events delivered to subscribers", delivered)?;
         sheet.gauge("luytre_subscribers", "Subscriptions open now", subscribers)?;
         sheet.counter(

@@ -13,6 +13,22 @@ const TICK: Duration = Duration::from_secs(60);
 /// Between two steps, so that they take little of what others need.
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// How often is looked at the age of audit records.
+const AUDIT_TICK: Duration = Duration::from_secs(24 * 3_600);
+
+/// Keeps audit records as long as they are to be kept, until `stopping`.
+pub(super) async fn follow_audit(hub: Arc<Hub>, stopping: CancellationToken) {
+    while !stopping.is_cancelled() {
+        match hub.cut_audit().await {
+            Ok(0) => {}
+            Ok(records) => tracing::info!(records, "audit records were cut by age; their hashes are kept"),
+            Err(error) if matches!(error.kind(), Kind::ReadOnly | Kind::Draining) => {}
+            Err(error) => tracing::warn!(%error, "old audit records could not be cut; it is tried again"),
+        }
+        stopping.run_until_cancelled(tokio::time::sleep(AUDIT_TICK)).await;
+    }
+}
+
 /// Keeps what the policy says until `stopping`.
 pub(super) async fn follow(hub: Arc<Hub>, stopping: CancellationToken) {
     while !stopping.is_cancelled() {

@@ -107,6 +107,8 @@ impl Assembly {
             heartbeat: limits.heartbeat.0,
             free_space_floor: limits.free_space.0,
             retention: config.retention.clone().map(Arc::new),
+            checkpoint_every: config.audit.checkpoint_every.0,
+            audit_keep: config.audit.keep(),
             max_subscriptions_per_org: limits.subscriptions_per_organisation,
             ..Options::default()
         })?;
@@ -209,7 +211,16 @@ pub async fn serve(
     let expiry = expiry::follow(Arc::clone(&certificates), stopping.clone());
     let follow = Arc::clone(&certificates).follow(reload, stopping.clone());
     let calendar = calendar::follow(Arc::clone(&hub), stopping.clone());
-    let retention = retention::follow(Arc::clone(&hub), stopping.clone());
+    let retention = {
+        let (past, audit) = (Arc::clone(&hub), Arc::clone(&hub));
+        let stopping = stopping.clone();
+        async move {
+            tokio::join!(
+                retention::follow(past, stopping.clone()),
+                retention::follow_audit(audit, stopping.clone())
+            );
+        }
+    };
     let health = health::follow(Arc::clone(&hub), face.clone(), stopping.clone());
     let calls = axum::Router::new().route_service(
         "/luytre.v1.CertificateService/{*method}",
@@ -248,6 +259,7 @@ pub async fn serve(
         outcome = ready.write(path).map_err(|source| Error::Ready { path: path.clone(), source });
     }
     if outcome.is_ok() {
+        tracing::info!(key = parts.hub.audit_key(), "the audit is signed");
         tracing::info!(grpc = %ready.grpc, http = %ready.http, trust_domain = parts.hub.trust_domain(), "serving");
         tokio::select! {
             () = shutdown.cancelled() => {}

@@ -19,6 +19,7 @@ pub struct Batch<'a> {
     store: &'a Store,
     inner: WriteBatch,
     scratch: Vec<u8>,
+    uncounted: usize,
 }
 
 impl std::fmt::Debug for Batch<'_> {
@@ -31,7 +32,7 @@ impl<'a> Batch<'a> {
     /// An empty batch.
     #[must_use]
     pub fn new(store: &'a Store) -> Self {
-        Self { store, inner: WriteBatch::default(), scratch: Vec::new() }
+        Self { store, inner: WriteBatch::default(), scratch: Vec::new(), uncounted: 0 }
     }
 
     /// Number of records written into it.
@@ -55,6 +56,18 @@ impl<'a> Batch<'a> {
     pub(super) fn no_small(&mut self, key: &[u8]) -> Result<(), Error> {
         self.inner.delete_cf(self.store.family(Family::Meta)?, key);
         Ok(())
+    }
+
+    /// A record that is not counted among what requests have written: how many there are follows
+    /// from who else calls.
+    pub(super) fn uncounted(&mut self, family: Family, key: &[u8], value: &[u8]) -> Result<(), Error> {
+        self.uncounted += 1;
+        self.put(family, key, value)
+    }
+
+    /// Number of records written into it that count.
+    pub(super) fn counted(&self) -> usize {
+        self.inner.len() - self.uncounted
     }
 
     fn put(&mut self, family: Family, key: &[u8], value: &[u8]) -> Result<(), Error> {

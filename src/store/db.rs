@@ -223,8 +223,10 @@ impl Store {
     pub fn commit(&self, batch: Batch<'_>) -> Result<(), Error> {
         let mut options = WriteOptions::default();
         options.set_sync(true);
-        count(&self.counters.commits, 1);
-        count(&self.counters.written, batch.len());
+        if batch.counted() > 0 {
+            count(&self.counters.commits, 1);
+            count(&self.counters.written, batch.counted());
+        }
         #[expect(clippy::disallowed_methods, reason = "the store writes here")]
         let written = self.db.write_opt(batch.into_inner(), &options);
         Ok(written?)

@@ -52,9 +52,10 @@ pub enum KeyKind {
     Leave = 0x52,
     /// Reserved: live records below a base.
     Record = 0x60,
-    /// Reserved: audit records, node-local.
+    /// Number of the first record of a commit group to the group's audit records, node-local:
+    /// see [`super::audit`].
     Audit = 0x70,
-    /// Reserved: audit tiles, node-local.
+    /// Level and number to a tile of the audit's tree, node-local.
     Tile = 0x71,
     /// Named subscriptions and their cursors, node-local.
     Cursor = 0x80,
@@ -131,6 +132,8 @@ impl Family {
 
 /// Bytes of a log key, a latest key: kind and one number.
 pub const NUMBER_KEY_BYTES: usize = 9;
+/// Bytes of the key of a tile.
+pub const TILE_KEY_BYTES: usize = 10;
 /// Bytes of a posting key.
 pub const POSTING_KEY_BYTES: usize = POSTING_PREFIX_BYTES + 8;
 /// Bytes of a posting key before the group: kind, dimension, term.
@@ -163,6 +166,22 @@ pub fn latest(handle: Position) -> [u8; NUMBER_KEY_BYTES] {
 #[must_use]
 pub fn request(group: u64) -> [u8; NUMBER_KEY_BYTES] {
     number_key(KeyKind::Request, group)
+}
+
+/// Key of the audit records of a commit group, by the number of its first.
+#[must_use]
+pub fn audit(first: u64) -> [u8; NUMBER_KEY_BYTES] {
+    number_key(KeyKind::Audit, first)
+}
+
+/// Key of a tile of the audit: kind, level, number.
+#[must_use]
+pub fn tile(level: u8, index: u64) -> [u8; TILE_KEY_BYTES] {
+    let mut key = [0; TILE_KEY_BYTES];
+    let (head, number) = key.split_at_mut(2);
+    head.copy_from_slice(&[KeyKind::Tile.byte(), level]);
+    number.copy_from_slice(&index.to_be_bytes());
+    key
 }
 
 /// Key of what a filter term stands for.

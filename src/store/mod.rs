@@ -14,9 +14,11 @@
 //! * [`certificate`]: the ledger of certificates; [`leave`]: leave to republish; [`lengths`]: of prefixes of networks;
 //! * [`changed`]: which records changed since birth, in order;
 //! * [`truncate`]: what is cut out of the log below a base; [`usage`]: what each organisation takes of it;
+//! * [`audit`]: who called what, beside all that and not replicated;
 //! * [`batch`], [`db`], [`log`]: writing a commit group, opening, reading; [`tuning`] says how;
 //!   [`upgrade`] makes this format of the one before; [`calls`] counts.
 
+pub mod audit;
 pub mod batch;
 pub mod calls;
 pub mod certificate;

@@ -123,6 +123,11 @@ bounded_by_size! {
     ListIndicatorVersionsRequest ListIndicatorVersionsResponse
     GetObservableRequest GetObservableResponse
     AggregateIndicatorsRequest AggregateIndicatorsResponse
+    ListAuditRecordsRequest ListAuditRecordsResponse
+    GetCheckpointRequest GetCheckpointResponse
+    GetConsistencyProofRequest GetConsistencyProofResponse
+    GetInclusionProofRequest GetInclusionProofResponse
+    ExportAuditLogRequest ExportAuditLogResponse
 }
 
 /// Checks the items in the repeated field `number`, each by `check`.

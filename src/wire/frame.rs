@@ -2,9 +2,12 @@
 //! stored bodies are sliced or copied once, never encoded again.
 
 use bytes::{BufMut, Bytes};
+use prost::Message as _;
 use prost::encoding::{encode_varint, encoded_len_varint};
 
 use crate::model::event::EventKind;
+
+use super::proto::v1;
 
 const BATCH: u8 = 0x12;
 const HEARTBEAT: u8 = 0x1a;
@@ -159,6 +162,13 @@ const fn field_len(content: usize) -> usize {
 }
 
 impl Frame {
+    /// What the hub signs of its audit.
+    #[must_use]
+    pub fn checkpoint(checkpoint: String) -> Self {
+        let message = v1::subscribe_response::Message::Checkpoint(v1::AuditCheckpoint { checkpoint });
+        Self::Message(v1::SubscribeResponse { message: Some(message) }.encode_to_vec().into())
+    }
+
     /// Length of the encoded `SubscribeResponse`, in bytes.
     #[must_use]
     pub fn encoded_len(&self) -> usize {

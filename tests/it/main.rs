@@ -20,6 +20,7 @@
 )]
 
 mod attack;
+mod audit;
 mod authz_matrix;
 mod backup_encrypted;
 mod cert_agent;

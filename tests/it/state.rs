@@ -119,7 +119,7 @@ impl Client {
                 Heed::Acked(acked) if left == 0 && Some(&acked.resume_token) == self.token.as_ref() => {
                     return Ok(());
                 }
-                Heed::Heartbeat(_) | Heed::Acked(_) | Heed::Opened(_) => {}
+                Heed::Heartbeat(_) | Heed::Acked(_) | Heed::Opened(_) | Heed::Checkpoint(_) => {}
                 Heed::Draining(_) => panic!("nobody asked the hub to go"),
             }
         }

@@ -1,6 +1,7 @@
 //! Decides the words of `luytre` at the prompt: the commands here, the options
 //! of each group of commands in a file of their own.
 
+mod audit;
 mod canonical;
 mod cert;
 mod certs;
@@ -26,6 +27,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::manual;
 
+pub(super) use audit::{Audit, AuditAction, AuditCheckpoint, ExportAudit, ListAudit, VerifyAudit};
 pub(super) use canonical::Canonical;
 pub(super) use cert::{Cert, CertAction, CertAgent, FirstContact};
 pub(super) use certs::{
@@ -180,6 +182,8 @@ pub(super) enum Command {
     Certs(Certs),
     /// Rotate the hub's authorities, as an operator · Quản lý CA
     Ca(Ca),
+    /// Read and verify who called what, as an auditor · Nhật ký kiểm toán
+    Audit(Audit),
     /// Make authorities, issue and revoke certificates · Chứng thư số
     Pki(super::pki::Args),
     /// Show what the hub makes of a value, and why, without a hub · Dạng chuẩn của giá trị

@@ -37,6 +37,22 @@ pub(in crate::rpc) fn finish(headers: &mut HeaderMap, call: Uuid) -> Option<Outc
     Some(reason)
 }
 
+/// How a call ended, by the headers of its response; without a status in them it went well, as far
+/// as the handler can tell.
+pub(in crate::rpc) fn outcome(headers: &HeaderMap) -> Outcome {
+    match Status::from_header_map(headers) {
+        Some(found) if found.code() != Code::Ok => reason(&found).as_str(),
+        _ => OK,
+    }
+}
+
+/// The reason that a status says or stands for.
+pub(in crate::rpc) fn reason(found: &Status) -> Reason {
+    let said = found.get_details_error_info().map(|info| info.reason);
+    let ours = said.and_then(|said| Reason::ALL.into_iter().find(|reason| reason.as_str() == said));
+    ours.or_else(|| cause(found)).unwrap_or(Reason::InternalError)
+}
+
 fn complete(found: &Status, call: Uuid) -> (Status, Outcome) {
     let mut details = found.get_error_details();
     let ours =

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::base::clock;
 use crate::hub::Hub;
+use crate::hub::audit::Closing;
 use crate::model::certificate::IssuerDigest;
 
 use super::metrics::Metrics;
@@ -29,6 +30,7 @@ pub(in crate::rpc) struct Record {
     begun: Instant,
     span: Span,
     renewal: Option<Renewal>,
+    closing: Option<Arc<Closing>>,
     ended: bool,
 }
 
@@ -58,9 +60,10 @@ impl Record {
         metrics: Metrics,
         span: Span,
         renewal: Option<Renewal>,
+        closing: Option<Arc<Closing>>,
     ) -> Self {
         metrics.begin();
-        Self { call, method, metrics, begun: clock::monotonic(), span, renewal, ended: false }
+        Self { call, method, metrics, begun: clock::monotonic(), span, renewal, closing, ended: false }
     }
 
     /// Completes a response, now or when its body ends.
@@ -81,6 +84,7 @@ impl Record {
             return;
         }
         self.ended = true;
+        self.closing.iter().for_each(|closing| closing.end(outcome));
         self.metrics.end(self.method, outcome);
         let micros = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.span.in_scope(|| {

@@ -12,12 +12,14 @@ use crate::model::Invalid;
 use crate::model::principal::check_trust_domain;
 use crate::model::retention::Retention;
 
+mod audit;
 mod authorities;
 mod retention;
 mod section;
 mod signer;
 mod units;
 
+pub use audit::AuditConfig;
 pub use authorities::Authorities;
 use section::Section;
 pub use signer::SignerConfig;
@@ -46,6 +48,8 @@ pub struct Config {
     pub limits: Limits,
     /// What is kept of the past; none: all of it.
     pub retention: Option<Retention>,
+    /// How the audit is kept and signed.
+    pub audit: AuditConfig,
 }
 
 /// Where agencies connect, and the files of mutual TLS.
@@ -367,6 +371,7 @@ fn assemble(table: toml::Table, base: &Path, problems: &mut Vec<Invalid>) -> Con
     let log = read_log(root.section("log", problems), problems);
     let limits = read_limits(root.section("limits", problems), problems);
     let retention = retention::read(root.section("retention", problems), problems);
+    let audit = audit::read(root.section("audit", problems), problems);
     root.finish(problems);
     Config {
         data_dir,
@@ -379,6 +384,7 @@ fn assemble(table: toml::Table, base: &Path, problems: &mut Vec<Invalid>) -> Con
         log,
         limits,
         retention,
+        audit,
     }
 }
 

@@ -254,7 +254,7 @@ impl Stream {
                 }
                 Message::Heartbeat(_) if self.commands.capacity() < self.commands.max_capacity() => quiet = 0,
                 Message::Heartbeat(_) => quiet += 1,
-                Message::Acked(_) | Message::Recalls(_) => {}
+                Message::Acked(_) | Message::Recalls(_) | Message::Checkpoint(_) => {}
                 other => panic!("unexpected {other:?}"),
             }
         }

@@ -249,7 +249,7 @@ impl Listener {
                     return Ok(End::Drained);
                 }
                 // What is recalled comes again, in its place.
-                Some(Heed::Opened(_) | Heed::Recalls(_)) => {}
+                Some(Heed::Opened(_) | Heed::Recalls(_) | Heed::Checkpoint(_)) => {}
                 other => self.report(format!("unexpected {other:?}")),
             }
             if done(&self.heard) || !self.problems.is_empty() {

@@ -53,6 +53,7 @@ pub(super) async fn ask_all(asker: &mut Asker<'_>, hub: &Hub) {
     rosters(asker).await;
     certificates(asker).await;
     platform(asker).await;
+    audits(asker).await;
     // Last, for it leaves something behind.
     publishes(asker, hub).await;
 }
@@ -502,6 +503,28 @@ async fn platform(asker: &mut Asker<'_>) {
         let read = mask::plain::<ServerReflectionResponse>;
         asker.ask("services", Cost::Nothing, method, read, vec![said(&asked)]).await;
     }
+}
+
+/// Of the audit only what does not count the calls of others, which is not
+/// hidden: see docs/audit.md.
+async fn audits(asker: &mut Asker<'_>) {
+    let list = "/luytre.v1.AuditService/ListAuditRecords";
+    let read = mask::plain::<v1::ListAuditRecordsResponse>;
+    let none = v1::ListAuditRecordsRequest { method: "None".into(), ..Default::default() };
+    asker.ask("no method", Cost::Nothing, list, read, vec![said(&none)]).await;
+    let consistency = "/luytre.v1.AuditService/GetConsistencyProof";
+    let read = mask::plain::<v1::GetConsistencyProofResponse>;
+    for (old_size, new_size) in [(0, 0), (1, 1), (1, 0), (1, u64::MAX)] {
+        let asked = said(&v1::GetConsistencyProofRequest { old_size, new_size });
+        asker.ask(&format!("{old_size} {new_size}"), Cost::Nothing, consistency, read, vec![asked]).await;
+    }
+    let inclusion = "/luytre.v1.AuditService/GetInclusionProof";
+    let read = mask::plain::<v1::GetInclusionProofResponse>;
+    for (index, size) in [(0, 0), (0, u64::MAX)] {
+        let asked = said(&v1::GetInclusionProofRequest { index, size });
+        asker.ask(&format!("{index} {size}"), Cost::Nothing, inclusion, read, vec![asked]).await;
+    }
+    asker.asked.extend(["/luytre.v1.AuditService/GetCheckpoint", "/luytre.v1.AuditService/ExportAuditLog"]);
 }
 
 async fn publishes(asker: &mut Asker<'_>, hub: &Hub) {

@@ -40,7 +40,7 @@ async fn reconnected(stream: &mut Watcher, last: &str) -> (Vec<(EventKind, Strin
                 recalled.extend(told(&self::events(batch)));
             }
             Heed::Batch(batch) => heard.extend(events(batch)),
-            Heed::Heartbeat(_) => {}
+            Heed::Heartbeat(_) | Heed::Checkpoint(_) => {}
             other => panic!("{other:?}"),
         }
     }

@@ -115,7 +115,7 @@ impl Viewer {
                 Some(end.resume_token)
             }
             Message::Heartbeat(heartbeat) => Some(heartbeat.resume_token),
-            Message::Acked(_) => None,
+            Message::Acked(_) | Message::Checkpoint(_) => None,
             Message::Batch(batch) => {
                 self.spoke = true;
                 let token = batch.resume_token.clone();
