@@ -23,5 +23,6 @@ pub mod roster;
 pub mod search;
 pub mod sighting;
 pub mod text;
+pub mod warninglist;
 
 pub use invalid::Invalid;

@@ -11,8 +11,10 @@ use serde::Deserialize;
 use crate::model::Invalid;
 use crate::model::principal::check_trust_domain;
 use crate::model::retention::Retention;
+use crate::model::warninglist;
 
 mod authorities;
+mod guards;
 mod retention;
 mod section;
 mod signer;
@@ -46,6 +48,8 @@ pub struct Config {
     pub limits: Limits,
     /// What is kept of the past; none: all of it.
     pub retention: Option<Retention>,
+    /// The lists that values are held against.
+    pub guards: warninglist::Settings,
 }
 
 /// Where agencies connect, and the files of mutual TLS.
@@ -367,6 +371,7 @@ fn assemble(table: toml::Table, base: &Path, problems: &mut Vec<Invalid>) -> Con
     let log = read_log(root.section("log", problems), problems);
     let limits = read_limits(root.section("limits", problems), problems);
     let retention = retention::read(root.section("retention", problems), problems);
+    let guards = guards::read(root.section("guards", problems), base, &data_dir, problems);
     root.finish(problems);
     Config {
         data_dir,
@@ -379,6 +384,7 @@ fn assemble(table: toml::Table, base: &Path, problems: &mut Vec<Invalid>) -> Con
         log,
         limits,
         retention,
+        guards,
     }
 }
 
