@@ -352,10 +352,6 @@ impl Writer {
     }
 
     /// Decides one request: the answer, and what to remember of it.
-    #[expect(
-        clippy::type_complexity,
-        reason = "an answer, what to remember of it, or a failure of the store"
-    )]
     fn decide(
         &mut self,
         proposal: &Proposal,
