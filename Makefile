@@ -13,7 +13,7 @@ export CARGO_TARGET_DIR
 RUST_NEEDED := 1.95
 BENCH ?=
 
-.PHONY: help deps deps-ci build release man deb deb-check demo run test test-python test-go test-java lint doc bench bench-history clean-demo
+.PHONY: help deps deps-ci build release man deb deb-check demo run test test-warninglists test-python test-go test-java lint doc bench bench-history clean-demo
 
 help: ## this list
 	@echo "Lũy Tre. Start with: make demo, make test"
@@ -91,6 +91,13 @@ test: deps ## every test
 # The environment lies beside what cargo builds, and is made once; the package
 # is built anew each time, as `pip install ./clients/python` does.
 PYTHON = $(CARGO_TARGET_DIR)/python/bin
+
+# What PyPI's pymispwarninglists ships: over a hundred lists, two million entries.
+test-warninglists: ## every warninglist of MISP through the guards
+	@[ -d $(CARGO_TARGET_DIR)/warninglists ] || { python3 -m venv --clear $(CARGO_TARGET_DIR)/warninglists \
+	    && $(CARGO_TARGET_DIR)/warninglists/bin/pip install --quiet --disable-pip-version-check --no-deps pymispwarninglists; }
+	lists=$$(echo $(CARGO_TARGET_DIR)/warninglists/lib/python3*/site-packages/pymispwarninglists/data/misp-warninglists/lists); \
+	LUYTRE_WARNINGLISTS=$$lists cargo test --locked --test it -- guards_data:: --nocapture
 
 test-python: build ## the Python client: lint, types, and its tests against the hub
 	@[ -x $(PYTHON)/pip ] || python3 -m venv --clear $(CARGO_TARGET_DIR)/python

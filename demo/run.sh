@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The hub at work, on this machine alone, with throw-away certificates:
 #
-#   demo/run.sh          publish, subscribe, kill -9, resume, revoke, embargo, rotate, and check
+#   demo/run.sh          publish, subscribe, kill -9, resume, revoke, embargo, guard, rotate, and check
 #   demo/run.sh serve    a hub with the same organisations, until Ctrl-C
 #
 #   AS_OF=2019-12-10     the organisations of that day instead of today's
@@ -18,7 +18,8 @@ readonly DOMAIN=luytre.example
 readonly AS_OF="${AS_OF:-}"
 readonly PATIENCE=120 # seconds that any one step may take
 authorities= # whether the hub has authorities of its own
-readonly embargoed=198.51.100.23 further=3 # records that tell of it, and one more
+readonly embargoed=198.51.100.23 shared=cdn.noi-dung-chung.example
+readonly further=4 # records that tell of these, and one more
 as_of=()
 [ -z "$AS_OF" ] || as_of=(--as-of "$AS_OF")
 
@@ -372,6 +373,26 @@ embargo() {
     printf '"name":"%s"\n' "$red" "$(embargoed_as "$ministry" "$unit")" >"$run/embargo.names"
 }
 
+# ---- a list that protects ----------------------------------------------------
+
+guard() {
+    local begun org
+    bold "6. $(short "$department") would have a host blocked that many share; a list holds it back"
+    mkdir -p "$run/lists"
+    printf '{"name": "Hosts that carry content of many", "version": 1, "description": "demo", "type": "hostname", "list": ["noi-dung-chung.example"]}\n' \
+        >"$run/lists/protect-content.json"
+    "$LUYTRED" warninglists import "$run/lists" --config "$run/hub.toml" >>"$run/guard.log" 2>&1 || fail "luytred warninglists: $(tail -n 2 "$run/guard.log")"
+    "$LUYTRED" reload --config "$run/hub.toml" >>"$run/guard.log" 2>&1 || fail "luytred reload: $(tail -n 2 "$run/guard.log")"
+    say "an operator took in a list of such hosts while the hub ran"
+    begun=$(now)
+    printf '%s\n' "$shared" | as "$department" publish - --tlp green --action block 2>"$run/guard.out" || fail "luytre publish: $(tail -n 2 "$run/guard.out")"
+    grep -qF "went out as monitor: on list protect-content" "$run/guard.out" || fail "the publisher was not told: $(cat "$run/guard.out")"
+    for org in "$unit" "$ministry"; do until_true "$org to receive it" said "$org" "$shared"; done
+    grep -F "\"value\":\"$shared\"" "$run/$unit.jsonl" | grep -qF '"action":"monitor"' || fail "$unit is to block it"
+    grep -F "\"value\":\"$shared\"" "$run/$unit.jsonl" | names_in >>"$run/embargo.names"
+    say "everyone watches it after $(since "$begun") s, nobody blocks it, and the publisher knows which list said so"
+}
+
 # ---- certificates -----------------------------------------------------------
 
 certs() { "$LUYTRE" certs --socket "$run/data/admin.sock" "$@" 2>>"$run/certs.log" || fail "luytre certs $1: $(tail -n 2 "$run/certs.log")"; }
@@ -385,7 +406,7 @@ ended() { ! kill -0 "$1" 2>/dev/null; }
 
 rotate_and_revoke() {
     local begun before name thief
-    bold "6. $(short "$unit") gets a certificate over the wire; its authority is rotated; a stolen one is cut off"
+    bold "7. $(short "$unit") gets a certificate over the wire; its authority is rotated; a stolen one is cut off"
     enrolment=$(sed -n 's/.*"enrolment" *: *"\([^"]*\)".*/\1/p' "$run/ready.json")
     certs token issue "spiffe://$DOMAIN/org/$unit/system/soc" --to "$run/token.txt" >/dev/null
     certs token approve "$(certs token list --format jsonl | sed -n 's/.*enrollmentTokens\/\([0-9a-f-]*\)".*/\1/p' | head -n 1)" >/dev/null
@@ -453,7 +474,7 @@ check_values() {
 
 check() {
     local org
-    bold "7. Was anything lost?"
+    bold "8. Was anything lost?"
     sort -u "$run/department.names" "$run/police.names" "$run/embargo.names" >"$run/acknowledged.names"
     problems=()
     for org in "$unit" "$ministry"; do
@@ -518,6 +539,7 @@ demo() {
     publish_second_and_kill
     revoke_one
     embargo
+    guard
     rotate_and_revoke
     check
     report

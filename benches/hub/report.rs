@@ -144,6 +144,7 @@ const LINES: &[Line] = &[
     line("", "    hub CPU for one", "p10.own_cpu", "ms", Seen, &[("raw TLS", "handshake.cpu")]),
     line("P19", "acknowledged and lost at kill -9", "p19.lost", "", AtMost(0.0), &[]),
     line("P21", "a value made canonical, on one core", "p21.value", "µs", AtMost(1.5), &[]),
+    line("P25", "a value held against 150 lists, on one core", "p25.value", "µs", AtMost(2.0), &[]),
     line("P22", "the feeds imported, file by file", "p22.rate", "/s", Seen, &[]),
     line("", "  hub CPU seconds per million", "p22.cpu", "s", Seen, &[]),
     line("", "  again, when nothing changes", "p22.again", "/s", Seen, &[]),

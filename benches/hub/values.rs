@@ -22,16 +22,7 @@ const ROUNDS: usize = 5;
 
 /// P21: what one core takes to read a value whose kind it detects.
 pub fn canonical(items: &mut Items, out: &mut Readings) {
-    let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data/threat");
-    let mut values = Vec::new();
-    for part in ["feeds", "lists", "text"] {
-        read_lists(&beside.join(part), &mut values);
-    }
-    let of_lists = values.len();
-    if values.is_empty() {
-        let (_, drafts) = items.marked(0, INVENTED, &|_, _| super::items::green());
-        values.extend(drafts.into_iter().map(|draft| flat(draft.observable).1));
-    }
+    let (values, of_lists) = all(items);
     let taken = values.iter().filter(|value| normalise::detect(value).is_ok()).count();
     let start = Instant::now();
     for _ in 0..ROUNDS {
@@ -42,6 +33,21 @@ pub fn canonical(items: &mut Items, out: &mut Readings) {
     let spent = start.elapsed().as_secs_f64() * 1e6;
     out.insert("p21.value", spent / (ROUNDS * values.len()) as f64);
     println!("  P21: {} values, {of_lists} of them from lists, {taken} taken", values.len());
+}
+
+/// The values, and how many of them are of lists.
+pub fn all(items: &mut Items) -> (Vec<String>, usize) {
+    let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data/threat");
+    let mut values = Vec::new();
+    for part in ["feeds", "lists", "text"] {
+        read_lists(&beside.join(part), &mut values);
+    }
+    let of_lists = values.len();
+    if values.is_empty() {
+        let (_, drafts) = items.marked(0, INVENTED, &|_, _| super::items::green());
+        values.extend(drafts.into_iter().map(|draft| flat(draft.observable).1));
+    }
+    (values, of_lists)
 }
 
 fn read_lists(path: &Path, out: &mut Vec<String>) {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use luytre::base::clock::{Clock, DatedClock, SystemClock};
 use luytre::base::tasks;
 use luytre::cli::daemon::{self, Failure, Place, Server};
+use luytre::model::warninglist::Settings;
 use luytre::server::config::{self, Config, SignerConfig};
 use luytre::server::signals::Signals;
 use luytre::server::{Assembly, Error, Sockets, check, probe, serve, telemetry};
@@ -68,13 +69,13 @@ impl Server for Hub {
 
     fn place(&self, path: &Path) -> Result<Place, Failure> {
         let config = Config::load(path).map_err(|error| failure(error.into()))?;
-        let Config { data_dir, admin_socket, retention, .. } = config;
-        Ok(Place { data_dir, admin_socket, retention })
+        let Config { data_dir, admin_socket, retention, guards, .. } = config;
+        Ok(Place { data_dir, admin_socket, retention, guards })
     }
 
     fn usual_place(&self, data_dir: &Path) -> Place {
         let admin_socket = config::admin_socket(data_dir);
-        Place { data_dir: data_dir.to_owned(), admin_socket, retention: None }
+        Place { data_dir: data_dir.to_owned(), admin_socket, retention: None, guards: Settings::default() }
     }
 }
 
@@ -116,6 +117,7 @@ fn failure(error: Error) -> Failure {
         Error::Config(_) | Error::KeyOpen { .. } | Error::Tls(_) | Error::TrustDomain { .. } => {
             Failure::Configuration(text)
         }
+        Error::Guards(_) => Failure::Configuration(text),
         Error::File { .. } => Failure::NoInput(text),
         Error::Store(error) => Failure::Store(error),
         Error::Hub(error) => Failure::Hub(error),

@@ -16,6 +16,7 @@ mod exit;
 mod explain;
 mod export;
 mod feeds;
+mod guarded;
 mod hook;
 mod import;
 mod input;

@@ -15,6 +15,7 @@ use crate::interop::{Format, Reject as Unread};
 use crate::wire::proto::v1;
 
 use super::exit::Failure;
+use super::guarded::Guarded;
 use super::output::count;
 
 /// Refused lines that are shown; all of them go to `--rejects`.
@@ -52,6 +53,7 @@ pub(super) struct Report {
     by_reason: BTreeMap<String, u64>,
     /// What only resembled an indicator, by cause.
     passed_over: BTreeMap<&'static str, u64>,
+    guarded: Guarded,
     shown: Vec<String>,
     rejects: Option<Rejects>,
 }
@@ -176,6 +178,7 @@ impl Report {
                     v1::PublishEffect::Reinstated => self.counts.reinstated += 1,
                     v1::PublishEffect::Created | v1::PublishEffect::Unspecified => self.counts.created += 1,
                 }
+                self.guarded.note(pending.number, published.guard.as_ref());
                 return Ok(None);
             }
             Some(Outcome::Rejected(status)) => {
@@ -282,6 +285,7 @@ impl Report {
             let all = self.passed_over.values().sum();
             text.push_str(&format!("\npassed over {}: {}", count(all), reasons.join(", ")));
         }
+        text.push_str(&self.guarded.told());
         if let Some(rejects) = &mut self.rejects {
             rejects
                 .file

@@ -10,7 +10,7 @@ use crate::store::{db, proto};
 
 use super::caller::Caller;
 use super::group::{Group, resolved};
-use super::proposal::{Change, Decision, Effect, Proposal, Refusal};
+use super::proposal::{Change, Decision, Effect, Proposal, ProposedPublication, Refusal};
 
 /// In the place of an organisation's number, which begin at 1, for what the machine's operator
 /// asked.
@@ -25,6 +25,10 @@ pub(super) fn record(proposal: &Proposal, decisions: &[Decision], now: Timestamp
         time: now.as_micros(),
         outcomes: requests::pack(&decisions.iter().map(outcome).collect::<Vec<_>>()),
         organisation: proposal.caller.as_ref().map_or(MACHINE, Caller::org).0,
+        verdicts: match &proposal.change {
+            Change::Publish(ProposedPublication { judged, .. }) => judged.verdicts.clone(),
+            _ => None,
+        },
     })
 }
 
@@ -101,6 +105,7 @@ fn outcome(decision: &Decision) -> ItemOutcome {
                     Refusal::NotReached => 14,
                     Refusal::Past => 15,
                     Refusal::NobodyDecides => 16,
+                    Refusal::Guarded => 17,
                     Refusal::Ledger(refusal) => LEDGER_FROM + refusal as u32,
                     Refusal::UnknownRecipient(place) => place.saturating_add(UNKNOWN_RECIPIENTS_FROM),
                 },
@@ -126,6 +131,7 @@ const fn refusal(number: u32) -> Refusal {
         14 => Refusal::NotReached,
         15 => Refusal::Past,
         16 => Refusal::NobodyDecides,
+        17 => Refusal::Guarded,
         LEDGER_FROM => Refusal::Ledger(ledger::Refusal::Absent),
         33 => Refusal::Ledger(ledger::Refusal::State),
         34 => Refusal::Ledger(ledger::Refusal::Expired),
@@ -165,6 +171,7 @@ mod tests {
             Refusal::NotReached,
             Refusal::Past,
             Refusal::NobodyDecides,
+            Refusal::Guarded,
             Refusal::Ledger(ledger::Refusal::Absent),
             Refusal::Ledger(ledger::Refusal::State),
             Refusal::Ledger(ledger::Refusal::Expired),

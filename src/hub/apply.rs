@@ -19,7 +19,8 @@ use crate::wire::facts;
 
 use super::group::{self, Group, Standing};
 use super::proposal::{
-    Change, Decision, Effect, ProposedIndicator, ProposedRevocation, ProposedSighting, Refusal,
+    Change, Decision, Effect, ProposedIndicator, ProposedPublication, ProposedRevocation, ProposedSighting,
+    Refusal,
 };
 use super::publish::MAX_CLASSES_PER_OWNER;
 use super::retention::Retain;
@@ -63,7 +64,7 @@ impl Group<'_> {
         let mut writing = Writing::new(entry, floor);
         let mut decisions = Vec::new();
         match entry.change {
-            Change::Publish(items) => {
+            Change::Publish(ProposedPublication { items, .. }) => {
                 for item in items {
                     decisions.push(match item {
                         Ok(item) => self.publish(item, &mut writing)?,

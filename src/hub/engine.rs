@@ -14,6 +14,7 @@ use crate::base::volume::{SystemVolume, Volume};
 use crate::model::position::{Position, Seq};
 use crate::model::retention::Retention;
 use crate::model::roster::Roster;
+use crate::policy::guard::lists::Guard;
 use crate::store::keys::Family;
 use crate::store::{Store, Tuning, checkpoint, db, requests};
 use crate::wire::facts;
@@ -33,7 +34,6 @@ use super::indexer::{self, Indexed};
 use super::membership;
 use super::merger::Backlog;
 use super::owed::Owed;
-use super::proposal::{Decision, Proposal};
 use super::query::Questions;
 use super::replaced::Replaced;
 use super::retention::{History, Turn};
@@ -44,7 +44,7 @@ use super::space::Space;
 use super::subscribe::LiveStreams;
 use super::tail::Tail;
 use super::usage::entries;
-use super::work::{Start, Work, read_only};
+use super::work::{Start, Work};
 use super::writer::Writer;
 use super::{genesis, secrecy, store_error};
 
@@ -84,6 +84,8 @@ pub struct Options {
     pub checkpoint_every: Duration,
     /// For how long audit records are kept.
     pub audit_keep: Keep,
+    /// The lists that values are held against.
+    pub guard: Arc<Guard>,
 }
 
 impl Default for Options {
@@ -105,6 +107,7 @@ impl Default for Options {
             retention: None,
             checkpoint_every: Duration::from_secs(60),
             audit_keep: Keep::default(),
+            guard: Arc::default(),
         }
     }
 }
@@ -114,7 +117,7 @@ impl Default for Options {
 pub struct Hub {
     pub(super) shared: Arc<Shared>,
     pub(super) work: mpsc::Sender<Work>,
-    room: Room,
+    pub(super) room: Room,
     pub(super) options: Options,
     pub(super) live: LiveStreams,
 }
@@ -243,6 +246,7 @@ impl Hub {
             replaced: Replaced::default(),
             sums: super::aggregate::Kept::default(),
             backlog: Backlog::default(),
+            guard: ArcSwap::new(Arc::clone(&options.guard)),
             space: Space::new(Arc::clone(&options.volume), options.free_space_floor),
             latch: Latch::default(),
             audit,
@@ -298,37 +302,6 @@ impl Hub {
         let (identity, severed) = (peer.identity.clone(), peer.severed.clone());
         let (certificate, trail) = (peer.certificate.clone(), Trail::default());
         Ok(Caller { identity, org, roles, certificate, severed, trail })
-    }
-
-    /// Brings a request to the writer and waits until its answer is durable.
-    pub(super) async fn propose(
-        &self,
-        proposal: impl FnOnce(oneshot::Sender<Result<Vec<Decision>, Error>>) -> Proposal,
-    ) -> Result<Vec<Decision>, Error> {
-        if self.shared.draining.is_cancelled() {
-            return Err(draining());
-        }
-        self.shared.space.check()?;
-        let (reply, answer) = oneshot::channel();
-        let proposal = proposal(reply);
-        // It goes with the proposal: a caller that goes away leaves that
-        // behind.
-        let room = self.room.take(proposal.change.weight()).await;
-        let work = Work::Propose(Box::new(proposal), room);
-        if self.work.send(work).await.is_err() {
-            return Err(self.unanswered().await);
-        }
-        match answer.await {
-            Ok(answer) => answer,
-            Err(_) => Err(self.unanswered().await),
-        }
-    }
-
-    /// Why the writer answers no more: it was told to stop, or it died.
-    async fn unanswered(&self) -> Error {
-        // What made it end is known once it takes nothing any more.
-        self.work.closed().await;
-        self.shared.latch.reason().map_or_else(draining, |reason| read_only(&reason))
     }
 
     /// Commits a probe record, to prove that the disk still takes writes and

@@ -108,6 +108,8 @@ pub enum Reason {
     RepublicationWithoutLeave,
     /// The republication would reach further than the owner's leave.
     RepublicationTooWide,
+    /// A list of the hub lets nobody publish the value.
+    GuardRefused,
     /// The version is not the one that stands.
     EtagMismatch,
     /// The request id was used with other content.
@@ -143,7 +145,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 44] = [
         Self::Input(invalid::Reason::FieldInvalid),
         Self::Input(invalid::Reason::MarkingRequired),
         Self::Input(invalid::Reason::MarkingUnsupported),
@@ -172,6 +174,7 @@ impl Reason {
         Self::IdentityConflict,
         Self::RepublicationWithoutLeave,
         Self::RepublicationTooWide,
+        Self::GuardRefused,
         Self::EtagMismatch,
         Self::DuplicateRequestId,
         Self::RequestTooLarge,
@@ -214,6 +217,7 @@ impl Reason {
             Self::IdentityConflict => "IDENTITY_CONFLICT",
             Self::RepublicationWithoutLeave => "REPUBLICATION_WITHOUT_LEAVE",
             Self::RepublicationTooWide => "REPUBLICATION_TOO_WIDE",
+            Self::GuardRefused => "GUARD_REFUSED",
             Self::EtagMismatch => "ETAG_MISMATCH",
             Self::DuplicateRequestId => "DUPLICATE_REQUEST_ID",
             Self::RequestTooLarge => "REQUEST_TOO_LARGE",
@@ -258,7 +262,8 @@ impl Reason {
             | Self::RotationBlocked
             | Self::IdentityConflict
             | Self::RepublicationWithoutLeave
-            | Self::RepublicationTooWide => Kind::State,
+            | Self::RepublicationTooWide
+            | Self::GuardRefused => Kind::State,
             Self::EtagMismatch => Kind::Stale,
             Self::ResumeTokenExpired | Self::HistoryTruncated => Kind::Expired,
             Self::SubscriptionDisplaced => Kind::Displaced,

@@ -27,7 +27,7 @@ use crate::wire::seal::Sealer;
 
 use super::directory::Directory;
 use super::leave::Leaves;
-use super::proposal::{Change, Collision, Decision, Due, Effect, ProposedIndicator};
+use super::proposal::{Change, Collision, Decision, Due, Effect, ProposedIndicator, ProposedPublication};
 
 /// The assertions about values, and whether the group changed them.
 pub type Values = FxHashMap<Vec<u8>, (Vec<Assertion>, bool)>;
@@ -173,7 +173,7 @@ impl<'a> Group<'a> {
     pub fn prefetch<'c>(&mut self, changes: impl Iterator<Item = &'c Change>) -> Result<(), db::Error> {
         let mut wanted: Vec<&[u8]> = Vec::new();
         for change in changes {
-            if let Change::Publish(items) = change {
+            if let Change::Publish(ProposedPublication { items, .. }) = change {
                 for item in items.iter().flatten() {
                     wanted.push(&item.value_key);
                     wanted.extend(item.alias_keys.iter().map(Vec::as_slice));

@@ -19,10 +19,12 @@ use crate::pki::authority::Rotation;
 use crate::pki::ledger;
 use crate::store::chunk::Op;
 use crate::store::postings::Posting;
+use crate::store::proto;
 use crate::store::requests::RequestKey;
 
 use super::caller::Caller;
 use super::error::Error;
+use super::judged::Judged;
 use super::retention::Retain;
 
 /// A request on its way to the writer.
@@ -39,7 +41,28 @@ pub struct Proposal {
     /// What it asks.
     pub change: Change,
     /// Where the answer goes, once it is durable.
-    pub reply: oneshot::Sender<Result<Vec<Decision>, Error>>,
+    pub reply: oneshot::Sender<Result<Answered, Error>>,
+}
+
+/// What the writer answers to a request.
+#[derive(Debug)]
+pub enum Answered {
+    /// One decision per item.
+    Decided(Vec<Decision>),
+    /// The same as the first time, and what lists made of the items then.
+    Repeated(Vec<Decision>, Option<proto::GuardVerdicts>),
+    /// Other lists hold than those by which the items were judged.
+    Outdated,
+}
+
+/// Indicators to publish. What the state of the hub refuses keeps its place, so
+/// that a repeated request gets its first answer whatever has changed since.
+#[derive(Debug, Clone, Default)]
+pub struct ProposedPublication {
+    /// In the order in which they were sent.
+    pub items: Vec<Result<ProposedIndicator, Refusal>>,
+    /// What lists made of them.
+    pub judged: Judged,
 }
 
 impl Proposal {
@@ -53,13 +76,11 @@ impl Proposal {
 /// What a request asks for.
 #[derive(Debug, Clone)]
 pub enum Change {
-    /// To publish indicators. Here and in sightings, what the state of the
-    /// hub refuses keeps its place, so that a repeated request gets its first
-    /// answer whatever has changed since.
-    Publish(Vec<Result<ProposedIndicator, Refusal>>),
+    /// To publish indicators.
+    Publish(ProposedPublication),
     /// To take one back.
     Revoke(ProposedRevocation),
-    /// To record sightings.
+    /// To record sightings, which keep their places likewise.
     Sight(Vec<Result<ProposedSighting, Refusal>>),
     /// To tell owners that others published what they hold; the hub's own.
     Notice(Vec<Collision>),
@@ -114,7 +135,9 @@ impl Change {
     #[must_use]
     pub fn weight(&self) -> usize {
         match self {
-            Self::Publish(items) => items.iter().flatten().map(|i| i.fields.len() + 256).sum::<usize>() + 256,
+            Self::Publish(ProposedPublication { items, .. }) => {
+                items.iter().flatten().map(|i| i.fields.len() + 256).sum::<usize>() + 256
+            }
             Self::Revoke(_) => 1_024,
             // Markings with all the readers that they may name.
             Self::Leave(_) => 64 << 10,
@@ -159,6 +182,8 @@ pub struct ProposedIndicator {
     pub valid_until: Option<Timestamp>,
     /// Handle of the indicator of which it says to be a republication.
     pub original: Option<Position>,
+    /// Digest of what was sent, where what that recommends is held.
+    pub wanted: Option<u64>,
     /// Why a revoked record is to be brought back.
     pub reinstate: Option<String>,
 }
@@ -349,6 +374,8 @@ pub enum Refusal {
     NotReached,
     /// The time is past already.
     Past,
+    /// A list lets nobody publish the value.
+    Guarded,
     /// The recipient at this place of the marking is not in the roster.
     UnknownRecipient(u32),
     /// The ledger of certificates refuses.

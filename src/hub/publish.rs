@@ -1,14 +1,17 @@
 //! Decides how indicators are brought to the writer: encoded and digested on
 //! the publisher's task, so that the writer only orders them.
 
+use std::time::Duration;
+
 use uuid::Uuid;
 
 use crate::base::{digest, random};
 use crate::model::audience::ClassDefinition;
-use crate::model::indicator::Draft;
-use crate::model::marking::{Marking, Recipient, Recipients};
+use crate::model::indicator::{Draft, RecommendedAction};
+use crate::model::marking::{Marking, Recipients};
 use crate::model::org::OrgSlug;
 use crate::model::position::MAX_ITEMS;
+use crate::model::warninglist::{Finding, Outcome};
 use crate::model::{Invalid, invalid};
 use crate::store::{keys, requests};
 use crate::wire::convert::name;
@@ -19,10 +22,16 @@ use super::caller::Caller;
 use super::directory::Directory;
 use super::engine::Hub;
 use super::error::{Error, Reason};
-use super::proposal::{Change, Decision, Proposal, ProposedIndicator, Refusal};
+use super::judged::{self, Judged};
+use super::proposal::{
+    Answered, Change, Decision, Proposal, ProposedIndicator, ProposedPublication, Refusal,
+};
 
 pub use super::proposal::Effect as WrittenEffect;
+pub use super::rejection::Rejection;
 
+/// Whoever loads lists without pause is not followed for ever.
+const MAX_JUDGED: usize = 8;
 /// Most audience classes of one organisation: each is kept for good.
 pub const MAX_CLASSES_PER_OWNER: u32 = 4_096;
 
@@ -41,7 +50,7 @@ pub enum Effect {
 }
 
 /// What the hub now holds for an item.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Published {
     /// Public id.
     pub id: Uuid,
@@ -49,145 +58,19 @@ pub struct Published {
     pub version: u64,
     /// What the publication did.
     pub effect: Effect,
+    /// What lists say of the value, if they name it.
+    pub guard: Option<Finding>,
 }
 
-/// Why nothing was stored for an item.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rejection {
-    /// The stable cause.
-    pub reason: Reason,
-    /// Path of the field, as the item spells it; empty for the whole item.
-    pub field: String,
-    /// What is wrong and what would be right.
-    pub problem: String,
-}
-
-impl From<Invalid> for Rejection {
-    fn from(invalid: Invalid) -> Self {
-        Self { reason: invalid.reason.into(), field: invalid.field, problem: invalid.problem }
-    }
-}
-
-impl Rejection {
-    /// Why an item with these recipients was refused.
-    pub(super) fn refused(refusal: Refusal, recipients: &Recipients) -> Self {
-        let (reason, problem) = match refusal {
-            Refusal::Revoked => (
-                Reason::IndicatorRevoked,
-                "your organisation revoked this value; publish it with `reinstate` and a reason to bring it back",
-            ),
-            Refusal::Conflict => (
-                Reason::IdentityConflict,
-                "the hashes name two indicators of your organisation; publish each with its own hashes, or first publish without a shared hash the one that has it",
-            ),
-            // Of the ledger alone, which tells it in its own words.
-            Refusal::Absent | Refusal::Ledger(_) => {
-                (Reason::NotFound, "there is no such indicator, or you may not see it")
-            }
-            Refusal::Stale => {
-                (Reason::EtagMismatch, "another version stands by now; read it and decide again")
-            }
-            Refusal::TooManyClasses => {
-                return Self {
-                    reason: Reason::RateLimited,
-                    field: "marking".to_owned(),
-                    problem: format!(
-                        "the owner has used {MAX_CLASSES_PER_OWNER} different audiences; address one of those"
-                    ),
-                };
-            }
-            Refusal::TooWide => {
-                return Self::from(Invalid::new(
-                    "marking",
-                    "wider than the indicator's, which is not yours to widen; leave it out to tell the indicator's owner alone",
-                ));
-            }
-            Refusal::NotDelegated => (
-                Reason::DelegationMissing,
-                "your organisation does not act for the one that it names, or there is none of that name",
-            ),
-            Refusal::TooManyPending => (Reason::RateLimited, "too many changes of the roster wait"),
-            Refusal::NoLeave => (
-                Reason::RepublicationWithoutLeave,
-                "its owner gave your organisation no leave that holds, or revoked it; ask with `luytre leave ask`",
-            ),
-            Refusal::WiderThanLeave => (
-                Reason::RepublicationTooWide,
-                "this would reach further than its owner's leave, which `luytre leave list` shows; narrow the marking, or ask for more",
-            ),
-            Refusal::Ended => (
-                Reason::IndicatorRevoked,
-                "its owner has revoked the indicator, so there is nothing to republish",
-            ),
-            Refusal::NobodyDecides => (
-                Reason::RepublicationWithoutLeave,
-                "its owner has ended, and nobody follows it who could give leave",
-            ),
-            Refusal::TooManyAsked => (
-                Reason::RateLimited,
-                "too many requests wait for answers, of yours (at most 128) or of your organisation (at most 256); give up some with `luytre leave withdraw`",
-            ),
-            Refusal::NoOriginal => {
-                let problem = "there is no such indicator, or you may not see it".to_owned();
-                return Self { reason: Reason::NotFound, field: "republication_of".to_owned(), problem };
-            }
-            Refusal::NotAnothers => {
-                return Self::from(Invalid::new(
-                    "republication_of",
-                    "names an indicator of another organisation, of this very value; your own are yours to mark as you like",
-                ));
-            }
-            Refusal::NotReached => {
-                return Self::from(Invalid::new(
-                    "organisation",
-                    "may not see the indicator; let it by the indicator's marking first",
-                ));
-            }
-            Refusal::Past => {
-                return Self::from(Invalid::new(
-                    "expire_time",
-                    "must be later than now; leave it out for leave without end",
-                ));
-            }
-            Refusal::UnknownRecipient(place) => {
-                return Self::unknown(recipients.iter().nth(place as usize));
-            }
-        };
-        Self { reason, field: String::new(), problem: problem.to_owned() }
-    }
-
-    /// The refusal of one whom the roster does not know. That a person is
-    /// unknown may be told: only who knows an identity can ask after it, and
-    /// the answer does not depend on whose it would be.
-    fn unknown(recipient: Option<Recipient<'_>>) -> Self {
-        let (reason, field, problem) = match recipient {
-            None => (
-                invalid::Reason::OrganisationUnknown,
-                "marking",
-                "it names one who is not in the hub's roster".to_owned(),
-            ),
-            Some(Recipient::Organisation(slug)) => (
-                invalid::Reason::OrganisationUnknown,
-                "marking.organisations",
-                format!(
-                    "{slug} is not in the hub's roster, or has ended and nobody succeeds it; `luytre organisations` shows who takes part"
-                ),
-            ),
-            Some(Recipient::Group(slug)) => (
-                invalid::Reason::GroupUnknown,
-                "marking.groups",
-                format!("{slug} is no group of the hub's roster; name its organisations instead"),
-            ),
-            Some(Recipient::Principal(id)) => (
-                invalid::Reason::PersonUnknown,
-                "marking.principals",
-                format!(
-                    "{id} is nobody whom the hub's roster knows; ask the person for the identity that `luytre whoami` shows"
-                ),
-            ),
-        };
-        Self { reason: reason.into(), field: field.to_owned(), problem }
-    }
+/// Items as they go to the writer.
+struct Batch {
+    proposed: ProposedPublication,
+    /// What does not get there, and its place.
+    rejected: Vec<(usize, Rejection)>,
+    /// Of each that does, whom it names.
+    recipients: Vec<Recipients>,
+    /// Digest of all that was sent.
+    content: [u8; 16],
 }
 
 impl Hub {
@@ -212,56 +95,105 @@ impl Hub {
         let items = self.guard_drafts(caller, items).await?;
         check_sources("indicators", items.iter().map(|item| Some(item.as_ref().ok()?.marking.is_masked())))?;
         let salt = random::bytes::<16>();
-        let (mut proposed, mut rejected) = (Vec::with_capacity(items.len()), Vec::new());
-        let mut recipients = Vec::new();
-        let mut content = digest::Sha256::default();
-        {
-            let directory = self.shared.directory.load();
-            let owner = Owner::of(caller, &asked, &directory);
-            for (place, item) in items.into_iter().enumerate() {
-                match item {
-                    Ok(draft) => {
-                        let original = draft.republication_of;
-                        let named = original.map(|id| self.shared.sealer.handle(id));
-                        let refused = refusal(owner, &draft, &directory)
-                            .or_else(|| (named == Some(None)).then_some(Refusal::NoOriginal));
-                        recipients.push(draft.marking.recipients.clone());
-                        let mut item = propose(owner, draft, &salt, &directory);
-                        item.original = named.flatten();
-                        // Of what was sent and nothing else, so that a retry is
-                        // the same request whatever became of the hub since.
-                        content.update(&item.digest.to_be_bytes());
-                        content.update(item.reinstate.as_deref().unwrap_or_default().as_bytes());
-                        content.update(original.map(Uuid::into_bytes).unwrap_or_default().as_slice());
-                        proposed.push(refused.map_or(Ok(item), Err));
+        for _ in 0..MAX_JUDGED {
+            let batch = self.prepare(caller, &asked, &items, &salt);
+            let (decisions, verdicts) = if batch.proposed.items.is_empty() {
+                (Vec::new(), None)
+            } else {
+                let (caller, verdicts) = (caller.clone(), batch.proposed.judged.verdicts.clone());
+                let (content, proposed) = (batch.content, batch.proposed);
+                let answered = self.ask(|reply| Proposal {
+                    request: Some(requests::request_key(
+                        caller.identity().as_str(),
+                        asked.request_id.as_bytes(),
+                    )),
+                    content,
+                    salt,
+                    caller: Some(caller),
+                    change: Change::Publish(proposed),
+                    reply,
+                });
+                match answered.await? {
+                    Answered::Decided(decisions) => {
+                        verdicts.iter().for_each(|verdicts| self.count_guarded(verdicts));
+                        (decisions, verdicts)
                     }
-                    Err(invalid) => {
-                        content.update(&[0]);
-                        rejected.push((place, Rejection::from(invalid)));
-                    }
+                    Answered::Repeated(decisions, verdicts) => (decisions, verdicts),
+                    // The lists were loaded anew meanwhile.
+                    Answered::Outdated => continue,
                 }
-            }
+            };
+            let results = decisions.into_iter().zip(&batch.recipients).enumerate();
+            let results = results.map(|(place, (decision, to))| {
+                let found = verdicts.as_ref().and_then(|verdicts| judged::finding(verdicts, place));
+                self.published(decision, to, found)
+            });
+            return Ok(in_place(results.collect(), batch.rejected));
         }
-        let decisions = if proposed.is_empty() {
-            Vec::new()
-        } else {
-            let caller = caller.clone();
-            self.propose(|reply| Proposal {
-                request: Some(requests::request_key(caller.identity().as_str(), asked.request_id.as_bytes())),
-                content: requests::first_16(&content.finish()),
-                salt,
-                caller: Some(caller),
-                change: Change::Publish(proposed),
-                reply,
-            })
-            .await?
-        };
-        let results: Vec<_> =
-            decisions.into_iter().zip(&recipients).map(|(d, to)| self.published(d, to)).collect();
-        Ok(in_place(results, rejected))
+        let again = "the hub's lists change all the time; try again in a moment";
+        Err(Error { retry_after: Some(Duration::from_secs(1)), ..Error::new(Reason::IndexBehind, again) })
     }
 
-    fn published(&self, decision: Decision, recipients: &Recipients) -> Result<Published, Rejection> {
+    /// Makes of items what the writer takes, by the roster and the lists of now.
+    fn prepare(
+        &self,
+        caller: &Caller,
+        asked: &Asked,
+        items: &[Result<Draft, Invalid>],
+        salt: &[u8; 16],
+    ) -> Batch {
+        let (directory, guard) = (self.shared.directory.load(), self.shared.guard.load());
+        let owner = Owner::of(caller, asked, &directory);
+        let mut judged = Judged::by(guard.generation());
+        let (mut proposed, mut rejected, mut recipients) = (Vec::new(), Vec::new(), Vec::new());
+        let mut content = digest::Sha256::default();
+        for (place, item) in items.iter().enumerate() {
+            let draft = match item {
+                Ok(draft) => draft,
+                Err(invalid) => {
+                    content.update(&[0]);
+                    rejected.push((place, Rejection::from(invalid.clone())));
+                    continue;
+                }
+            };
+            let original = draft.republication_of;
+            let named = original.map(|id| self.shared.sealer.handle(id));
+            let mut refused = refusal(owner, draft, &directory)
+                .or_else(|| (named == Some(None)).then_some(Refusal::NoOriginal));
+            recipients.push(draft.marking.recipients.clone());
+            let mut item = propose(owner, draft, salt, &directory);
+            // Of what was sent and nothing else, so that a retry is the same
+            // request whatever became of the hub since.
+            content.update(&item.digest.to_be_bytes());
+            content.update(item.reinstate.as_deref().unwrap_or_default().as_bytes());
+            content.update(original.map(Uuid::into_bytes).unwrap_or_default().as_slice());
+            if refused.is_none()
+                && let Some(found) = guard.judge(draft)
+            {
+                if found.outcome == Outcome::Held {
+                    let watched = Draft { action: Some(RecommendedAction::Monitor), ..draft.clone() };
+                    let wanted = item.digest;
+                    item = ProposedIndicator {
+                        wanted: Some(wanted),
+                        ..propose(owner, &watched, salt, &directory)
+                    };
+                }
+                judged.note(proposed.len(), &found, item.digest, item.wanted);
+                refused = (found.outcome == Outcome::Refused).then_some(Refusal::Guarded);
+            }
+            item.original = named.flatten();
+            proposed.push(refused.map_or(Ok(item), Err));
+        }
+        let content = requests::first_16(&content.finish());
+        Batch { proposed: ProposedPublication { items: proposed, judged }, rejected, recipients, content }
+    }
+
+    fn published(
+        &self,
+        decision: Decision,
+        recipients: &Recipients,
+        guard: Option<Finding>,
+    ) -> Result<Published, Rejection> {
         let (handle, version, effect) = match decision {
             Decision::Written { handle, version, effect, .. } => {
                 let effect = match effect {
@@ -278,9 +210,10 @@ impl Hub {
                 (handle, version, effect)
             }
             Decision::Unchanged { handle, version, .. } => (handle, version, Effect::Unchanged),
+            Decision::Refused(Refusal::Guarded) => return Err(Rejection::guarded(guard)),
             Decision::Refused(refusal) => return Err(Rejection::refused(refusal, recipients)),
         };
-        Ok(Published { id: self.shared.sealer.id(handle), version, effect })
+        Ok(Published { id: self.shared.sealer.id(handle), version, effect, guard })
     }
 }
 
@@ -348,16 +281,16 @@ pub(super) fn crowded(owner: &OrgSlug, marking: &Marking, directory: &Directory)
     directory.class_number(&class).is_none().then_some(Refusal::TooManyClasses)
 }
 
-fn propose(owner: Owner<'_>, draft: Draft, salt: &[u8; 16], directory: &Directory) -> ProposedIndicator {
+fn propose(owner: Owner<'_>, draft: &Draft, salt: &[u8; 16], directory: &Directory) -> ProposedIndicator {
     let (provider, published_by) = owner.provider.unzip();
-    let fields = event::encode_draft(&draft, owner.slug, published_by);
+    let fields = event::encode_draft(draft, owner.slug, published_by);
     let named = published_by.filter(|_| !draft.marking.is_masked());
     let meaning = event::meaning(
         &fields,
         draft.raw.as_deref().unwrap_or_default(),
         &named.map(name::organisation).unwrap_or_default(),
     );
-    let class = ClassDefinition { owner: owner.slug.clone(), marking: draft.marking };
+    let class = ClassDefinition { owner: owner.slug.clone(), marking: draft.marking.clone() };
     let (digest, salted) = digests(&disclosure::meaning(meaning, &class), salt);
     ProposedIndicator {
         value_key: keys::value(&draft.observable),
@@ -379,7 +312,8 @@ fn propose(owner: Owner<'_>, draft: Draft, salt: &[u8; 16], directory: &Director
         salted,
         valid_until: draft.valid_until,
         original: None,
-        reinstate: draft.reinstate,
+        wanted: None,
+        reinstate: draft.reinstate.clone(),
     }
 }
 

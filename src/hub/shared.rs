@@ -21,6 +21,7 @@ use crate::model::org::OrgNo;
 use crate::model::position::{Position, Seq};
 use crate::model::principal::{Roles, SpiffeId};
 use crate::pki::ledger::Ledger;
+use crate::policy::guard::lists::Guard;
 use crate::store::Store;
 use crate::wire::seal::Sealer;
 use crate::wire::token::Tokens;
@@ -93,6 +94,8 @@ pub struct Shared {
     pub sums: Kept,
     /// Terms whose postings may have become many small blocks.
     pub backlog: Backlog,
+    /// The lists that values are held against now.
+    pub guard: ArcSwap<Guard>,
     /// Whether the disk has room.
     pub space: Space,
     /// Whether the store may be written.
@@ -252,6 +255,8 @@ pub struct Counters {
     pub merged_blocks: AtomicU64,
     /// Items that were refused because they look like state secrets.
     pub state_secrets: AtomicU64,
+    /// What lists made of items, by [`crate::model::warninglist::Outcome`].
+    pub guarded: [AtomicU64; 3],
 }
 
 /// Read-only for good after the first failure, with its reason.

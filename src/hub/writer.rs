@@ -29,7 +29,7 @@ use super::expire::expiry_fence;
 use super::group::{Group, Values};
 use super::merger::Offer;
 use super::owed::{Owed, Published};
-use super::proposal::{Change, Decision, Proposal};
+use super::proposal::{Answered, Change, Decision, Proposal, ProposedPublication};
 use super::shared::Shared;
 use super::work::{DeadMan, Start, Work, read_only};
 
@@ -84,8 +84,8 @@ impl std::fmt::Debug for Writer {
 
 /// A request of a group: answered with its decisions once all is durable.
 struct Answer {
-    reply: oneshot::Sender<Result<Vec<Decision>, Error>>,
-    result: Result<Vec<Decision>, Error>,
+    reply: oneshot::Sender<Result<Answered, Error>>,
+    result: Result<Answered, Error>,
 }
 
 /// What a group wrote that owners may have to be told of.
@@ -312,7 +312,7 @@ impl Writer {
             let entry = self.next;
             let result = match &failed {
                 // The whole group fails; the answer is made by the caller.
-                Some(_) => Ok(Vec::new()),
+                Some(_) => Ok(Answered::Decided(Vec::new())),
                 None => match self.decide(&proposal, &mut group, &answered, &in_group) {
                     Ok((result, record)) => {
                         self.laying.decided(&proposal, &result, shared.clock.now());
@@ -327,7 +327,7 @@ impl Writer {
                     }
                     Err(error) => {
                         failed = Some(error);
-                        Ok(Vec::new())
+                        Ok(Answered::Decided(Vec::new()))
                     }
                 },
             };
@@ -369,17 +369,13 @@ impl Writer {
     }
 
     /// Decides one request: the answer, and what to remember of it.
-    #[expect(
-        clippy::type_complexity,
-        reason = "an answer, what to remember of it, or a failure of the store"
-    )]
     fn decide(
         &mut self,
         proposal: &Proposal,
         group: &mut Group<'_>,
         so_far: &proto::RequestGroup,
         in_group: &FxHashMap<RequestKey, usize>,
-    ) -> Result<(Result<Vec<Decision>, Error>, Option<proto::Request>), db::Error> {
+    ) -> Result<(Result<Answered, Error>, Option<proto::Request>), db::Error> {
         if proposal.caller.as_ref().is_some_and(Caller::is_severed) {
             let error = Error::new(Reason::CertificateRevoked, "your certificate is no longer accepted");
             return Ok((Err(error), None));
@@ -400,7 +396,13 @@ impl Writer {
                 );
                 return Ok((Err(error), None));
             }
-            return Ok((Ok(answered::replay(&known, &proposal.change, group)?), None));
+            let decisions = answered::replay(&known, &proposal.change, group)?;
+            return Ok((Ok(Answered::Repeated(decisions, known.verdicts)), None));
+        }
+        if let Change::Publish(ProposedPublication { judged, .. }) = &proposal.change
+            && judged.generation != self.shared.guard.load().generation()
+        {
+            return Ok((Ok(Answered::Outdated), None));
         }
         let now = self.shared.clock.now();
         let entry = Entry {
@@ -420,10 +422,10 @@ impl Writer {
             let ended = due.iter().zip(&decisions).filter(|(_, d)| matches!(d, Decision::Written { .. }));
             group.expired.get_or_insert_default().extend(ended.map(|(due, _)| *due));
             // The hub does not repeat itself: what is left is still due.
-            return Ok((Ok(decisions), None));
+            return Ok((Ok(Answered::Decided(decisions)), None));
         }
         let record = answered::record(proposal, &decisions, now);
-        Ok((Ok(decisions), record))
+        Ok((Ok(Answered::Decided(decisions)), record))
     }
 
     fn remembered(

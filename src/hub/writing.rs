@@ -12,7 +12,7 @@ use crate::store::{certificate, proto, roster_change};
 
 use super::apply::Entry;
 use super::leave;
-use super::proposal::{Change, ProposedIndicator, RejectedChange};
+use super::proposal::{Change, ProposedIndicator, ProposedPublication, RejectedChange};
 
 /// An entry being written.
 pub(super) struct Writing {
@@ -51,6 +51,10 @@ impl Writing {
                 Stored::RosterRejection(proto::RosterRejection { proposal, reason })
             }
         };
+        let judged = match entry.change {
+            Change::Publish(ProposedPublication { judged, .. }) => Some(judged),
+            _ => None,
+        };
         let header = proto::EntryHeader {
             time: entry.time.as_micros(),
             author: entry.author.to_owned(),
@@ -58,6 +62,8 @@ impl Writing {
             version_floor: floor,
             salt: entry.salt.to_vec().into(),
             change: Some(change),
+            guard_generation: judged.map_or(0, |judged| judged.generation),
+            verdicts: judged.and_then(|judged| judged.verdicts.clone()),
             ..Default::default()
         };
         Self {

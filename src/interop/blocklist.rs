@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use crate::model::export::{Omission, Omitted};
+use crate::model::indicator::everyones::is_everyones;
 use crate::model::indicator::{Kind, Observable, Role, Shown};
 use crate::model::marking::Tlp;
 
-use super::everyones::is_everyones;
 use super::export::List;
 
 /// Which values a list holds.

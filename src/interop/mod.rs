@@ -6,7 +6,6 @@
 mod adblock;
 pub mod blocklist;
 mod encoding;
-pub mod everyones;
 pub mod export;
 mod found;
 mod guess;
@@ -23,6 +22,7 @@ mod stamp;
 mod table;
 mod unpack;
 mod value;
+pub mod warninglist;
 
 #[cfg(test)]
 mod tests;

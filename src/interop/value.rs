@@ -2,10 +2,11 @@
 //! no pattern, path or name that only resembles one, nor what everyone has or
 //! needs: blocked by all who read it, that would break more than it mends.
 
+use crate::model::indicator::everyones::{is_local, is_suffix};
 use crate::model::indicator::{Kind, Observable, normalise};
 
 use super::encoding::Text;
-use super::everyones::{is_local, is_suffix};
+
 use super::found::{Reason, What};
 use super::jsonl::Record;
 

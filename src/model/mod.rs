@@ -24,5 +24,6 @@ pub mod roster;
 pub mod search;
 pub mod sighting;
 pub mod text;
+pub mod warninglist;
 
 pub use invalid::Invalid;

@@ -15,7 +15,7 @@ use crate::hub::{self, Asked, Caller, Hub, Rejection};
 use crate::model::Invalid;
 use crate::model::principal::SpiffeId;
 use crate::policy::explain;
-use crate::wire::convert::{batch, draft, name, revocation, sighting, time};
+use crate::wire::convert::{batch, draft, guard, name, revocation, sighting, time};
 use crate::wire::proto::v1;
 use crate::wire::proto::v1::exchange_service_server::ExchangeService;
 
@@ -252,10 +252,11 @@ pub(super) fn check_batch(field: &str, items: usize, encoded: usize) -> Result<(
 fn publish_result((i, verdict): (usize, Result<hub::Published, Rejection>)) -> v1::PublishResult {
     use v1::publish_result::Outcome;
     let outcome = match verdict {
-        Ok(hub::Published { id, version, effect }) => Outcome::Published(v1::PublishedIndicator {
+        Ok(hub::Published { id, version, effect, guard }) => Outcome::Published(v1::PublishedIndicator {
             name: name::indicator(id),
             version,
             effect: published_effect(effect).into(),
+            guard: guard.map(guard::finding),
         }),
         Err(refused) => Outcome::Rejected(status::rejection(format_args!("indicators[{i}]"), refused)),
     };

@@ -33,6 +33,9 @@ pub enum Error {
     /// The hub's own authorities are not in force.
     #[error("authorities: {0}")]
     Authorities(String),
+    /// The lists that values are held against cannot be loaded.
+    #[error("guards: {0}")]
+    Guards(#[from] hub::lists::Error),
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] store::Error),

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use super::connections::Connections;
+use super::guards::Guards;
 use super::tls::{Certificates, Failure, NotReloaded, Reloaded};
 use crate::admin::{ClockAnswer, ClockRequest, Keeper, ReloadAnswer, ReloadRequest};
 use crate::base::clock::Clock as _;
@@ -19,6 +20,7 @@ pub struct Keys {
     certificates: Arc<Certificates>,
     connections: Arc<Connections>,
     clock: Arc<SteadyClock>,
+    guards: Option<Arc<Guards>>,
 }
 
 impl Keys {
@@ -29,14 +31,25 @@ impl Keys {
         connections: Arc<Connections>,
         clock: Arc<SteadyClock>,
     ) -> Self {
-        Self { certificates, connections, clock }
+        Self { certificates, connections, clock, guards: None }
+    }
+
+    /// The same, with lists that are loaded anew beside the certificates.
+    #[must_use]
+    pub fn with(self, guards: Arc<Guards>) -> Self {
+        Self { guards: Some(guards), ..self }
     }
 }
 
 impl Keeper for Keys {
     fn reload(&self, request: ReloadRequest) -> Pin<Box<dyn Future<Output = ReloadAnswer> + Send>> {
-        let certificates = Arc::clone(&self.certificates);
-        Box::pin(async move { answer(certificates.reload(request.forced).await) })
+        let (certificates, guards) = (Arc::clone(&self.certificates), self.guards.clone());
+        Box::pin(async move {
+            if let Some(guards) = guards {
+                guards.reload().await;
+            }
+            answer(certificates.reload(request.forced).await)
+        })
     }
 
     fn clock(&self, request: ClockRequest) -> ClockAnswer {

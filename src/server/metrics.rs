@@ -14,12 +14,14 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use super::connections::Connections;
+use super::guards::Guards;
 use super::handshake::Refused;
 use super::sever::Cause;
 use super::tls::{Certificates, Failure};
 use crate::base::clock::{Clock as _, Timestamp};
 use crate::base::steady::SteadyClock;
 use crate::hub::{Hub, Statistics};
+use crate::model::warninglist::Outcome;
 use crate::rpc::Metrics;
 
 /// The registry of one hub; `docs/metrics.md` lists what is in it.
@@ -29,6 +31,7 @@ pub fn registry(
     rpc: &Metrics,
     connections: &Arc<Connections>,
     certificates: &Arc<Certificates>,
+    guards: &Arc<Guards>,
     clock: &Arc<SteadyClock>,
 ) -> Registry {
     let mut registry = Registry::default();
@@ -39,6 +42,7 @@ pub fn registry(
         hub: Arc::clone(hub),
         connections: Arc::clone(connections),
         certificates: Arc::clone(certificates),
+        guards: Arc::clone(guards),
         clock: Arc::clone(clock),
         started: clock.now(),
     }));
@@ -50,6 +54,7 @@ struct Gatherer {
     hub: Arc<Hub>,
     connections: Arc<Connections>,
     certificates: Arc<Certificates>,
+    guards: Arc<Guards>,
     clock: Arc<SteadyClock>,
     started: Timestamp,
 }
@@ -70,6 +75,7 @@ impl Collector for Gatherer {
         )?;
         self.certificates(&mut sheet)?;
         self.connections(&mut sheet)?;
+        self.guards(&mut sheet)?;
         self.hub(&mut sheet)
     }
 }
@@ -114,6 +120,17 @@ impl Gatherer {
             "1 while the machine's clock has jumped and is not believed",
             u64::from(self.clock.is_doubted()),
         )
+    }
+
+    fn guards(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        let outcomes: Vec<_> =
+            Outcome::ALL.iter().map(|outcome| (outcome.as_str(), self.hub.guarded(*outcome))).collect();
+        let help = "Items whose values lists name, by what that made of them";
+        sheet.counters("luytre_guard_items", help, "outcome", &outcomes)?;
+        let lists = self.hub.guard().lists().len();
+        sheet.gauge("luytre_guard_lists", "Lists that values are held against", count(lists))?;
+        let help = "Reloads of the lists that changed nothing, for one is unsound";
+        sheet.counter("luytre_guard_reload_failures", help, self.guards.failed())
     }
 
     fn connections(&self, sheet: &mut Sheet<'_>) -> fmt::Result {

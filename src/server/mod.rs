@@ -7,6 +7,7 @@
 //! | [`telemetry`] | how events are logged |
 //! | [`metrics`] | what is counted and where it is read |
 //! | [`tls`] | which certificates are in force |
+//! | [`guards`] | when the lists that values are held against are loaded |
 //! | [`keeper`] | what the machine's operator is told of them |
 //! | [`listener`] | how connections are taken and served, within its [`limits`] |
 //! | [`connections`] | which connections may exist |
@@ -25,6 +26,7 @@ mod custody;
 mod enrolment;
 mod error;
 mod expiry;
+pub mod guards;
 pub mod handshake;
 mod health;
 pub mod keeper;

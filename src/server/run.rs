@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::config::{Authorities, Config, Limits};
 use super::custody::Custodian;
 use super::enrolment::{self, Patience, Shown};
+use super::guards::Guards;
 use super::keeper::Keys;
 use super::listener::{self, Drained, Listener};
 use super::switchboard::{Board, Proofs};
@@ -25,7 +26,7 @@ use crate::admin::{Admin, Keeper, OperatorSocket};
 use crate::base::clock::Clock;
 use crate::base::steady::SteadyClock;
 use crate::base::tasks;
-use crate::hub::{Hub, Issuance, Options};
+use crate::hub::{Hub, Issuance, Options, lists};
 use crate::pki::tls::Snapshot;
 use crate::pki::{self, pem};
 use crate::rpc::{self, Face, Metrics};
@@ -109,6 +110,7 @@ impl Assembly {
             retention: config.retention.clone().map(Arc::new),
             checkpoint_every: config.audit.checkpoint_every.0,
             audit_keep: config.audit.keep(),
+            guard: Arc::new(lists::load(&config.guards)?),
             max_subscriptions_per_org: limits.subscriptions_per_organisation,
             ..Options::default()
         })?;
@@ -160,7 +162,7 @@ impl Assembly {
 }
 
 /// Serves until `shutdown`, then drains and closes; returns when all is down.
-/// Every move of `reload` reads the certificates anew.
+/// Every move of `reload` reads the certificates and the lists anew.
 ///
 /// # Errors
 /// Why it could not start, or what broke.
@@ -204,11 +206,14 @@ pub async fn serve(
         Arc::clone(&connections),
         Arc::clone(&clock),
     ));
-    let registry = Arc::new(metrics::registry(&hub, &rpc, &connections, &certificates, &machine));
-    let keeper: Arc<dyn Keeper> = Arc::new(Keys::new(Arc::clone(&certificates), connections, machine));
+    let guards = Arc::new(Guards::new(Arc::clone(&hub), config.guards.clone()));
+    let registry = Arc::new(metrics::registry(&hub, &rpc, &connections, &certificates, &guards, &machine));
+    let keys = Keys::new(Arc::clone(&certificates), connections, machine).with(Arc::clone(&guards));
+    let keeper: Arc<dyn Keeper> = Arc::new(keys);
     let admin = Admin::new(Arc::clone(&hub), registry, Arc::clone(&keeper), stopping.clone()).router();
     let admin = axum::serve(sockets.http, admin).with_graceful_shutdown(closed.clone().cancelled_owned());
     let expiry = expiry::follow(Arc::clone(&certificates), stopping.clone());
+    let guards = guards.follow(reload.clone(), stopping.clone());
     let follow = Arc::clone(&certificates).follow(reload, stopping.clone());
     let calendar = calendar::follow(Arc::clone(&hub), stopping.clone());
     let retention = {
@@ -243,6 +248,7 @@ pub async fn serve(
         health: tasks::spawn("health", health),
         calendar: tasks::spawn("calendar", calendar),
         retention: tasks::spawn("retention", retention),
+        guards: tasks::spawn("guards", guards),
         follow: tasks::spawn("certificates", follow),
         expiry: tasks::spawn("expiry", expiry),
         authorities: tasks::spawn("authorities", authorities),
@@ -287,6 +293,7 @@ struct Parts {
     health: JoinHandle<()>,
     calendar: JoinHandle<()>,
     retention: JoinHandle<()>,
+    guards: JoinHandle<()>,
     follow: JoinHandle<()>,
     expiry: JoinHandle<()>,
     authorities: JoinHandle<()>,
@@ -312,6 +319,7 @@ impl Parts {
             health,
             calendar,
             retention,
+            guards,
             follow,
             expiry,
             authorities,
@@ -323,6 +331,7 @@ impl Parts {
         in_time("health", patience, health).await;
         in_time("calendar", patience, calendar).await;
         in_time("retention", patience, retention).await;
+        in_time("guards", patience, guards).await;
         in_time("certificates", patience, follow).await;
         in_time("expiry", patience, expiry).await;
         in_time("authorities", patience, authorities).await;

@@ -21,11 +21,18 @@ async fn hub() -> TestHub {
     TestHub::builder().principal("a", "system/feed", &[Role::Publisher]).start().await
 }
 
+/// Where real data are, if they are at hand.
+pub(crate) fn real_data() -> Option<PathBuf> {
+    let named = std::env::var_os("LUYTRE_REAL_DATA").map(PathBuf::from);
+    let folder = named.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/threat"));
+    folder.is_dir().then_some(folder)
+}
+
 fn own() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/intake")
 }
 
-fn files_under(folder: &Path, out: &mut Vec<PathBuf>) {
+pub(crate) fn files_under(folder: &Path, out: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
@@ -109,7 +116,7 @@ async fn take_in(folder: &Path, files: Vec<PathBuf>, golden: &str) {
     compare(golden, &told);
 }
 
-fn compare(golden: &str, told: &str) {
+pub(crate) fn compare(golden: &str, told: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(golden);
     if std::env::var_os("LUYTRE_BLESS").is_some() {
         std::fs::write(&path, told).unwrap();
@@ -133,12 +140,10 @@ async fn our_own_files_of_every_format_are_taken_in_with_a_reason_for_each_rejec
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[allow(clippy::print_stdout, reason = "test report")]
 async fn real_files_are_taken_in_with_a_reason_for_each_reject() {
-    let named = std::env::var_os("LUYTRE_REAL_DATA").map(PathBuf::from);
-    let folder = named.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/threat"));
-    if !folder.is_dir() {
-        println!("skipped: no real threat data at {}; our own files are taken in instead", folder.display());
+    let Some(folder) = real_data() else {
+        println!("skipped: no real threat data at hand; our own files are taken in instead");
         return;
-    }
+    };
     let mut files = Vec::new();
     for part in ["csv", "feeds", "lists", "text"] {
         files_under(&folder.join(part), &mut files);

@@ -37,6 +37,8 @@ mod expiry;
 mod export;
 mod faults;
 mod floors;
+mod guards;
+mod guards_data;
 mod harness;
 mod hidden;
 mod hidden_plans;

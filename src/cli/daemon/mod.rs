@@ -11,6 +11,7 @@ use super::manual::{self, Completions, Manual};
 use super::output::{self, Data};
 use super::passphrase::Passphrase;
 use crate::model::retention::Retention;
+use crate::model::warninglist::Settings;
 use crate::signer::passphrase::Source;
 
 mod backup;
@@ -22,6 +23,7 @@ mod init;
 mod roster;
 mod sealed;
 mod storage;
+mod warninglists;
 
 pub use failure::Failure;
 
@@ -66,6 +68,8 @@ enum Command {
     Forecast(forecast::Forecast),
     /// Tell how much of the running hub's log each organisation takes.
     Storage(storage::Storage),
+    /// Take in and show lists of values that need a second thought.
+    Warninglists(warninglists::Warninglists),
     /// Be the second person for changes of the running hub's roster.
     Roster(Roster),
     /// Have the running hub read its certificates anew.
@@ -201,7 +205,7 @@ struct Init {
 #[command(after_long_help = "Examples:
   luytred serve --config /etc/luytre/hub.toml
 
-SIGHUP reads the certificates anew, SIGTERM stops in good order.")]
+SIGHUP reads the certificates and the lists anew, SIGTERM stops in good order.")]
 struct Serve {
     /// The hub's configuration, TOML.
     #[arg(long, value_name = "FILE")]
@@ -347,6 +351,8 @@ pub struct Place {
     pub admin_socket: PathBuf,
     /// What it keeps of the past; none: all of it.
     pub retention: Option<Retention>,
+    /// The lists that values are held against.
+    pub guards: Settings,
 }
 
 /// What the server does for these commands; it stands on the same floor, so
@@ -433,6 +439,7 @@ fn execute(command: Command, server: &impl Server, data: &mut Data) -> Result<()
         Command::Restore(options) => backup::restore(&options),
         Command::Forecast(options) => forecast::run(&server.place(&options.config)?, &options, data),
         Command::Storage(options) => storage::run(&server.place(&options.config)?, &options, data),
+        Command::Warninglists(options) => warninglists::run(&server.place(&options.config)?, &options, data),
         Command::Roster(options) => roster::run(&server.place(&options.config)?, options.action, data),
         Command::Reload(options) => certificates::reload(&server.place(&options.config)?, &options, data),
         Command::Clock(options) => {

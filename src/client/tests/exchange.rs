@@ -134,6 +134,7 @@ fn verdict(value: &str) -> v1::publish_result::Outcome {
         name: value.to_owned(),
         version: 1,
         effect: 1,
+        guard: None,
     })
 }
 

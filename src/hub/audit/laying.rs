@@ -6,7 +6,7 @@ use crate::model::audit::Record;
 use crate::store::{Batch, db};
 
 use super::super::error::Error;
-use super::super::proposal::{Change, Decision, Proposal};
+use super::super::proposal::{Answered, Change, Decision, Proposal};
 use super::super::shared::Shared;
 use super::journal::{Appender, Taken};
 use super::trail::Trail;
@@ -27,9 +27,10 @@ impl Laying {
     }
 
     /// Notes what was decided of a request of the group. What was refused as a
-    /// whole has changed nothing: its call tells why, at its end.
-    pub fn decided(&mut self, proposal: &Proposal, result: &Result<Vec<Decision>, Error>, now: Timestamp) {
-        let Ok(decisions) = result else { return };
+    /// whole, or is to be judged again, has changed nothing: its call tells why,
+    /// at its end.
+    pub fn decided(&mut self, proposal: &Proposal, result: &Result<Answered, Error>, now: Timestamp) {
+        let Ok(Answered::Decided(decisions)) = result else { return };
         let given = decisions.iter().filter(|decision| !matches!(decision, Decision::Refused(_))).count();
         let many = matches!(proposal.change, Change::Publish(_) | Change::Sight(_));
         if given == 0 && !many {

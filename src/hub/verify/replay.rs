@@ -26,8 +26,9 @@ use crate::wire::{disclosure, event};
 use super::super::apply::Entry;
 use super::super::directory::Directory;
 use super::super::group::Group;
+use super::super::judged::Judged;
 use super::super::proposal::{
-    Change, Collision, Due, ProposedIndicator, ProposedRevocation, ProposedSighting,
+    Change, Collision, Due, ProposedIndicator, ProposedPublication, ProposedRevocation, ProposedSighting,
 };
 use super::super::publish::digests;
 use super::super::{Error, amend, certify, genesis, leave, retention};
@@ -272,6 +273,7 @@ impl Replay<'_> {
         // Whoever writes what is another's acts on its behalf.
         let author = SpiffeId::parse(&header.author).ok().and_then(|id| self.classes.number(id.org()));
         let salt: [u8; 16] = header.salt.as_ref().try_into().unwrap_or_default();
+        let judged = Judged::of(header);
         let (mut indicators, mut sightings) = (Vec::new(), Vec::new());
         let (mut due, mut collisions) = (Vec::new(), Vec::new());
         for chunk in chunks {
@@ -287,7 +289,8 @@ impl Replay<'_> {
                         other: Position::from_raw(item.header.digest),
                     }),
                     Op::Sight => sightings.push(Ok(self.sighting(&item, &salt).ok_or_else(damaged)?)),
-                    _ => indicators.push(Ok(self.indicator(&item, author, &salt).ok_or_else(damaged)?)),
+                    _ => indicators
+                        .push(Ok(self.indicator(&item, author, &salt, &judged).ok_or_else(damaged)?)),
                 }
             }
         }
@@ -298,7 +301,7 @@ impl Replay<'_> {
         } else if !due.is_empty() {
             Change::Expire(due)
         } else {
-            Change::Publish(indicators)
+            Change::Publish(ProposedPublication { items: indicators, judged })
         })
     }
 
@@ -307,6 +310,7 @@ impl Replay<'_> {
         item: &ItemView<'_>,
         author: Option<OrgNo>,
         salt: &[u8; 16],
+        judged: &Judged,
     ) -> Option<ProposedIndicator> {
         let fields = event::publisher_fields(item.body, item.header.tail_len)?.to_vec();
         let indicator = event::decode_indicator(item.body)?;
@@ -333,6 +337,7 @@ impl Replay<'_> {
             fields,
             digest,
             salted,
+            wanted: judged.wanted(digest),
             valid_until: event::valid_until(item.body)?,
             original: item.header.original.map(|original| original.handle),
             reinstate: indicator.reinstatement.map(|r| r.reason),

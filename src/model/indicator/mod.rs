@@ -1,6 +1,7 @@
 //! Decides what an indicator is: one producer's assertion about one observable.
 
 pub mod draft;
+pub mod everyones;
 pub mod lifecycle;
 pub mod normalise;
 pub mod score;

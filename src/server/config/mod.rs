@@ -11,9 +11,11 @@ use serde::Deserialize;
 use crate::model::Invalid;
 use crate::model::principal::check_trust_domain;
 use crate::model::retention::Retention;
+use crate::model::warninglist;
 
 mod audit;
 mod authorities;
+mod guards;
 mod retention;
 mod section;
 mod signer;
@@ -50,6 +52,8 @@ pub struct Config {
     pub retention: Option<Retention>,
     /// How the audit is kept and signed.
     pub audit: AuditConfig,
+    /// The lists that values are held against.
+    pub guards: warninglist::Settings,
 }
 
 /// Where agencies connect, and the files of mutual TLS.
@@ -372,6 +376,7 @@ fn assemble(table: toml::Table, base: &Path, problems: &mut Vec<Invalid>) -> Con
     let limits = read_limits(root.section("limits", problems), problems);
     let retention = retention::read(root.section("retention", problems), problems);
     let audit = audit::read(root.section("audit", problems), problems);
+    let guards = guards::read(root.section("guards", problems), base, &data_dir, problems);
     root.finish(problems);
     Config {
         data_dir,
@@ -385,6 +390,7 @@ fn assemble(table: toml::Table, base: &Path, problems: &mut Vec<Invalid>) -> Con
         limits,
         retention,
         audit,
+        guards,
     }
 }
 

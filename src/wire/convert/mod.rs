@@ -13,6 +13,7 @@ pub mod dossier;
 pub mod draft;
 pub mod export;
 pub mod filter;
+pub mod guard;
 pub mod lookup;
 pub mod marking;
 pub mod name;

@@ -14,6 +14,7 @@ mod s10;
 mod s2;
 mod s5;
 mod s7;
+mod s8;
 
 /// The system of each organisation.
 const SYSTEM: &str = "system/soc";

@@ -3,9 +3,11 @@
 //! own record is revoked, every recipient hears of it, those who were away
 //! before anything else, and nothing that is said again brings it back.
 //!
-//! Not here yet: the guard that asks a second person, and the delivery ledger
-//! that names the recipients. Both belong to a later part of the hub; the 38
-//! recipients here are those who took the indicator.
+//! First the guard: where a list knows the address as shared, it goes out to be
+//! watched, not blocked. The rest is what happens without such a list. Not here
+//! yet: the second person who could let the block out all the same, and the
+//! delivery ledger that names the recipients; the 38 recipients here are those
+//! who took the indicator.
 
 use std::slice;
 
@@ -45,6 +47,35 @@ async fn reconnected(stream: &mut Watcher, last: &str) -> (Vec<(EventKind, Strin
         }
     }
     (recalled, heard)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shared_address_that_a_list_knows_is_sent_to_be_watched_and_its_publisher_learns_why() {
+    let lists = tempfile::tempdir().unwrap();
+    let list = r#"{"name":"Networks of content","version":9,"description":"d","type":"cidr","list":["203.0.113.0/24"]}"#;
+    std::fs::write(lists.path().join("protect-content.json"), list).unwrap();
+    let builder = with_systems(TestHub::builder(), &[UNIT, "dv-giam-sat-a", "so-y-te"]);
+    let builder = builder.config(&format!("[guards]\ndirectory = {:?}", lists.path()));
+    let builder = builder.acts_for("dv-giam-sat-a", UNIT);
+    let hub = builder.serve_on(date!(2019 - 12 - 03)).await;
+    let [provider, health] = ["dv-giam-sat-a", "so-y-te"].map(|slug| system(&hub, slug));
+    let mut hears = health.watch_all().await;
+
+    let blocking = v1::IndicatorDraft { recommended_action: RecommendedAction::Block.into(), ..draft(VALUE) };
+    let request = v1::PublishIndicatorsRequest {
+        on_behalf_of: format!("organisations/{UNIT}"),
+        ..batch(Uuid::new_v4(), vec![blocking])
+    };
+    let published = provider.send(&request).await.remove(0).unwrap();
+    let found = published.guard.clone().unwrap();
+    let named: Vec<_> = found.lists.iter().map(|list| (list.list.as_str(), list.version)).collect();
+    assert_eq!((found.outcome(), named), (v1::GuardOutcome::Held, vec![("protect-content", 9)]));
+    let heard = hears.up_to_indicator(&published.name).await;
+    let indicator = heard.last().unwrap().indicator.clone().unwrap();
+    assert_eq!(indicator.recommended_action(), RecommendedAction::Monitor);
+    assert_eq!(provider.send(&request).await, [Ok(published)], "a retry gets its first answer");
+    drop(hears);
+    hub.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

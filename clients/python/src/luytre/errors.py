@@ -272,6 +272,10 @@ class RepublicationTooWide(HubError, reason="REPUBLICATION_TOO_WIDE"):
     """The owner's leave does not go as far as this marking."""
 
 
+class GuardRefused(HubError, reason="GUARD_REFUSED"):
+    """A list of the hub lets nobody publish the value."""
+
+
 class EtagMismatch(HubError, reason="ETAG_MISMATCH"):
     """The indicator changed since the version that the etag names."""
 

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use url::{Host, Url};
 
-use crate::model::indicator::Observable;
+use super::Observable;
 
 /// Whether nobody should block the value, whoever recommends it.
 #[must_use]
@@ -20,7 +20,8 @@ pub fn is_everyones(observable: &Observable) -> bool {
 
 /// Whether everyone may register names under this one: a public suffix that is
 /// no private body's.
-pub(super) fn is_suffix(name: &str) -> bool {
+#[must_use]
+pub fn is_suffix(name: &str) -> bool {
     psl::suffix(name.as_bytes()).is_some_and(|suffix| {
         suffix.is_known() && suffix.typ() == Some(psl::Type::Icann) && suffix.as_bytes() == name.as_bytes()
     })
@@ -28,7 +29,8 @@ pub(super) fn is_suffix(name: &str) -> bool {
 
 /// Whether the value is, or leads to, an address that means another machine to
 /// each who reads it, or a network that holds almost all addresses.
-pub(super) fn is_local(observable: &Observable) -> bool {
+#[must_use]
+pub fn is_local(observable: &Observable) -> bool {
     match observable {
         Observable::Ipv4(ip) => is_local_address((*ip).into()),
         Observable::Ipv6(ip) => is_local_address((*ip).into()),
@@ -48,7 +50,9 @@ pub(super) fn is_local(observable: &Observable) -> bool {
     }
 }
 
-fn is_local_address(ip: IpAddr) -> bool {
+/// Whether the address means another machine to each who reads it.
+#[must_use]
+pub fn is_local_address(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => {
             let [first, ..] = ip.octets();
@@ -66,8 +70,8 @@ fn is_local_address(ip: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Kind;
     use super::*;
-    use crate::model::indicator::Kind;
 
     #[test]
     fn what_everyone_has_or_needs_is_told_from_what_somebody_has() {
