@@ -65,7 +65,7 @@ async fn publish(
         v1::publish_result::Outcome::Rejected(status) => {
             let info = status.get_error_details().error_info().unwrap().clone();
             assert_eq!(info.reason, "GUARD_REFUSED");
-            (Told::Refused(status.message.clone()), v1::PublishedIndicator::default())
+            (Told::Refused(status.message), v1::PublishedIndicator::default())
         }
     };
     answer.results.into_iter().map(told).collect()

@@ -16,6 +16,7 @@ use crate::model::warninglist;
 mod audit;
 mod authorities;
 mod guards;
+mod places;
 mod retention;
 mod section;
 mod signer;
@@ -23,6 +24,7 @@ mod units;
 
 pub use audit::AuditConfig;
 pub use authorities::Authorities;
+pub use places::admin_socket;
 use section::Section;
 pub use signer::SignerConfig;
 pub use units::{Size, Span};
@@ -491,13 +493,6 @@ fn read_limits(mut section: Section, problems: &mut Vec<Invalid>) -> Limits {
     };
     section.finish(problems);
     limits
-}
-
-/// Where the machine's operator reaches the hub of `data_dir`, unless the
-/// configuration says otherwise.
-#[must_use]
-pub fn admin_socket(data_dir: &Path) -> PathBuf {
-    data_dir.join("admin.sock")
 }
 
 #[cfg(test)]
