@@ -7,15 +7,17 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use time::Date;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::base::clock::{Clock, SystemClock, Timestamp};
+use crate::base::steady::{self, Stopwatch};
 use crate::base::volume::{SystemVolume, Volume};
 use crate::model::org::{OrgSlug, Organisation, Standing};
 use crate::model::position::{Position, Seq};
 use crate::model::retention::Retention;
 use crate::model::roster::Roster;
+use crate::policy::limits::Quotas;
 use crate::store::keys::Family;
 use crate::store::{Store, Tuning, checkpoint, db, requests};
 use crate::wire::facts;
@@ -23,6 +25,7 @@ use crate::wire::seal::Sealer;
 use crate::wire::token::Tokens;
 
 use super::attempts::Attempts;
+use super::budget::Budgets;
 use super::caller::{Caller, PeerCertificate};
 use super::certificates::Issuance;
 use super::cursors::Cursors;
@@ -30,6 +33,7 @@ use super::directory::Directory;
 use super::error::{Error, Reason};
 use super::expire::Expiries;
 use super::indexer::{self, Indexed};
+use super::lanes::{Entrance, Lanes};
 use super::membership;
 use super::merger::Backlog;
 use super::owed::Owed;
@@ -37,14 +41,13 @@ use super::proposal::{Decision, Proposal};
 use super::query::Questions;
 use super::replaced::Replaced;
 use super::retention::{History, Turn};
-use super::room::Room;
 use super::rosters::Rosters;
 use super::shared::{Counters, FirstUses, Latch, MAX_READS, Shared, Signings};
 use super::space::Space;
 use super::subscribe::LiveStreams;
 use super::tail::Tail;
 use super::usage::entries;
-use super::work::{Start, Work, read_only};
+use super::work::{Start, read_only};
 use super::writer::Writer;
 use super::{genesis, secrecy, store_error};
 
@@ -67,9 +70,8 @@ pub struct Options {
     pub heartbeat: Duration,
     /// Most named subscriptions of one organisation.
     pub max_subscriptions_per_org: usize,
-    /// Most requests that wait for the writer; more wait at their sender.
-    pub max_waiting_requests: usize,
-    /// About how many bytes these may weigh; likewise.
+    /// About how many bytes may wait for the writer, half of them of one
+    /// organisation; more wait at their sender.
     pub max_waiting_bytes: usize,
     /// How long after a publication what the hub owes by itself, such as
     /// notices of collisions, is written.
@@ -80,6 +82,10 @@ pub struct Options {
     pub free_space_floor: u64,
     /// What is kept of the past; none: all of it.
     pub retention: Option<Arc<Retention>>,
+    /// How much everyone may ask for.
+    pub quotas: Arc<Quotas>,
+    /// What that is measured by.
+    pub stopwatch: Arc<dyn Stopwatch>,
 }
 
 impl Default for Options {
@@ -93,12 +99,13 @@ impl Default for Options {
             ring_bytes: 64 << 20,
             heartbeat: Duration::from_secs(10),
             max_subscriptions_per_org: 256,
-            max_waiting_requests: 1_024,
             max_waiting_bytes: 64 << 20,
             debt_delay: Duration::from_millis(100),
             volume: SystemVolume::shared(),
             free_space_floor: 1 << 30,
             retention: None,
+            quotas: Arc::default(),
+            stopwatch: steady::stopwatch(),
         }
     }
 }
@@ -107,8 +114,7 @@ impl Default for Options {
 #[derive(Debug)]
 pub struct Hub {
     pub(super) shared: Arc<Shared>,
-    pub(super) work: mpsc::Sender<Work>,
-    room: Room,
+    lanes: Entrance,
     pub(super) options: Options,
     pub(super) live: LiveStreams,
 }
@@ -254,16 +260,16 @@ impl Hub {
             suspected: secrecy::keyed(genesis.seal_key.expose()),
             trust_domain: genesis.trust_domain.clone(),
             reads: Arc::new(tokio::sync::Semaphore::new(MAX_READS)),
+            budgets: Budgets::new(Quotas::clone(&options.quotas), Arc::clone(&options.stopwatch)),
             questions: Questions::default(),
             store,
         });
         let owed = Owed::load(&shared.store, &shared.directory.load(), options.debt_delay)?;
-        let (work, waiting) = mpsc::channel(options.max_waiting_requests);
+        let lanes = Arc::new(Lanes::new(options.max_waiting_bytes));
         let start = Start { next: last.seq().next(), last_version, fence, owed, unread };
-        let writer = Writer::new(Arc::clone(&shared), waiting, requests, start);
+        let writer = Writer::new(Arc::clone(&shared), Arc::clone(&lanes), requests, start);
         start_writer(writer)?;
-        let room = Room::new(options.max_waiting_bytes);
-        Ok(Arc::new(Self { shared, work, room, options, live: LiveStreams::default() }))
+        Ok(Arc::new(Self { shared, lanes: Entrance(lanes), options, live: LiveStreams::default() }))
     }
 
     /// Trust domain of every identity here.
@@ -328,9 +334,9 @@ impl Hub {
         let proposal = proposal(reply);
         // It goes with the proposal: a caller that goes away leaves that
         // behind.
-        let room = self.room.take(proposal.change.weight()).await;
-        let work = Work::Propose(Box::new(proposal), room);
-        if self.work.send(work).await.is_err() {
+        let caller = proposal.caller.as_ref().map(Caller::org);
+        let pass = self.lanes.0.enter(caller, proposal.change.weight()).await;
+        if !self.lanes.0.push(Box::new(proposal), pass) {
             return Err(self.unanswered().await);
         }
         match answer.await {
@@ -342,7 +348,7 @@ impl Hub {
     /// Why the writer answers no more: it was told to stop, or it died.
     async fn unanswered(&self) -> Error {
         // What made it end is known once it takes nothing any more.
-        self.work.closed().await;
+        self.lanes.0.gone().await;
         self.shared.latch.reason().map_or_else(draining, |reason| read_only(&reason))
     }
 
@@ -354,7 +360,7 @@ impl Hub {
     pub async fn probe(&self) -> Result<(), Error> {
         self.shared.space.check()?;
         let (reply, answer) = oneshot::channel();
-        if self.work.send(Work::Probe(reply)).await.is_err() {
+        if !self.lanes.0.probe(reply) {
             return Err(self.unanswered().await);
         }
         match answer.await {
@@ -385,10 +391,11 @@ impl Hub {
     pub async fn close(&self) {
         self.begin_drain();
         let (done, stopped) = oneshot::channel();
-        if self.work.send(Work::Stop(done)).await.is_ok() {
+        if self.lanes.0.stop(Some(done)) {
             // The writer is gone either way.
             let _ = stopped.await;
         }
+        self.lanes.0.gone().await;
     }
 
     /// What the engine can tell of itself.
@@ -414,8 +421,8 @@ impl Hub {
             merges_waiting: shared.backlog.waiting() as u64,
             merged_blocks: counted(&shared.counters.merged_blocks),
             ring_bytes: shared.tail.bytes() as u64,
-            waiting_requests: (self.work.max_capacity() - self.work.capacity()) as u64,
-            waiting_bytes: self.room.taken() as u64,
+            waiting_requests: self.lanes.0.waiting() as u64,
+            waiting_bytes: self.lanes.0.taken() as u64,
             audience_classes: shared.directory.load().class_count() as u64,
             values_estimate: shared.store.values_about(),
             membership_bytes: shared.membership.bytes() as u64,

@@ -4,7 +4,7 @@
 use tonic::{Request, Status};
 
 use crate::hub::error::{Error, Reason};
-use crate::hub::{Caller, Hub, PeerCertificate};
+use crate::hub::{Account, Caller, Hub, PeerCertificate};
 use crate::policy::access::{self, Method};
 
 use super::status;
@@ -18,6 +18,8 @@ pub(super) struct Call {
     pub(super) peer: PeerCertificate,
     /// What is called.
     pub(super) method: Method,
+    /// What is charged for it.
+    pub(super) account: Account,
 }
 
 impl Call {
@@ -26,7 +28,8 @@ impl Call {
     pub(super) fn admit(hub: &Hub, peer: PeerCertificate, method: Method) -> Result<Self, Error> {
         let caller = hub.authenticate(&peer)?;
         if access::allowed(method, caller.roles()) {
-            Ok(Self { caller, peer, method })
+            let account = hub.account(&caller);
+            Ok(Self { caller, peer, method, account })
         } else {
             Err(Error::new(
                 Reason::RoleInsufficient,

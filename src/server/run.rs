@@ -108,6 +108,7 @@ impl Assembly {
             free_space_floor: limits.free_space.0,
             retention: config.retention.clone().map(Arc::new),
             max_subscriptions_per_org: limits.subscriptions_per_organisation,
+            quotas: Arc::new(limits.quotas()),
             ..Options::default()
         })?;
         if let Some(path) = &config.ready_file {
