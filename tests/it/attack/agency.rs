@@ -32,7 +32,8 @@ async fn one_agencys_keys_open_nothing_that_was_not_shared_with_it() {
     let sighting = v1::Sighting { indicator: name.clone(), outcome: 1, ..Default::default() };
     let sighted = thief.sight(sighting).await.unwrap_err();
     assert_eq!(sighted, (Code::NotFound, "NOT_FOUND".to_owned()));
-    let explained = v1::ExplainAccessRequest { name, ..Default::default() };
+    let explained =
+        v1::ExplainAccessRequest { name, organisation: "organisations/me".to_owned(), ..Default::default() };
     let refused = thief.call::<v1::ExplainAccessResponse>("ExchangeService/ExplainAccess", &explained).await;
     assert_eq!(reason(&refused.unwrap_err()).1, "NOT_FOUND");
     assert!(!thief.was_told("hidden-words"));
