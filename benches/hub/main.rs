@@ -28,6 +28,7 @@ use std::process::ExitCode;
 #[path = "../common/mod.rs"]
 mod common;
 mod crowd;
+mod flood;
 mod guards;
 mod handshakes;
 #[path = "../../tests/it/harness/mod.rs"]
@@ -91,12 +92,14 @@ const QUICK: Sizes = Sizes {
     limits: true,
 };
 
-const ROWS: [&str; 16] =
-    ["P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P10", "P19", "P21", "P22", "P23", "P24", "P25"];
+const ROWS: [&str; 17] = [
+    "P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P10", "P19", "P21", "P22", "P23", "P24", "P25",
+    "P26",
+];
 
 const HELP: &str =
     "make bench BENCH=\"[ROW ...] [--only P1,P4] [--runs N] [--quick] [--no-limits] [--seed N]\"
-Rows: P1 P2 P3 P4 P5 P6 P7 P8 P9 P10 P19 P21 P22 P23 P24 P25; all of them without a name. DATA=DIR: lists that shape the hosts.";
+Rows: P1 P2 P3 P4 P5 P6 P7 P8 P9 P10 P19 P21 P22 P23 P24 P25 P26; all of them without a name. DATA=DIR: lists that shape the hosts.";
 
 #[derive(Debug)]
 struct Options {
@@ -223,6 +226,9 @@ async fn measure(options: &Options) -> ExitCode {
         }
         if wanted(&["P25"]) {
             guards::judged(&mut items, &mut out);
+        }
+        if wanted(&["P26"]) {
+            flood::neighbours(&mut items, &options.sizes, &mut out).await;
         }
         runs.push(out);
     }

@@ -212,6 +212,11 @@ const LINES: &[Line] = &[
     line("", "  p99", "p24.usual.whole.p99", "ms", Seen, &[("alone", "p24.alone.p99")]),
     line("", "good connects that failed", "p24.failed", "", AtMost(0.0), &[]),
     line("", "not cut by the deadline", "p24.uncut", "", AtMost(0.0), &[]),
+    line("P26", "64 items every 10 ms, nobody else: p99", "p26.alone", "ms", Seen, &[]),
+    line("", "  beside a flood held to 20,000/s", "p26.held", "ms", Seen, &[]),
+    line("", "  as a multiple", "p26.held.moved", "×", AtMost(2.0), &[]),
+    line("", "  beside a flood that is not held", "p26.free", "ms", Seen, &[]),
+    line("", "  as a multiple", "p26.free.moved", "×", Seen, &[]),
 ];
 
 /// Readings of which the worst run counts, not the one in the middle.

@@ -29,6 +29,12 @@ impl Stopwatch for SystemStopwatch {
     }
 }
 
+/// The machine's monotonic clock, from now on.
+#[must_use]
+pub fn stopwatch() -> Arc<dyn Stopwatch> {
+    Arc::new(SystemStopwatch(monotonic()))
+}
+
 /// The wall clock as long as it goes evenly, and what it would show had it not
 /// jumped when it did.
 ///
@@ -52,7 +58,7 @@ impl SteadyClock {
     /// The machine's own clocks.
     #[must_use]
     pub fn system() -> Arc<Self> {
-        Self::new(SystemClock::shared(), Arc::new(SystemStopwatch(monotonic())))
+        Self::new(SystemClock::shared(), stopwatch())
     }
 
     /// A clock that believes `wall` now, and holds it against `stopwatch` from

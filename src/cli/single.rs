@@ -30,6 +30,25 @@ struct Me {
     /// Days until the certificate ends, where that is near.
     #[serde(skip_serializing_if = "Option::is_none")]
     expiry_warning_days: Option<i32>,
+    /// What may be asked for, and what is left of it.
+    limits: Vec<Limit>,
+}
+
+#[derive(Debug, Serialize)]
+struct Limit {
+    limit: String,
+    /// `principal` or `organisation`.
+    of: &'static str,
+    most: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left: Option<u64>,
+}
+
+impl Limit {
+    fn of(allowance: v1::Allowance) -> Self {
+        let v1::Allowance { limit, own, most, left } = allowance;
+        Self { limit, of: if own { "principal" } else { "organisation" }, most, left }
+    }
 }
 
 /// Runs `whoami`.
@@ -48,6 +67,7 @@ pub(super) async fn whoami(client: &Client, options: &Whoami, data: &mut Data) -
         renew_time: record::time(answer.renew_time),
         renew_now: answer.renew_now,
         expiry_warning_days: (answer.expiry_warning_days > 0).then_some(answer.expiry_warning_days),
+        limits: answer.allowances.into_iter().map(Limit::of).collect(),
     };
     warn(&me);
     if options.format == PlainOrJson::Jsonl {

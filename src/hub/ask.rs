@@ -3,10 +3,11 @@
 
 use tokio::sync::oneshot;
 
+use super::caller::Caller;
 use super::engine::{Hub, draining};
 use super::error::Error;
 use super::proposal::{Answered, Decision, Proposal};
-use super::work::{Work, read_only};
+use super::work::read_only;
 
 impl Hub {
     /// Brings a request to the writer and waits until its answer is durable.
@@ -33,9 +34,9 @@ impl Hub {
         let proposal = proposal(reply);
         // It goes with the proposal: a caller that goes away leaves that
         // behind.
-        let room = self.room.take(proposal.change.weight()).await;
-        let work = Work::Propose(Box::new(proposal), room);
-        if self.work.send(work).await.is_err() {
+        let caller = proposal.caller.as_ref().map(Caller::org);
+        let pass = self.lanes.0.enter(caller, proposal.change.weight()).await;
+        if !self.lanes.0.push(Box::new(proposal), pass) {
             return Err(self.unanswered().await);
         }
         match answer.await {
@@ -47,7 +48,7 @@ impl Hub {
     /// Why the writer answers no more: it was told to stop, or it died.
     pub(super) async fn unanswered(&self) -> Error {
         // What made it end is known once it takes nothing any more.
-        self.work.closed().await;
+        self.lanes.0.gone().await;
         self.shared.latch.reason().map_or_else(draining, |reason| read_only(&reason))
     }
 }

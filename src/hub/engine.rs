@@ -6,15 +6,17 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::base::clock::{Clock, SystemClock, Timestamp};
+use crate::base::steady::{self, Stopwatch};
 use crate::base::volume::{SystemVolume, Volume};
 use crate::model::position::{Position, Seq};
 use crate::model::retention::Retention;
 use crate::model::roster::Roster;
 use crate::policy::guard::lists::Guard;
+use crate::policy::limits::Quotas;
 use crate::store::keys::Family;
 use crate::store::{Store, Tuning, checkpoint, db, requests};
 use crate::wire::facts;
@@ -24,6 +26,7 @@ use crate::wire::token::Tokens;
 use super::attempts::Attempts;
 use super::audit::laying::Laying;
 use super::audit::{Audit, Keep, Trail};
+use super::budget::Budgets;
 use super::caller::{Caller, PeerCertificate};
 use super::certificates::Issuance;
 use super::cursors::Cursors;
@@ -31,20 +34,20 @@ use super::directory::Directory;
 use super::error::{Error, Reason};
 use super::expire::Expiries;
 use super::indexer::{self, Indexed};
+use super::lanes::{Entrance, Lanes};
 use super::membership;
 use super::merger::Backlog;
 use super::owed::Owed;
 use super::query::Questions;
 use super::replaced::Replaced;
 use super::retention::{History, Turn};
-use super::room::Room;
 use super::rosters::Rosters;
 use super::shared::{Counters, FirstUses, Latch, MAX_READS, Shared, Signings};
 use super::space::Space;
 use super::subscribe::LiveStreams;
 use super::tail::Tail;
 use super::usage::entries;
-use super::work::{Start, Work};
+use super::work::Start;
 use super::writer::Writer;
 use super::{genesis, secrecy, store_error};
 
@@ -67,9 +70,8 @@ pub struct Options {
     pub heartbeat: Duration,
     /// Most named subscriptions of one organisation.
     pub max_subscriptions_per_org: usize,
-    /// Most requests that wait for the writer; more wait at their sender.
-    pub max_waiting_requests: usize,
-    /// About how many bytes these may weigh; likewise.
+    /// About how many bytes may wait for the writer, half of them of one
+    /// organisation; more wait at their sender.
     pub max_waiting_bytes: usize,
     /// How long after a publication what the hub owes by itself, such as
     /// notices of collisions, is written.
@@ -86,6 +88,10 @@ pub struct Options {
     pub audit_keep: Keep,
     /// The lists that values are held against.
     pub guard: Arc<Guard>,
+    /// How much everyone may ask for.
+    pub quotas: Arc<Quotas>,
+    /// What that is measured by.
+    pub stopwatch: Arc<dyn Stopwatch>,
 }
 
 impl Default for Options {
@@ -99,7 +105,6 @@ impl Default for Options {
             ring_bytes: 64 << 20,
             heartbeat: Duration::from_secs(10),
             max_subscriptions_per_org: 256,
-            max_waiting_requests: 1_024,
             max_waiting_bytes: 64 << 20,
             debt_delay: Duration::from_millis(100),
             volume: SystemVolume::shared(),
@@ -108,6 +113,8 @@ impl Default for Options {
             checkpoint_every: Duration::from_secs(60),
             audit_keep: Keep::default(),
             guard: Arc::default(),
+            quotas: Arc::default(),
+            stopwatch: steady::stopwatch(),
         }
     }
 }
@@ -116,8 +123,7 @@ impl Default for Options {
 #[derive(Debug)]
 pub struct Hub {
     pub(super) shared: Arc<Shared>,
-    pub(super) work: mpsc::Sender<Work>,
-    pub(super) room: Room,
+    pub(super) lanes: Entrance,
     pub(super) options: Options,
     pub(super) live: LiveStreams,
 }
@@ -255,11 +261,12 @@ impl Hub {
             suspected: secrecy::keyed(genesis.seal_key.expose()),
             trust_domain: genesis.trust_domain.clone(),
             reads: Arc::new(tokio::sync::Semaphore::new(MAX_READS)),
+            budgets: Budgets::new(Quotas::clone(&options.quotas), Arc::clone(&options.stopwatch)),
             questions: Questions::default(),
             store,
         });
         let owed = Owed::load(&shared.store, &shared.directory.load(), options.debt_delay)?;
-        let (work, waiting) = mpsc::channel(options.max_waiting_requests);
+        let lanes = Arc::new(Lanes::new(options.max_waiting_bytes));
         let start = Start {
             next: last.seq().next(),
             last_version,
@@ -268,10 +275,9 @@ impl Hub {
             unread,
             laying: Laying::new(appender),
         };
-        let writer = Writer::new(Arc::clone(&shared), waiting, requests, start);
+        let writer = Writer::new(Arc::clone(&shared), Arc::clone(&lanes), requests, start);
         start_writer(writer)?;
-        let room = Room::new(options.max_waiting_bytes);
-        Ok(Arc::new(Self { shared, work, room, options, live: LiveStreams::default() }))
+        Ok(Arc::new(Self { shared, lanes: Entrance(lanes), options, live: LiveStreams::default() }))
     }
 
     /// Trust domain of every identity here.
@@ -312,7 +318,7 @@ impl Hub {
     pub async fn probe(&self) -> Result<(), Error> {
         self.shared.space.check()?;
         let (reply, answer) = oneshot::channel();
-        if self.work.send(Work::Probe(reply)).await.is_err() {
+        if !self.lanes.0.probe(reply) {
             return Err(self.unanswered().await);
         }
         match answer.await {
@@ -343,10 +349,11 @@ impl Hub {
     pub async fn close(&self) {
         self.begin_drain();
         let (done, stopped) = oneshot::channel();
-        if self.work.send(Work::Stop(done)).await.is_ok() {
+        if self.lanes.0.stop(Some(done)) {
             // The writer is gone either way.
             let _ = stopped.await;
         }
+        self.lanes.0.gone().await;
     }
 
     /// What the engine can tell of itself.
@@ -372,8 +379,8 @@ impl Hub {
             merges_waiting: shared.backlog.waiting() as u64,
             merged_blocks: counted(&shared.counters.merged_blocks),
             ring_bytes: shared.tail.bytes() as u64,
-            waiting_requests: (self.work.max_capacity() - self.work.capacity()) as u64,
-            waiting_bytes: self.room.taken() as u64,
+            waiting_requests: self.lanes.0.waiting() as u64,
+            waiting_bytes: self.lanes.0.taken() as u64,
             audience_classes: shared.directory.load().class_count() as u64,
             values_estimate: shared.store.values_about(),
             membership_bytes: shared.membership.bytes() as u64,

@@ -294,14 +294,35 @@ pub struct Error {
     pub fields: Vec<Invalid>,
     /// After how long a retry makes sense.
     pub retry_after: Option<Duration>,
+    /// Which limit was met, for [`Kind::Limited`], where it is one of the
+    /// configuration.
+    pub exceeded: Option<Exceeded>,
     /// What the log may hold beyond that.
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// A limit of the configuration that was met.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exceeded {
+    /// Whose: a resource name or an identity.
+    pub subject: String,
+    /// Its key in the configuration.
+    pub limit: &'static str,
+    /// How much it allows.
+    pub most: u64,
 }
 
 impl Error {
     /// An error with a text for the caller.
     pub fn new(reason: Reason, public: impl Into<String>) -> Self {
-        Self { reason, public: public.into(), fields: Vec::new(), retry_after: None, source: None }
+        Self {
+            reason,
+            public: public.into(),
+            fields: Vec::new(),
+            retry_after: None,
+            exceeded: None,
+            source: None,
+        }
     }
 
     /// A fault of the hub: the caller reads a constant, the log the cause.

@@ -93,7 +93,7 @@ impl Hub {
         let viewer = caller.clone();
         let (origin, found) = self
             .shared
-            .question(caller.org(), move |shared| {
+            .question(caller, move |shared| {
                 let place = match place {
                     Some(place) => place,
                     None => Place { origin: origin(shared, &question, committed)?, past: None },

@@ -27,25 +27,25 @@ impl Hub {
         // First: it is the same whatever is asked about.
         let least = self.shared.history.reaches(at)?;
         let handle = self.shared.sealer.handle(id).ok_or_else(Error::absent)?;
-        let (org, caller) = (caller.org(), caller.clone());
-        let found = self.shared.question(org, move |shared| {
+        let asker = caller.clone();
+        let found = self.shared.question(caller, move |shared| {
             let origin = origin(shared, at)?.max(least);
-            let (now, _) = fetch::newest(shared, &caller, handle)?;
+            let (now, _) = fetch::newest(shared, &asker, handle)?;
             let stood = query::stood(shared, handle, origin)?.ok_or_else(Error::absent)?;
             let (header, body) = fetch::kept(shared, stood)?.ok_or_else(Error::absent)?;
             let today = shared.directory.load_full();
             let then = shared.rosters.at(origin, &today);
-            if !rosters::saw_then(&then, viewer(&caller), header.class, Purpose::Get) {
+            if !rosters::saw_then(&then, viewer(&asker), header.class, Purpose::Get) {
                 return Err(Error::absent());
             }
             let indicator = {
                 let reclassed = shared.reclassed.read();
-                let who = (&caller, Purpose::Get);
+                let who = (&asker, Purpose::Get);
                 fetch::told(shared, (&today, &reclassed), who, (&header, now.class), &body)?
             };
             let moment = Moment { end: origin.next(), then: Some(then) };
-            let sightings = reported::told(shared, &caller, (handle, now.class), &moment)?;
-            let collisions = fetch::collisions(shared, &caller, &header, &moment)?;
+            let sightings = reported::told(shared, &asker, (handle, now.class), &moment)?;
+            let collisions = fetch::collisions(shared, &asker, &header, &moment)?;
             // What is cut out meanwhile was missing.
             shared.history.covers(origin)?;
             Ok(Found { indicator, sightings, collisions })

@@ -347,6 +347,8 @@ pub enum Refusal {
     Absent,
     /// Another version stands.
     Stale,
+    /// Its owner has stored as much as it may.
+    TooMuchStored,
     /// It would make one audience too many of its owner's.
     TooManyClasses,
     /// It would reach whom its indicator does not.

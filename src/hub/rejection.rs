@@ -56,6 +56,10 @@ impl Rejection {
                     ),
                 };
             }
+            Refusal::TooMuchStored => (
+                Reason::RateLimited,
+                "the owner has stored as much as the hub's configuration allows it; ask the hub's operator for more",
+            ),
             Refusal::TooWide => {
                 return Self::from(Invalid::new(
                     "marking",

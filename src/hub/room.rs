@@ -28,8 +28,17 @@ impl Room {
     /// is returned is dropped. What is larger than the whole room takes all
     /// of it. `None` is never returned while the room is there.
     pub async fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let places = u32::try_from(bytes.div_ceil(PLACE_BYTES)).unwrap_or(u32::MAX).clamp(1, self.all);
-        Arc::clone(&self.places).acquire_many_owned(places).await.ok()
+        Arc::clone(&self.places).acquire_many_owned(self.places_of(bytes)).await.ok()
+    }
+
+    /// The same at once, or not at all.
+    #[must_use]
+    pub fn try_take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.places).try_acquire_many_owned(self.places_of(bytes)).ok()
+    }
+
+    fn places_of(&self, bytes: usize) -> u32 {
+        u32::try_from(bytes.div_ceil(PLACE_BYTES)).unwrap_or(u32::MAX).clamp(1, self.all)
     }
 
     /// Bytes that are taken, to the KiB.

@@ -29,6 +29,7 @@ use crate::wire::token::Tokens;
 use super::aggregate::Kept;
 use super::attempts::Attempts;
 use super::audit::Audit;
+use super::budget::Budgets;
 use super::cursors::Cursors;
 use super::directory::Directory;
 use super::error::{Error, Reason};
@@ -125,6 +126,8 @@ pub struct Shared {
     /// Places for blocking reads: past them a read waits its turn, so that no
     /// caller takes every thread.
     pub reads: Arc<Semaphore>,
+    /// What everyone has used of late.
+    pub budgets: Arc<Budgets>,
     /// Who asks about history at present.
     pub questions: Questions,
 }

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use crate::base::clock::{SystemClock, Timestamp};
-use crate::model::org::{OrgNo, OrgSlug, Organisation};
+use crate::model::org::{OrgSlug, Organisation};
 use crate::model::principal::{Roles, SpiffeId};
 use crate::model::roster::{Grant, Roster};
 use crate::pki::identity::{CertificateId, IssuerDigest};
@@ -56,14 +56,14 @@ pub(super) fn caller(hub: &Hub, identity: &str) -> Caller {
     hub.authenticate(&peer).unwrap()
 }
 
-/// Takes every place for questions that an organisation has, until what it
+/// Takes every place for questions that a caller's organisation has, until what it
 /// answers is dropped.
-pub(super) fn occupy(shared: &Arc<Shared>, organisation: OrgNo) -> mpsc::Sender<()> {
+pub(super) fn occupy(shared: &Arc<Shared>, caller: &Caller) -> mpsc::Sender<()> {
     let (held, holds) = mpsc::channel();
     let holds = Arc::new(Mutex::new(holds));
     loop {
         let holds = Arc::clone(&holds);
-        let question = shared.question(organisation, move |_| {
+        let question = shared.question(caller, move |_| {
             let _ = holds.lock().recv();
             Ok(())
         });

@@ -85,7 +85,7 @@ impl Hub {
         let size = page_size.clamp(1, MAX_PAGE);
         let (versions, next) = self
             .shared
-            .question(caller.org(), move |shared| {
+            .question(caller, move |shared| {
                 let (newest, _) = fetch::newest_of_any(shared, handle)?;
                 if !shared.directory.load().visible(fetch::viewer(&viewer), newest.class, Purpose::Search) {
                     return Err(Error::absent());

@@ -1,28 +1,14 @@
-//! Decides what the writer can be asked for, from where it goes on, and what
-//! everyone is told once it no longer writes.
+//! Decides from where the writer goes on, and what everyone is told once it no
+//! longer writes.
 
 use std::sync::Arc;
-
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::model::position::Seq;
 
 use super::audit::laying::Laying;
 use super::error::{Error, Reason};
 use super::owed::Owed;
-use super::proposal::Proposal;
 use super::shared::Shared;
-
-/// What the writer is asked for.
-#[derive(Debug)]
-pub enum Work {
-    /// A request, and the room that it takes until it is answered.
-    Propose(Box<Proposal>, Option<OwnedSemaphorePermit>),
-    /// A probe: really commit something.
-    Probe(oneshot::Sender<Result<(), Error>>),
-    /// Write what waits, then stop.
-    Stop(oneshot::Sender<()>),
-}
 
 /// Where the writer goes on.
 #[derive(Debug)]

@@ -27,11 +27,13 @@ use super::directory::Directory;
 use super::error::{Error, Reason};
 use super::expire::expiry_fence;
 use super::group::{Group, Values};
+use super::lanes::{Exit, Lanes, Probe, Taken};
 use super::merger::Offer;
 use super::owed::{Owed, Published};
 use super::proposal::{Answered, Change, Decision, Proposal, ProposedPublication};
 use super::shared::Shared;
-use super::work::{DeadMan, Start, Work, read_only};
+use super::stored;
+use super::work::{DeadMan, Start, read_only};
 
 /// A commit group is closed once it weighs this much; it holds one request at
 /// least.
@@ -49,7 +51,7 @@ const FORGET_PER_GROUP: usize = 8;
 /// The writer's own state.
 pub struct Writer {
     shared: Arc<Shared>,
-    work: mpsc::Receiver<Work>,
+    lanes: Exit,
     requests: requests::Index,
     next: Seq,
     last_version: u64,
@@ -98,19 +100,14 @@ struct Wrote {
 impl Writer {
     /// A writer that goes on after what is stored.
     #[must_use]
-    pub fn new(
-        shared: Arc<Shared>,
-        work: mpsc::Receiver<Work>,
-        requests: requests::Index,
-        start: Start,
-    ) -> Self {
+    pub fn new(shared: Arc<Shared>, lanes: Arc<Lanes>, requests: requests::Index, start: Start) -> Self {
         let (offered, offers) = mpsc::channel(1);
         Self {
             offered: Some(offered),
             offers,
             offer: None,
             shared,
-            work,
+            lanes: Exit(lanes),
             requests,
             next: start.next,
             last_version: start.last_version,
@@ -156,16 +153,19 @@ impl Writer {
                     self.commit_alone();
                     self.due = self.owed.more().then(|| clock::monotonic() + self.owed.delay() / 10);
                 }
-                work = self.work.recv() => {
-                    if let Some(stop) = self.group(work?) {
+                more = self.lanes.0.ready() => {
+                    if !more {
+                        return None;
+                    }
+                    if let Some(stop) = self.group() {
                         return Some(stop);
                     }
                 },
                 () = self.shared.cursors.changed() => {
                     // Company may come: a commit group that is under way
                     // takes the cursors along.
-                    if let Ok(Some(first)) = tokio::time::timeout(CURSOR_DELAY, self.work.recv()).await {
-                        if let Some(stop) = self.group(first) {
+                    if let Ok(true) = tokio::time::timeout(CURSOR_DELAY, self.lanes.0.ready()).await {
+                        if let Some(stop) = self.group() {
                             return Some(stop);
                         }
                     } else {
@@ -212,34 +212,14 @@ impl Writer {
     }
 
     /// Drains what waits into a group and commits it.
-    fn group(&mut self, first: Work) -> Option<oneshot::Sender<()>> {
-        let (mut proposals, mut rooms, mut probes, mut stop) = (Vec::new(), Vec::new(), Vec::new(), None);
-        let mut weight = 0;
-        let mut next = Some(first);
-        while let Some(work) = next {
-            match work {
-                Work::Propose(proposal, room) => {
-                    weight += proposal.change.weight();
-                    proposals.push(*proposal);
-                    rooms.extend(room);
-                }
-                Work::Probe(reply) => probes.push(reply),
-                Work::Stop(done) => {
-                    stop = Some(done);
-                    break;
-                }
-            }
-            if weight >= GROUP_BYTES || proposals.len() >= GROUP_REQUESTS {
-                break;
-            }
-            next = self.work.try_recv().ok();
-        }
+    fn group(&mut self) -> Option<oneshot::Sender<()>> {
+        let Taken { proposals, passes, probes, stop } = self.lanes.0.take(GROUP_BYTES, GROUP_REQUESTS);
         self.work_off(proposals, probes);
-        drop(rooms);
+        drop(passes);
         stop
     }
 
-    fn work_off(&mut self, proposals: Vec<Proposal>, probes: Vec<oneshot::Sender<Result<(), Error>>>) {
+    fn work_off(&mut self, proposals: Vec<Proposal>, probes: Vec<Probe>) {
         if let Some(reason) = self.shared.latch.reason() {
             self.shared.audit.journal.close();
             // A caller that went away needs no answer.
@@ -404,6 +384,8 @@ impl Writer {
         {
             return Ok((Ok(Answered::Outdated), None));
         }
+        let within = stored::within(&self.shared, &group.directory, &proposal.change)?;
+        let change = within.as_ref().unwrap_or(&proposal.change);
         let now = self.shared.clock.now();
         let entry = Entry {
             seq: self.next,
@@ -411,7 +393,7 @@ impl Writer {
             author: proposal.caller.as_ref().map_or("", |caller| caller.identity().as_str()),
             seed: random::u64(),
             salt: &proposal.salt,
-            change: &proposal.change,
+            change,
         };
         let chunks_before = group.chunks.len();
         let decisions = group.apply(&entry)?;

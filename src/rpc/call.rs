@@ -5,7 +5,7 @@ use tonic::{Request, Status};
 
 use crate::hub::audit::Trail;
 use crate::hub::error::{Error, Reason};
-use crate::hub::{Caller, Hub, PeerCertificate};
+use crate::hub::{Account, Caller, Hub, PeerCertificate};
 use crate::policy::access::{self, Method};
 
 use super::status;
@@ -19,6 +19,8 @@ pub(super) struct Call {
     pub(super) peer: PeerCertificate,
     /// What is called.
     pub(super) method: Method,
+    /// What is charged for it.
+    pub(super) account: Account,
 }
 
 impl Call {
@@ -32,7 +34,8 @@ impl Call {
     ) -> Result<Self, Error> {
         let caller = hub.authenticate(&peer)?.with_trail(trail);
         if access::allowed(method, caller.roles()) {
-            Ok(Self { caller, peer, method })
+            let account = hub.account(&caller);
+            Ok(Self { caller, peer, method, account })
         } else {
             Err(Error::new(
                 Reason::RoleInsufficient,

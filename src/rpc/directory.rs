@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use crate::hub::error::Error;
-use crate::hub::{Hub, OrganisationView};
+use crate::hub::{Allowance, Hub, OrganisationView};
 use crate::wire::convert::{batch, directory, name, time};
 use crate::wire::proto::v1;
 use crate::wire::proto::v1::directory_service_server::DirectoryService;
@@ -54,9 +54,10 @@ impl DirectoryService for Directory {
         &self,
         mut request: Request<v1::WhoAmIRequest>,
     ) -> Result<Response<v1::WhoAmIResponse>, Status> {
-        let Call { caller, peer, method: _ } = Call::take(&mut request)?;
+        let Call { caller, peer, method: _, account } = Call::take(&mut request)?;
         let v1::WhoAmIRequest {} = request.into_inner();
         let renewal = self.0.renewal(&peer);
+        let stored = self.0.stored_allowance(&caller).map_err(status)?;
         Ok(Response::new(v1::WhoAmIResponse {
             spiffe_id: caller.identity().as_str().to_owned(),
             organisation: name::organisation(caller.identity().org()),
@@ -69,8 +70,14 @@ impl DirectoryService for Directory {
             renew_time: Some(time::write(renewal.at)),
             renew_now: renewal.now,
             expiry_warning_days: i32::try_from(renewal.warning_days).unwrap_or(i32::MAX),
+            allowances: account.allowances().into_iter().chain(stored).map(allowance).collect(),
         }))
     }
+}
+
+fn allowance(allowance: Allowance) -> v1::Allowance {
+    let Allowance { limit, own, most, left } = allowance;
+    v1::Allowance { limit: limit.to_owned(), own, most, left }
 }
 
 fn show(view: OrganisationView) -> v1::Organisation {

@@ -4,17 +4,20 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _, stream};
 use prost::Message as _;
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::hub::budget::PATIENCE;
 use crate::hub::error::{Error, Reason};
 use crate::hub::{self, Asked, Caller, Hub, Rejection};
 use crate::model::Invalid;
 use crate::model::principal::SpiffeId;
 use crate::policy::explain;
+use crate::policy::limits::Rate;
 use crate::wire::convert::{batch, draft, guard, name, revocation, sighting, time};
 use crate::wire::proto::v1;
 use crate::wire::proto::v1::exchange_service_server::ExchangeService;
@@ -44,7 +47,9 @@ impl ExchangeService for Exchange {
         mut request: Request<v1::PublishIndicatorsRequest>,
     ) -> Result<Response<v1::PublishIndicatorsResponse>, Status> {
         let call = Call::take(&mut request)?;
-        publish(&self.0, &call.caller, request.into_inner()).await.map(Response::new).map_err(status)
+        let request = request.into_inner();
+        charge(&call, Rate::Items, request.indicators.len(), Duration::ZERO).await?;
+        publish(&self.0, &call.caller, request).await.map(Response::new).map_err(status)
     }
 
     type PublishStreamStream = Answers<v1::PublishIndicatorsResponse>;
@@ -58,10 +63,12 @@ impl ExchangeService for Exchange {
         let room = Arc::new(Semaphore::new(PUBLISH_WINDOW_KIB as usize));
         // Each request is begun in order of arrival; `buffered` answers in the
         // same order. Nothing more is read while the window is full.
+        let payer = call.clone();
         let answers = until_severed(Arc::clone(&hub), call.clone(), request.into_inner())
             .then(move |request| {
-                let room = Arc::clone(&room);
+                let (room, call) = (Arc::clone(&room), payer.clone());
                 async move {
+                    let request = paid(&call, Rate::Items, request, |it| it.indicators.len()).await;
                     let held = room.acquire_many_owned(kib(&request)).await;
                     (request, held)
                 }
@@ -86,6 +93,7 @@ impl ExchangeService for Exchange {
         let v1::RevokeIndicatorRequest { request_id, name, revocation, etag, on_behalf_of } =
             request.into_inner();
         call.caller.trail().about(|| name.clone());
+        charge(&call, Rate::Items, 1, Duration::ZERO).await?;
         let asked = asked(&request_id, &on_behalf_of).map_err(invalid)?;
         let id = name::read_indicator("name", &name).map_err(invalid)?;
         let revocation =
@@ -106,6 +114,7 @@ impl ExchangeService for Exchange {
         let request_id = name::read_request_id(&request_id).map_err(invalid)?;
         call.caller.trail().asked(sightings.len());
         check_batch("sightings", sightings.len(), size).map_err(status)?;
+        charge(&call, Rate::Items, sightings.len(), Duration::ZERO).await?;
         let items = sightings.into_iter().map(sighting::read).collect();
         let recorded = self.0.report_sightings(&call.caller, request_id, items).await.map_err(status)?;
         let taken = recorded.iter().filter(|verdict| verdict.is_ok()).count();
@@ -167,7 +176,12 @@ impl ExchangeService for Exchange {
     ) -> Result<Response<Self::LookupObservablesStream>, Status> {
         let call = Call::take(&mut request)?;
         let hub = Arc::clone(&self.0);
+        let payer = call.clone();
         let answers = until_severed(Arc::clone(&hub), call.clone(), request.into_inner())
+            .then(move |request| {
+                let call = payer.clone();
+                async move { paid(&call, Rate::Lookups, request, |it| it.observables.len()).await }
+            })
             .map(move |request| {
                 let (hub, call) = (Arc::clone(&hub), call.clone());
                 async move {
@@ -230,6 +244,25 @@ pub(super) fn asked(request_id: &str, on_behalf_of: &str) -> Result<Asked, Inval
     let request_id = name::read_request_id(request_id)?;
     let unit = (!on_behalf_of.is_empty()).then(|| name::read_organisation("on_behalf_of", on_behalf_of));
     Ok(Asked { request_id, on_behalf_of: unit.transpose()? })
+}
+
+/// Charges the caller for so many, before they are looked at.
+async fn charge(call: &Call, rate: Rate, count: usize, patience: Duration) -> Result<(), Status> {
+    let amount = u64::try_from(count).unwrap_or(u64::MAX);
+    call.account.pay(rate, amount, patience).await.map_err(status)
+}
+
+/// A request of a stream once it is paid for: who sends faster than he may is
+/// slowed down, and nothing more of his is read meanwhile.
+async fn paid<T>(
+    call: &Call,
+    rate: Rate,
+    request: Result<T, Status>,
+    count: impl Fn(&T) -> usize,
+) -> Result<T, Status> {
+    let request = request?;
+    charge(call, rate, count(&request), PATIENCE).await?;
+    Ok(request)
 }
 
 /// What a request takes up of a stream's window.

@@ -43,9 +43,8 @@ use super::history::History;
 use super::layers::deadline;
 use super::layers::intake::{self, Intake};
 use super::layers::metrics::Metrics;
-use super::layers::repair;
-use super::layers::streams::Streams;
 use super::layers::watch::{Record, Renewal};
+use super::layers::{repair, streams};
 use super::listing::Listing;
 use super::republication::Republications;
 use super::roster::Rosters;
@@ -83,7 +82,6 @@ pub struct Face {
     metrics: Metrics,
     longest: Duration,
     streams: TaskTracker,
-    open: Streams,
     pub(super) intake: Intake,
 }
 
@@ -129,7 +127,6 @@ impl Face {
             metrics,
             longest,
             streams,
-            open: Streams::default(),
             intake: Intake::new(intake::Limits::default()),
         })
     }
@@ -163,10 +160,9 @@ impl Face {
             Err(error) => return status(error).into_http(),
         };
         let method = call.method;
-        let mut request =
-            request.map(|body| self.intake.meter(call.caller.identity().org(), longest(method), body));
+        let mut request = request.map(|body| self.intake.meter(call.account.clone(), longest(method), body));
         if !method.is_unary() {
-            let place = match self.open.open(call.caller.identity().org()) {
+            let place = match call.account.open_stream() {
                 Ok(place) => place,
                 Err(error) => return status(error).into_http(),
             };
@@ -174,7 +170,7 @@ impl Face {
                 return status(error).into_http();
             }
             request.extensions_mut().insert(call);
-            return place.hold(self.route(method, request).await);
+            return streams::hold(place, self.route(method, request).await);
         }
         request.extensions_mut().insert(call);
         let time = deadline::of(request.headers(), self.longest);

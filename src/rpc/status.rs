@@ -9,7 +9,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _, pb};
 
 use crate::hub::Rejection;
-use crate::hub::error::{Error, Kind, Reason};
+use crate::hub::error::{Error, Exceeded, Kind, Reason};
 use crate::model::Invalid;
 
 /// The domain of every `ErrorInfo`: reasons are unique within it.
@@ -48,10 +48,13 @@ pub const fn code(kind: Kind) -> Code {
 #[must_use]
 pub fn status(error: Error) -> Status {
     log(&error);
-    let Error { reason, public, fields, retry_after, source: _ } = error;
+    let Error { reason, public, fields, retry_after, exceeded, source: _ } = error;
     let mut details = details(reason, &fields);
     if let Some(after) = retry_after {
         details.set_retry_info(Some(after));
+    }
+    if let Some(Exceeded { subject, limit, most }) = exceeded {
+        details.add_quota_failure_violation(subject, format!("{limit}: {most}"));
     }
     Status::with_error_details(code(reason.kind()), cut(&public, MAX_MESSAGE_BYTES), details)
 }

@@ -33,8 +33,8 @@ use crate::wire::proto::v1::exchange_service_client::ExchangeServiceClient;
 
 use super::face::{MAX_MESSAGE_BYTES, MAX_SMALL_MESSAGE_BYTES};
 use super::layers::intake::{Intake, Limits};
-use super::layers::streams::MAX_STREAMS;
 use super::{Face, Metrics};
+use crate::policy::limits::Quota;
 
 const IDENTITY: &str = "spiffe://test.example/org/a/system/feed";
 const LONG: Duration = Duration::from_secs(60);
@@ -326,7 +326,7 @@ async fn an_organisation_has_so_many_streams_open_and_gets_another_when_one_ends
     let trial = Trial::start();
     let mut client = ExchangeServiceClient::new(trial.serve(LONG));
     let mut open = Vec::new();
-    for _ in 0..MAX_STREAMS {
+    for _ in 0..Quota::default().streams {
         let (requests, taken) = mpsc::channel(1);
         let answers = client.publish_stream(ReceiverStream::new(taken)).await.unwrap().into_inner();
         open.push((requests, answers));

@@ -271,6 +271,17 @@ impl Gatherer {
         )?;
         sheet.counter("luytre_truncated_bytes", "Bytes that were cut out of the log", truncated_bytes)?;
         sheet.counter("luytre_records_dropped", "Records that were dropped", dropped_records)?;
+        // By organisation, for without a name nobody knows whom to call.
+        let refusals = self.hub.refusals();
+        let mut family = sheet.of(
+            "luytre_limit_refusals",
+            "Times that a limit of an organisation or of one of its principals was met",
+            MetricType::Counter,
+        )?;
+        refusals.iter().try_for_each(|(organisation, limit, count)| {
+            let labels = [("organisation", organisation.as_str()), ("limit", *limit)];
+            ConstCounter::new(*count).encode(family.encode_family(&labels)?)
+        })?;
         // Whose they are is told to the machine's operator alone.
         if let Ok(storage) = self.hub.storage() {
             let bytes = storage.organisations.values().sum();

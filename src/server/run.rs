@@ -112,6 +112,7 @@ impl Assembly {
             audit_keep: config.audit.keep(),
             guard: Arc::new(lists::load(&config.guards)?),
             max_subscriptions_per_org: limits.subscriptions_per_organisation,
+            quotas: Arc::new(limits.quotas()),
             ..Options::default()
         })?;
         if let Some(path) = &config.ready_file {

@@ -52,9 +52,9 @@ impl Hub {
         let origin = self.shared.tail.committed();
         let spans = counting.histogram.map(|histogram| histogram.spans(as_of)).transpose()?;
         self.shared.index.reached(origin).await;
-        let (org, caller) = (caller.org(), caller.clone());
-        let counted = self.shared.question(org, move |shared| {
-            let asked = Asked { shared, caller: &caller, counting: &counting, spans, origin, bounds: BOUNDS };
+        let viewer = caller.clone();
+        let counted = self.shared.question(caller, move |shared| {
+            let asked = Asked { shared, caller: &viewer, counting: &counting, spans, origin, bounds: BOUNDS };
             let (tally, by) = asked.count()?;
             // What was cut out meanwhile was missing.
             shared.history.covers(origin)?;

@@ -64,9 +64,10 @@ impl Hub {
         aliases: Vec<Observable>,
     ) -> Result<Dossier, Error> {
         self.shared.index.reached(self.shared.tail.committed()).await;
-        let (org, caller) = (caller.org(), caller.clone());
-        let told =
-            self.shared.question(org, move |shared| Asking { shared, caller: &caller }.tell(&value, aliases));
+        let viewer = caller.clone();
+        let told = self
+            .shared
+            .question(caller, move |shared| Asking { shared, caller: &viewer }.tell(&value, aliases));
         told.await
     }
 }

@@ -31,6 +31,7 @@ use crate::model::query::{IndicatorFilter, Question};
 use crate::wire::convert::filter;
 use crate::wire::token::{Place, Use};
 
+use super::budget::Account;
 use super::caller::Caller;
 use super::engine::{Hub, draining};
 use super::error::{Error, Reason};
@@ -138,6 +139,7 @@ impl Hub {
         Ok(Export {
             shared: Arc::clone(&self.shared),
             organisation: caller.org(),
+            account: self.account(caller),
             plan,
             asks_index,
             pass: Some(pass),
@@ -175,6 +177,7 @@ enum Stage {
 pub struct Export {
     shared: Arc<Shared>,
     organisation: OrgNo,
+    account: Account,
     plan: Plan,
     /// Whether it has yet to wait for the index.
     asks_index: bool,
@@ -241,7 +244,7 @@ impl Export {
                 shared.index.reached(self.plan.origin).await;
                 self.asks_index = false;
             }
-            shared.questions.turn(self.organisation).await
+            shared.turn(self.organisation, &self.account).await
         };
         shared.draining.run_until_cancelled(turn).await.ok_or_else(draining)?
     }

@@ -71,7 +71,7 @@ async fn an_export_waits_for_a_place_of_its_organisation() {
     let (_dir, hub, caller) = testing::hub(&["a", "b"]);
     let other = testing::caller(&hub, "spiffe://test.example/org/b/system/feed");
     hub.shared.index.reached(hub.shared.tail.committed()).await;
-    let held = testing::occupy(&hub.shared, caller.org());
+    let held = testing::occupy(&hub.shared, &caller);
     let mut waiting = export(&hub, &caller, IndicatorFilter::default());
     assert!(!waits_to_read(&mut waiting), "the organisation has no place left");
     let of_another = export(&hub, &other, IndicatorFilter::default()).next().await.unwrap();
@@ -88,7 +88,7 @@ async fn an_export_waits_for_a_place_of_its_organisation() {
 #[tokio::test]
 async fn an_export_that_waits_for_its_place_ends_when_the_hub_goes_down() {
     let (_dir, hub, caller) = testing::hub(&["a"]);
-    let held = testing::occupy(&hub.shared, caller.org());
+    let held = testing::occupy(&hub.shared, &caller);
     let mut waiting = export(&hub, &caller, IndicatorFilter::default());
     let mut next = Box::pin(waiting.next());
     assert!(next.as_mut().now_or_never().is_none());

@@ -8,9 +8,12 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::hub::budget::{Account, PATIENCE, Reading};
+use crate::hub::caller::Caller;
 use crate::hub::error::{Error, Reason};
 use crate::hub::shared::{MAX_READS, Shared};
 use crate::model::org::OrgNo;
+use crate::policy::limits::Rate;
 
 /// Most questions of one organisation: a quarter of the places there are.
 const MAX_QUESTIONS: usize = MAX_READS / 4;
@@ -35,6 +38,7 @@ struct Places {
 pub(in crate::hub) struct Turn {
     _permit: OwnedSemaphorePermit,
     _turn: Option<OwnedSemaphorePermit>,
+    _reading: Option<Reading>,
 }
 
 impl Questions {
@@ -46,7 +50,7 @@ impl Questions {
 
     fn ask(&self, organisation: OrgNo) -> Result<Turn, Error> {
         let place = self.of(organisation).all.try_acquire_owned();
-        place.map(|permit| Turn { _permit: permit, _turn: None }).map_err(|_| Error {
+        place.map(|permit| Turn { _permit: permit, _turn: None, _reading: None }).map_err(|_| Error {
             retry_after: Some(RETRY_AFTER),
             ..Error::new(
                 Reason::RateLimited,
@@ -67,29 +71,44 @@ impl Questions {
         let Places { all, turns } = self.of(organisation);
         let turn = turns.acquire_owned().await.map_err(Error::internal)?;
         let permit = all.acquire_owned().await.map_err(Error::internal)?;
-        Ok(Turn { _permit: permit, _turn: Some(turn) })
+        Ok(Turn { _permit: permit, _turn: Some(turn), _reading: None })
     }
 }
 
 impl Shared {
     /// Runs blocking `work` as [`Self::read`] does, for a question about history
-    /// by a system of `organisation`. The place is the work's own, though its
+    /// by `caller`, who is charged for the time that it takes. The place is the work's own, though its
     /// caller goes away.
     ///
     /// # Errors
-    /// `RATE_LIMITED` where the organisation asks too much at once, or what the
-    /// work answers.
+    /// `RATE_LIMITED` where the organisation asks too much at once, or had too
+    /// much read of late, or what the work answers.
     pub async fn question<T: Send + 'static>(
         self: &Arc<Self>,
-        organisation: OrgNo,
+        caller: &Caller,
         work: impl FnOnce(&Self) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let place = self.questions.ask(organisation)?;
+        let account = self.budgets.account(caller.identity());
+        account.charge(Rate::Reading, 0, Duration::ZERO)?;
+        let place = self.questions.ask(caller.org())?;
         self.read(move |shared| {
-            let _place = place;
+            let _place = Turn { _reading: Some(account.reading()), ..place };
             work(shared)
         })
         .await
+    }
+}
+
+impl Shared {
+    /// A place for a stretch of an export, as [`Questions::turn`] gives it. Who
+    /// had too much read of late waits for it a while longer.
+    ///
+    /// # Errors
+    /// `RATE_LIMITED` once that is too long.
+    pub(in crate::hub) async fn turn(&self, organisation: OrgNo, account: &Account) -> Result<Turn, Error> {
+        account.pay(Rate::Reading, 0, PATIENCE).await?;
+        let turn = self.questions.turn(organisation).await?;
+        Ok(Turn { _reading: Some(account.reading()), ..turn })
     }
 }
 

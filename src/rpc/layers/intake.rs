@@ -17,8 +17,10 @@ use tokio::time::{Sleep, sleep, timeout};
 use tonic::Status;
 use tonic::body::Body;
 
+use crate::hub::Account;
 use crate::hub::error::{Error, Reason};
 use crate::model::org::OrgSlug;
+use crate::policy::limits::Rate;
 use crate::rpc::status::status;
 
 /// Bytes before each message of gRPC: a flag, and the message's length.
@@ -60,15 +62,17 @@ impl Intake {
         Self { limits, rooms: Arc::default() }
     }
 
-    /// The body of a request of `organisation` whose messages are at most
-    /// `longest` bytes long, read no faster than there is room.
-    pub(in crate::rpc) fn meter(&self, organisation: &OrgSlug, longest: usize, inner: Body) -> Body {
-        Body::new(self.metered(organisation, longest, inner))
+    /// The body of a request whose messages are at most `longest` bytes long,
+    /// read no faster than there is room, and than `account` may send.
+    pub(in crate::rpc) fn meter(&self, account: Account, longest: usize, inner: Body) -> Body {
+        let metered = self.metered(account.organisation(), longest, inner);
+        Body::new(Metered { account: Some(account), ..metered })
     }
 
     fn metered(&self, organisation: &OrgSlug, longest: usize, inner: Body) -> Metered {
         Metered {
             inner,
+            account: None,
             longest,
             room: self.room(organisation),
             limits: self.limits.clone(),
@@ -98,6 +102,8 @@ type Waiting = Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>
 /// for more has decoded what he got: then its place is free.
 struct Metered {
     inner: Body,
+    /// Who pays for the bytes, if anyone does.
+    account: Option<Account>,
     longest: usize,
     room: Arc<Semaphore>,
     limits: Limits,
@@ -118,7 +124,8 @@ impl Metered {
         {
             // One that is too long is refused by its length, and never held.
             if length <= self.longest {
-                self.take_room(length);
+                let wait = self.pay(length).map_err(status)?;
+                self.take_room(length, wait);
             }
         }
         if let Some(waiting) = &mut self.waiting {
@@ -132,16 +139,30 @@ impl Metered {
         Poll::Ready(Ok(self.rest.split_to(next)))
     }
 
-    fn take_room(&mut self, length: usize) {
+    /// Charges a message before it is read; how long it is to wait for that.
+    fn pay(&self, length: usize) -> Result<Duration, Error> {
+        let bytes = u64::try_from(length + HEADER_BYTES).unwrap_or(u64::MAX);
+        let account = self.account.as_ref();
+        account
+            .map_or(Ok(Duration::ZERO), |account| account.charge(Rate::Bytes, bytes, self.limits.room_within))
+    }
+
+    fn take_room(&mut self, length: usize, wait: Duration) {
         let kib = u32::try_from(length / 1024 + 1).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.room);
-        match Arc::clone(&room).try_acquire_many_owned(kib) {
-            Ok(held) => self.held = Some(held),
-            Err(_) => {
-                let found = timeout(self.limits.room_within, room.acquire_many_owned(kib));
-                self.waiting = Some(Box::pin(async move { found.await.ok()?.ok() }));
-            }
+        if wait.is_zero()
+            && let Ok(held) = Arc::clone(&room).try_acquire_many_owned(kib)
+        {
+            self.held = Some(held);
+            return;
         }
+        let within = self.limits.room_within;
+        self.waiting = Some(Box::pin(async move {
+            if !wait.is_zero() {
+                sleep(wait).await;
+            }
+            timeout(within, room.acquire_many_owned(kib)).await.ok()?.ok()
+        }));
     }
 
     /// Waits for the client, within a message only so long.

@@ -16,7 +16,7 @@ use crate::model::warninglist;
 mod audit;
 mod authorities;
 mod guards;
-mod places;
+mod limits;
 mod retention;
 mod section;
 mod signer;
@@ -24,7 +24,7 @@ mod units;
 
 pub use audit::AuditConfig;
 pub use authorities::Authorities;
-pub use places::admin_socket;
+pub use limits::Limits;
 use section::Section;
 pub use signer::SignerConfig;
 pub use units::{Size, Span};
@@ -98,66 +98,6 @@ pub enum LogFormat {
     Pretty,
     /// One JSON object a line.
     Json,
-}
-
-/// How much of everything.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// TLS handshakes under way at once.
-    pub handshakes: usize,
-    /// Connections at once that have not finished the handshake.
-    pub pending_connections: usize,
-    /// The same from one address (one /64 of IPv6).
-    pub handshakes_per_source: usize,
-    /// Time from the connection to the client's hello.
-    pub hello_timeout: Span,
-    /// Time from the hello to the end of the handshake.
-    pub handshake_timeout: Span,
-    /// Connections at once that have finished the handshake.
-    pub connections: usize,
-    /// Connections at once from one address (one /64 of IPv6).
-    pub connections_per_source: usize,
-    /// Calls at once on one connection.
-    pub streams_per_connection: u32,
-    /// Age at which a connection is asked to come anew.
-    pub connection_age: Span,
-    /// Longest that a call other than a stream may take.
-    pub call_deadline: Span,
-    /// Named subscriptions of one organisation.
-    pub subscriptions_per_organisation: usize,
-    /// Memory for the newest events.
-    pub ring_bytes: Size,
-    /// Memory for blocks read from the store.
-    pub block_cache_bytes: Size,
-    /// Free space on the store's disk below which nothing new is taken.
-    pub free_space: Size,
-    /// Span between signs of life on a quiet subscription.
-    pub heartbeat: Span,
-    /// Longest wait for calls under way when the hub stops.
-    pub drain_deadline: Span,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            handshakes: 256,
-            pending_connections: 1024,
-            handshakes_per_source: 128,
-            hello_timeout: seconds(3),
-            handshake_timeout: seconds(10),
-            connections: 4096,
-            connections_per_source: 1024,
-            streams_per_connection: 256,
-            connection_age: seconds(24 * 3600),
-            call_deadline: seconds(30),
-            subscriptions_per_organisation: 256,
-            ring_bytes: Size(64 << 20),
-            block_cache_bytes: Size(256 << 20),
-            free_space: Size(1 << 30),
-            heartbeat: seconds(10),
-            drain_deadline: seconds(20),
-        }
-    }
 }
 
 const fn seconds(count: u64) -> Span {
@@ -375,7 +315,7 @@ fn assemble(table: toml::Table, base: &Path, problems: &mut Vec<Invalid>) -> Con
     }
 
     let log = read_log(root.section("log", problems), problems);
-    let limits = read_limits(root.section("limits", problems), problems);
+    let limits = limits::read(root.section("limits", problems), problems);
     let retention = retention::read(root.section("retention", problems), problems);
     let audit = audit::read(root.section("audit", problems), problems);
     let guards = guards::read(root.section("guards", problems), base, &data_dir, problems);
@@ -411,88 +351,11 @@ fn read_log(mut section: Section, problems: &mut Vec<Invalid>) -> Log {
     log
 }
 
-fn read_limits(mut section: Section, problems: &mut Vec<Invalid>) -> Limits {
-    let usual = Limits::default();
-    let limits = Limits {
-        handshakes: section.bounded("handshakes", usual.handshakes, (1, 65_536), problems),
-        pending_connections: section.bounded(
-            "pending_connections",
-            usual.pending_connections,
-            (1, 65_536),
-            problems,
-        ),
-        handshakes_per_source: section.bounded(
-            "handshakes_per_source",
-            usual.handshakes_per_source,
-            (1, 65_536),
-            problems,
-        ),
-        hello_timeout: section.bounded(
-            "hello_timeout",
-            usual.hello_timeout,
-            (seconds(1), seconds(60)),
-            problems,
-        ),
-        handshake_timeout: section.bounded(
-            "handshake_timeout",
-            usual.handshake_timeout,
-            (seconds(1), seconds(60)),
-            problems,
-        ),
-        connections: section.bounded("connections", usual.connections, (1, 1_000_000), problems),
-        connections_per_source: section.bounded(
-            "connections_per_source",
-            usual.connections_per_source,
-            (1, 1_000_000),
-            problems,
-        ),
-        streams_per_connection: section.bounded(
-            "streams_per_connection",
-            usual.streams_per_connection,
-            (1, 65_536),
-            problems,
-        ),
-        connection_age: section.bounded(
-            "connection_age",
-            usual.connection_age,
-            (seconds(60), seconds(30 * 24 * 3600)),
-            problems,
-        ),
-        call_deadline: section.bounded(
-            "call_deadline",
-            usual.call_deadline,
-            (seconds(1), seconds(600)),
-            problems,
-        ),
-        subscriptions_per_organisation: section.bounded(
-            "subscriptions_per_organisation",
-            usual.subscriptions_per_organisation,
-            (1, 10_000),
-            problems,
-        ),
-        ring_bytes: section.bounded(
-            "ring_bytes",
-            usual.ring_bytes,
-            (Size(1 << 20), Size(64 << 30)),
-            problems,
-        ),
-        block_cache_bytes: section.bounded(
-            "block_cache_bytes",
-            usual.block_cache_bytes,
-            (Size(8 << 20), Size(1 << 40)),
-            problems,
-        ),
-        free_space: section.bounded("free_space", usual.free_space, (Size(0), Size(1 << 50)), problems),
-        heartbeat: section.bounded("heartbeat", usual.heartbeat, (seconds(1), seconds(300)), problems),
-        drain_deadline: section.bounded(
-            "drain_deadline",
-            usual.drain_deadline,
-            (seconds(0), seconds(600)),
-            problems,
-        ),
-    };
-    section.finish(problems);
-    limits
+/// Where the machine's operator reaches the hub of `data_dir`, unless the
+/// configuration says otherwise.
+#[must_use]
+pub fn admin_socket(data_dir: &Path) -> PathBuf {
+    data_dir.join("admin.sock")
 }
 
 #[cfg(test)]

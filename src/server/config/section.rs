@@ -37,6 +37,25 @@ impl Section {
         Self { path, rest, known: Vec::new() }
     }
 
+    /// The tables in this one, whatever their names.
+    pub(super) fn tables(&mut self, problems: &mut Vec<Invalid>) -> Vec<(String, Self)> {
+        let mut tables = Vec::new();
+        for (key, value) in std::mem::take(&mut self.rest) {
+            let path = self.at(&key);
+            match value {
+                Value::Table(rest) => tables.push((key, Self { path, rest, known: Vec::new() })),
+                other => problems
+                    .push(Invalid::new(&path, format!("is a {}; write a table, [{path}]", other.type_str()))),
+            }
+        }
+        tables
+    }
+
+    /// The path of this table.
+    pub(super) fn path_of(&self) -> &str {
+        &self.path
+    }
+
     /// Whether nothing is said in this table.
     pub(super) fn is_absent(&self) -> bool {
         self.rest.is_empty()

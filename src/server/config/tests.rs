@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::model::org::OrgSlug;
 
 const LEAST: &str = r#"
 data_dir = "data"
@@ -220,6 +221,8 @@ fn the_sample_and_the_documentation_show_every_key_there_is() {
                 section = name
             }
             4 => known.push(name.to_owned()),
+            // Tables of their own, whose names are those of organisations.
+            8 if (section, name) == ("limits", "organisations") => {}
             8 if !section.is_empty() => known.push(format!("{section}.{name}")),
             // This section may be absent, and its names are of two kinds.
             12 if section == "authorities" && name == "ip" => {}
@@ -241,6 +244,7 @@ fn the_sample_and_the_documentation_show_every_key_there_is() {
             sampled.push(format!("{section}{key}"));
         }
     }
+    sampled.retain(|key: &String| !key.starts_with("limits.organisations."));
     sampled.sort();
     assert_eq!(sampled, known, "packaging/hub.toml");
 
@@ -258,4 +262,28 @@ fn the_sample_and_the_documentation_show_every_key_there_is() {
     }
     documented.sort();
     assert_eq!(documented, known, "docs/configuration.md");
+}
+
+#[test]
+fn an_organisation_may_be_measured_otherwise_and_the_rest_holds_for_it_too() {
+    let limits =
+        |text: &str| format!("{LEAST}[limits]\nitems_per_second = 7\nprincipal_percent = 50\n{text}");
+    let text =
+        limits("[limits.organisations.ca-hanoi]\nlookups_per_second = 9\nreading_per_second = \"2s\"\n");
+    let quotas = read(&text).unwrap().limits.quotas();
+    let slug = |text| OrgSlug::parse(text).unwrap();
+    let (usual, own) = (quotas.of(&slug("a")), quotas.of(&slug("ca-hanoi")));
+    assert_eq!((usual.items, usual.lookups), (7, Limits::default().lookups_per_second));
+    assert_eq!((own.items, own.lookups, own.reading), (7, 9, 2_000_000));
+    assert_eq!((quotas.of_principal(&slug("ca-hanoi")).lookups, own.streams), (4, 512));
+    let wrong = "[limits.organisations]\nx = 3\n[limits.organisations.Bad]\n[limits.organisations.a]\nitems = 3\nitems_per_second = 0\n";
+    assert_eq!(
+        keys(&limits(wrong)),
+        [
+            "limits.organisations.x",
+            "limits.organisations.Bad",
+            "limits.organisations.a.items_per_second",
+            "limits.organisations.a.items"
+        ]
+    );
 }

@@ -122,6 +122,8 @@ pub(super) fn whoami(bytes: &[u8]) -> String {
         length(&mut me.certificate_serial);
         me.certificate_expire_time = None;
         me.renew_time = None;
+        // It grows with the time that passes.
+        me.allowances.iter_mut().for_each(|it| it.left = it.left.map(|_| 0));
     })
 }
 
