@@ -56,9 +56,12 @@ impl Builder {
     /// Adds an expression; whether it is one that takes time in proportion to
     /// the text, and is not too large.
     pub(super) fn regex(&mut self, entry: &str, list: ListNo) -> bool {
+        // To compile one costs more than all else that is done with an entry.
+        if self.regexes.len() >= MAX_REGEXES {
+            return false;
+        }
         let pattern = undelimited(entry);
-        let fits = RegexBuilder::new(&pattern).size_limit(MAX_REGEX_BYTES).build().is_ok();
-        if !fits || self.regexes.len() >= MAX_REGEXES {
+        if RegexBuilder::new(&pattern).size_limit(MAX_REGEX_BYTES).build().is_err() {
             return false;
         }
         self.regexes.push(pattern);
