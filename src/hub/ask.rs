@@ -17,7 +17,6 @@ impl Hub {
     ) -> Result<Vec<Decision>, Error> {
         match self.ask(proposal).await? {
             Answered::Decided(decisions) | Answered::Repeated(decisions, _) => Ok(decisions),
-            Answered::Outdated => Err(Error::internal("lists were asked about what they do not judge")),
         }
     }
 

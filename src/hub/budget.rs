@@ -154,6 +154,12 @@ impl Budgets {
 impl Account {
     /// Whose it is.
     #[must_use]
+    pub const fn identity(&self) -> &SpiffeId {
+        &self.identity
+    }
+
+    /// The organisation of whose it is.
+    #[must_use]
     pub const fn organisation(&self) -> &OrgSlug {
         self.identity.org()
     }

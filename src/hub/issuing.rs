@@ -10,6 +10,7 @@ use rustls::pki_types::CertificateDer;
 use crate::base::clock::{self, Timestamp};
 use crate::base::{digest, random, tasks};
 use crate::model::Invalid;
+use crate::model::audit::{Purpose, Record, record};
 use crate::model::certificate::{
     Certificate, CertificateChange, CertificateId, Hierarchy, IssuerDigest, Origin, TokenState,
 };
@@ -80,11 +81,13 @@ impl Hub {
         let known = ledger.token(&token.digest()).filter(|token| now < token.expires);
         self.attempted(source, known.is_some())?;
         let known = known.ok_or_else(|| {
-            tracing::warn!(target: "luytre::audit", "an enrolment token that is not taken was shown");
+            self.refused_token(source, "", "no token of the hub's");
             invalid(NO_SUCH_TOKEN)
         })?;
         let holder = &known.holder;
-        let asked = read(request, holder)?;
+        let asked = read(request, holder).inspect_err(|_| {
+            self.refused_token(source, holder.as_str(), "its certificate request is not taken");
+        })?;
         match &known.state {
             TokenState::Ready => {}
             TokenState::Pending => {
@@ -97,7 +100,7 @@ impl Hub {
                 if let Some(certificate) = again {
                     return self.issued(certificate);
                 }
-                tracing::warn!(target: "luytre::audit", %holder, "a used enrolment token was shown with another key");
+                self.refused_token(source, holder.as_str(), "it was used with another key");
                 self.attempted(source, false)?;
                 return Err(invalid(NO_SUCH_TOKEN));
             }
@@ -113,6 +116,25 @@ impl Hub {
     }
 
     /// Counts a token that was shown.
+    /// Puts on record that an enrolment token was shown and not taken: from
+    /// where, and whose it would have been. No more than [`Self::attempted`]
+    /// lets come.
+    fn refused_token(&self, source: IpAddr, holder: &str, why: &str) {
+        tracing::warn!(target: "luytre::audit", %source, holder, why, "enrolment token refused");
+        let record = Record {
+            purpose: Purpose::Administer,
+            refused: 1,
+            outcome: Reason::EnrolmentTokenInvalid.as_str().into(),
+            about: if holder.is_empty() {
+                format!("from {source}: {why}")
+            } else {
+                format!("for {holder} from {source}: {why}")
+            },
+            ..Record::note(record::ENROLMENT_REFUSED, self.shared.clock.now())
+        };
+        self.shared.audit.journal.note(&record);
+    }
+
     fn attempted(&self, source: IpAddr, right: bool) -> Result<(), Error> {
         self.shared.attempts.note(source, right, clock::monotonic()).map_err(|wait| Error {
             retry_after: Some(wait),

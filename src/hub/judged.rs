@@ -10,6 +10,7 @@ use crate::policy::guard::lists::Guard;
 use crate::store::proto;
 
 use super::engine::Hub;
+use super::proposal::{Decision, Refusal};
 
 /// Places of what was counted.
 const COUNTED: [Outcome; 3] = [Outcome::Informed, Outcome::Held, Outcome::Refused];
@@ -102,11 +103,17 @@ impl Hub {
         counted.map(|(_, counter)| counter.load(Ordering::Relaxed)).sum()
     }
 
-    /// Counts what lists made of the items of a request.
-    pub(super) fn count_guarded(&self, verdicts: &proto::GuardVerdicts) {
+    /// Counts what lists made of the items of a request; those that were
+    /// refused for another reason are not theirs.
+    pub(super) fn count_guarded(&self, verdicts: &proto::GuardVerdicts, decisions: &[Decision]) {
+        let theirs = |verdict: &&proto::GuardVerdict| {
+            let decision = decisions.get(verdict.item as usize);
+            !matches!(decision, Some(Decision::Refused(refusal)) if *refusal != Refusal::Guarded)
+        };
         for (outcome, counter) in COUNTED.iter().zip(&self.shared.counters.guarded) {
             let same = |verdict: &&proto::GuardVerdict| verdict.outcome == u32::from(outcome.number());
-            counter.fetch_add(verdicts.items.iter().filter(same).count() as u64, Ordering::Relaxed);
+            let count = verdicts.items.iter().filter(same).filter(theirs).count();
+            counter.fetch_add(count as u64, Ordering::Relaxed);
         }
     }
 }

@@ -41,6 +41,17 @@ pub enum Error {
     /// There are too many lists, or entries.
     #[error("{} holds more than {MAX_LISTS} lists, or {MAX_ALL_ENTRIES} entries; remove some", .0.display())]
     TooMany(PathBuf),
+    /// Parts or expressions of lists have no room.
+    #[error(
+        "{} holds more parts of values, or regular expressions, than the hub can hold against each value in time: {lists}; shorten or remove them",
+        directory.display()
+    )]
+    TooLarge {
+        /// The directory.
+        directory: PathBuf,
+        /// Short names of the lists.
+        lists: String,
+    },
     /// A file cannot be written.
     #[error("cannot write {}: {source}; check the room on the disk and who may write there", path.display())]
     Unwritable {
@@ -81,6 +92,10 @@ pub fn load(settings: &Settings) -> Result<Guard, Error> {
         lists.push((list, mode));
     }
     let guard = Guard::new(lists, |slug| settings.mode_of_built_in(slug));
+    let too_large: Vec<_> = guard.too_large().collect();
+    if !too_large.is_empty() {
+        return Err(Error::TooLarge { directory: settings.directory.clone(), lists: too_large.join(", ") });
+    }
     let known: BTreeSet<_> = guard.lists().iter().map(|list| list.name.slug.as_str()).collect();
     for slug in settings.modes.keys().filter(|slug| !known.contains(slug.as_str())) {
         tracing::warn!(list = slug.as_str(), "guards.modes names a list that is not there");
@@ -217,6 +232,12 @@ mod tests {
         let value = normalise::detect("192.0.2.9").unwrap().observable;
         assert_eq!(guard.judge_value(&value, None, None).unwrap().lists.len(), 2);
 
+        let many: Vec<_> = (0..2_000).map(|number| format!("\"x{number}\"")).collect();
+        let many = format!(r#"{{"name":"N","version":1,"type":"regex","list":[{}]}}"#, many.join(","));
+        write(&ours.join("many.json"), &many);
+        let refused = load(&settings).unwrap_err();
+        assert!(matches!(&refused, Error::TooLarge { lists, .. } if lists == "many"), "{refused}");
+        fs::remove_file(ours.join("many.json")).unwrap();
         write(&ours.join("torn.json"), "{\"name\":");
         assert!(matches!(load(&settings), Err(Error::Unsound { path, .. }) if path.ends_with("torn.json")));
     }

@@ -51,8 +51,6 @@ pub enum Answered {
     Decided(Vec<Decision>),
     /// The same as the first time, and what lists made of the items then.
     Repeated(Vec<Decision>, Option<proto::GuardVerdicts>),
-    /// Other lists hold than those by which the items were judged.
-    Outdated,
 }
 
 /// Indicators to publish. What the state of the hub refuses keeps its place, so

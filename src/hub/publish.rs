@@ -1,8 +1,6 @@
 //! Decides how indicators are brought to the writer: encoded and digested on
 //! the publisher's task, so that the writer only orders them.
 
-use std::time::Duration;
-
 use uuid::Uuid;
 
 use crate::base::{digest, random};
@@ -30,8 +28,6 @@ use super::proposal::{
 pub use super::proposal::Effect as WrittenEffect;
 pub use super::rejection::Rejection;
 
-/// Whoever loads lists without pause is not followed for ever.
-const MAX_JUDGED: usize = 8;
 /// Most audience classes of one organisation: each is kept for good.
 pub const MAX_CLASSES_PER_OWNER: u32 = 4_096;
 
@@ -95,46 +91,40 @@ impl Hub {
         let items = self.guard_drafts(caller, items).await?;
         check_sources("indicators", items.iter().map(|item| Some(item.as_ref().ok()?.marking.is_masked())))?;
         let salt = random::bytes::<16>();
-        for _ in 0..MAX_JUDGED {
-            let batch = self.prepare(caller, &asked, &items, &salt);
-            let (decisions, verdicts) = if batch.proposed.items.is_empty() {
-                (Vec::new(), None)
-            } else {
-                let (caller, verdicts) = (caller.clone(), batch.proposed.judged.verdicts.clone());
-                let (content, proposed) = (batch.content, batch.proposed);
-                let answered = self.ask(|reply| Proposal {
-                    request: Some(requests::request_key(
-                        caller.identity().as_str(),
-                        asked.request_id.as_bytes(),
-                    )),
-                    content,
-                    salt,
-                    caller: Some(caller),
-                    change: Change::Publish(proposed),
-                    reply,
-                });
-                match answered.await? {
-                    Answered::Decided(decisions) => {
-                        verdicts.iter().for_each(|verdicts| self.count_guarded(verdicts));
-                        (decisions, verdicts)
-                    }
-                    Answered::Repeated(decisions, verdicts) => (decisions, verdicts),
-                    // The lists were loaded anew meanwhile.
-                    Answered::Outdated => continue,
-                }
-            };
-            let results = decisions.into_iter().zip(&batch.recipients).enumerate();
-            let results = results.map(|(place, (decision, to))| {
-                let found = verdicts.as_ref().and_then(|verdicts| judged::finding(verdicts, place));
-                self.published(decision, to, found)
+        let batch = self.prepare(caller, &asked, &items, &salt);
+        let (decisions, verdicts) = if batch.proposed.items.is_empty() {
+            (Vec::new(), None)
+        } else {
+            let (caller, verdicts) = (caller.clone(), batch.proposed.judged.verdicts.clone());
+            let (content, proposed) = (batch.content, batch.proposed);
+            let answered = self.ask(|reply| Proposal {
+                request: Some(requests::request_key(caller.identity().as_str(), asked.request_id.as_bytes())),
+                content,
+                salt,
+                caller: Some(caller),
+                change: Change::Publish(proposed),
+                reply,
             });
-            return Ok(in_place(results.collect(), batch.rejected));
-        }
-        let again = "the hub's lists change all the time; try again in a moment";
-        Err(Error { retry_after: Some(Duration::from_secs(1)), ..Error::new(Reason::IndexBehind, again) })
+            match answered.await? {
+                Answered::Decided(decisions) => {
+                    verdicts.iter().for_each(|verdicts| self.count_guarded(verdicts, &decisions));
+                    (decisions, verdicts)
+                }
+                Answered::Repeated(decisions, verdicts) => (decisions, verdicts),
+            }
+        };
+        let results = decisions.into_iter().zip(&batch.recipients).enumerate();
+        let results = results.map(|(place, (decision, to))| {
+            let found = verdicts.as_ref().and_then(|verdicts| judged::finding(verdicts, place));
+            self.published(decision, to, found)
+        });
+        Ok(in_place(results.collect(), batch.rejected))
     }
 
-    /// Makes of items what the writer takes, by the roster and the lists of now.
+    /// Makes of items what the writer takes, by the roster and the lists of
+    /// now. What was judged stays so though lists are loaded before its turn at
+    /// the writer comes: to judge it anew would send it behind what its stream
+    /// published later.
     fn prepare(
         &self,
         caller: &Caller,

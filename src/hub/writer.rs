@@ -30,7 +30,7 @@ use super::group::{Group, Values};
 use super::lanes::{Exit, Lanes, Probe, Taken};
 use super::merger::Offer;
 use super::owed::{Owed, Published};
-use super::proposal::{Answered, Change, Decision, Proposal, ProposedPublication};
+use super::proposal::{Answered, Change, Decision, Proposal};
 use super::shared::Shared;
 use super::stored;
 use super::work::{DeadMan, Start, read_only};
@@ -164,12 +164,17 @@ impl Writer {
                 () = self.shared.cursors.changed() => {
                     // Company may come: a commit group that is under way
                     // takes the cursors along.
-                    if let Ok(true) = tokio::time::timeout(CURSOR_DELAY, self.lanes.0.ready()).await {
-                        if let Some(stop) = self.group() {
-                            return Some(stop);
-                        }
-                    } else {
+                    let company = tokio::select! {
+                        biased;
+                        more = self.lanes.0.ready() => more,
+                        // An answer waits for its record.
+                        () = self.shared.audit.journal.urgent() => { self.commit_quietly(); continue }
+                        () = tokio::time::sleep(CURSOR_DELAY) => false,
+                    };
+                    if !company {
                         self.commit_alone();
+                    } else if let Some(stop) = self.group() {
+                        return Some(stop);
                     }
                 }
                 () = self.shared.audit.journal.due() => self.commit_audit(),
@@ -191,14 +196,19 @@ impl Writer {
         self.offer = None;
     }
 
-    /// Commits what waits of the audit, and nothing that would tell those who
-    /// wait for it of what others are owed.
+    /// Commits what waits of the audit.
     fn commit_audit(&mut self) {
         if !self.shared.audit.journal.is_empty() {
-            self.quiet = true;
-            self.commit_alone();
-            self.quiet = false;
+            self.commit_quietly();
         }
+    }
+
+    /// Commits what belongs to no request, and nothing that would tell those
+    /// who wait for the audit of what others are owed.
+    fn commit_quietly(&mut self) {
+        self.quiet = true;
+        self.commit_alone();
+        self.quiet = false;
     }
 
     /// When notices, or word that there are none, are to be written.
@@ -378,11 +388,6 @@ impl Writer {
             }
             let decisions = answered::replay(&known, &proposal.change, group)?;
             return Ok((Ok(Answered::Repeated(decisions, known.verdicts)), None));
-        }
-        if let Change::Publish(ProposedPublication { judged, .. }) = &proposal.change
-            && judged.generation != self.shared.guard.load().generation()
-        {
-            return Ok((Ok(Answered::Outdated), None));
         }
         let within = stored::within(&self.shared, &group.directory, &proposal.change)?;
         let change = within.as_ref().unwrap_or(&proposal.change);

@@ -139,7 +139,7 @@ async fn nothing_that_is_left_behind_holds_a_private_key_or_an_enrolment_token()
     hub.kill_signer();
 
     let log = hub.log() + &hub.signer_log();
-    assert!(log.contains("TRACE") && log.contains("an enrolment token that is not taken was shown"));
+    assert!(log.contains("TRACE") && log.contains("enrolment token refused"));
     assert!(hub.signer_log().contains("certificate signed"));
     let passphrase = fs::read(hub.dir().join("passphrase")).unwrap();
     let keys = keys(hub.dir(), &passphrase);

@@ -129,7 +129,9 @@ fn failure(error: lists::Error) -> Failure {
     let text = error.to_string();
     match error {
         lists::Error::Unreadable { .. } => Failure::NoInput(text),
-        lists::Error::Unsound { .. } | lists::Error::TooMany(_) => Failure::Input(text),
+        lists::Error::Unsound { .. } | lists::Error::TooMany(_) | lists::Error::TooLarge { .. } => {
+            Failure::Input(text)
+        }
         lists::Error::Unwritable { .. } => Failure::Io(text),
     }
 }

@@ -91,10 +91,15 @@ impl Hub {
             return Ok(());
         }
         let Some(number) = self.shared.note_call(trail, opened, outcome) else { return Ok(()) };
-        if outcome != OK || !trail.must_wait() {
+        let journal = &self.shared.audit.journal;
+        let waits = outcome == OK && trail.must_wait();
+        if !waits && !journal.is_crowded() {
             return Ok(());
         }
-        let durable = self.shared.audit.journal.durable(number).await;
+        let durable = journal.durable(number).await;
+        if !waits {
+            return Ok(());
+        }
         durable.map_err(|_| self.shared.latch.reason().map_or_else(draining, |reason| read_only(&reason)))
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::base::clock::Timestamp;
 use crate::model::audit::record::Phase;
-use crate::model::audit::{Group, Record, tile};
+use crate::model::audit::{Group, Record, record, tile};
 
 use super::super::engine::{Hub, draining};
 use super::super::error::Error;
@@ -60,17 +60,20 @@ impl Keep {
     /// is always kept, and what cannot be read.
     fn is_spent(&self, encoded: &[u8], now: Timestamp) -> bool {
         let Some(record) = Record::decode(encoded) else { return false };
-        let noted = record.phase == Phase::Note && record.principal.is_empty();
+        let noted = record.phase == Phase::Note && matches!(&*record.method, record::CUT | record::RESTORED);
         !noted && record.time < now.saturating_sub(self.of(record.purpose.group()))
     }
 }
 
 impl Hub {
-    /// Cuts the audit records that are kept no longer; how many that were.
+    /// Cuts the audit records that are kept no longer; how many that were. None
+    /// while the log is exported: the checkpoint of an export under way cannot
+    /// tell of what is cut after it.
     ///
     /// # Errors
     /// A failure of the store, `DRAINING`.
     pub async fn cut_audit(&self) -> Result<u64, Error> {
+        let Ok(_whole) = self.shared.audit.whole.try_write() else { return Ok(0) };
         let (keep, now) = (self.options.audit_keep, self.now());
         let horizon = now.saturating_sub(keep.shortest());
         let end = self.blocking(move |shared| end(shared, horizon)).await?;
@@ -161,6 +164,9 @@ mod tests {
             }
         }
         let before = tree::root(&hub.shared.store, 1_000).unwrap();
+        let export = std::sync::Arc::clone(&hub.shared.audit.whole).read_owned().await;
+        assert_eq!(hub.cut_audit().await.unwrap(), 0, "nothing while the log is exported");
+        drop(export);
         let cut = hub.cut_audit().await.unwrap();
         assert!((200..=256).contains(&cut), "of two full tiles, in whole groups, each second one: {cut}");
         assert_eq!(tree::root(&hub.shared.store, 1_000).unwrap(), before);

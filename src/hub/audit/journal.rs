@@ -3,11 +3,12 @@
 //! at once, with all that came while the last write was under way.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, RwLock, watch};
 
 use crate::base::clock::Timestamp;
 use crate::base::digest::Keyed;
@@ -23,6 +24,9 @@ use crate::store::{Batch, Store, db};
 const DELAY: Duration = Duration::from_millis(100);
 /// So many records are written without waiting for more.
 const FULL: usize = 4_096;
+/// While so many wait no answer leaves before its record is durable, whatever
+/// it holds: a disk that stalls must not fill the memory.
+const CROWDED: usize = 16 * FULL;
 
 /// A record that waits, with its leaf.
 type Waiting = (Vec<u8>, Hash);
@@ -112,11 +116,22 @@ impl Journal {
         let _ = self.durable(noted).await;
     }
 
+    /// Whether more wait than are to.
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        self.pending.lock().records.len() >= CROWDED
+    }
+
+    /// Resolves when what waits is waited for, or is much.
+    pub async fn urgent(&self) {
+        self.urgent.notified().await;
+    }
+
     /// Resolves when what waits is to be written.
     pub async fn due(&self) {
         tokio::select! {
             biased;
-            () = self.urgent.notified() => {}
+            () = self.urgent() => {}
             () = async { self.wake.notified().await; tokio::time::sleep(DELAY).await } => {}
         }
     }
@@ -164,6 +179,8 @@ pub struct Audit {
     keyed: Keyed,
     /// Least time between two checkpoints for members.
     pub every: Duration,
+    /// Held by whoever reads the log as a whole; who cuts it waits for none.
+    pub(super) whole: Arc<RwLock<()>>,
     /// The newest checkpoint, and when it was made.
     pub(super) newest: Mutex<Option<(Instant, Checkpoint, String)>>,
 }
@@ -207,8 +224,8 @@ impl Audit {
         let signer = Signer::new(&origin, &seed).ok_or_else(|| db::Error::corrupt("key", "audit"))?;
         let keyed = Keyed::new(seed.expose(), "luytre: values that were looked up");
         let size = AtomicU64::new(appender.size());
-        let (journal, newest) = (Journal::default(), Mutex::default());
-        Ok((Self { journal, size, signer, keyed, every, newest }, appender))
+        let (journal, newest, whole) = (Journal::default(), Mutex::default(), Arc::default());
+        Ok((Self { journal, size, signer, keyed, every, whole, newest }, appender))
     }
 
     /// Number of records that are durable.

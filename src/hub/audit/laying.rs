@@ -9,6 +9,7 @@ use super::super::error::Error;
 use super::super::proposal::{Answered, Change, Decision, Proposal};
 use super::super::shared::Shared;
 use super::journal::{Appender, Taken};
+use super::told::told;
 use super::trail::Trail;
 
 /// The writer's part of the audit.
@@ -27,8 +28,7 @@ impl Laying {
     }
 
     /// Notes what was decided of a request of the group. What was refused as a
-    /// whole, or is to be judged again, has changed nothing: its call tells why,
-    /// at its end.
+    /// whole has changed nothing: its call tells why, at its end.
     pub fn decided(&mut self, proposal: &Proposal, result: &Result<Answered, Error>, now: Timestamp) {
         let Ok(Answered::Decided(decisions)) = result else { return };
         let given = decisions.iter().filter(|decision| !matches!(decision, Decision::Refused(_))).count();
@@ -37,7 +37,9 @@ impl Laying {
             return;
         }
         let Some(caller) = &proposal.caller else {
-            self.own.extend(method(&proposal.change).map(|method| Record::note(method, now).encode()));
+            let told = told(&proposal.change);
+            self.own
+                .extend(told.map(|(method, about)| Record { about, ..Record::note(method, now) }.encode()));
             return;
         };
         let trail = caller.trail();
@@ -65,22 +67,5 @@ impl Laying {
         shared.audit.grew(self.appender.size());
         shared.audit.journal.committed(taken);
         self.trails.drain(..).for_each(|trail| trail.wrote());
-    }
-}
-
-/// What the machine's operator or the hub itself changes, where it is said who
-/// may do what.
-const fn method(change: &Change) -> Option<&'static str> {
-    match change {
-        Change::Roster(_) | Change::Propose(_) | Change::Reject(_) => Some("MachineRoster"),
-        Change::Certificate(_) => Some("MachineCertificate"),
-        Change::Rotate(_) => Some("MachineRotation"),
-        Change::Publish(_)
-        | Change::Revoke(_)
-        | Change::Sight(_)
-        | Change::Notice(_)
-        | Change::Expire(_)
-        | Change::Leave(_)
-        | Change::Retain(_) => None,
     }
 }

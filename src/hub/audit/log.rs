@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::OwnedRwLockReadGuard;
 
 use crate::base::clock::{self, Timestamp};
 use crate::base::digest;
@@ -226,6 +227,7 @@ impl Hub {
                 "the whole audit is read by auditors of an organisation that runs the hub; list what concerns yours",
             ));
         }
+        let whole = Arc::clone(&self.shared.audit.whole).read_owned().await;
         self.shared.audit.journal.flush().await;
         let (checkpoint, note) = self.blocking(|shared| shared.checkpoint(Duration::ZERO)).await?;
         let files = tile::bundles(checkpoint.size)
@@ -236,7 +238,7 @@ impl Hub {
                     .map(|(level, index, width)| File::Tile(level, index, width)),
             );
         let files = Box::new(files);
-        Ok(AuditExport { shared: Arc::clone(&self.shared), files, note: Some(note) })
+        Ok(AuditExport { shared: Arc::clone(&self.shared), files, note: Some(note), _whole: whole })
     }
 
     fn reads_all(&self, caller: &Caller) -> bool {
@@ -305,6 +307,8 @@ pub struct AuditExport {
     shared: Arc<Shared>,
     files: Box<dyn Iterator<Item = File> + Send>,
     note: Option<String>,
+    /// Nothing is cut meanwhile that the checkpoint does not tell of.
+    _whole: OwnedRwLockReadGuard<()>,
 }
 
 impl std::fmt::Debug for AuditExport {

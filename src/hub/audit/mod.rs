@@ -10,6 +10,7 @@ pub mod delivered;
 pub mod journal;
 pub mod laying;
 pub mod log;
+mod told;
 pub mod trail;
 
 pub use closing::Closing;

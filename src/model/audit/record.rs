@@ -42,6 +42,8 @@ pub const CUT: &str = "AuditRetention";
 pub const RESTORED: &str = "Restored";
 /// Method of the hub's own note that something looked like a state secret.
 pub const STATE_SECRET: &str = "StateSecretSuspected";
+/// Method of the note that an enrolment token was shown and not taken.
+pub const ENROLMENT_REFUSED: &str = "EnrolmentRefused";
 
 const FORMAT: u8 = 1;
 const HEAD_BYTES: usize = 76;

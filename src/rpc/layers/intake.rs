@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::hash::Hash;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -20,6 +21,7 @@ use tonic::body::Body;
 use crate::hub::Account;
 use crate::hub::error::{Error, Reason};
 use crate::model::org::OrgSlug;
+use crate::model::principal::SpiffeId;
 use crate::policy::limits::Rate;
 use crate::rpc::status::status;
 
@@ -54,49 +56,64 @@ impl Default for Limits {
 #[derive(Debug, Clone)]
 pub(in crate::rpc) struct Intake {
     limits: Limits,
-    rooms: Arc<Mutex<HashMap<OrgSlug, Arc<Semaphore>>>>,
+    rooms: Rooms<OrgSlug>,
+    /// Of each system and person, half of its organisation's: who reads no
+    /// answers, and so holds what it sent, leaves the other half to the others.
+    halves: Rooms<SpiffeId>,
 }
+
+type Rooms<K> = Arc<Mutex<HashMap<K, Arc<Semaphore>>>>;
 
 impl Intake {
     pub(in crate::rpc) fn new(limits: Limits) -> Self {
-        Self { limits, rooms: Arc::default() }
+        Self { limits, rooms: Arc::default(), halves: Arc::default() }
     }
 
     /// The body of a request whose messages are at most `longest` bytes long,
     /// read no faster than there is room, and than `account` may send.
     pub(in crate::rpc) fn meter(&self, account: Account, longest: usize, inner: Body) -> Body {
-        let metered = self.metered(account.organisation(), longest, inner);
+        let metered = self.metered(account.organisation(), Some(account.identity()), longest, inner);
         Body::new(Metered { account: Some(account), ..metered })
     }
 
-    fn metered(&self, organisation: &OrgSlug, longest: usize, inner: Body) -> Metered {
+    fn metered(
+        &self,
+        organisation: &OrgSlug,
+        identity: Option<&SpiffeId>,
+        longest: usize,
+        inner: Body,
+    ) -> Metered {
+        let half = identity.map(|identity| room(&self.halves, identity, self.limits.room_kib / 2));
+        let whole = room(&self.rooms, organisation, self.limits.room_kib);
         Metered {
             inner,
             account: None,
             longest,
-            room: self.room(organisation),
+            rooms: half.into_iter().chain([whole]).collect(),
             limits: self.limits.clone(),
             rest: Bytes::new(),
             place: Place::default(),
             waiting: None,
-            held: None,
+            held: Vec::new(),
             time: None,
         }
     }
-
-    fn room(&self, organisation: &OrgSlug) -> Arc<Semaphore> {
-        let mut rooms = self.rooms.lock();
-        if let Some(room) = rooms.get(organisation) {
-            return Arc::clone(room);
-        }
-        let room = Arc::new(Semaphore::new(self.limits.room_kib));
-        rooms.insert(organisation.clone(), Arc::clone(&room));
-        room
-    }
 }
 
-/// A place in room, or `None` if none became free in time.
-type Waiting = Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>;
+fn room<K: Clone + Eq + Hash>(rooms: &Rooms<K>, whose: &K, kib: usize) -> Arc<Semaphore> {
+    let mut rooms = rooms.lock();
+    if let Some(room) = rooms.get(whose) {
+        return Arc::clone(room);
+    }
+    let room = Arc::new(Semaphore::new(kib));
+    rooms.insert(whose.clone(), Arc::clone(&room));
+    room
+}
+
+/// Places, one in each room.
+type Places = Vec<OwnedSemaphorePermit>;
+/// The same, or `None` if none became free in time.
+type Waiting = Pin<Box<dyn Future<Output = Option<Places>> + Send>>;
 
 /// A body that is handed on message by message, never two at once. Who asks
 /// for more has decoded what he got: then its place is free.
@@ -105,13 +122,14 @@ struct Metered {
     /// Who pays for the bytes, if anyone does.
     account: Option<Account>,
     longest: usize,
-    room: Arc<Semaphore>,
+    /// The smaller first, so that nobody waits in it with a place in the other.
+    rooms: Vec<Arc<Semaphore>>,
     limits: Limits,
     /// What arrived and is not handed on.
     rest: Bytes,
     place: Place,
     waiting: Option<Waiting>,
-    held: Option<OwnedSemaphorePermit>,
+    held: Places,
     /// Runs only while the client is waited for within a message.
     time: Option<Pin<Box<Sleep>>>,
 }
@@ -131,7 +149,7 @@ impl Metered {
         if let Some(waiting) = &mut self.waiting {
             let found = ready!(waiting.as_mut().poll(cx));
             self.waiting = None;
-            self.held = Some(found.ok_or_else(|| status(self.crowded()))?);
+            self.held = found.ok_or_else(|| status(self.crowded()))?;
             self.time = None;
         }
         let next = self.rest.len().min(self.place.left);
@@ -149,19 +167,27 @@ impl Metered {
 
     fn take_room(&mut self, length: usize, wait: Duration) {
         let kib = u32::try_from(length / 1024 + 1).unwrap_or(u32::MAX);
-        let room = Arc::clone(&self.room);
-        if wait.is_zero()
-            && let Ok(held) = Arc::clone(&room).try_acquire_many_owned(kib)
-        {
-            self.held = Some(held);
-            return;
+        let rooms = self.rooms.clone();
+        if wait.is_zero() {
+            let at_once = |room: &Arc<Semaphore>| Arc::clone(room).try_acquire_many_owned(kib).ok();
+            if let Some(held) = rooms.iter().map(at_once).collect() {
+                self.held = held;
+                return;
+            }
         }
         let within = self.limits.room_within;
         self.waiting = Some(Box::pin(async move {
             if !wait.is_zero() {
                 sleep(wait).await;
             }
-            timeout(within, room.acquire_many_owned(kib)).await.ok()?.ok()
+            let all = async move {
+                let mut held = Places::new();
+                for room in rooms {
+                    held.push(room.acquire_many_owned(kib).await.ok()?);
+                }
+                Some(held)
+            };
+            timeout(within, all).await.ok()?
         }));
     }
 
@@ -205,7 +231,7 @@ impl http_body::Body for Metered {
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
         if this.place.is_between() {
-            this.held = None;
+            this.held.clear();
             this.time = None;
         }
         while this.rest.is_empty() {
@@ -297,7 +323,16 @@ mod tests {
     fn open(intake: &Intake, organisation: &str) -> (mpsc::Sender<Bytes>, Metered) {
         let (client, arriving) = mpsc::channel(8);
         let frames = ReceiverStream::new(arriving).map(|data| Ok::<_, Infallible>(Frame::data(data)));
-        (client, intake.metered(&slug(organisation), MAX, Body::new(StreamBody::new(frames))))
+        (client, intake.metered(&slug(organisation), None, MAX, Body::new(StreamBody::new(frames))))
+    }
+
+    /// The same of one system of the organisation.
+    fn open_by(intake: &Intake, organisation: &str, system: &str) -> (mpsc::Sender<Bytes>, Metered) {
+        let (client, body) = open(intake, organisation);
+        let id =
+            SpiffeId::parse(&format!("spiffe://hub.example/org/{organisation}/system/{system}")).unwrap();
+        let metered = intake.metered(&slug(organisation), Some(&id), MAX, body.inner);
+        (client, metered)
     }
 
     async fn next(body: &mut Metered) -> Result<Bytes, Status> {
@@ -346,7 +381,24 @@ mod tests {
         assert!(waits(&mut early), "it asks for the next message");
         assert_eq!(next(&mut late).await.unwrap(), message(MAX));
         drop(late);
-        assert_eq!(intake.room(&slug("a")).available_permits(), 6);
+        assert_eq!(room(&intake.rooms, &slug("a"), 6).available_permits(), 6);
+    }
+
+    #[tokio::test]
+    async fn one_system_takes_no_more_than_half_of_its_organisations_room() {
+        let limits = Limits { room_kib: 12, room_within: LONG, message_within: LONG };
+        let intake = Intake::new(limits);
+        let (first, mut early) = open_by(&intake, "a", "one");
+        let (second, mut late) = open_by(&intake, "a", "one");
+        let (third, mut other) = open_by(&intake, "a", "two");
+        for client in [first, second, third] {
+            client.send(message(MAX)).await.unwrap();
+        }
+        assert_eq!(next(&mut early).await.unwrap(), message(MAX));
+        assert!(waits(&mut late), "its own half is full");
+        assert_eq!(next(&mut other).await.unwrap(), message(MAX), "and another's is not");
+        drop(early);
+        assert_eq!(next(&mut late).await.unwrap(), message(MAX));
     }
 
     #[tokio::test]
@@ -365,7 +417,7 @@ mod tests {
     #[tokio::test]
     async fn a_message_that_is_too_long_is_handed_on_to_be_refused_at_once() {
         let intake = intake(LONG, LONG);
-        let _all = intake.room(&slug("a")).acquire_many_owned(6).await.unwrap();
+        let _all = room(&intake.rooms, &slug("a"), 6).acquire_many_owned(6).await.unwrap();
         let (client, mut body) = open(&intake, "a");
         client.send(message(MAX + 1).slice(..HEADER_BYTES)).await.unwrap();
         assert_eq!(next(&mut body).await.unwrap().len(), HEADER_BYTES);
@@ -388,7 +440,7 @@ mod tests {
             frames.push(Ok(Frame::data(sent)));
             frames.reverse();
             let inner = Body::new(StreamBody::new(tokio_stream::iter(frames)));
-            let mut body = intake.metered(&slug("a"), MAX, inner);
+            let mut body = intake.metered(&slug("a"), None, MAX, inner);
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
             runtime.block_on(async {
                 for message in messages {
@@ -399,7 +451,7 @@ mod tests {
                     prop_assert_eq!(got, message);
                 }
                 prop_assert!(body.frame().await.is_none());
-                prop_assert_eq!(intake.room(&slug("a")).available_permits(), 6);
+                prop_assert_eq!(room(&intake.rooms, &slug("a"), 6).available_permits(), 6);
                 Ok(())
             })?;
         }

@@ -50,6 +50,7 @@ pub struct Guard {
     table: Table,
     networks: Networks,
     texts: Texts,
+    too_large: Vec<ListNo>,
     generation: u64,
 }
 
@@ -93,6 +94,7 @@ impl Guard {
             table: Table::default(),
             networks: Networks::default(),
             texts: Texts::default(),
+            too_large: Vec::new(),
             generation: 0,
         };
         for what in BuiltIn::ALL {
@@ -109,14 +111,7 @@ impl Guard {
             note_content(&mut content, &list, mode);
             guard.add(list, mode, &mut texts);
         }
-        let (built, refused) = texts.build();
-        guard.texts = built;
-        for list in refused {
-            if let Some(listed) = guard.lists.get_mut(usize::from(list)) {
-                listed.passed_over = listed.passed_over.saturating_add(listed.entries);
-                listed.entries = 0;
-            }
-        }
+        (guard.texts, guard.too_large) = texts.build();
         guard.networks.close();
         let first = content.finish().first_chunk::<8>().copied().unwrap_or_default();
         guard.generation = u64::from_be_bytes(first);
@@ -173,6 +168,13 @@ impl Guard {
     #[must_use]
     pub fn lists(&self) -> &[Listed] {
         &self.lists
+    }
+
+    /// Short names of lists of which parts or expressions have no room: with
+    /// them the guard is not to be used, for it protects less than it says.
+    pub fn too_large(&self) -> impl Iterator<Item = &str> {
+        let listed = self.too_large.iter().filter_map(|list| self.lists.get(usize::from(*list)));
+        listed.map(|listed| listed.name.slug.as_str())
     }
 
     /// What the lists make of an item; `None`: they do not name it.

@@ -9,11 +9,17 @@ use crate::model::warninglist::Kinds;
 
 /// Shorter parts are in too many values.
 const MIN_PART_BYTES: usize = 3;
-/// Most regular expressions of all lists.
+/// Most parts of all lists, in bytes: an automaton takes some fifty times that.
+const MAX_PARTS_BYTES: usize = 4 << 20;
+/// Most regular expressions of all lists, those that are none among them: to
+/// compile one costs more than all else that is done with an entry.
 const MAX_REGEXES: usize = 1_024;
-/// What one may take once compiled, in bytes, and all of them.
-const MAX_REGEX_BYTES: usize = 256 << 10;
-const MAX_REGEXES_BYTES: usize = 32 << 20;
+/// What one may take once compiled, in bytes, and all of them: a publisher's
+/// task waits while they are held against its values.
+const MAX_REGEX_BYTES: usize = 128 << 10;
+const MAX_REGEXES_BYTES: usize = 4 << 20;
+/// What they may take while they are held against a value.
+const MAX_MATCHING_BYTES: usize = 8 << 20;
 /// So much of a value is looked at.
 const MAX_TEXT_BYTES: usize = 8 << 10;
 
@@ -33,8 +39,13 @@ pub(super) struct Builder {
     kinds: Option<Kinds>,
     parts: Vec<String>,
     part_lists: Vec<ListNo>,
+    part_bytes: usize,
     regexes: Vec<String>,
     regex_lists: Vec<ListNo>,
+    /// How many were compiled, in vain too.
+    tried: usize,
+    /// Lists of which something has no room any more.
+    refused: Vec<ListNo>,
 }
 
 impl Builder {
@@ -48,6 +59,11 @@ impl Builder {
         if part.len() < MIN_PART_BYTES {
             return false;
         }
+        self.part_bytes = self.part_bytes.saturating_add(part.len());
+        if self.part_bytes > MAX_PARTS_BYTES {
+            self.refused.push(list);
+            return false;
+        }
         self.parts.push(part.to_ascii_lowercase());
         self.part_lists.push(list);
         true
@@ -56,10 +72,11 @@ impl Builder {
     /// Adds an expression; whether it is one that takes time in proportion to
     /// the text, and is not too large.
     pub(super) fn regex(&mut self, entry: &str, list: ListNo) -> bool {
-        // To compile one costs more than all else that is done with an entry.
-        if self.regexes.len() >= MAX_REGEXES {
+        if self.tried >= MAX_REGEXES {
+            self.refused.push(list);
             return false;
         }
+        self.tried += 1;
         let pattern = undelimited(entry);
         if RegexBuilder::new(&pattern).size_limit(MAX_REGEX_BYTES).build().is_err() {
             return false;
@@ -69,14 +86,19 @@ impl Builder {
         true
     }
 
-    /// The automata, and the lists whose texts do not fit into one.
+    /// The automata, and the lists whose texts have no room in them, all or in
+    /// part: they protect less than they say.
     pub(super) fn build(self) -> (Texts, Vec<ListNo>) {
-        let mut refused = Vec::new();
+        let mut refused = self.refused;
         let parts = AhoCorasick::new(&self.parts).ok();
         if parts.is_none() {
             refused.extend(&self.part_lists);
         }
-        let regexes = RegexSetBuilder::new(&self.regexes).size_limit(MAX_REGEXES_BYTES).build().ok();
+        let regexes = RegexSetBuilder::new(&self.regexes)
+            .size_limit(MAX_REGEXES_BYTES)
+            .dfa_size_limit(MAX_MATCHING_BYTES)
+            .build()
+            .ok();
         if regexes.is_none() {
             refused.extend(&self.regex_lists);
         }
