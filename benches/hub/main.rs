@@ -25,6 +25,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+mod audited;
 #[path = "../common/mod.rs"]
 mod common;
 mod crowd;
@@ -59,6 +60,7 @@ pub struct Sizes {
     handshakes: usize,
     revocations: usize,
     half_open: usize,
+    records: usize,
     limits: bool,
 }
 
@@ -74,6 +76,7 @@ const FULL: Sizes = Sizes {
     handshakes: 8_000,
     revocations: 6,
     half_open: 10_000,
+    records: 1_000_000,
     limits: true,
 };
 
@@ -89,17 +92,18 @@ const QUICK: Sizes = Sizes {
     handshakes: 2_000,
     revocations: 2,
     half_open: 2_000,
+    records: 100_000,
     limits: true,
 };
 
-const ROWS: [&str; 17] = [
+const ROWS: [&str; 18] = [
     "P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P10", "P19", "P21", "P22", "P23", "P24", "P25",
-    "P26",
+    "P26", "P27",
 ];
 
 const HELP: &str =
     "make bench BENCH=\"[ROW ...] [--only P1,P4] [--runs N] [--quick] [--no-limits] [--seed N]\"
-Rows: P1 P2 P3 P4 P5 P6 P7 P8 P9 P10 P19 P21 P22 P23 P24 P25 P26; all of them without a name. DATA=DIR: lists that shape the hosts.";
+Rows: P1 P2 P3 P4 P5 P6 P7 P8 P9 P10 P19 P21 P22 P23 P24 P25 P26 P27; all of them without a name. DATA=DIR: lists that shape the hosts.";
 
 #[derive(Debug)]
 struct Options {
@@ -229,6 +233,9 @@ async fn measure(options: &Options) -> ExitCode {
         }
         if wanted(&["P26"]) {
             flood::neighbours(&mut items, &options.sizes, &mut out).await;
+        }
+        if wanted(&["P27"]) {
+            audited::audited(&options.sizes, &mut out).await;
         }
         runs.push(out);
     }

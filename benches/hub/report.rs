@@ -217,6 +217,15 @@ const LINES: &[Line] = &[
     line("", "  as a multiple", "p26.held.moved", "×", AtMost(2.0), &[]),
     line("", "  beside a flood that is not held", "p26.free", "ms", Seen, &[]),
     line("", "  as a multiple", "p26.free.moved", "×", Seen, &[]),
+    line("P27", "an audit record made and hashed, on one core", "p27.record", "µs", Seen, &[]),
+    line("", "  of the CPU of a batch of 64 of P1", "p27.share64", "%", AtMost(5.0), &[]),
+    line("", "  of that of a single item of P2", "p27.share1", "%", AtMost(15.0), &[]),
+    line("", "  of that of a look-up of 100", "p27.lookup.share", "%", AtMost(15.0), &[]),
+    line("", "look-ups of 100: values", "p27.lookup.rate", "/s", Seen, &[]),
+    line("", "  hub CPU for one", "p27.lookup.request", "µs", Seen, &[]),
+    line("", "look-ups of one value, each with its record", "p27.rate", "/s", Seen, &[]),
+    line("", "the audit exported at the prompt", "p27.export", "s", AtMost(10.0), &[]),
+    line("", "  verified there", "p27.verify", "s", AtMost(10.0), &[]),
 ];
 
 /// Readings of which the worst run counts, not the one in the middle.

@@ -2,11 +2,8 @@
 //! agrees to a change: over a Unix socket that only the hub's own user can
 //! open, in HTTP and JSON.
 
-use std::fmt;
-use std::fs;
 use std::future::Future;
 use std::io;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,10 +17,10 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tokio::net::{UnixListener, UnixSocket, UnixStream};
+use tokio::net::UnixStream;
 
 use crate::base::clock::Timestamp;
-use crate::base::tasks;
+use crate::base::{socket, tasks};
 use crate::hub::{BackupReport, Hub};
 
 use super::certificates::{self, Keeper};
@@ -99,36 +96,17 @@ pub enum Error {
         /// What the system answered.
         source: io::Error,
     },
-    /// Something stands there that no hub made.
-    #[error("{} is not a socket, and is left alone; move it away, or name another admin_socket", path.display())]
-    NotASocket {
-        /// What stands there.
-        path: PathBuf,
-    },
-    /// Another process listens there.
-    #[error("another process listens on {}; stop it, or name another admin_socket", path.display())]
-    InUse {
-        /// The socket.
-        path: PathBuf,
-    },
+    /// The hub cannot listen there.
+    #[error("{0}; `admin_socket` names the place")]
+    Bind(#[from] socket::Error),
     /// The hub went away, or what answered is no hub.
     #[error("the hub did not answer; see its log")]
     Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// The socket of the machine's operator, bound.
-pub struct OperatorSocket {
-    listener: UnixListener,
-    path: PathBuf,
-    /// Device and inode of the socket.
-    own: (u64, u64),
-}
-
-impl fmt::Debug for OperatorSocket {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "OperatorSocket({})", self.path.display())
-    }
-}
+#[derive(Debug)]
+pub struct OperatorSocket(socket::Listener);
 
 impl OperatorSocket {
     /// Binds `path`, mode 0600. Call it only while holding the lock of the
@@ -136,21 +114,9 @@ impl OperatorSocket {
     /// nothing else is.
     ///
     /// # Errors
-    /// [`Error::NotASocket`], [`Error::InUse`], [`Error::Socket`].
+    /// [`Error::Bind`].
     pub async fn bind(path: &Path) -> Result<Self, Error> {
-        make_way(path).await?;
-        let bound = || -> io::Result<(UnixListener, (u64, u64))> {
-            let socket = UnixSocket::new_stream()?;
-            socket.bind(path)?;
-            // Nobody can connect before `listen`, so never with another mode.
-            fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-            let own = identity(&fs::symlink_metadata(path)?);
-            Ok((socket.listen(BACKLOG)?, own))
-        };
-        match bound() {
-            Ok((listener, own)) => Ok(Self { listener, path: path.to_owned(), own }),
-            Err(source) => Err(Error::Socket { path: path.to_owned(), source }),
-        }
+        Ok(Self(socket::Listener::bind(path, 0o600, BACKLOG).await?))
     }
 
     /// Answers until `stop`, then removes the socket. `calls` is what else is
@@ -174,36 +140,11 @@ impl OperatorSocket {
             .merge(certificates::router(keeper))
             .merge(calls)
             .layer(DefaultBodyLimit::max(MAX_BYTES));
-        let served = axum::serve(self.listener, router).with_graceful_shutdown(stop).await;
-        // Only what was bound here: another may stand in its place by now.
-        if fs::symlink_metadata(&self.path)
-            .is_ok_and(|found| found.file_type().is_socket() && identity(&found) == self.own)
-        {
-            let _ = fs::remove_file(&self.path);
-        }
+        let (listener, place) = self.0.into_parts();
+        let served = axum::serve(listener, router).with_graceful_shutdown(stop).await;
+        drop(place);
         served
     }
-}
-
-fn identity(metadata: &fs::Metadata) -> (u64, u64) {
-    (metadata.dev(), metadata.ino())
-}
-
-/// Removes a socket on which nobody listens any more.
-async fn make_way(path: &Path) -> Result<(), Error> {
-    let failed = |source| Error::Socket { path: path.to_owned(), source };
-    match fs::symlink_metadata(path) {
-        Ok(found) if found.file_type().is_socket() => {}
-        Ok(_) => return Err(Error::NotASocket { path: path.to_owned() }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(failed(error)),
-    }
-    match UnixStream::connect(path).await {
-        Ok(_) => return Err(Error::InUse { path: path.to_owned() }),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
-        Err(error) => return Err(failed(error)),
-    }
-    fs::remove_file(path).map_err(failed)
 }
 
 async fn backup(State(hub): State<Arc<Hub>>, body: Bytes) -> Response {

@@ -37,6 +37,12 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Listener {
     listener: UnixListener,
+    place: Place,
+}
+
+/// Where a socket was bound; dropped, it removes that one and no other.
+#[derive(Debug)]
+pub struct Place {
     path: PathBuf,
     /// Device and inode of the socket.
     own: (u64, u64),
@@ -60,7 +66,7 @@ impl Listener {
             Ok((socket.listen(backlog)?, own))
         };
         match bound() {
-            Ok((listener, own)) => Ok(Self { listener, path: path.to_owned(), own }),
+            Ok((listener, own)) => Ok(Self { listener, place: Place { path: path.to_owned(), own } }),
             Err(source) => Err(Error::System { path: path.to_owned(), source }),
         }
     }
@@ -72,9 +78,16 @@ impl Listener {
     pub async fn accept(&self) -> io::Result<UnixStream> {
         self.listener.accept().await.map(|(stream, _)| stream)
     }
+
+    /// The listener alone, for who accepts by other means, and its place, to be
+    /// kept as long.
+    #[must_use]
+    pub fn into_parts(self) -> (UnixListener, Place) {
+        (self.listener, self.place)
+    }
 }
 
-impl Drop for Listener {
+impl Drop for Place {
     fn drop(&mut self) {
         // Only what was bound here: another may stand in its place by now.
         if fs::symlink_metadata(&self.path)

@@ -92,6 +92,12 @@ pub fn load(settings: &Settings) -> Result<Guard, Error> {
         lists.push((list, mode));
     }
     let guard = Guard::new(lists, |slug| settings.mode_of_built_in(slug));
+    for list in guard.lists().iter().filter(|list| list.entries == 0 && list.passed_over > 0) {
+        tracing::warn!(
+            list = list.name.slug,
+            "no entry of the list says anything that values are held against"
+        );
+    }
     let too_large: Vec<_> = guard.too_large().collect();
     if !too_large.is_empty() {
         return Err(Error::TooLarge { directory: settings.directory.clone(), lists: too_large.join(", ") });

@@ -70,11 +70,6 @@ pub fn read(slug: &str, json: &[u8]) -> Result<Warninglist, Invalid> {
         return Err(Invalid::new("matching_attributes", format!("names more than {MAX_ATTRIBUTES} types")));
     }
     let kinds = kinds(&matching_attributes);
-    if kinds.is_empty() {
-        let problem =
-            "names no type of attribute of which this hub knows a kind; leave it out for all of them";
-        return Err(Invalid::new("matching_attributes", problem));
-    }
     Ok(Warninglist { slug: slug.to_owned(), name, version, matching, kinds, entries: list })
 }
 
@@ -145,6 +140,8 @@ mod tests {
         );
         let all = read("ours", br#"{"name":"n","version":1,"type":"string","list":[]}"#).unwrap();
         assert_eq!(all.kinds, Kinds::values());
+        let others = LIST.replace(r#""ip-dst", "domain|ip", "#, "");
+        assert_eq!(read("ours", others.as_bytes()).unwrap().kinds, Kinds::NONE, "of what no hub holds");
     }
 
     #[test]
@@ -154,8 +151,6 @@ mod tests {
         assert!(problem(&LIST.replace("Ours", "a\\u0007")).starts_with("name: "));
         assert!(problem(&LIST.replace("cidr", "glob")).starts_with("type: is unknown; choose among string"));
         assert!(problem(&LIST.replace("7", "\"x\"")).starts_with("version: "));
-        let none = LIST.replace(r#""ip-dst", "domain|ip", "#, "");
-        assert!(problem(&none).starts_with("matching_attributes: "));
         assert!(read("../x", LIST.as_bytes()).unwrap_err().problem.contains("file's name"));
     }
 

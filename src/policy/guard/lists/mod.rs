@@ -125,7 +125,9 @@ impl Guard {
     fn add(&mut self, list: Warninglist, mode: Mode, texts: &mut texts::Builder) {
         let (number, mut entries) = (self.number(), 0_usize);
         let all = list.entries.len();
-        for entry in &list.entries {
+        // Of kinds that the hub does not know none stands against a value.
+        let held = if list.kinds.is_empty() { &[][..] } else { &list.entries };
+        for entry in held {
             let entry = entry.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
             let fits = (1..=MAX_ENTRY_BYTES).contains(&entry.len());
             entries =

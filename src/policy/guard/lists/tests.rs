@@ -105,6 +105,9 @@ fn a_list_speaks_of_its_kinds_only() {
     let guard = Guard::new(vec![(only, Mode::Inform)], |_| Mode::Inform);
     assert_eq!(slugs(&guard, &value("a@shared.example")), ["ours"]);
     assert_eq!(slugs(&guard, &value("shared.example")), Vec::<String>::new());
+    let none = Warninglist { kinds: Kinds::NONE, ..list("ours", Matching::Exact, &["shared.example"]) };
+    let guard = Guard::new(vec![(none, Mode::Block)], |_| Mode::Inform);
+    assert_eq!(guard.lists().last().map(|list| (list.entries, list.passed_over)), Some((0, 1)));
 }
 
 #[test]
