@@ -2,6 +2,7 @@
 //! certificates on both sides, no resumption, no early data, HTTP/2.
 
 mod canary;
+mod chains;
 mod client;
 mod closed;
 mod greeting;

@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::danger::{ServerCertVerified, ServerCertVerifier as _};
 use rustls::client::{ResolvesClientCert, Resumption, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, RootCertStore, SignatureScheme};
 
+use super::chains::{By, Rules};
 use super::{ALPN, Error, client_config, provider};
 use crate::base::digest;
 
@@ -31,7 +32,7 @@ pub fn first_contact_config(trust: FirstTrust) -> Result<Arc<ClientConfig>, Erro
         FirstTrust::Digest(digest) => digest,
     };
     let provider = provider()?;
-    let verifier = Arc::new(Pinned { digest, provider: Arc::clone(&provider) });
+    let verifier = Arc::new(By { rules: Pinned(digest), provider: Arc::clone(&provider) });
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
@@ -59,52 +60,24 @@ impl ResolvesClientCert for Nobody {
 
 /// Finds the root by its digest, and leaves the rest to the usual rules.
 #[derive(Debug)]
-struct Pinned {
-    digest: [u8; 32],
-    provider: Arc<CryptoProvider>,
-}
+struct Pinned([u8; 32]);
 
-impl ServerCertVerifier for Pinned {
-    fn verify_server_cert(
+impl Rules for Pinned {
+    fn judge(
         &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
+        provider: &Arc<CryptoProvider>,
+        (end_entity, intermediates): (&CertificateDer<'_>, &[CertificateDer<'_>]),
+        name: &ServerName<'_>,
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let root = intermediates.iter().find(|der| digest::sha256(der) == self.digest);
+        let root = intermediates.iter().find(|der| digest::sha256(der) == self.0);
         let root = root.ok_or(CertificateError::UnknownIssuer)?;
         let mut roots = RootCertStore::empty();
         roots.add(root.clone().into_owned())?;
-        let usual = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&self.provider))
+        let usual = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
             .build()
             .map_err(|error| rustls::Error::General(error.to_string()))?;
-        usual.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let schemes = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, cert, dss, schemes)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let schemes = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, cert, dss, schemes)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        usual.verify_server_cert(end_entity, intermediates, name, &[], now)
     }
 }
 
@@ -127,12 +100,12 @@ mod tests {
     }
 
     fn verify(pinned: &[u8], chain: &[CertificateDer<'_>], later: Duration) -> Result<(), rustls::Error> {
-        let pinned = Pinned { digest: digest::sha256(pinned), provider: provider().unwrap() };
+        let rules = Pinned(digest::sha256(pinned));
         let name = ServerName::try_from("hub.example").unwrap();
         let since = SystemClock.now().since(crate::base::clock::Timestamp::EPOCH);
         let now = UnixTime::since_unix_epoch(since + later);
         let (leaf, rest) = chain.split_first().unwrap();
-        pinned.verify_server_cert(leaf, rest, &name, &[], now).map(|_| ())
+        rules.judge(&provider().unwrap(), (leaf, rest), &name, now).map(|_| ())
     }
 
     #[test]

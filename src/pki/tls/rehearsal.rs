@@ -4,13 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::danger::ServerCertVerified;
 use rustls::client::{Resumption, verify_server_cert_signed_by_trust_anchor};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, DnsName, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 
+use super::chains::{By, Rules};
 use super::{ALPN, ClockTime, Error, Snapshot, provider, shake_hands};
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::secret::Secret;
@@ -113,7 +114,7 @@ fn client(shown: Option<Monitor>, clock: &Arc<dyn Clock>) -> Result<Arc<ClientCo
     let builder = ClientConfig::builder_with_details(Arc::clone(&provider), time)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Presented(provider)));
+        .with_custom_certificate_verifier(Arc::new(By { rules: Presented, provider }));
     let mut config = match shown {
         // The library wipes the copy that it is given once it has read it.
         Some(Monitor { chain, key }) => builder.with_client_auth_cert(chain, key.expose().clone_key())?,
@@ -128,46 +129,23 @@ fn client(shown: Option<Monitor>, clock: &Arc<dyn Clock>) -> Result<Arc<ClientCo
 /// does not hold the root itself. A leaf that comes alone chains to nothing
 /// that is known here; then only its key is tried.
 #[derive(Debug)]
-struct Presented(Arc<CryptoProvider>);
+struct Presented;
 
-impl ServerCertVerifier for Presented {
-    fn verify_server_cert(
+impl Rules for Presented {
+    fn judge(
         &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
+        provider: &Arc<CryptoProvider>,
+        (end_entity, intermediates): (&CertificateDer<'_>, &[CertificateDer<'_>]),
         _: &ServerName<'_>,
-        _: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let leaf = ParsedCertificate::try_from(end_entity)?;
         if let Some((root, between)) = intermediates.split_last() {
             let mut roots = RootCertStore::empty();
             roots.add(root.clone().into_owned())?;
-            let algorithms = self.0.signature_verification_algorithms.all;
+            let algorithms = provider.signature_verification_algorithms.all;
             verify_server_cert_signed_by_trust_anchor(&leaf, &roots, between, now, algorithms)?;
         }
         Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
