@@ -113,6 +113,18 @@ impl Rejection {
                     "must be later than now; leave it out for leave without end",
                 ));
             }
+            Refusal::TooManyHeld => (
+                Reason::RateLimited,
+                "too much waits for a second person, of yours (at most 128) or of the owner (at most 256); have some of it answered: `luytre held list --waiting`",
+            ),
+            Refusal::SecondPerson => (
+                Reason::SecondPersonRequired,
+                "you published this yourself; it takes another person to let it out, or to refuse it",
+            ),
+            Refusal::NotDecider => (
+                Reason::RoleInsufficient,
+                "another organisation decides about this; `luytre held list` shows which",
+            ),
             // Told with the lists, by `guarded`.
             Refusal::Guarded => (Reason::GuardRefused, GUARDED),
             Refusal::UnknownRecipient(place) => {

@@ -25,6 +25,9 @@ pub enum EventKind {
     /// Leave to republish was asked of the receiver's organisation, or it was
     /// answered.
     Republication = 8,
+    /// What a list holds back waits for the receiver's organisation, or was
+    /// answered.
+    Held = 11,
 }
 
 impl EventKind {

@@ -9,6 +9,7 @@ pub mod difference;
 pub mod dossier;
 pub mod event;
 pub mod export;
+pub mod held;
 pub mod indicator;
 pub mod invalid;
 pub mod marking;

@@ -64,6 +64,12 @@ pub enum Method {
     WithdrawRepublication,
     /// Reads what was asked and given.
     ListRepublications,
+    /// Reads what lists of the hub hold back.
+    ListHeldPublications,
+    /// Lets it out, as the second person.
+    ApprovePublication,
+    /// Refuses it.
+    RejectPublication,
     /// Trades a certificate for a new one.
     RenewCertificate,
     /// Reads what the hub is known by.
@@ -125,7 +131,7 @@ pub enum Requirement {
 
 impl Method {
     /// Every method.
-    pub const ALL: [Self; 52] = [
+    pub const ALL: [Self; 55] = [
         Self::PublishIndicators,
         Self::PublishStream,
         Self::RevokeIndicator,
@@ -155,6 +161,9 @@ impl Method {
         Self::GrantRepublication,
         Self::WithdrawRepublication,
         Self::ListRepublications,
+        Self::ListHeldPublications,
+        Self::ApprovePublication,
+        Self::RejectPublication,
         Self::RenewCertificate,
         Self::GetTrustBundle,
         Self::GetRevocationList,
@@ -208,6 +217,9 @@ impl Method {
             Self::GrantRepublication => "/luytre.v1.RepublicationService/GrantRepublication",
             Self::WithdrawRepublication => "/luytre.v1.RepublicationService/WithdrawRepublication",
             Self::ListRepublications => "/luytre.v1.RepublicationService/ListRepublications",
+            Self::ListHeldPublications => "/luytre.v1.HeldService/ListHeldPublications",
+            Self::ApprovePublication => "/luytre.v1.HeldService/ApprovePublication",
+            Self::RejectPublication => "/luytre.v1.HeldService/RejectPublication",
             Self::RenewCertificate => "/luytre.v1.CertificateService/RenewCertificate",
             Self::GetTrustBundle => "/luytre.v1.CertificateService/GetTrustBundle",
             Self::GetRevocationList => "/luytre.v1.CertificateService/GetRevocationList",
@@ -277,6 +289,9 @@ impl Method {
             | Self::GrantRepublication
             | Self::WithdrawRepublication
             | Self::ListRepublications
+            | Self::ListHeldPublications
+            | Self::ApprovePublication
+            | Self::RejectPublication
             | Self::RenewCertificate
             | Self::GetTrustBundle
             | Self::GetRevocationList
@@ -326,7 +341,9 @@ impl Method {
             | Self::ReportSightings
             | Self::RequestRepublication
             | Self::GrantRepublication
-            | Self::WithdrawRepublication => Requirement::OneOf(PUBLISHER),
+            | Self::WithdrawRepublication
+            | Self::ApprovePublication
+            | Self::RejectPublication => Requirement::OneOf(PUBLISHER),
             Self::GetIndicator | Self::LookupObservables => {
                 Requirement::OneOf(ANALYST.with(Role::Subscriber))
             }
@@ -335,7 +352,7 @@ impl Method {
             | Self::ListIndicatorVersions
             | Self::GetObservable
             | Self::AggregateIndicators => Requirement::OneOf(ANALYST),
-            Self::ExplainAccess | Self::ListRepublications => {
+            Self::ExplainAccess | Self::ListRepublications | Self::ListHeldPublications => {
                 Requirement::OneOf(ANALYST.with(Role::Publisher))
             }
             Self::Subscribe | Self::GetSubscription | Self::ListSubscriptions | Self::DeleteSubscription => {

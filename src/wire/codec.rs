@@ -115,6 +115,9 @@ bounded_by_size! {
     GrantRepublicationRequest GrantRepublicationResponse
     WithdrawRepublicationRequest WithdrawRepublicationResponse
     ListRepublicationsRequest ListRepublicationsResponse
+    ListHeldPublicationsRequest ListHeldPublicationsResponse
+    ApprovePublicationRequest ApprovePublicationResponse
+    RejectPublicationRequest RejectPublicationResponse
     ListPendingChangesRequest ListPendingChangesResponse
     ApproveChangeRequest ApproveChangeResponse
     RejectChangeRequest RejectChangeResponse

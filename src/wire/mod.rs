@@ -7,6 +7,7 @@ pub mod disclosure;
 pub mod event;
 pub mod facts;
 pub mod frame;
+pub mod held;
 pub mod observable;
 pub mod proto;
 pub mod republication;

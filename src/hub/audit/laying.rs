@@ -81,6 +81,8 @@ const fn method(change: &Change) -> Option<&'static str> {
         | Change::Notice(_)
         | Change::Expire(_)
         | Change::Leave(_)
+        | Change::Wait(_)
+        | Change::Answer(_)
         | Change::Retain(_) => None,
     }
 }

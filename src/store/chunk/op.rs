@@ -24,6 +24,9 @@ pub enum Op {
     Gone = 9,
     /// A record was born, and nothing else of that version is left.
     Born = 10,
+    /// What a list holds back of an indicator waits for a second person, or is
+    /// answered.
+    Held = 12,
 }
 
 impl Op {
@@ -39,6 +42,7 @@ impl Op {
             8 => Some(Self::Leave),
             9 => Some(Self::Gone),
             10 => Some(Self::Born),
+            12 => Some(Self::Held),
             _ => None,
         }
     }
@@ -53,6 +57,6 @@ impl Op {
     /// one.
     #[must_use]
     pub const fn is_version(self) -> bool {
-        !matches!(self, Self::Sight | Self::Notice | Self::Leave | Self::Gone | Self::Born)
+        !matches!(self, Self::Sight | Self::Notice | Self::Leave | Self::Held | Self::Gone | Self::Born)
     }
 }

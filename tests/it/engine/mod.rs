@@ -16,6 +16,7 @@ mod death;
 mod dossier;
 mod expiry;
 mod facets;
+mod held;
 mod idempotency;
 mod indexing;
 mod leave;
