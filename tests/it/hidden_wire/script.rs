@@ -118,9 +118,9 @@ async fn searches(asker: &mut Asker<'_>) {
     asker.ask("several", Cost::Nothing, lookup, read, all).await;
     // What the hidden values contain, and what an open one does.
     let contained = [
-        "a.b.secret.example",
-        "http://a.secret.example/x",
-        "bob@secret.example",
+        "a.b.secret.gov.kh",
+        "http://a.secret.gov.kh/x",
+        "bob@secret.gov.kh",
         "198.51.100.7",
         "https://198.51.100.7:8443/",
         "198.51.100.0/24",
@@ -273,7 +273,7 @@ async fn subscriptions(asker: &mut Asker<'_>) {
 async fn dossiers(asker: &mut Asker<'_>) {
     let values = [
         (SECRET, Cost::Nothing),
-        ("http://a.secret.example/x", Cost::Nothing),
+        ("http://a.secret.gov.kh/x", Cost::Nothing),
         (LATER, Cost::Nothing),
         ("198.51.100.7", Cost::Nothing),
         ("own.example", Cost::Nothing),

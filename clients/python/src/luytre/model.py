@@ -36,6 +36,7 @@ class Kind(enum.Enum):
     SIGHTED = v1.EVENT_KIND_SIGHTED
     COLLISION = v1.EVENT_KIND_COLLISION
     REPUBLICATION = v1.EVENT_KIND_REPUBLICATION
+    HELD = v1.EVENT_KIND_HELD
 
     @property
     def ends(self) -> bool:
