@@ -8,7 +8,7 @@ use crate::wire::proto::v1;
 use super::arguments::{Held, HeldAction, ListHeld, TableOrJson};
 use super::exit::Failure;
 use super::language::Language;
-use super::notices::HeldRecord;
+use super::notices::{HeldRecord, HoldRecord};
 use super::output::Data;
 
 /// Runs the command.
@@ -26,6 +26,14 @@ pub(super) async fn run(
         }
         HeldAction::Reject(answer) => {
             client.reject_publication(&held(&answer.name), &answer.etag, &answer.note).await?
+        }
+        HeldAction::Hold(hold) => {
+            let told = client.hold_indicator(&hold.name, &hold.reason).await?;
+            return Ok(data.json(&HoldRecord::of(told))?);
+        }
+        HeldAction::Release(release) => {
+            let told = client.release_indicator(&release.name, &release.note).await?;
+            return Ok(data.json(&HoldRecord::of(told))?);
         }
     };
     Ok(data.json(&HeldRecord::of(told))?)

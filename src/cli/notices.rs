@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use crate::model::containment::HoldState;
 use crate::model::held::HeldState;
 use crate::model::indicator::{Kind, RecommendedAction};
 use crate::model::republication::LeaveState;
@@ -88,6 +89,28 @@ pub(super) struct HeldRecord {
     answerer: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     answer_time: Option<String>,
+}
+
+/// The hold of a unit that leads, or an event that tells of it.
+#[derive(Debug, Serialize)]
+pub(super) struct HoldRecord {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    event_id: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    event: &'static str,
+    name: String,
+    indicator: String,
+    holder: String,
+    state: &'static str,
+    reason: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hold_time: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expire_time: Option<String>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    note: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    release_time: Option<String>,
 }
 
 /// A list that holds something back.
@@ -186,6 +209,30 @@ impl HeldRecord {
             note: told.note,
             answerer: told.answerer,
             answer_time: time(told.answer_time),
+        }
+    }
+
+    /// The same as an event tells it.
+    pub(super) fn told_by(self, event_id: String, event: &'static str) -> Self {
+        Self { event_id, event, ..self }
+    }
+}
+
+impl HoldRecord {
+    /// A hold as it was told.
+    pub(super) fn of(told: v1::IndicatorHold) -> Self {
+        Self {
+            event_id: String::new(),
+            event: "",
+            name: told.name,
+            indicator: told.indicator,
+            holder: slug(&told.holder).to_owned(),
+            state: number(told.state).and_then(HoldState::from_number).map_or("unknown", HoldState::as_str),
+            reason: told.reason,
+            hold_time: time(told.hold_time),
+            expire_time: time(told.expire_time),
+            note: told.note,
+            release_time: time(told.release_time),
         }
     }
 

@@ -15,7 +15,7 @@ use crate::wire::observable::flat;
 use crate::wire::proto::v1;
 
 use super::language::Language;
-use super::notices::{CollisionRecord, HeldRecord, RepublicationRecord};
+use super::notices::{CollisionRecord, HeldRecord, HoldRecord, RepublicationRecord};
 use super::output::for_eyes;
 
 /// An indicator, or what an event says of one.
@@ -86,6 +86,8 @@ pub(super) enum EventRecord {
     Republication(Box<RepublicationRecord>),
     /// Of what lists hold back.
     Held(Box<HeldRecord>),
+    /// Of a hold.
+    Hold(Box<HoldRecord>),
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
@@ -205,6 +207,9 @@ pub(super) fn event(kind: v1::EventKind, event: v1::Event, recall: bool) -> Opti
         v1::event::Subject::HeldPublication(told) => {
             EventRecord::Held(Box::new(HeldRecord::of(told).told_by(event_id, name)))
         }
+        v1::event::Subject::IndicatorHold(told) => {
+            EventRecord::Hold(Box::new(HoldRecord::of(told).told_by(event_id, name)))
+        }
     })
 }
 
@@ -218,7 +223,8 @@ pub(super) fn event_value(event: v1::Event) -> Option<String> {
         v1::event::Subject::Sighting(_)
         | v1::event::Subject::Collision(_)
         | v1::event::Subject::Republication(_)
-        | v1::event::Subject::HeldPublication(_) => None,
+        | v1::event::Subject::HeldPublication(_)
+        | v1::event::Subject::IndicatorHold(_) => None,
     }
 }
 
@@ -254,6 +260,7 @@ const fn event_name(kind: v1::EventKind) -> &'static str {
         v1::EventKind::Collision => "collision",
         v1::EventKind::Republication => "republication",
         v1::EventKind::Held => "held",
+        v1::EventKind::Contained => "contained",
     }
 }
 

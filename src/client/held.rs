@@ -72,6 +72,29 @@ impl Client {
         Ok((page.held_publications, page.next_page_token))
     }
 
+    /// Holds an indicator for a day, as a unit that leads and may see it.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`, `ROLE_INSUFFICIENT`, `INDICATOR_HELD`; see [`Error`].
+    pub async fn hold_indicator(&self, name: &str, reason: &str) -> Result<v1::IndicatorHold, Error> {
+        let (name, reason) = (name.to_owned(), reason.to_owned());
+        let request = v1::HoldIndicatorRequest { request_id: request_id(), name, reason };
+        let answer = self.call(request, |request| async { self.held().hold_indicator(request).await }).await?;
+        Ok(answer.hold.unwrap_or_default())
+    }
+
+    /// Ends such a hold before its time.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`, `ROLE_INSUFFICIENT`; see [`Error`].
+    pub async fn release_indicator(&self, name: &str, note: &str) -> Result<v1::IndicatorHold, Error> {
+        let (name, note) = (name.to_owned(), note.to_owned());
+        let request = v1::ReleaseIndicatorRequest { request_id: request_id(), name, note };
+        let answer =
+            self.call(request, |request| async { self.held().release_indicator(request).await }).await?;
+        Ok(answer.hold.unwrap_or_default())
+    }
+
     fn held(&self) -> HeldServiceClient<tonic::transport::Channel> {
         HeldServiceClient::new(self.connection().channel()).max_decoding_message_size(MAX_MESSAGE)
     }

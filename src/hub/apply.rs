@@ -107,6 +107,7 @@ impl Group<'_> {
                     decisions.push(self.wait_held(ask, asked.by, &mut writing)?);
                 }
             }
+            Change::Contain(asked) => decisions.push(self.contain(asked, entry, &mut writing)?),
             Change::Answer(asked) => decisions.push(self.answer_held(asked, entry, &mut writing)?),
             Change::Revoke(revocation) => decisions.push(self.revoke(revocation, &mut writing)?),
             Change::Expire(due) => {
@@ -180,6 +181,9 @@ impl Group<'_> {
                 position: known.newest,
                 version: standing.header.version,
             });
+        }
+        if let Some(refusal) = self.contained(known.handle)? {
+            return Ok(Decision::Refused(refusal));
         }
         match self.original(item, Some(&standing), writing)? {
             Ok(original) => self.update(item, known, &standing, original, writing),
@@ -287,6 +291,7 @@ impl Group<'_> {
         self.assert(item, at, &header);
         self.succeed(&header, at)?;
         self.end_held(known.handle)?;
+        self.end_containment(known.handle)?;
         self.post(&header, at, &item.terms);
         self.validity(item, &header, at);
         let previous_terms = if header.relabelled { standing.terms.clone() } else { Vec::new() };
@@ -380,6 +385,7 @@ impl Group<'_> {
         }
         self.succeed(&header, at)?;
         self.end_held(was.handle)?;
+        self.end_containment(was.handle)?;
         self.post(&header, at, &standing.terms);
         self.terminal(&header, at);
         self.write(at, Item { header, terms: standing.terms, previous_terms: Vec::new(), body }, writing);

@@ -25,6 +25,7 @@ use crate::store::truncate::Base;
 use crate::store::{Batch, Store, db};
 use crate::wire::seal::Sealer;
 
+use super::containing::Containments;
 use super::directory::Directory;
 use super::holding::Holdings;
 use super::leave::Leaves;
@@ -79,6 +80,8 @@ pub struct Group<'a> {
     pub(super) leaves: Leaves,
     /// What it changes of held publications.
     pub(super) holdings: Holdings,
+    /// And of holds.
+    pub(super) containments: Containments,
     /// Chunks of the group, in order.
     pub chunks: Vec<Chunk>,
 }
@@ -154,6 +157,7 @@ impl<'a> Group<'a> {
             drops: Vec::new(),
             leaves: Leaves::default(),
             holdings: Holdings::default(),
+            containments: Containments::default(),
             chunks: Vec::new(),
         }
     }
@@ -465,6 +469,7 @@ impl<'a> Group<'a> {
         }
         self.leaves.write_to(&self.directory, batch)?;
         self.holdings.write_to(batch)?;
+        self.containments.write_to(batch)?;
         self.directory.write_pending_to(&self.before, batch)?;
         for generation in &self.generations {
             batch.generation(generation.generation(), generation.date())?;

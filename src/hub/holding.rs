@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::audience::ClassDefinition;
+use crate::model::audience::{ClassDefinition, ClassNo};
 use crate::model::held::{Deciders, Held, HeldState, MAX_WAITING, MAX_WAITING_EACH};
 use crate::model::indicator::{RecommendedAction, State};
 use crate::model::marking::{Marking, Recipients, Tlp};
@@ -196,15 +196,15 @@ impl Group<'_> {
             let held = held.answered(HeldState::Rejected, answer, Position::ZERO);
             return self.tell_held(held, &standing, writing);
         }
-        let item = self.as_sent(&standing, held.action, entry.salt)?;
-        debug_assert_eq!(item.digest, held.wanted, "what was sent is what goes out");
-        for key in std::iter::once(&item.value_key).chain(&item.alias_keys) {
-            self.assertion(key, item.owner)?;
+        if let Some(refusal) = self.contained(record.handle)? {
+            return Ok(Decision::Refused(refusal));
         }
-        let known = self.assertion(&item.value_key, item.owner)?;
-        let Some(known) = known.filter(|known| known.handle == record.handle) else {
-            return Err(db::Error::corrupt("value", record.handle));
-        };
+        let damaged = || db::Error::corrupt("body", record.handle);
+        let fields = event::publisher_fields(&standing.body, record.tail_len);
+        let fields = fields.and_then(|fields| event::with_action(fields, held.action)).ok_or_else(damaged)?;
+        let item = self.restated(&standing, fields, record.class, entry.salt)?;
+        debug_assert_eq!(item.digest, held.wanted, "what was sent is what goes out");
+        let Some(known) = self.own_assertion(&item, record.handle)? else { return Err(damaged()) };
         if writing.state(&item) != State::Active {
             return Ok(Decision::Refused(Refusal::Stale));
         }
@@ -244,32 +244,44 @@ impl Group<'_> {
         }
     }
 
-    /// The version that stands, as it was sent.
-    fn as_sent(
+    /// What the owner says of the values of an item, in the record `handle`.
+    pub(super) fn own_assertion(
+        &mut self,
+        item: &ProposedIndicator,
+        handle: Position,
+    ) -> Result<Option<Assertion>, db::Error> {
+        for key in &item.alias_keys {
+            self.assertion(key, item.owner)?;
+        }
+        Ok(self.assertion(&item.value_key, item.owner)?.filter(|known| known.handle == handle))
+    }
+
+    /// The version that stands, with these fields of its publisher's in this
+    /// audience.
+    pub(super) fn restated(
         &self,
         standing: &Standing,
-        action: RecommendedAction,
+        fields: Vec<u8>,
+        class: ClassNo,
         salt: &[u8],
     ) -> Result<ProposedIndicator, db::Error> {
         let (record, body) = (&standing.header, &standing.body);
         let damaged = || db::Error::corrupt("body", record.handle);
-        let fields = event::publisher_fields(body, record.tail_len);
-        let fields = fields.and_then(|fields| event::with_action(fields, action)).ok_or_else(damaged)?;
         let indicator = event::decode_indicator(body).ok_or_else(damaged)?;
         let (value, aliases) = event::observables(&indicator).ok_or_else(damaged)?;
-        let class = self.directory.class(record.class).ok_or_else(damaged)?;
-        let class = ClassDefinition::clone(&class.definition);
+        let definition = self.directory.class(class).ok_or_else(damaged)?;
+        let definition = ClassDefinition::clone(&definition.definition);
         let meaning = event::meaning(&fields, &indicator.raw_value, &indicator.published_by);
         let salt = salt.first_chunk::<16>().copied().unwrap_or_default();
-        let (digest, salted) = digests(&disclosure::meaning(meaning, &class), &salt);
+        let (digest, salted) = digests(&disclosure::meaning(meaning, &definition), &salt);
         Ok(ProposedIndicator {
             value_key: keys::value(&value),
             alias_keys: aliases.iter().map(keys::value).collect(),
             kind: record.kind,
             owner: record.owner,
             provider: None,
-            class,
-            class_known: Some(record.class),
+            class: definition,
+            class_known: Some(class),
             terms: standing.terms.clone(),
             fields,
             digest,

@@ -101,6 +101,8 @@ pub enum Change {
     Wait(ProposedWait),
     /// To answer that, as the second person.
     Answer(Box<ProposedAnswer>),
+    /// To hold an indicator for a day, or to end that.
+    Contain(Box<ProposedHold>),
     /// To change something among certificates.
     Certificate(Box<CertificateEntry>),
     /// To take the rotation of an authority one step on.
@@ -149,7 +151,7 @@ impl Change {
             Self::Leave(_) => 64 << 10,
             // A notice with the value.
             Self::Wait(ProposedWait { asks, .. }) => asks.len() * 1_024 + 256,
-            Self::Answer(_) => 64 << 10,
+            Self::Answer(_) | Self::Contain(_) => 64 << 10,
             Self::Retain(step) => step.weight(),
             Self::Expire(due) => due.len() * 1_024 + 256,
             Self::Notice(collisions) => collisions.len() * 512 + 256,
@@ -273,6 +275,32 @@ pub struct ProposedAnswer {
     pub note: String,
 }
 
+/// What is said of holding an indicator.
+#[derive(Debug, Clone)]
+pub struct ProposedHold {
+    /// Handle of the indicator.
+    pub indicator: Position,
+    /// What.
+    pub act: HoldAct,
+}
+
+/// What can be said of holding an indicator.
+#[derive(Debug, Clone)]
+pub enum HoldAct {
+    /// It is held.
+    Hold {
+        /// Why.
+        reason: String,
+    },
+    /// It is released.
+    Release {
+        /// Why.
+        note: String,
+    },
+    /// Its time is over; the hub's own.
+    End,
+}
+
 /// An indicator to take back.
 #[derive(Debug, Clone)]
 pub struct ProposedRevocation {
@@ -365,6 +393,8 @@ pub enum Effect {
     Leave,
     /// What is held of an indicator waits, or was answered.
     Held,
+    /// An indicator is held for a day, or that has ended.
+    Contained,
 }
 
 impl Effect {
@@ -381,6 +411,7 @@ impl Effect {
             Op::Notice => Self::Noticed,
             Op::Leave => Self::Leave,
             Op::Held => Self::Held,
+            Op::Contain => Self::Contained,
         }
     }
 }
@@ -427,6 +458,14 @@ pub enum Refusal {
     SecondPerson,
     /// Another organisation decides.
     NotDecider,
+    /// His organisation does not lead.
+    NotLead,
+    /// It was held before, as it stands.
+    HeldBefore,
+    /// Too many are held.
+    TooManyHolds,
+    /// It is held until then, in minutes since the Unix epoch.
+    Contained(u32),
     /// Nobody in the organisation may see the indicator.
     NotReached,
     /// The time is past already.

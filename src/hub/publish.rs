@@ -226,6 +226,7 @@ impl Hub {
                     | WrittenEffect::Noticed
                     | WrittenEffect::Leave
                     | WrittenEffect::Held
+                    | WrittenEffect::Contained
                     | WrittenEffect::Resolved => Effect::Updated,
                 };
                 (handle, version, effect)

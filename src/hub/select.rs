@@ -308,6 +308,7 @@ impl Selection {
             Op::Notice => Some((self.wants.notices, EventKind::Collision)),
             Op::Leave => Some((self.wants.notices, EventKind::Republication)),
             Op::Held => Some((self.wants.notices, EventKind::Held)),
+            Op::Contain => Some((self.wants.notices, EventKind::Contained)),
             Op::Gone | Op::Born => return None,
             _ => None,
         };

@@ -28,6 +28,9 @@ pub enum EventKind {
     /// What a list holds back waits for the receiver's organisation, or was
     /// answered.
     Held = 11,
+    /// A unit that leads holds an indicator of the receiver's organisation, or
+    /// that has ended.
+    Contained = 12,
 }
 
 impl EventKind {

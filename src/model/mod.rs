@@ -5,6 +5,7 @@ pub mod amendment;
 pub mod audience;
 pub mod audit;
 pub mod certificate;
+pub mod containment;
 pub mod difference;
 pub mod dossier;
 pub mod event;

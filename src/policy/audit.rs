@@ -22,7 +22,9 @@ pub const fn purpose(method: Method) -> Purpose {
         | Method::GrantRepublication
         | Method::WithdrawRepublication
         | Method::ApprovePublication
-        | Method::RejectPublication => Purpose::Write,
+        | Method::RejectPublication
+        | Method::HoldIndicator
+        | Method::ReleaseIndicator => Purpose::Write,
         Method::Subscribe => Purpose::Deliver,
         Method::GetIndicator
         | Method::ListIndicatorVersions

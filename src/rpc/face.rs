@@ -236,9 +236,11 @@ impl Face {
             | Method::GrantRepublication
             | Method::WithdrawRepublication
             | Method::ListRepublications => self.republications.call(request).await,
-            Method::ListHeldPublications | Method::ApprovePublication | Method::RejectPublication => {
-                self.held.call(request).await
-            }
+            Method::ListHeldPublications
+            | Method::ApprovePublication
+            | Method::RejectPublication
+            | Method::HoldIndicator
+            | Method::ReleaseIndicator => self.held.call(request).await,
             Method::RenewCertificate
             | Method::GetTrustBundle
             | Method::GetRevocationList

@@ -54,4 +54,26 @@ impl HeldService for HeldPublications {
         let told = self.0.reject_held(&call.caller, id, verdict).await.map_err(status)?;
         Ok(Response::new(v1::RejectPublicationResponse { held_publication: Some(decode(told)?) }))
     }
+
+    async fn hold_indicator(
+        &self,
+        mut request: Request<v1::HoldIndicatorRequest>,
+    ) -> Result<Response<v1::HoldIndicatorResponse>, Status> {
+        let call = Call::take(&mut request)?;
+        let (id, indicator, reason) = held::read_hold(request.into_inner()).map_err(invalid)?;
+        let id = name::read_request_id(&id).map_err(invalid)?;
+        let told = self.0.hold_indicator(&call.caller, id, indicator, reason).await.map_err(status)?;
+        Ok(Response::new(v1::HoldIndicatorResponse { hold: Some(decode(told)?) }))
+    }
+
+    async fn release_indicator(
+        &self,
+        mut request: Request<v1::ReleaseIndicatorRequest>,
+    ) -> Result<Response<v1::ReleaseIndicatorResponse>, Status> {
+        let call = Call::take(&mut request)?;
+        let (id, indicator, note) = held::read_release(request.into_inner()).map_err(invalid)?;
+        let id = name::read_request_id(&id).map_err(invalid)?;
+        let told = self.0.release_indicator(&call.caller, id, indicator, note).await.map_err(status)?;
+        Ok(Response::new(v1::ReleaseIndicatorResponse { hold: Some(decode(told)?) }))
+    }
 }

@@ -118,6 +118,8 @@ bounded_by_size! {
     ListHeldPublicationsRequest ListHeldPublicationsResponse
     ApprovePublicationRequest ApprovePublicationResponse
     RejectPublicationRequest RejectPublicationResponse
+    HoldIndicatorRequest HoldIndicatorResponse
+    ReleaseIndicatorRequest ReleaseIndicatorResponse
     ListPendingChangesRequest ListPendingChangesResponse
     ApproveChangeRequest ApproveChangeResponse
     RejectChangeRequest RejectChangeResponse

@@ -109,7 +109,8 @@ pub fn mask_body(body: &[u8]) -> Option<Bytes> {
             Some(
                 v1::event::Subject::Collision(_)
                 | v1::event::Subject::Republication(_)
-                | v1::event::Subject::HeldPublication(_),
+                | v1::event::Subject::HeldPublication(_)
+                | v1::event::Subject::IndicatorHold(_),
             )
             | None => {}
         }
@@ -191,7 +192,8 @@ pub fn merge(events: &mut [v1::Event], disclosures: Vec<v1::Disclosure>) -> Opti
             }
             v1::event::Subject::Collision(_)
             | v1::event::Subject::Republication(_)
-            | v1::event::Subject::HeldPublication(_) => return None,
+            | v1::event::Subject::HeldPublication(_)
+            | v1::event::Subject::IndicatorHold(_) => return None,
         }
     }
     Some(())

@@ -29,6 +29,8 @@ const EVENT_SIGHTING: u32 = 3;
 const EVENT_COLLISION: u32 = 4;
 const EVENT_REPUBLICATION: u32 = 5;
 const EVENT_HELD: u32 = 8;
+const EVENT_HOLD: u32 = 9;
+const MARKING: u32 = 3;
 const RAW_VALUE: u32 = 4;
 const ACTION: u32 = 12;
 /// Its key takes two bytes.
@@ -133,7 +135,7 @@ pub(super) fn recipients(first: u32, recipients: &Recipients, out: &mut Vec<u8>)
 pub fn encode_draft(draft: &Draft, owner: &OrgSlug, provider: Option<&OrgSlug>) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
     message(2, &mut out, |out| observable(&draft.observable, &draft.aliases, out));
-    message(3, &mut out, |out| marking(&draft.marking, out));
+    message(MARKING, &mut out, |out| marking(&draft.marking, out));
     for label in &draft.labels {
         text(5, label, &mut out);
     }
@@ -314,18 +316,36 @@ pub fn finish_held(sealer: &Sealer, position: Position, encoded: &[u8]) -> (Vec<
     wrap(sealer, position, EVENT_HELD, &[], encoded)
 }
 
+/// The whole body of an event about a hold: an encoded
+/// `luytre.v1.IndicatorHold`, all of it the hub's own.
+#[must_use]
+pub fn finish_hold(sealer: &Sealer, position: Position, encoded: &[u8]) -> (Vec<u8>, u16) {
+    wrap(sealer, position, EVENT_HOLD, &[], encoded)
+}
+
 /// The fields of [`encode_draft`] as they would be if this were recommended;
 /// `None` if they are damaged, or nothing is recommended there.
 #[must_use]
 pub fn with_action(fields: &[u8], action: RecommendedAction) -> Option<Vec<u8>> {
+    replaced(fields, ACTION, |out| number(ACTION, u64::from(action.number()), out))
+}
+
+/// The same as they would be if this were their marking.
+#[must_use]
+pub fn with_marking(fields: &[u8], given: &Marking) -> Option<Vec<u8>> {
+    replaced(fields, MARKING, |out| message(MARKING, out, |out| marking(given, out)))
+}
+
+/// The fields with another content in the place of the first of this number.
+fn replaced(fields: &[u8], wanted: u32, fill: impl FnOnce(&mut Vec<u8>)) -> Option<Vec<u8>> {
     let mut rest = fields;
     while !rest.is_empty() {
         let begin = fields.len() - rest.len();
         let (field, wire_type) = decode_key(&mut rest).ok()?;
         skip_field(wire_type, field, &mut rest, DecodeContext::default()).ok()?;
-        if field == ACTION {
+        if field == wanted {
             let mut out = fields.get(..begin)?.to_vec();
-            number(ACTION, u64::from(action.number()), &mut out);
+            fill(&mut out);
             out.extend_from_slice(rest);
             return Some(out);
         }

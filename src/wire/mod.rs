@@ -2,6 +2,7 @@
 //! boundary, opaque encrypted tokens, the encoded-once frame.
 
 pub mod codec;
+pub mod containment;
 pub mod convert;
 pub mod disclosure;
 pub mod event;

@@ -105,6 +105,7 @@ fn change(received: &Received) -> Option<Change> {
         | v1::EventKind::Collision
         | v1::EventKind::Republication
         | v1::EventKind::Held
+        | v1::EventKind::Contained
         | v1::EventKind::Unspecified => None,
     }
 }

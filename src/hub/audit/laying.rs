@@ -83,6 +83,7 @@ const fn method(change: &Change) -> Option<&'static str> {
         | Change::Leave(_)
         | Change::Wait(_)
         | Change::Answer(_)
+        | Change::Contain(_)
         | Change::Retain(_) => None,
     }
 }

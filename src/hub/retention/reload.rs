@@ -47,6 +47,7 @@ impl Group<'_> {
                         self.postings.add(Dimension::Collision, item.header.previous.raw(), posting);
                     }
                     Op::Held => self.reload_held(&item, author)?,
+                    Op::Contain => self.reload_containment(&item, author)?,
                     _ => {}
                 }
             }
@@ -58,6 +59,7 @@ impl Group<'_> {
     fn reload_version(&mut self, store: &Store, item: &ItemView<'_>) -> Result<(), db::Error> {
         let (header, at) = (item.header, item.position);
         self.end_held(header.handle)?;
+        self.end_containment(header.handle)?;
         let before = version_at(store, header.previous)?;
         for key in before.map(|body| value_keys(&body)).transpose()?.unwrap_or_default() {
             self.edit(&key, |all| all.retain(|known| known.handle != header.handle))?;

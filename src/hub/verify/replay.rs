@@ -31,7 +31,7 @@ use super::super::proposal::{
     Change, Collision, Due, ProposedIndicator, ProposedPublication, ProposedRevocation, ProposedSighting,
 };
 use super::super::publish::digests;
-use super::super::{Error, amend, certify, genesis, holding, leave, retention};
+use super::super::{Error, amend, certify, containing, genesis, holding, leave, retention};
 use super::VerifyReport;
 
 /// Entries applied with one commit.
@@ -164,7 +164,8 @@ impl Replay<'_> {
                     | Stored::Expire(_)
                     | Stored::Notice(_)
                     | Stored::Leave(_)
-                    | Stored::Held(_),
+                    | Stored::Held(_)
+                    | Stored::Containment(_),
                 ) if first.first <= self.base || self.tells_of_dropped(chunks)? => {
                     report.items += reload(&mut group, self.store, chunks, Some(&header.author))?;
                     if let Some(asked) = leave::stored(&header, self.classes) {
@@ -188,6 +189,7 @@ impl Replay<'_> {
                     | Stored::RosterRejection(_)
                     | Stored::Leave(_)
                     | Stored::Held(_)
+                    | Stored::Containment(_)
                     | Stored::RetentionBase(_)
                     | Stored::RetentionDrop(_)
                     | Stored::BaseState(_)
@@ -268,7 +270,8 @@ impl Replay<'_> {
     /// What the entry asked for, from what it left behind.
     fn change(&self, chunks: &[Chunk], header: &proto::EntryHeader) -> Result<Change, db::Error> {
         let stored = amend::stored(header).or_else(|| leave::stored(header, self.classes));
-        let stored = stored.or_else(|| holding::stored(header)).or_else(|| retention::stored(header));
+        let stored = stored.or_else(|| holding::stored(header)).or_else(|| containing::stored(header));
+        let stored = stored.or_else(|| retention::stored(header));
         if let Some(change) = stored.or_else(|| certify::stored(header)) {
             return change;
         }

@@ -27,6 +27,8 @@ pub enum Op {
     /// What a list holds back of an indicator waits for a second person, or is
     /// answered.
     Held = 12,
+    /// A unit that leads holds an indicator, or that has ended: its owner is told.
+    Contain = 13,
 }
 
 impl Op {
@@ -43,6 +45,7 @@ impl Op {
             9 => Some(Self::Gone),
             10 => Some(Self::Born),
             12 => Some(Self::Held),
+            13 => Some(Self::Contain),
             _ => None,
         }
     }
@@ -57,6 +60,15 @@ impl Op {
     /// one.
     #[must_use]
     pub const fn is_version(self) -> bool {
-        !matches!(self, Self::Sight | Self::Notice | Self::Leave | Self::Held | Self::Gone | Self::Born)
+        !matches!(
+            self,
+            Self::Sight
+                | Self::Notice
+                | Self::Leave
+                | Self::Held
+                | Self::Contain
+                | Self::Gone
+                | Self::Born
+        )
     }
 }

@@ -4,6 +4,7 @@
 use uuid::Uuid;
 
 use crate::model::Invalid;
+use crate::model::containment::MAX_REASON_BYTES;
 use crate::model::held::MAX_NOTE_BYTES;
 use crate::wire::proto::v1;
 
@@ -38,6 +39,26 @@ pub fn read_rejection(pb: v1::RejectPublicationRequest) -> Result<(String, Verdi
     Ok((request_id, verdict(&name, &etag, note)?))
 }
 
+/// Reads a hold: its id, the indicator, and why.
+///
+/// # Errors
+/// The first field that is missing or out of bounds.
+pub fn read_hold(pb: v1::HoldIndicatorRequest) -> Result<(String, Uuid, String), Invalid> {
+    let v1::HoldIndicatorRequest { request_id, name, reason } = pb;
+    let indicator = name::read_indicator("name", &name)?;
+    Ok((request_id, indicator, text::required("reason", reason, MAX_REASON_BYTES)?))
+}
+
+/// Reads a release: its id, the indicator, and why.
+///
+/// # Errors
+/// The first field that is missing or out of bounds.
+pub fn read_release(pb: v1::ReleaseIndicatorRequest) -> Result<(String, Uuid, String), Invalid> {
+    let v1::ReleaseIndicatorRequest { request_id, name, note } = pb;
+    let indicator = name::read_indicator("name", &name)?;
+    Ok((request_id, indicator, text::required("note", note, MAX_REASON_BYTES)?))
+}
+
 fn verdict(name: &str, etag: &str, note: String) -> Result<Verdict, Invalid> {
     let missing =
         || Invalid::new("etag", "required: the version that you looked at, as a list of them shows it");
@@ -70,6 +91,23 @@ mod tests {
         let v1::ApprovePublicationRequest { request_id, name, etag, note } = approval();
         let rejection = v1::RejectPublicationRequest { request_id, name, etag, note };
         assert_eq!(read_rejection(rejection).unwrap(), (id, read));
+    }
+
+    #[test]
+    fn a_hold_and_its_end_say_why() {
+        let (request_id, name) = ("r".to_owned(), INDICATOR.to_owned());
+        let hold = v1::HoldIndicatorRequest { request_id, name, reason: "spill".into() };
+        let (id, indicator, reason) = read_hold(hold.clone()).unwrap();
+        assert_eq!((id.as_str(), name::indicator(indicator).as_str(), reason.as_str()), ("r", INDICATOR, "spill"));
+        let field = |reason: &str| {
+            let v1::HoldIndicatorRequest { request_id, name, .. } = hold.clone();
+            let release = v1::ReleaseIndicatorRequest { request_id, name, note: reason.to_owned() };
+            let hold = v1::HoldIndicatorRequest { reason: reason.to_owned(), ..hold.clone() };
+            (read_hold(hold).map_err(|wrong| wrong.field), read_release(release).map_err(|wrong| wrong.field))
+        };
+        for reason in ["", &"a".repeat(MAX_REASON_BYTES + 1)] {
+            assert_eq!(field(reason), (Err("reason".to_owned()), Err("note".to_owned())));
+        }
     }
 
     #[test]

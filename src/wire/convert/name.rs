@@ -51,6 +51,12 @@ pub fn held(indicator_id: Uuid) -> String {
     format!("{}{HELD}", indicator(indicator_id))
 }
 
+/// Writes `indicators/{indicator}/hold`.
+#[must_use]
+pub fn hold(indicator_id: Uuid) -> String {
+    format!("{}/hold", indicator(indicator_id))
+}
+
 /// Reads `indicators/{indicator}/held`: the indicator's id.
 ///
 /// # Errors

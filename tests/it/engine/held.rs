@@ -20,11 +20,11 @@ use uuid::Uuid;
 use super::leave::{drafted, green, named, put, to, verified};
 use super::support::{Engine, START, block_on, identity, roster, slug};
 
-const OWNER: usize = 0;
-const LEAD: usize = 1;
+pub(super) const OWNER: usize = 0;
+pub(super) const LEAD: usize = 1;
 const PROVIDER: usize = 2;
 const OUTSIDER: usize = 3;
-const VALUE: &str = "www.mod.gov.kh";
+pub(super) const VALUE: &str = "www.mod.gov.kh";
 const UPDATE: i32 = 2;
 const HELD: i32 = 11;
 const WAITING: i32 = 1;
@@ -38,7 +38,7 @@ fn colleague(org: &str) -> SpiffeId {
 }
 
 /// With a colleague everywhere, a provider, and a unit that leads if asked for.
-fn world(lead: Option<usize>) -> Roster {
+pub(super) fn world(lead: Option<usize>) -> Roster {
     let mut roster = roster();
     for org in ["alpha", "bravo", "charlie", "delta"] {
         let roles = Grant { roles: Roles::from_bits(0xff), from: None, to: None };
@@ -67,7 +67,7 @@ fn hub(lead: Option<usize>) -> Engine {
     Engine::of(world(lead), START, |_| ())
 }
 
-fn blocking(value: &str, marking: Marking) -> Draft {
+pub(super) fn blocking(value: &str, marking: Marking) -> Draft {
     Draft { action: Some(RecommendedAction::Block), ..drafted(value, marking, None) }
 }
 

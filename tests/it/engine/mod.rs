@@ -11,6 +11,7 @@ mod collisions;
 mod conflict;
 mod counting;
 mod crowd;
+mod containing;
 mod cursors;
 mod death;
 mod dossier;

@@ -34,10 +34,12 @@ const LEAVE: [&str; 4] = [
     "/luytre.v1.RepublicationService/WithdrawRepublication",
     "/luytre.v1.RepublicationService/ListRepublications",
 ];
-const HELD: [&str; 3] = [
+const HELD: [&str; 5] = [
     "/luytre.v1.HeldService/ListHeldPublications",
     "/luytre.v1.HeldService/ApprovePublication",
     "/luytre.v1.HeldService/RejectPublication",
+    "/luytre.v1.HeldService/HoldIndicator",
+    "/luytre.v1.HeldService/ReleaseIndicator",
 ];
 const EXPORT: &str = "/luytre.v1.HistoryService/ExportIndicators";
 const COUNT: &str = "/luytre.v1.HistoryService/AggregateIndicators";
@@ -428,6 +430,14 @@ async fn held(asker: &mut Asker<'_>, hub: &Hub) {
         let request = v1::RejectPublicationRequest { request_id, name, etag, note };
         let read = mask::plain::<v1::RejectPublicationResponse>;
         asker.ask(what, cost, HELD[2], read, vec![said(&request)]).await;
+        let (request_id, name) = (Uuid::new_v4().to_string(), indicator.clone());
+        let request = v1::HoldIndicatorRequest { request_id, name, reason: "why".to_owned() };
+        let read = mask::plain::<v1::HoldIndicatorResponse>;
+        asker.ask(what, cost, HELD[3], read, vec![said(&request)]).await;
+        let (request_id, name) = (Uuid::new_v4().to_string(), indicator.clone());
+        let request = v1::ReleaseIndicatorRequest { request_id, name, note: "why".to_owned() };
+        let read = mask::plain::<v1::ReleaseIndicatorResponse>;
+        asker.ask(what, cost, HELD[4], read, vec![said(&request)]).await;
     }
     for waiting in [false, true] {
         let request = v1::ListHeldPublicationsRequest { waiting, ..Default::default() };

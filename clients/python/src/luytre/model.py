@@ -37,6 +37,7 @@ class Kind(enum.Enum):
     COLLISION = v1.EVENT_KIND_COLLISION
     REPUBLICATION = v1.EVENT_KIND_REPUBLICATION
     HELD = v1.EVENT_KIND_HELD
+    CONTAINED = v1.EVENT_KIND_CONTAINED
 
     @property
     def ends(self) -> bool:
