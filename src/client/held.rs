@@ -79,7 +79,8 @@ impl Client {
     pub async fn hold_indicator(&self, name: &str, reason: &str) -> Result<v1::IndicatorHold, Error> {
         let (name, reason) = (name.to_owned(), reason.to_owned());
         let request = v1::HoldIndicatorRequest { request_id: request_id(), name, reason };
-        let answer = self.call(request, |request| async { self.held().hold_indicator(request).await }).await?;
+        let answer =
+            self.call(request, |request| async { self.held().hold_indicator(request).await }).await?;
         Ok(answer.hold.unwrap_or_default())
     }
 

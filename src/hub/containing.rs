@@ -109,7 +109,9 @@ impl Group<'_> {
             (HoldAct::Hold { .. }, Some(hold)) if hold.by == org => {
                 Ok(Decision::Unchanged { handle: hold.at, position: hold.at, version: record.version })
             }
-            (HoldAct::Hold { .. }, _) if record.state != State::Active => Ok(Decision::Refused(Refusal::Ended)),
+            (HoldAct::Hold { .. }, _) if record.state != State::Active => {
+                Ok(Decision::Refused(Refusal::Ended))
+            }
             (HoldAct::Hold { .. }, _) if before.as_ref().is_some_and(|hold| hold.by == org) => {
                 Ok(Decision::Refused(Refusal::HeldBefore))
             }
@@ -131,7 +133,9 @@ impl Group<'_> {
                 };
                 self.narrow(hold, standing, entry, writing)
             }
-            (HoldAct::Release { note }, Some(hold)) => self.restore(hold.clone(), note, standing, entry, writing),
+            (HoldAct::Release { note }, Some(hold)) => {
+                self.restore(hold.clone(), note, standing, entry, writing)
+            }
             (HoldAct::Release { .. } | HoldAct::End, _) => Ok(ABSENT),
         }
     }
@@ -297,7 +301,8 @@ pub(super) fn encode(asked: &ProposedHold) -> proto::ContainmentChange {
 
 /// What an entry about a hold asked for; `None`: it is about something else.
 pub(super) fn stored(header: &proto::EntryHeader) -> Option<Result<Change, db::Error>> {
-    let Stored::Containment(proto::ContainmentChange { indicator, act, text }) = header.change.as_ref()? else {
+    let Stored::Containment(proto::ContainmentChange { indicator, act, text }) = header.change.as_ref()?
+    else {
         return None;
     };
     let act = match *act {

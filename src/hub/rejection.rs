@@ -134,7 +134,9 @@ impl Rejection {
                 Reason::IndicatorHeld,
                 "your organisation held this version before, for as long as it may; talk to its owner, who can revoke it",
             ),
-            Refusal::TooManyHolds => (Reason::RateLimited, "too many indicators are held; release some first"),
+            Refusal::TooManyHolds => {
+                (Reason::RateLimited, "too many indicators are held; release some first")
+            }
             Refusal::Contained(minutes) => {
                 return Self {
                     reason: Reason::IndicatorHeld,

@@ -107,7 +107,8 @@ impl Store {
         while out.len() < most {
             let Some((key, _)) = records.next_record()? else { break };
             let numbers = key.get(2..).and_then(|rest| rest.split_first_chunk::<8>());
-            let read = numbers.and_then(|(until, indicator)| Some((*until, <[u8; 8]>::try_from(indicator).ok()?)));
+            let read =
+                numbers.and_then(|(until, indicator)| Some((*until, <[u8; 8]>::try_from(indicator).ok()?)));
             let (until, indicator) = read.ok_or_else(|| Error::corrupt("hold's key", &key))?;
             let until = Timestamp::from_micros_clamped(u64::from_be_bytes(until));
             out.push((until, Position::from_raw(u64::from_be_bytes(indicator))));
@@ -149,7 +150,10 @@ mod tests {
         batch.containment(at(5_000), Some(&soon), Some(&ended)).unwrap();
         batch.containment(at(1_024), Some(&late), None).unwrap();
         store.commit(batch).unwrap();
-        assert_eq!((store.containment(at(5_000)).unwrap(), store.containment(at(1_024)).unwrap()), (Some(ended), None));
+        assert_eq!(
+            (store.containment(at(5_000)).unwrap(), store.containment(at(1_024)).unwrap()),
+            (Some(ended), None)
+        );
         assert_eq!(store.lasting(9).unwrap(), []);
     }
 }

@@ -14,7 +14,12 @@ use super::proto::v1;
 /// An encoded `luytre.v1.IndicatorHold`; `ended` says why and when it was
 /// released.
 #[must_use]
-pub fn encode(hold: &Containment, indicator: Uuid, holder: &OrgSlug, ended: Option<(&str, Timestamp)>) -> Vec<u8> {
+pub fn encode(
+    hold: &Containment,
+    indicator: Uuid,
+    holder: &OrgSlug,
+    ended: Option<(&str, Timestamp)>,
+) -> Vec<u8> {
     let Containment { reason, since, until, state, .. } = hold;
     let mut out = v1::IndicatorHold {
         name: name::hold(indicator),

@@ -29,10 +29,9 @@ impl Held {
     pub(crate) const fn lang(&self) -> Option<Language> {
         match &self.action {
             HeldAction::List(list) => list.lang,
-            HeldAction::Approve(_)
-            | HeldAction::Reject(_)
-            | HeldAction::Hold(_)
-            | HeldAction::Release(_) => None,
+            HeldAction::Approve(_) | HeldAction::Reject(_) | HeldAction::Hold(_) | HeldAction::Release(_) => {
+                None
+            }
         }
     }
 }

@@ -62,13 +62,7 @@ impl Op {
     pub const fn is_version(self) -> bool {
         !matches!(
             self,
-            Self::Sight
-                | Self::Notice
-                | Self::Leave
-                | Self::Held
-                | Self::Contain
-                | Self::Gone
-                | Self::Born
+            Self::Sight | Self::Notice | Self::Leave | Self::Held | Self::Contain | Self::Gone | Self::Born
         )
     }
 }

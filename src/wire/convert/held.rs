@@ -98,7 +98,10 @@ mod tests {
         let (request_id, name) = ("r".to_owned(), INDICATOR.to_owned());
         let hold = v1::HoldIndicatorRequest { request_id, name, reason: "spill".into() };
         let (id, indicator, reason) = read_hold(hold.clone()).unwrap();
-        assert_eq!((id.as_str(), name::indicator(indicator).as_str(), reason.as_str()), ("r", INDICATOR, "spill"));
+        assert_eq!(
+            (id.as_str(), name::indicator(indicator).as_str(), reason.as_str()),
+            ("r", INDICATOR, "spill")
+        );
         let field = |reason: &str| {
             let v1::HoldIndicatorRequest { request_id, name, .. } = hold.clone();
             let release = v1::ReleaseIndicatorRequest { request_id, name, note: reason.to_owned() };

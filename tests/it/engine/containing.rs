@@ -4,8 +4,9 @@
 use bytes::Bytes;
 use luytre::base::clock::{Clock as _, Timestamp};
 use luytre::hub::error::{Error, Reason};
-use luytre::hub::{Caller, Effect, Open, Start};
+use luytre::hub::{Caller, Effect, Exported, Open, Start, Wanted};
 use luytre::model::containment::LONGEST;
+use luytre::model::export::Format;
 use luytre::model::indicator::lifecycle::{Revocation, RevocationReason};
 use luytre::model::indicator::{Draft, State, normalise};
 use luytre::model::marking::{Marking, Recipients, Tlp};
@@ -83,9 +84,10 @@ async fn shown(hub: &Engine, id: Uuid) -> v1::Indicator {
 }
 
 /// In how many of the ways to look at it somebody finds it: by its id, as of a
-/// moment, its versions, in a list, by its value, in a dossier, in the present
-/// state and in the log from its beginning (where it is not dropped again).
-async fn ways(hub: &Engine, caller: &Caller, id: Uuid, then: Timestamp) -> [bool; 8] {
+/// moment, its versions, in a list, by its value, in a dossier, in an export, in
+/// the present state and in the log from its beginning (where it is not dropped
+/// again).
+async fn ways(hub: &Engine, caller: &Caller, id: Uuid, then: Timestamp) -> [bool; 9] {
     let value = normalise::detect(VALUE).unwrap().observable;
     let got = hub.hub.get(caller, id).await.is_ok();
     let as_of = hub.hub.get_as_of(caller, id, then).await.is_ok();
@@ -94,6 +96,7 @@ async fn ways(hub: &Engine, caller: &Caller, id: Uuid, then: Timestamp) -> [bool
     let found = hub.hub.lookup(caller, vec![value.clone()]).await.unwrap().remove(0);
     let dossier = hub.hub.dossier(caller, value, Vec::new()).await.unwrap();
     let asserted = !dossier.assertions.is_empty();
+    let exported = exported(hub, caller).await;
     let mut streamed = Vec::new();
     for start in [Start::CurrentState, Start::Earliest] {
         let open = Open { start: Some(start), credit: 100, ..Open::default() };
@@ -101,7 +104,27 @@ async fn ways(hub: &Engine, caller: &Caller, id: Uuid, then: Timestamp) -> [bool
         streamed.push(!kept(&mut stream, id).await.is_empty());
         stream.leave().await;
     }
-    [got, as_of, versions, !list.is_empty(), !found.is_empty(), asserted, streamed[0], streamed[1]]
+    let [state, log] = streamed[..] else { panic!("two streams") };
+    [got, as_of, versions, !list.is_empty(), !found.is_empty(), asserted, exported, state, log]
+}
+
+/// Whether a file for another program has the value.
+async fn exported(hub: &Engine, caller: &Caller) -> bool {
+    let wanted = Wanted {
+        filter: IndicatorFilter::default(),
+        format: Format::JsonLines,
+        if_none_match: None,
+        position_token: String::new(),
+        offset: 0,
+    };
+    let mut export = hub.hub.export(caller, wanted).unwrap();
+    let mut content = Vec::new();
+    while let Some(piece) = export.next().await.unwrap() {
+        if let Exported::Chunk(bytes) = piece {
+            content.extend_from_slice(&bytes);
+        }
+    }
+    String::from_utf8(content).unwrap().contains(VALUE)
 }
 
 /// What a stream leaves somebody of an indicator: every version he was ever
@@ -148,7 +171,7 @@ fn what_is_held_is_seen_by_its_owner_and_who_leads_alone_whichever_way_others_lo
             let mut stream = hub.stream_of(&reader, open.clone()).await.unwrap();
             assert_eq!(kept(&mut stream, id).await, [NEW]);
             let token = stream.token.clone();
-            assert_eq!(ways(&hub, &reader, id, then).await, [true; 8]);
+            assert_eq!(ways(&hub, &reader, id, then).await, [true; 9]);
 
             let held = hold(&hub, LEAD, id).await.unwrap();
             assert_eq!((held.state, held.reason.as_str()), (HELD, "an annex"));
@@ -156,10 +179,10 @@ fn what_is_held_is_seen_by_its_owner_and_who_leads_alone_whichever_way_others_lo
             assert_eq!(stream.until(WITHDRAWN).await.indicator.unwrap().name, held.indicator);
             stream.leave().await;
             for org in [READER, OTHER] {
-                assert_eq!(ways(&hub, &hub.caller(org), id, then).await, [false; 8], "{org}");
+                assert_eq!(ways(&hub, &hub.caller(org), id, then).await, [false; 9], "{org}");
             }
             for org in [OWNER, LEAD] {
-                assert_eq!(ways(&hub, &hub.caller(org), id, then).await, [true; 8], "{org}");
+                assert_eq!(ways(&hub, &hub.caller(org), id, then).await, [true; 9], "{org}");
             }
             let resumed = Open { start: Some(Start::Token(token)), ..open };
             let mut stream = hub.stream_of(&reader, resumed).await.unwrap();
@@ -168,7 +191,7 @@ fn what_is_held_is_seen_by_its_owner_and_who_leads_alone_whichever_way_others_lo
             assert_eq!(notices(&hub, OWNER).await, [held]);
             assert_eq!(notices(&hub, READER).await, []);
             let hub = hub.reopen(|_| ()).await;
-            assert_eq!(ways(&hub, &hub.caller(READER), id, then).await, [false; 8]);
+            assert_eq!(ways(&hub, &hub.caller(READER), id, then).await, [false; 9]);
             verified(hub).await;
         }
     });
@@ -179,7 +202,8 @@ fn a_hold_ends_after_a_day_by_itself_or_before_by_who_leads_and_all_is_as_it_was
     block_on(async {
         let hub = engine();
         let draft = || Draft { raw: Some("spill[.]example".into()), ..drafted(VALUE, green(), None) };
-        let (id, other) = (publish(&hub, draft()).await, publish(&hub, drafted("b.example", green(), None)).await);
+        let (id, other) =
+            (publish(&hub, draft()).await, publish(&hub, drafted("b.example", green(), None)).await);
         let before = shown(&hub, id).await;
         let held = hold(&hub, LEAD, id).await.unwrap();
         hold(&hub, LEAD, other).await.unwrap();
@@ -196,7 +220,8 @@ fn a_hold_ends_after_a_day_by_itself_or_before_by_who_leads_and_all_is_as_it_was
         assert_eq!(after, before);
         assert!(hub.hub.get(&hub.caller(READER), id).await.is_ok());
         let heard = notices(&hub, OWNER).await;
-        let states: Vec<_> = heard.iter().map(|told| (told.indicator == held.indicator, told.state)).collect();
+        let states: Vec<_> =
+            heard.iter().map(|told| (told.indicator == held.indicator, told.state)).collect();
         assert_eq!(states, [(true, HELD), (false, HELD), (false, RELEASED), (true, RELEASED)]);
         let again = put(&hub, &hub.caller(OWNER), draft()).await.unwrap();
         assert_eq!(again.effect, Effect::Unchanged, "nothing was said anew");
@@ -224,7 +249,8 @@ fn who_does_not_lead_or_may_not_see_it_holds_nothing() {
         }
         assert_eq!(why(release(&hub, OWNER, open).await), Reason::RoleInsufficient, "nor does the owner");
         // Of what is for named persons, these alone.
-        let recipients = Recipients { principals: vec![identity(LEAD), identity(READER)], ..Default::default() };
+        let recipients =
+            Recipients { principals: vec![identity(LEAD), identity(READER)], ..Default::default() };
         let red = drafted("c.example", Marking { recipients, ..Marking::open(Tlp::Red) }, None);
         let red = publish(&hub, red).await;
         hold(&hub, LEAD, red).await.unwrap();
@@ -246,13 +272,15 @@ fn while_it_is_held_its_owner_revokes_and_says_nothing_else() {
         assert_eq!((same.effect, same.id), (Effect::Unchanged, id));
         let changed = || Draft { labels: vec!["c2".into()], ..drafted(VALUE, green(), None) };
         let request = Uuid::new_v4();
-        let refused = hub.hub.publish(&owner, request, vec![Ok(changed())]).await.unwrap().remove(0).unwrap_err();
+        let refused =
+            hub.hub.publish(&owner, request, vec![Ok(changed())]).await.unwrap().remove(0).unwrap_err();
         assert_eq!(refused.reason, Reason::IndicatorHeld);
         let until = Timestamp::from_micros_clamped(START + 2 * SECOND).saturating_add(LONGEST);
         let minute = until.to_string();
         assert!(refused.problem.contains(&minute[..13]), "{}: {minute}", refused.problem);
         assert_eq!(held.expire_time.unwrap().seconds, i64::try_from(until.as_seconds()).unwrap());
-        let again = hub.hub.publish(&owner, request, vec![Ok(changed())]).await.unwrap().remove(0).unwrap_err();
+        let again =
+            hub.hub.publish(&owner, request, vec![Ok(changed())]).await.unwrap().remove(0).unwrap_err();
         assert_eq!(again, refused, "a retry gets its first answer");
 
         revoke(&hub, id).await;

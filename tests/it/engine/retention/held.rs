@@ -59,8 +59,7 @@ async fn what_waits_and_what_was_answered_is_made_again_below_a_base() {
     };
     put(&engine, &owner, watched).await.unwrap();
     revoke(&engine, OWNER, ids[4]).await;
-    let relabelled =
-        Draft { labels: vec!["c2".into()], ..blocking("w5.gov.kh", Marking::open(Tlp::Green)) };
+    let relabelled = Draft { labels: vec!["c2".into()], ..blocking("w5.gov.kh", Marking::open(Tlp::Green)) };
     put(&engine, &owner, relabelled).await.unwrap();
     let hold = engine.hub.hold_indicator(&lead, Uuid::new_v4(), ids[0], "why".to_owned());
     hold.await.unwrap();
