@@ -14,6 +14,7 @@ const PUBLIC: &[&str] = &[
     "luytre/v1/certificate_service.proto",
     "luytre/v1/directory_service.proto",
     "luytre/v1/exchange_service.proto",
+    "luytre/v1/held_service.proto",
     "luytre/v1/history_service.proto",
     "luytre/v1/republication_service.proto",
     "luytre/v1/roster_service.proto",

@@ -391,7 +391,29 @@ guard() {
     grep -F "\"value\":\"$shared\"" "$run/$unit.jsonl" | grep -qF '"action":"monitor"' || fail "$unit is to block it"
     grep -F "\"value\":\"$shared\"" "$run/$unit.jsonl" | names_in >>"$run/embargo.names"
     say "everyone watches it after $(since "$begun") s, nobody blocks it, and the publisher knows which list said so"
+    release
 }
+
+# Somebody of the organisation that leads on the day lets it out, else a
+# colleague of the publisher; never who published it.
+release() {
+    local begun decider name etag org
+    as "$department" held list --waiting --format jsonl >"$run/held.jsonl" 2>>"$run/guard.log" || fail "luytre held list: $(tail -n 2 "$run/guard.log")"
+    decider=$(sed -n 's/.*"deciders":\["\([^"]*\)".*/\1/p' "$run/held.jsonl")
+    name=$(sed -n 's/.*"indicator":"\([^"]*\)".*/\1/p' "$run/held.jsonl")
+    etag=$(sed -n 's/.*"version":\([0-9]\{16\}\).*/\1/p' "$run/held.jsonl")
+    if as "$department" held approve "$name" --etag "$etag" --note "my own" >>"$run/guard.log" 2>&1; then fail "who published it let it out himself"; fi
+    case "$decider" in
+        "$police" | "$unit" | "$ministry") org=$decider ;;
+        "$department") org=officer ;;
+        *) say "nobody of this demonstration leads on that day, so it waits"; return ;;
+    esac
+    begun=$(now)
+    as "$org" held approve "$name" --etag "$etag" --note "checked: rented by the attacker alone" >>"$run/guard.log" 2>&1 || fail "luytre held approve: $(tail -n 2 "$run/guard.log")"
+    for org in "$unit" "$ministry"; do until_true "$org to be told to block it" blocks "$org"; done
+    say "a second person, of $(short "$decider"), checked it and let it out: everyone blocks it after $(since "$begun") s"
+}
+blocks() { grep -F "\"value\":\"$shared\"" "$run/$1.jsonl" | grep -qF '"action":"block"'; }
 
 # ---- certificates -----------------------------------------------------------
 

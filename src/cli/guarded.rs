@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::wire::proto::v1;
 
 use super::output::count;
+use super::record::slug;
 
 /// Lines that are shown.
 const SHOWN: usize = 20;
@@ -33,7 +34,11 @@ impl Guarded {
         }
         if held && self.shown.len() < SHOWN {
             let lists: Vec<_> = found.lists.iter().map(told).collect();
-            self.shown.push(format!("  line {line}: went out as monitor: {}", lists.join("; ")));
+            self.shown.push(format!(
+                "  line {line}: went out as monitor: {}; {}",
+                lists.join("; "),
+                stands(found)
+            ));
         }
     }
 
@@ -46,7 +51,8 @@ impl Guarded {
         let mut text = String::new();
         if self.held > 0 {
             text.push_str(&format!(
-                "\nheld {}: a list of the hub keeps others from blocking them",
+                "\nheld {}: a list of the hub keeps others from blocking them until a second person agrees: \
+                 `luytre held list`",
                 count(self.held)
             ));
             for line in &self.shown {
@@ -66,6 +72,23 @@ impl Guarded {
     }
 }
 
+/// What becomes of what is held.
+fn stands(found: &v1::GuardFinding) -> String {
+    let deciders: Vec<_> = found.deciders.iter().map(|name| slug(name)).collect();
+    match found.held_state() {
+        v1::HeldState::Rejected => "a second person rejected it".to_owned(),
+        v1::HeldState::Waiting | v1::HeldState::Approved if deciders.is_empty() => {
+            "waits until somebody leads, who would have to agree".to_owned()
+        }
+        v1::HeldState::Waiting | v1::HeldState::Approved => {
+            format!("waits for a second person, of {}", deciders.join(" or "))
+        }
+        v1::HeldState::Unspecified => {
+            "nobody is asked, for too much waits already; publish it again later".to_owned()
+        }
+    }
+}
+
 fn told(list: &v1::GuardList) -> String {
     format!("on list {} ({}, version {})", list.list, list.title, list.version)
 }
@@ -76,7 +99,15 @@ mod tests {
 
     fn found(outcome: v1::GuardOutcome, list: &str) -> v1::GuardFinding {
         let list = v1::GuardList { list: list.to_owned(), title: "T".to_owned(), version: 2 };
-        v1::GuardFinding { outcome: outcome.into(), lists: vec![list] }
+        let deciders = vec!["organisations/so-tttt".to_owned()];
+        let held_state = v1::HeldState::Waiting.into();
+        v1::GuardFinding {
+            outcome: outcome.into(),
+            lists: vec![list],
+            held_state,
+            deciders,
+            ..v1::GuardFinding::default()
+        }
     }
 
     #[test]
@@ -89,7 +120,7 @@ mod tests {
         let told = guarded.told();
         for part in [
             "held 1: ",
-            "line 3: went out as monitor: on list cloudflare (T, version 2)",
+            "line 3: went out as monitor: on list cloudflare (T, version 2); waits for a second person, of so-tttt",
             "think twice 1: ",
             "on lists: cloudflare 1, tranco 1",
         ] {

@@ -17,6 +17,7 @@ mod explain;
 mod export;
 mod feeds;
 mod guarded;
+mod held;
 mod hook;
 mod import;
 mod input;
@@ -212,6 +213,10 @@ async fn converse(arguments: Arguments, environment: &Environment, data: &mut Da
         Command::Certs(options) => certs::run(&client, &options, data).await,
         Command::Ca(options) => authorities::run(&client, &options, data).await,
         Command::Leave(options) => leave::run(&client, &options, data).await,
+        Command::Held(options) => {
+            let language = Language::of(options.lang(), environment.locale.as_deref());
+            held::run(&client, &options, language, data).await
+        }
         Command::Sight(options) => single::sight(&client, &options, data).await,
         Command::Audit(options) => match options.action {
             AuditAction::List(options) => audit::list(&client, &options, data).await,

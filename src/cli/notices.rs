@@ -1,9 +1,13 @@
-//! Decides how notices read as JSON, collisions and what is said of leave to
-//! republish: one flat object a line.
+//! Decides how notices read as JSON, collisions, what is said of leave to
+//! republish and what lists hold back: one flat object a line.
 
 use serde::Serialize;
 
+use crate::model::containment::HoldState;
+use crate::model::held::HeldState;
+use crate::model::indicator::{Kind, RecommendedAction};
 use crate::model::republication::LeaveState;
+use crate::wire::observable::flat;
 use crate::wire::proto::v1;
 
 use super::record::{caveat_names, number, slug, time, tlp};
@@ -56,6 +60,65 @@ pub(super) struct RepublicationRecord {
     answerer: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     answer_time: Option<String>,
+}
+
+/// What lists hold back of an indicator, or an event that tells of it.
+#[derive(Debug, Serialize)]
+pub(super) struct HeldRecord {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    event_id: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    event: &'static str,
+    name: String,
+    pub(super) indicator: String,
+    owner: String,
+    kind: &'static str,
+    pub(super) value: String,
+    pub(super) recommended_action: &'static str,
+    /// The etag of an answer.
+    pub(super) version: u64,
+    pub(super) state: &'static str,
+    pub(super) lists: Vec<HeldList>,
+    pub(super) deciders: Vec<String>,
+    requester: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_time: Option<String>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) note: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    answerer: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer_time: Option<String>,
+}
+
+/// The hold of a unit that leads, or an event that tells of it.
+#[derive(Debug, Serialize)]
+pub(super) struct HoldRecord {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    event_id: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    event: &'static str,
+    name: String,
+    indicator: String,
+    holder: String,
+    state: &'static str,
+    reason: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hold_time: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expire_time: Option<String>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    note: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    release_time: Option<String>,
+}
+
+/// A list that holds something back.
+#[derive(Debug, Serialize)]
+pub(super) struct HeldList {
+    pub(super) list: String,
+    title: String,
+    version: u64,
 }
 
 /// How far something may travel, spelt as `publish` reads it.
@@ -112,6 +175,64 @@ impl RepublicationRecord {
             note: told.note,
             answerer: told.answerer,
             answer_time: time(told.answer_time),
+        }
+    }
+
+    /// The same as an event tells it.
+    pub(super) fn told_by(self, event_id: String, event: &'static str) -> Self {
+        Self { event_id, event, ..self }
+    }
+}
+
+impl HeldRecord {
+    /// What is held as it stands, or as it was told.
+    pub(super) fn of(told: v1::HeldPublication) -> Self {
+        let (kind, value, _) = flat(told.observable);
+        let list = |v1::GuardList { list, title, version }| HeldList { list, title, version };
+        Self {
+            event_id: String::new(),
+            event: "",
+            name: told.name,
+            indicator: told.indicator,
+            owner: slug(&told.owner).to_owned(),
+            kind: kind.map_or("", Kind::as_str),
+            value,
+            recommended_action: number(told.recommended_action)
+                .and_then(RecommendedAction::from_number)
+                .map_or("unknown", RecommendedAction::as_str),
+            version: told.version,
+            state: number(told.state).and_then(HeldState::from_number).map_or("unknown", HeldState::as_str),
+            lists: told.lists.into_iter().map(list).collect(),
+            deciders: told.deciders.iter().map(|name| slug(name).to_owned()).collect(),
+            requester: told.requester,
+            request_time: time(told.request_time),
+            note: told.note,
+            answerer: told.answerer,
+            answer_time: time(told.answer_time),
+        }
+    }
+
+    /// The same as an event tells it.
+    pub(super) fn told_by(self, event_id: String, event: &'static str) -> Self {
+        Self { event_id, event, ..self }
+    }
+}
+
+impl HoldRecord {
+    /// A hold as it was told.
+    pub(super) fn of(told: v1::IndicatorHold) -> Self {
+        Self {
+            event_id: String::new(),
+            event: "",
+            name: told.name,
+            indicator: told.indicator,
+            holder: slug(&told.holder).to_owned(),
+            state: number(told.state).and_then(HoldState::from_number).map_or("unknown", HoldState::as_str),
+            reason: told.reason,
+            hold_time: time(told.hold_time),
+            expire_time: time(told.expire_time),
+            note: told.note,
+            release_time: time(told.release_time),
         }
     }
 

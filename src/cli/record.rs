@@ -15,7 +15,7 @@ use crate::wire::observable::flat;
 use crate::wire::proto::v1;
 
 use super::language::Language;
-use super::notices::{CollisionRecord, RepublicationRecord};
+use super::notices::{CollisionRecord, HeldRecord, HoldRecord, RepublicationRecord};
 use super::output::for_eyes;
 
 /// An indicator, or what an event says of one.
@@ -84,6 +84,10 @@ pub(super) enum EventRecord {
     Collision(Box<CollisionRecord>),
     /// Of leave to republish.
     Republication(Box<RepublicationRecord>),
+    /// Of what lists hold back.
+    Held(Box<HeldRecord>),
+    /// Of a hold.
+    Hold(Box<HoldRecord>),
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
@@ -200,6 +204,12 @@ pub(super) fn event(kind: v1::EventKind, event: v1::Event, recall: bool) -> Opti
         v1::event::Subject::Republication(told) => {
             EventRecord::Republication(Box::new(RepublicationRecord::of(told).told_by(event_id, name)))
         }
+        v1::event::Subject::HeldPublication(told) => {
+            EventRecord::Held(Box::new(HeldRecord::of(told).told_by(event_id, name)))
+        }
+        v1::event::Subject::IndicatorHold(told) => {
+            EventRecord::Hold(Box::new(HoldRecord::of(told).told_by(event_id, name)))
+        }
     })
 }
 
@@ -212,7 +222,9 @@ pub(super) fn event_value(event: v1::Event) -> Option<String> {
         }
         v1::event::Subject::Sighting(_)
         | v1::event::Subject::Collision(_)
-        | v1::event::Subject::Republication(_) => None,
+        | v1::event::Subject::Republication(_)
+        | v1::event::Subject::HeldPublication(_)
+        | v1::event::Subject::IndicatorHold(_) => None,
     }
 }
 
@@ -247,6 +259,8 @@ const fn event_name(kind: v1::EventKind) -> &'static str {
         v1::EventKind::Sighted => "sighted",
         v1::EventKind::Collision => "collision",
         v1::EventKind::Republication => "republication",
+        v1::EventKind::Held => "held",
+        v1::EventKind::Contained => "contained",
     }
 }
 

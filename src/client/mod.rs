@@ -144,6 +144,7 @@ mod endpoint;
 mod enrolment;
 mod error;
 mod export;
+mod held;
 mod history;
 mod identity;
 mod issued;

@@ -80,6 +80,8 @@ pub(super) fn replay(
 const LEDGER_FROM: u32 = 32;
 /// Numbers of refusals from here on name the place of a recipient.
 const UNKNOWN_RECIPIENTS_FROM: u32 = 256;
+/// Numbers of refusals from here on say until when an indicator is held.
+const CONTAINED_FROM: u32 = 1 << 24;
 
 fn outcome(decision: &Decision) -> ItemOutcome {
     match *decision {
@@ -107,6 +109,13 @@ fn outcome(decision: &Decision) -> ItemOutcome {
                     Refusal::NobodyDecides => 16,
                     Refusal::Guarded => 17,
                     Refusal::TooMuchStored => 18,
+                    Refusal::TooManyHeld => 24,
+                    Refusal::SecondPerson => 25,
+                    Refusal::NotDecider => 26,
+                    Refusal::NotLead => 27,
+                    Refusal::HeldBefore => 28,
+                    Refusal::TooManyHolds => 29,
+                    Refusal::Contained(minutes) => minutes.saturating_add(CONTAINED_FROM),
                     Refusal::Ledger(refusal) => LEDGER_FROM + refusal as u32,
                     Refusal::UnknownRecipient(place) => place.saturating_add(UNKNOWN_RECIPIENTS_FROM),
                 },
@@ -134,6 +143,12 @@ const fn refusal(number: u32) -> Refusal {
         16 => Refusal::NobodyDecides,
         17 => Refusal::Guarded,
         18 => Refusal::TooMuchStored,
+        24 => Refusal::TooManyHeld,
+        25 => Refusal::SecondPerson,
+        26 => Refusal::NotDecider,
+        27 => Refusal::NotLead,
+        28 => Refusal::HeldBefore,
+        29 => Refusal::TooManyHolds,
         LEDGER_FROM => Refusal::Ledger(ledger::Refusal::Absent),
         33 => Refusal::Ledger(ledger::Refusal::State),
         34 => Refusal::Ledger(ledger::Refusal::Expired),
@@ -142,6 +157,7 @@ const fn refusal(number: u32) -> Refusal {
         37 => Refusal::Ledger(ledger::Refusal::Reused),
         38 => Refusal::Ledger(ledger::Refusal::Stale),
         39 => Refusal::Ledger(ledger::Refusal::Early),
+        number if number >= CONTAINED_FROM => Refusal::Contained(number - CONTAINED_FROM),
         number if number >= UNKNOWN_RECIPIENTS_FROM => {
             Refusal::UnknownRecipient(number - UNKNOWN_RECIPIENTS_FROM)
         }
@@ -175,6 +191,13 @@ mod tests {
             Refusal::NobodyDecides,
             Refusal::Guarded,
             Refusal::TooMuchStored,
+            Refusal::TooManyHeld,
+            Refusal::SecondPerson,
+            Refusal::NotDecider,
+            Refusal::NotLead,
+            Refusal::HeldBefore,
+            Refusal::TooManyHolds,
+            Refusal::Contained(29_900_000),
             Refusal::Ledger(ledger::Refusal::Absent),
             Refusal::Ledger(ledger::Refusal::State),
             Refusal::Ledger(ledger::Refusal::Expired),

@@ -102,6 +102,13 @@ impl Group<'_> {
                 }
             }
             Change::Leave(asked) => decisions.push(self.leave(asked, &mut writing)?),
+            Change::Wait(asked) => {
+                for ask in &asked.asks {
+                    decisions.push(self.wait_held(ask, asked.by, &mut writing)?);
+                }
+            }
+            Change::Contain(asked) => decisions.push(self.contain(asked, entry, &mut writing)?),
+            Change::Answer(asked) => decisions.push(self.answer_held(asked, entry, &mut writing)?),
             Change::Revoke(revocation) => decisions.push(self.revoke(revocation, &mut writing)?),
             Change::Expire(due) => {
                 for one in due {
@@ -166,13 +173,17 @@ impl Group<'_> {
             return Ok(Decision::Refused(Refusal::Revoked));
         }
         let before = standing.header.original.map(|original| original.handle);
-        let same = known.digest == item.digest && (item.original.is_none() || item.original == before);
+        let content = known.digest == item.digest || self.is_approved(item, &known)?;
+        let same = content && (item.original.is_none() || item.original == before);
         if known.state != State::Revoked && same {
             return Ok(Decision::Unchanged {
                 handle: known.handle,
                 position: known.newest,
                 version: standing.header.version,
             });
+        }
+        if let Some(refusal) = self.contained(known.handle)? {
+            return Ok(Decision::Refused(refusal));
         }
         match self.original(item, Some(&standing), writing)? {
             Ok(original) => self.update(item, known, &standing, original, writing),
@@ -224,7 +235,7 @@ impl Group<'_> {
         Decision::Written { handle: at, position: at, version, effect: Effect::Created }
     }
 
-    fn update(
+    pub(super) fn update(
         &mut self,
         item: &ProposedIndicator,
         known: Assertion,
@@ -279,6 +290,8 @@ impl Group<'_> {
         }
         self.assert(item, at, &header);
         self.succeed(&header, at)?;
+        self.end_held(known.handle)?;
+        self.end_containment(known.handle)?;
         self.post(&header, at, &item.terms);
         self.validity(item, &header, at);
         let previous_terms = if header.relabelled { standing.terms.clone() } else { Vec::new() };
@@ -371,6 +384,8 @@ impl Group<'_> {
             })?;
         }
         self.succeed(&header, at)?;
+        self.end_held(was.handle)?;
+        self.end_containment(was.handle)?;
         self.post(&header, at, &standing.terms);
         self.terminal(&header, at);
         self.write(at, Item { header, terms: standing.terms, previous_terms: Vec::new(), body }, writing);

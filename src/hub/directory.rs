@@ -2,7 +2,7 @@
 //! numbers, principals and their roles, audience classes and whom they reach.
 //! Immutable once made; a change makes a new one.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use rustc_hash::FxHashMap;
@@ -10,10 +10,12 @@ use time::Date;
 
 use crate::model::amendment::PendingChange;
 use crate::model::audience::{ClassDefinition, ClassNo};
+use crate::model::held::Deciders;
 use crate::model::indicator::wider::PrefixLengths;
 use crate::model::marking::{Recipient, Tlp};
 use crate::model::org::{OrgNo, OrgSlug};
 use crate::model::position::Position;
+use crate::model::principal::SpiffeId;
 use crate::model::roster::{Patch, Roster};
 use crate::policy::visibility::{self, Audience, Purpose, Viewer};
 use crate::store::roster::StoredDirectory;
@@ -254,6 +256,51 @@ impl Directory {
     #[must_use]
     pub fn reaches(&self, org: OrgNo, class: ClassNo) -> bool {
         self.audience(class).is_some_and(|audience| audience.reaches(org))
+    }
+
+    /// Persons of `org` whom the class names.
+    #[must_use]
+    pub fn named(&self, org: OrgNo, class: ClassNo) -> Vec<SpiffeId> {
+        let Some(slug) = self.slug(org) else { return Vec::new() };
+        let class = self.class(class);
+        let named = class.iter().flat_map(|class| &class.definition.marking.recipients.principals);
+        named.filter(|person| person.org() == slug).cloned().collect()
+    }
+
+    /// Whether anybody in `org` may get records of `class`.
+    #[must_use]
+    pub fn reaches_any(&self, org: OrgNo, class: ClassNo) -> bool {
+        self.reaches(org, class) || !self.named(org, class).is_empty()
+    }
+
+    /// Who leads today.
+    #[must_use]
+    pub fn leads(&self) -> Vec<&OrgSlug> {
+        let leads = self.roster.lead_units(self.date).filter(|lead| self.roster.is_active(lead, self.date));
+        leads.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// Who answers what is held of a record of `owner` of this class: who leads
+    /// and may see it, else the owner. Leading gives no right to read, and who
+    /// leads nothing today decides nothing for who should.
+    #[must_use]
+    pub fn second_persons(&self, owner: OrgNo, class: ClassNo) -> Deciders<&OrgSlug> {
+        let leads = self.leads();
+        if leads.is_empty() && matches!(self.tlp(class), Tlp::Clear | Tlp::Green) {
+            return Deciders::Nobody;
+        }
+        let within = |lead: &&OrgSlug| self.number(lead).is_some_and(|lead| self.reaches_any(lead, class));
+        let leads: Vec<_> = leads.into_iter().filter(within).collect();
+        if leads.is_empty() { Deciders::Own(self.deciders(owner, class)) } else { Deciders::Lead(leads) }
+    }
+
+    /// Whether `viewer` may answer what is held of such a record: he may see it,
+    /// and is of those who do.
+    #[must_use]
+    pub fn answers(&self, viewer: Viewer<'_>, owner: OrgNo, class: ClassNo) -> bool {
+        let org = self.slug(viewer.org);
+        self.visible(viewer, class, Purpose::Get)
+            && self.second_persons(owner, class).into_all().into_iter().any(|slug| Some(slug) == org)
     }
 
     fn audience(&self, class: ClassNo) -> Option<&Audience> {

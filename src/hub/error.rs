@@ -110,6 +110,8 @@ pub enum Reason {
     RepublicationTooWide,
     /// A list of the hub lets nobody publish the value.
     GuardRefused,
+    /// The unit that leads holds the indicator, or did before.
+    IndicatorHeld,
     /// The version is not the one that stands.
     EtagMismatch,
     /// The request id was used with other content.
@@ -145,7 +147,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 45] = [
         Self::Input(invalid::Reason::FieldInvalid),
         Self::Input(invalid::Reason::MarkingRequired),
         Self::Input(invalid::Reason::MarkingUnsupported),
@@ -175,6 +177,7 @@ impl Reason {
         Self::RepublicationWithoutLeave,
         Self::RepublicationTooWide,
         Self::GuardRefused,
+        Self::IndicatorHeld,
         Self::EtagMismatch,
         Self::DuplicateRequestId,
         Self::RequestTooLarge,
@@ -218,6 +221,7 @@ impl Reason {
             Self::RepublicationWithoutLeave => "REPUBLICATION_WITHOUT_LEAVE",
             Self::RepublicationTooWide => "REPUBLICATION_TOO_WIDE",
             Self::GuardRefused => "GUARD_REFUSED",
+            Self::IndicatorHeld => "INDICATOR_HELD",
             Self::EtagMismatch => "ETAG_MISMATCH",
             Self::DuplicateRequestId => "DUPLICATE_REQUEST_ID",
             Self::RequestTooLarge => "REQUEST_TOO_LARGE",
@@ -263,7 +267,8 @@ impl Reason {
             | Self::IdentityConflict
             | Self::RepublicationWithoutLeave
             | Self::RepublicationTooWide
-            | Self::GuardRefused => Kind::State,
+            | Self::GuardRefused
+            | Self::IndicatorHeld => Kind::State,
             Self::EtagMismatch => Kind::Stale,
             Self::ResumeTokenExpired | Self::HistoryTruncated => Kind::Expired,
             Self::SubscriptionDisplaced => Kind::Displaced,

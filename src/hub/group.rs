@@ -25,7 +25,9 @@ use crate::store::truncate::Base;
 use crate::store::{Batch, Store, db};
 use crate::wire::seal::Sealer;
 
+use super::containing::Containments;
 use super::directory::Directory;
+use super::holding::Holdings;
 use super::leave::Leaves;
 use super::proposal::{Change, Collision, Decision, Due, Effect, ProposedIndicator, ProposedPublication};
 
@@ -76,6 +78,10 @@ pub struct Group<'a> {
     pub(super) drops: Vec<Position>,
     /// What the group changes of leave to republish.
     pub(super) leaves: Leaves,
+    /// What it changes of held publications.
+    pub(super) holdings: Holdings,
+    /// And of holds.
+    pub(super) containments: Containments,
     /// Chunks of the group, in order.
     pub chunks: Vec<Chunk>,
 }
@@ -150,6 +156,8 @@ impl<'a> Group<'a> {
             gone: BTreeMap::new(),
             drops: Vec::new(),
             leaves: Leaves::default(),
+            holdings: Holdings::default(),
+            containments: Containments::default(),
             chunks: Vec::new(),
         }
     }
@@ -460,6 +468,8 @@ impl<'a> Group<'a> {
             batch.ledger(&self.ledger_before, &self.ledger)?;
         }
         self.leaves.write_to(&self.directory, batch)?;
+        self.holdings.write_to(batch)?;
+        self.containments.write_to(batch)?;
         self.directory.write_pending_to(&self.before, batch)?;
         for generation in &self.generations {
             batch.generation(generation.generation(), generation.date())?;

@@ -39,7 +39,7 @@ impl Judged {
 
     /// Notes what became of the item at `place`, published with this digest;
     /// `wanted` is that of what was sent, if something of it is held.
-    pub fn note(&mut self, place: usize, finding: &Finding, digest: u64, wanted: Option<u64>) {
+    pub fn note(&mut self, place: usize, finding: &Finding, digest: u64, wanted: Option<&Wanted>) {
         let verdicts = self.verdicts.get_or_insert_default();
         let lists = finding.lists.iter().map(|list| number(&mut verdicts.lists, list)).collect();
         verdicts.items.push(proto::GuardVerdict {
@@ -47,16 +47,28 @@ impl Judged {
             outcome: u32::from(finding.outcome.number()),
             lists,
             digest,
-            wanted: wanted.unwrap_or_default(),
+            wanted: wanted.map_or(0, |wanted| wanted.digest),
         });
     }
 
-    /// Digest of what was sent where this was published instead.
+    /// What was sent where this was published instead.
     #[must_use]
-    pub fn wanted(&self, digest: u64) -> Option<u64> {
+    pub fn wanted(&self, digest: u64) -> Option<Wanted> {
+        let verdicts = self.verdicts.as_ref()?;
         let held = |verdict: &&proto::GuardVerdict| verdict.digest == digest && verdict.wanted != 0;
-        Some(self.verdicts.as_ref()?.items.iter().find(held)?.wanted)
+        let verdict = verdicts.items.iter().find(held)?;
+        let lists = names(verdicts, verdict).map(|list| list.slug).collect();
+        Some(Wanted { digest: verdict.wanted, lists })
     }
+}
+
+/// What was sent where lists held something of it back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its digest.
+    pub digest: u64,
+    /// Short names of the lists.
+    pub lists: Vec<String>,
 }
 
 /// The place of a list among those that are named.
@@ -75,12 +87,20 @@ pub(super) fn finding(verdicts: &proto::GuardVerdicts, place: usize) -> Option<F
     let place = u32::try_from(place).ok()?;
     let found = verdicts.items.binary_search_by_key(&place, |verdict| verdict.item).ok()?;
     let verdict = verdicts.items.get(found)?;
+    let outcome = Outcome::from_number(u8::try_from(verdict.outcome).ok()?)?;
+    Some(Finding { outcome, lists: names(verdicts, verdict).collect() })
+}
+
+/// The lists that name an item.
+pub(super) fn names(
+    verdicts: &proto::GuardVerdicts,
+    verdict: &proto::GuardVerdict,
+) -> impl Iterator<Item = ListName> {
     let named = |number: &u32| {
         let proto::GuardList { slug, name, version } = verdicts.lists.get(*number as usize)?.clone();
         Some(ListName { slug, name, version })
     };
-    let outcome = Outcome::from_number(u8::try_from(verdict.outcome).ok()?)?;
-    Some(Finding { outcome, lists: verdict.lists.iter().filter_map(named).collect() })
+    verdict.lists.iter().filter_map(named)
 }
 
 impl Hub {
@@ -131,12 +151,13 @@ mod tests {
     fn what_is_carried_is_what_was_found() {
         let mut judged = Judged::by(7);
         let (first, last) = (found(Outcome::Held, &["a", "b"]), found(Outcome::Informed, &["b"]));
-        judged.note(1, &first, 10, Some(11));
+        let sent = Wanted { digest: 11, lists: vec!["a".into(), "b".into()] };
+        judged.note(1, &first, 10, Some(&sent));
         judged.note(5, &last, 12, None);
         let carried = judged.verdicts.clone().unwrap();
         assert_eq!(carried.lists.len(), 2, "each list once");
         let all: Vec<_> = (0..7).map(|place| finding(&carried, place)).collect();
         assert_eq!(all, [None, Some(first), None, None, None, Some(last), None]);
-        assert_eq!([10, 12, 3].map(|digest| judged.wanted(digest)), [Some(11), None, None]);
+        assert_eq!([10, 12, 3].map(|digest| judged.wanted(digest)), [Some(sent), None, None]);
     }
 }

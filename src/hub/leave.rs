@@ -215,7 +215,8 @@ impl Group<'_> {
                 } else {
                     // Last: who acts for the owner and may not see the record
                     // is not told of it, and must not find it out by another.
-                    (!self.reached(asked.organisation, record.class)).then_some(Refusal::NotReached)
+                    (!self.directory.reaches_any(asked.organisation, record.class))
+                        .then_some(Refusal::NotReached)
                 }
             }
             LeaveAct::Withdraw { .. } => {
@@ -223,19 +224,6 @@ impl Group<'_> {
                 (!concerned || !before.is_some_and(Leave::stands)).then_some(Refusal::Absent)
             }
         })
-    }
-
-    /// Whether anybody in the organisation may see records of the class.
-    fn reached(&self, organisation: OrgNo, class: ClassNo) -> bool {
-        self.directory.reaches(organisation, class) || !self.named(organisation, class).is_empty()
-    }
-
-    /// Persons of the organisation whom the class names.
-    fn named(&self, organisation: OrgNo, class: ClassNo) -> Vec<SpiffeId> {
-        let Some(slug) = self.directory.slug(organisation) else { return Vec::new() };
-        let class = self.directory.class(class);
-        let named = class.iter().flat_map(|class| &class.definition.marking.recipients.principals);
-        named.filter(|person| person.org() == slug).cloned().collect()
     }
 
     /// Writes the item that tells the other side.
@@ -256,7 +244,7 @@ impl Group<'_> {
         } else if tlp == Tlp::Red {
             let wish = leave.wish.as_ref();
             let persons = wish.map_or_else(
-                || self.named(asked.organisation, record.class),
+                || self.directory.named(asked.organisation, record.class),
                 |wish| vec![wish.requester.clone()],
             );
             to_persons(owner, persons)
@@ -382,7 +370,7 @@ fn names_only(item: &ProposedIndicator, body: &[u8]) -> Result<bool, db::Error> 
 }
 
 /// For these persons, and the owner.
-fn to_persons(owner: OrgSlug, principals: Vec<SpiffeId>) -> ClassDefinition {
+pub(super) fn to_persons(owner: OrgSlug, principals: Vec<SpiffeId>) -> ClassDefinition {
     let recipients = Recipients { principals, ..Recipients::default() };
     ClassDefinition { owner, marking: Marking { tlp: Tlp::Red, recipients, caveats: Caveats::NONE } }
 }

@@ -308,7 +308,7 @@ impl<'a> Look<'a> {
         let (header, position) = (&item.header, item.position);
         self.renew();
         // What is told of an indicator goes no further than it does today.
-        if matches!(header.op, Op::Sight | Op::Leave)
+        if matches!(header.op, Op::Sight | Op::Leave | Op::Held | Op::Contain)
             && let Some(&class) = reclassed.get(&header.previous)
             && !self.selection.sees(&self.rosters.now, class)
         {

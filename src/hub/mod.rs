@@ -8,7 +8,7 @@
 //! * [`select`] says who is sent what, [`source`] who learns from whom it is;
 //! * [`publish`], [`revoke`], [`sighting`] bring entries to the writer, [`asked`] on whose behalf,
 //!   and [`mod@expire`] what ends by itself; [`owed`] is what the hub tells owners by itself;
-//! * [`republication`] asks owners for leave;
+//! * [`republication`] asks owners for leave; [`held`] has a second person answer what lists hold back; [`mod@containment`] holds an indicator for a day;
 //! * [`fetch`] (with what was `reported`), [`list`], [`aggregate`], [`mod@export`], [`lookup`] (past [`membership`]) and `explain` ask, `past`, [`versions`] and
 //!   [`dossier`] what was and what is known; [`subscribe`], [`pump`] and [`look`] follow;
 //! * [`mod@audit`] keeps who called what;
@@ -38,6 +38,8 @@ pub mod caller;
 pub mod certificates;
 mod certify;
 mod compare;
+mod containing;
+pub mod containment;
 pub mod cursors;
 pub mod directory;
 pub mod dossier;
@@ -50,6 +52,8 @@ pub mod facets;
 pub mod fetch;
 pub mod genesis;
 pub mod group;
+pub mod held;
+mod holding;
 pub mod indexer;
 mod issuing;
 pub mod judged;
@@ -117,6 +121,7 @@ pub use error::Error;
 pub use expire::Expired;
 pub use export::{Closing, Export, Exported, Opening, Wanted};
 pub use fetch::Found;
+pub use held::HeldPage;
 pub use issuing::{Issued, Renewal};
 pub use list::Page;
 pub use lookup::{Match, WideMatches, WiderMatch};

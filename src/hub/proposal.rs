@@ -9,12 +9,14 @@ use crate::base::clock::Timestamp;
 use crate::model::amendment::RosterChange;
 use crate::model::audience::{ClassDefinition, ClassNo};
 use crate::model::certificate::CertificateEntry;
+use crate::model::indicator::RecommendedAction;
 use crate::model::indicator::lifecycle::Revocation;
 use crate::model::marking::Marking;
 use crate::model::org::{OrgNo, OrgSlug};
 use crate::model::position::Position;
 use crate::model::principal::SpiffeId;
 use crate::model::republication::Terms;
+use crate::model::warninglist::ListName;
 use crate::pki::authority::Rotation;
 use crate::pki::ledger;
 use crate::store::chunk::Op;
@@ -24,7 +26,7 @@ use crate::store::requests::RequestKey;
 
 use super::caller::Caller;
 use super::error::Error;
-use super::judged::Judged;
+use super::judged::{Judged, Wanted};
 use super::retention::Retain;
 
 /// A request on its way to the writer.
@@ -93,6 +95,12 @@ pub enum Change {
     Reject(RejectedChange),
     /// To ask for leave to republish, to give or to withdraw it.
     Leave(Box<ProposedLeave>),
+    /// To let what lists hold back wait for a second person.
+    Wait(ProposedWait),
+    /// To answer that, as the second person.
+    Answer(Box<ProposedAnswer>),
+    /// To hold an indicator for a day, or to end that.
+    Contain(Box<ProposedHold>),
     /// To change something among certificates.
     Certificate(Box<CertificateEntry>),
     /// To take the rotation of an authority one step on.
@@ -139,6 +147,9 @@ impl Change {
             Self::Revoke(_) => 1_024,
             // Markings with all the readers that they may name.
             Self::Leave(_) => 64 << 10,
+            // A notice with the value.
+            Self::Wait(ProposedWait { asks, .. }) => asks.len() * 1_024 + 256,
+            Self::Answer(_) | Self::Contain(_) => 64 << 10,
             Self::Retain(step) => step.weight(),
             Self::Expire(due) => due.len() * 1_024 + 256,
             Self::Notice(collisions) => collisions.len() * 512 + 256,
@@ -180,8 +191,8 @@ pub struct ProposedIndicator {
     pub valid_until: Option<Timestamp>,
     /// Handle of the indicator of which it says to be a republication.
     pub original: Option<Position>,
-    /// Digest of what was sent, where what that recommends is held.
-    pub wanted: Option<u64>,
+    /// What was sent, where what that recommends is held.
+    pub wanted: Option<Wanted>,
     /// Why a revoked record is to be brought back.
     pub reinstate: Option<String>,
 }
@@ -223,6 +234,69 @@ pub enum LeaveAct {
         /// What else is said.
         note: String,
     },
+}
+
+/// What lists hold back of indicators that were just published.
+#[derive(Debug, Clone)]
+pub struct ProposedWait {
+    /// Who published: the owner, or one that acts for it.
+    pub by: OrgNo,
+    /// Of each indicator.
+    pub asks: Vec<HeldAsk>,
+}
+
+/// What lists hold back of an indicator.
+#[derive(Debug, Clone)]
+pub struct HeldAsk {
+    /// Handle of the indicator.
+    pub indicator: Position,
+    /// Digest of what went out.
+    pub published: u64,
+    /// Digest of what was sent.
+    pub wanted: u64,
+    /// What that recommends.
+    pub action: RecommendedAction,
+    /// The lists.
+    pub lists: Vec<ListName>,
+}
+
+/// The answer to what is held of an indicator.
+#[derive(Debug, Clone)]
+pub struct ProposedAnswer {
+    /// Handle of the indicator.
+    pub indicator: Position,
+    /// The version that must stand.
+    pub expected: u64,
+    /// Whether it goes out.
+    pub approved: bool,
+    /// Why.
+    pub note: String,
+}
+
+/// What is said of holding an indicator.
+#[derive(Debug, Clone)]
+pub struct ProposedHold {
+    /// Handle of the indicator.
+    pub indicator: Position,
+    /// What.
+    pub act: HoldAct,
+}
+
+/// What can be said of holding an indicator.
+#[derive(Debug, Clone)]
+pub enum HoldAct {
+    /// It is held.
+    Hold {
+        /// Why.
+        reason: String,
+    },
+    /// It is released.
+    Release {
+        /// Why.
+        note: String,
+    },
+    /// Its time is over; the hub's own.
+    End,
 }
 
 /// An indicator to take back.
@@ -315,6 +389,10 @@ pub enum Effect {
     Resolved,
     /// Leave to republish was asked for, given or withdrawn.
     Leave,
+    /// What is held of an indicator waits, or was answered.
+    Held,
+    /// An indicator is held for a day, or that has ended.
+    Contained,
 }
 
 impl Effect {
@@ -330,6 +408,8 @@ impl Effect {
             Op::Sight => Self::Sighted,
             Op::Notice => Self::Noticed,
             Op::Leave => Self::Leave,
+            Op::Held => Self::Held,
+            Op::Contain => Self::Contained,
         }
     }
 }
@@ -370,6 +450,20 @@ pub enum Refusal {
     NobodyDecides,
     /// Too many requests for leave wait.
     TooManyAsked,
+    /// Too much waits for a second person.
+    TooManyHeld,
+    /// It takes a second person.
+    SecondPerson,
+    /// Another organisation decides.
+    NotDecider,
+    /// His organisation does not lead.
+    NotLead,
+    /// It was held before, as it stands.
+    HeldBefore,
+    /// Too many are held.
+    TooManyHolds,
+    /// It is held until then, in minutes since the Unix epoch.
+    Contained(u32),
     /// Nobody in the organisation may see the indicator.
     NotReached,
     /// The time is past already.

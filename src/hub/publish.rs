@@ -1,6 +1,9 @@
 //! Decides how indicators are brought to the writer: encoded and digested on
 //! the publisher's task, so that the writer only orders them.
 
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::base::{digest, random};
@@ -20,7 +23,7 @@ use super::caller::Caller;
 use super::directory::Directory;
 use super::engine::Hub;
 use super::error::{Error, Reason};
-use super::judged::{self, Judged};
+use super::judged::{self, Judged, Wanted};
 use super::proposal::{
     Answered, Change, Decision, Proposal, ProposedIndicator, ProposedPublication, Refusal,
 };
@@ -56,6 +59,9 @@ pub struct Published {
     pub effect: Effect,
     /// What lists say of the value, if they name it.
     pub guard: Option<Finding>,
+    /// What they hold back, as it was told: an encoded
+    /// `luytre.v1.HeldPublication`; `None`: nothing waits.
+    pub held: Option<Bytes>,
 }
 
 /// Items as they go to the writer.
@@ -65,6 +71,8 @@ struct Batch {
     rejected: Vec<(usize, Rejection)>,
     /// Of each that does, whom it names.
     recipients: Vec<Recipients>,
+    /// And what it recommends.
+    actions: Vec<Option<RecommendedAction>>,
     /// Digest of all that was sent.
     content: [u8; 16],
 }
@@ -92,11 +100,12 @@ impl Hub {
         check_sources("indicators", items.iter().map(|item| Some(item.as_ref().ok()?.marking.is_masked())))?;
         let salt = random::bytes::<16>();
         let batch = self.prepare(caller, &asked, &items, &salt);
+        let content = batch.content;
         let (decisions, verdicts) = if batch.proposed.items.is_empty() {
             (Vec::new(), None)
         } else {
             let (caller, verdicts) = (caller.clone(), batch.proposed.judged.verdicts.clone());
-            let (content, proposed) = (batch.content, batch.proposed);
+            let proposed = batch.proposed;
             let answered = self.ask(|reply| Proposal {
                 request: Some(requests::request_key(caller.identity().as_str(), asked.request_id.as_bytes())),
                 content,
@@ -113,10 +122,16 @@ impl Hub {
                 Answered::Repeated(decisions, verdicts) => (decisions, verdicts),
             }
         };
+        let mut held = match &verdicts {
+            Some(verdicts) => {
+                self.wait_for_second(caller, &asked, content, verdicts, &decisions, &batch.actions).await?
+            }
+            None => BTreeMap::new(),
+        };
         let results = decisions.into_iter().zip(&batch.recipients).enumerate();
         let results = results.map(|(place, (decision, to))| {
             let found = verdicts.as_ref().and_then(|verdicts| judged::finding(verdicts, place));
-            self.published(decision, to, found)
+            self.published(decision, to, found, held.remove(&place))
         });
         Ok(in_place(results.collect(), batch.rejected))
     }
@@ -135,7 +150,8 @@ impl Hub {
         let (directory, guard) = (self.shared.directory.load(), self.shared.guard.load());
         let owner = Owner::of(caller, asked, &directory);
         let mut judged = Judged::by(guard.generation());
-        let (mut proposed, mut rejected, mut recipients) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut proposed, mut rejected) = (Vec::new(), Vec::new());
+        let (mut recipients, mut actions) = (Vec::new(), Vec::new());
         let mut content = digest::Sha256::default();
         for (place, item) in items.iter().enumerate() {
             let draft = match item {
@@ -151,6 +167,7 @@ impl Hub {
             let mut refused = refusal(owner, draft, &directory)
                 .or_else(|| (named == Some(None)).then_some(Refusal::NoOriginal));
             recipients.push(draft.marking.recipients.clone());
+            actions.push(draft.action);
             let mut item = propose(owner, draft, salt, &directory);
             // Of what was sent and nothing else, so that a retry is the same
             // request whatever became of the hub since.
@@ -162,20 +179,22 @@ impl Hub {
             {
                 if found.outcome == Outcome::Held {
                     let watched = Draft { action: Some(RecommendedAction::Monitor), ..draft.clone() };
-                    let wanted = item.digest;
+                    let lists = found.lists.iter().map(|list| list.slug.clone()).collect();
+                    let wanted = Wanted { digest: item.digest, lists };
                     item = ProposedIndicator {
                         wanted: Some(wanted),
                         ..propose(owner, &watched, salt, &directory)
                     };
                 }
-                judged.note(proposed.len(), &found, item.digest, item.wanted);
+                judged.note(proposed.len(), &found, item.digest, item.wanted.as_ref());
                 refused = (found.outcome == Outcome::Refused).then_some(Refusal::Guarded);
             }
             item.original = named.flatten();
             proposed.push(refused.map_or(Ok(item), Err));
         }
         let content = requests::first_16(&content.finish());
-        Batch { proposed: ProposedPublication { items: proposed, judged }, rejected, recipients, content }
+        let proposed = ProposedPublication { items: proposed, judged };
+        Batch { proposed, rejected, recipients, actions, content }
     }
 
     fn published(
@@ -183,6 +202,7 @@ impl Hub {
         decision: Decision,
         recipients: &Recipients,
         guard: Option<Finding>,
+        held: Option<Bytes>,
     ) -> Result<Published, Rejection> {
         let (handle, version, effect) = match decision {
             Decision::Written { handle, version, effect, .. } => {
@@ -195,6 +215,8 @@ impl Hub {
                     | WrittenEffect::Expired
                     | WrittenEffect::Noticed
                     | WrittenEffect::Leave
+                    | WrittenEffect::Held
+                    | WrittenEffect::Contained
                     | WrittenEffect::Resolved => Effect::Updated,
                 };
                 (handle, version, effect)
@@ -203,7 +225,7 @@ impl Hub {
             Decision::Refused(Refusal::Guarded) => return Err(Rejection::guarded(guard)),
             Decision::Refused(refusal) => return Err(Rejection::refused(refusal, recipients)),
         };
-        Ok(Published { id: self.shared.sealer.id(handle), version, effect, guard })
+        Ok(Published { id: self.shared.sealer.id(handle), version, effect, guard, held })
     }
 }
 

@@ -4,6 +4,7 @@ use crate::model::marking::{Recipient, Recipients};
 use crate::model::warninglist::{Finding, ListName};
 use crate::model::{Invalid, invalid};
 
+use super::containing;
 use super::error::Reason;
 use super::proposal::Refusal;
 use super::publish::MAX_CLASSES_PER_OWNER;
@@ -112,6 +113,39 @@ impl Rejection {
                     "expire_time",
                     "must be later than now; leave it out for leave without end",
                 ));
+            }
+            Refusal::TooManyHeld => (
+                Reason::RateLimited,
+                "too much waits for a second person, of yours (at most 128) or of the owner (at most 256); have some of it answered: `luytre held list --waiting`",
+            ),
+            Refusal::SecondPerson => (
+                Reason::SecondPersonRequired,
+                "you published this yourself; it takes another person to let it out, or to refuse it",
+            ),
+            Refusal::NotDecider => (
+                Reason::RoleInsufficient,
+                "another organisation decides about this; `luytre held list` shows which",
+            ),
+            Refusal::NotLead => (
+                Reason::RoleInsufficient,
+                "only an organisation that leads today holds what is within its audience, and releases it",
+            ),
+            Refusal::HeldBefore => (
+                Reason::IndicatorHeld,
+                "your organisation held this version before, for as long as it may; talk to its owner, who can revoke it",
+            ),
+            Refusal::TooManyHolds => {
+                (Reason::RateLimited, "too many indicators are held; release some first")
+            }
+            Refusal::Contained(minutes) => {
+                return Self {
+                    reason: Reason::IndicatorHeld,
+                    field: String::new(),
+                    problem: format!(
+                        "the unit that leads holds this indicator, until {} at the latest; revoke it, or publish again once it is released",
+                        containing::ends(minutes)
+                    ),
+                };
             }
             // Told with the lists, by `guarded`.
             Refusal::Guarded => (Reason::GuardRefused, GUARDED),

@@ -307,6 +307,8 @@ impl Selection {
             Op::Sight => Some((self.wants.sightings, EventKind::Sighted)),
             Op::Notice => Some((self.wants.notices, EventKind::Collision)),
             Op::Leave => Some((self.wants.notices, EventKind::Republication)),
+            Op::Held => Some((self.wants.notices, EventKind::Held)),
+            Op::Contain => Some((self.wants.notices, EventKind::Contained)),
             Op::Gone | Op::Born => return None,
             _ => None,
         };

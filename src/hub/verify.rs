@@ -117,6 +117,8 @@ pub fn verify_in(
         }
         compare(&store, copy, Family::Meta, KeyKind::Directory, &mut report)?;
         compare(&store, copy, Family::Meta, KeyKind::Leave, &mut report)?;
+        compare(&store, copy, Family::Meta, KeyKind::Held, &mut report)?;
+        compare(&store, copy, Family::Meta, KeyKind::Containment, &mut report)?;
         compare(&store, copy, Family::Meta, KeyKind::Certificate, &mut report)?;
         let indexed = store.indexed()?;
         index_upto(copy, indexed, store.base()?.position)?;
@@ -154,6 +156,8 @@ pub fn state_digest(store: &Store) -> Result<String, db::Error> {
         (Family::Latest, KeyKind::Latest),
         (Family::Meta, KeyKind::Directory),
         (Family::Meta, KeyKind::Leave),
+        (Family::Meta, KeyKind::Held),
+        (Family::Meta, KeyKind::Containment),
         (Family::Meta, KeyKind::Certificate),
     ];
     for (family, kind) in families {

@@ -11,6 +11,8 @@ use crate::store::chunk::Builder;
 use crate::store::{certificate, proto, roster_change};
 
 use super::apply::Entry;
+use super::containing;
+use super::holding;
 use super::leave;
 use super::proposal::{Change, ProposedIndicator, ProposedPublication, RejectedChange};
 
@@ -40,6 +42,9 @@ impl Writing {
             Change::Notice(_) => Stored::Notice(proto::Notice {}),
             Change::Roster(change) => Stored::Roster(roster_change::encode_change(change)),
             Change::Leave(asked) => Stored::Leave(leave::encode(asked)),
+            Change::Wait(asked) => Stored::Held(holding::encode_wait(asked)),
+            Change::Answer(asked) => Stored::Held(holding::encode_answer(asked)),
+            Change::Contain(asked) => Stored::Containment(containing::encode(asked)),
             Change::Certificate(entry) => Stored::Certificate(certificate::encode_change(entry)),
             Change::Rotate(asked) => {
                 Stored::Certificate(certificate::encode_rotation(asked.time, &asked.rotation))

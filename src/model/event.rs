@@ -25,6 +25,12 @@ pub enum EventKind {
     /// Leave to republish was asked of the receiver's organisation, or it was
     /// answered.
     Republication = 8,
+    /// What a list holds back waits for the receiver's organisation, or was
+    /// answered.
+    Held = 11,
+    /// A unit that leads holds an indicator of the receiver's organisation, or
+    /// that has ended.
+    Contained = 12,
 }
 
 impl EventKind {

@@ -20,13 +20,18 @@ pub const fn purpose(method: Method) -> Purpose {
         | Method::ReportSightings
         | Method::RequestRepublication
         | Method::GrantRepublication
-        | Method::WithdrawRepublication => Purpose::Write,
+        | Method::WithdrawRepublication
+        | Method::ApprovePublication
+        | Method::RejectPublication
+        | Method::HoldIndicator
+        | Method::ReleaseIndicator => Purpose::Write,
         Method::Subscribe => Purpose::Deliver,
         Method::GetIndicator
         | Method::ListIndicatorVersions
         | Method::GetObservable
         | Method::ExplainAccess
-        | Method::ListRepublications => Purpose::Get,
+        | Method::ListRepublications
+        | Method::ListHeldPublications => Purpose::Get,
         Method::ListIndicators | Method::LookupObservables => Purpose::Search,
         Method::AggregateIndicators => Purpose::Aggregate,
         Method::ExportIndicators => Purpose::Export,
@@ -118,6 +123,7 @@ mod tests {
                 "Subscribe",
                 "ExplainAccess",
                 "ListRepublications",
+                "ListHeldPublications",
                 "ExportIndicators",
                 "ListIndicatorVersions",
                 "GetObservable",

@@ -285,12 +285,14 @@ pub(super) fn check_batch(field: &str, items: usize, encoded: usize) -> Result<(
 fn publish_result((i, verdict): (usize, Result<hub::Published, Rejection>)) -> v1::PublishResult {
     use v1::publish_result::Outcome;
     let outcome = match verdict {
-        Ok(hub::Published { id, version, effect, guard }) => Outcome::Published(v1::PublishedIndicator {
-            name: name::indicator(id),
-            version,
-            effect: published_effect(effect).into(),
-            guard: guard.map(guard::finding),
-        }),
+        Ok(hub::Published { id, version, effect, guard, held }) => {
+            Outcome::Published(v1::PublishedIndicator {
+                name: name::indicator(id),
+                version,
+                effect: published_effect(effect).into(),
+                guard: guard.map(|found| guard::finding(found, held.as_deref())),
+            })
+        }
         Err(refused) => Outcome::Rejected(status::rejection(format_args!("indicators[{i}]"), refused)),
     };
     v1::PublishResult { outcome: Some(outcome) }

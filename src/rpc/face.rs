@@ -29,6 +29,7 @@ use crate::wire::proto::v1::audit_service_server::AuditServiceServer;
 use crate::wire::proto::v1::certificate_service_server::CertificateServiceServer;
 use crate::wire::proto::v1::directory_service_server::DirectoryServiceServer;
 use crate::wire::proto::v1::exchange_service_server::ExchangeServiceServer;
+use crate::wire::proto::v1::held_service_server::HeldServiceServer;
 use crate::wire::proto::v1::history_service_server::HistoryServiceServer;
 use crate::wire::proto::v1::republication_service_server::RepublicationServiceServer;
 use crate::wire::proto::v1::roster_service_server::RosterServiceServer;
@@ -39,6 +40,7 @@ use super::call::Call;
 use super::certificate::Certificates;
 use super::directory::Directory;
 use super::exchange::Exchange;
+use super::held::HeldPublications;
 use super::history::History;
 use super::layers::deadline;
 use super::layers::intake::{self, Intake};
@@ -72,6 +74,7 @@ pub struct Face {
     /// The same, for a value that may be a rule.
     values: HistoryServiceServer<History>,
     republications: RepublicationServiceServer<Republications>,
+    held: HeldServiceServer<HeldPublications>,
     audits: AuditServiceServer<Audits>,
     certificates: CertificateServiceServer<Certificates>,
     rosters: RosterServiceServer<Rosters>,
@@ -114,6 +117,8 @@ impl Face {
             history: history.clone().max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES),
             values: history.max_decoding_message_size(MAX_MESSAGE_BYTES),
             republications: RepublicationServiceServer::new(Republications(Arc::clone(&hub)))
+                .max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES),
+            held: HeldServiceServer::new(HeldPublications(Arc::clone(&hub)))
                 .max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES),
             audits: AuditServiceServer::new(Audits(Arc::clone(&hub)))
                 .max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES),
@@ -231,6 +236,11 @@ impl Face {
             | Method::GrantRepublication
             | Method::WithdrawRepublication
             | Method::ListRepublications => self.republications.call(request).await,
+            Method::ListHeldPublications
+            | Method::ApprovePublication
+            | Method::RejectPublication
+            | Method::HoldIndicator
+            | Method::ReleaseIndicator => self.held.call(request).await,
             Method::RenewCertificate
             | Method::GetTrustBundle
             | Method::GetRevocationList
@@ -280,10 +290,11 @@ pub(super) const fn longest(method: Method) -> usize {
 }
 
 /// Our services, for health.
-const SERVICES: [&str; 8] = [
+const SERVICES: [&str; 9] = [
     "luytre.v1.AuditService",
     "luytre.v1.CertificateService",
     "luytre.v1.ExchangeService",
+    "luytre.v1.HeldService",
     "luytre.v1.SubscriptionService",
     "luytre.v1.DirectoryService",
     "luytre.v1.HistoryService",

@@ -7,6 +7,7 @@ mod directory;
 pub mod enrolment;
 mod exchange;
 mod face;
+mod held;
 mod history;
 mod layers;
 mod listing;

@@ -20,6 +20,11 @@ pub(super) async fn follow(hub: Arc<Hub>, stopping: CancellationToken) {
             // A read-only store says so by itself.
             Err(error) => tracing::debug!(%error, "the day could not be turned"),
         }
+        match hub.end_holds().await {
+            Ok(0) => {}
+            Ok(ended) => tracing::info!(ended, "holds of units that lead are over"),
+            Err(error) => tracing::debug!(%error, "holds that are over could not be ended"),
+        }
         if !expire(&hub).await {
             stopping.run_until_cancelled(tokio::time::sleep(TICK)).await;
         }

@@ -50,6 +50,10 @@ pub enum KeyKind {
     Certificate = 0x51,
     /// Leave to republish, by owner and by who asks.
     Leave = 0x52,
+    /// Held publications, by indicator, and how they are found: see [`super::held`].
+    Held = 0x54,
+    /// What a unit that leads holds for a day: see [`super::containment`].
+    Containment = 0x55,
     /// Reserved: live records below a base.
     Record = 0x60,
     /// Number of the first record of a commit group to the group's audit records, node-local:
@@ -75,7 +79,7 @@ impl KeyKind {
 /// small ones share [`Family::Meta`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Family {
-    /// RocksDB's default family: meta, requests, directory, certificates, leaves.
+    /// RocksDB's default family: meta, requests, directory, certificates, leaves, held publications, holds.
     Meta,
     /// The log.
     Log,

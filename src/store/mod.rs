@@ -11,7 +11,7 @@
 //! * [`requests`]: what was answered, for idempotent retries;
 //! * [`roster`], [`subscription`]: organisations, principals, audience classes; named
 //!   subscriptions and their cursors; [`roster_change`]: what changes the roster, or waits to;
-//! * [`certificate`]: the ledger of certificates; [`leave`]: leave to republish; [`lengths`]: of prefixes of networks;
+//! * [`certificate`]: the ledger of certificates; [`leave`]: leave to republish; [`held`]: what waits for a second person; [`containment`]: what is held for a day; [`lengths`]: of prefixes of networks;
 //! * [`changed`]: which records changed since birth, in order;
 //! * [`truncate`]: what is cut out of the log below a base; [`usage`]: what each organisation takes of it;
 //! * [`audit`]: who called what, beside all that and not replicated;
@@ -25,8 +25,10 @@ pub mod certificate;
 pub mod changed;
 pub mod checkpoint;
 pub mod chunk;
+pub mod containment;
 pub mod counters;
 pub mod db;
+pub mod held;
 pub mod index;
 pub mod keys;
 pub mod leave;

@@ -115,6 +115,11 @@ bounded_by_size! {
     GrantRepublicationRequest GrantRepublicationResponse
     WithdrawRepublicationRequest WithdrawRepublicationResponse
     ListRepublicationsRequest ListRepublicationsResponse
+    ListHeldPublicationsRequest ListHeldPublicationsResponse
+    ApprovePublicationRequest ApprovePublicationResponse
+    RejectPublicationRequest RejectPublicationResponse
+    HoldIndicatorRequest HoldIndicatorResponse
+    ReleaseIndicatorRequest ReleaseIndicatorResponse
     ListPendingChangesRequest ListPendingChangesResponse
     ApproveChangeRequest ApproveChangeResponse
     RejectChangeRequest RejectChangeResponse

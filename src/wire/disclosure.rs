@@ -106,7 +106,13 @@ pub fn mask_body(body: &[u8]) -> Option<Bytes> {
         match &mut event.subject {
             Some(v1::event::Subject::Indicator(indicator)) => mask(indicator),
             Some(v1::event::Subject::Sighting(sighting)) => mask_reporter(sighting),
-            Some(v1::event::Subject::Collision(_) | v1::event::Subject::Republication(_)) | None => {}
+            Some(
+                v1::event::Subject::Collision(_)
+                | v1::event::Subject::Republication(_)
+                | v1::event::Subject::HeldPublication(_)
+                | v1::event::Subject::IndicatorHold(_),
+            )
+            | None => {}
         }
     }
     Some(batch.encode_to_vec().into())
@@ -184,7 +190,10 @@ pub fn merge(events: &mut [v1::Event], disclosures: Vec<v1::Disclosure>) -> Opti
                 }
                 sighting.reporter = owner;
             }
-            v1::event::Subject::Collision(_) | v1::event::Subject::Republication(_) => return None,
+            v1::event::Subject::Collision(_)
+            | v1::event::Subject::Republication(_)
+            | v1::event::Subject::HeldPublication(_)
+            | v1::event::Subject::IndicatorHold(_) => return None,
         }
     }
     Some(())

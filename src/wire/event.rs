@@ -4,12 +4,14 @@
 //! travels: one element of `EventBatch.events`, tag and length included.
 
 use prost::Message as _;
-use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
+use prost::encoding::{
+    DecodeContext, WireType, decode_key, encode_key, encode_varint, encoded_len_varint, skip_field,
+};
 use uuid::Uuid;
 
 use crate::base::clock::Timestamp;
 use crate::model::indicator::lifecycle::Revocation;
-use crate::model::indicator::{Draft, Observable, State, normalise};
+use crate::model::indicator::{Draft, Observable, RecommendedAction, State, normalise};
 use crate::model::marking::{Caveats, Marking, Recipients, Tlp};
 use crate::model::org::OrgSlug;
 use crate::model::position::Position;
@@ -26,7 +28,11 @@ const EVENT_INDICATOR: u32 = 2;
 const EVENT_SIGHTING: u32 = 3;
 const EVENT_COLLISION: u32 = 4;
 const EVENT_REPUBLICATION: u32 = 5;
+const EVENT_HELD: u32 = 8;
+const EVENT_HOLD: u32 = 9;
+const MARKING: u32 = 3;
 const RAW_VALUE: u32 = 4;
+const ACTION: u32 = 12;
 /// Its key takes two bytes.
 const PUBLISHED_BY: u32 = 26;
 
@@ -129,7 +135,7 @@ pub(super) fn recipients(first: u32, recipients: &Recipients, out: &mut Vec<u8>)
 pub fn encode_draft(draft: &Draft, owner: &OrgSlug, provider: Option<&OrgSlug>) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
     message(2, &mut out, |out| observable(&draft.observable, &draft.aliases, out));
-    message(3, &mut out, |out| marking(&draft.marking, out));
+    message(MARKING, &mut out, |out| marking(&draft.marking, out));
     for label in &draft.labels {
         text(5, label, &mut out);
     }
@@ -145,7 +151,7 @@ pub fn encode_draft(draft: &Draft, owner: &OrgSlug, provider: Option<&OrgSlug>) 
             time(field, at, &mut out);
         }
     }
-    number(12, draft.action.map_or(0, |action| u64::from(action.number())), &mut out);
+    number(ACTION, draft.action.map_or(0, |action| u64::from(action.number())), &mut out);
     number(13, draft.role.map_or(0, |role| u64::from(role.number())), &mut out);
     text(14, &draft.family, &mut out);
     text(15, &draft.campaign, &mut out);
@@ -301,6 +307,50 @@ pub fn finish_collision(sealer: &Sealer, position: Position, told: &Collision<'_
 #[must_use]
 pub fn finish_republication(sealer: &Sealer, position: Position, encoded: &[u8]) -> (Vec<u8>, u16) {
     wrap(sealer, position, EVENT_REPUBLICATION, &[], encoded)
+}
+
+/// The whole body of an event about what is held of an indicator: an encoded
+/// `luytre.v1.HeldPublication`, all of it the hub's own.
+#[must_use]
+pub fn finish_held(sealer: &Sealer, position: Position, encoded: &[u8]) -> (Vec<u8>, u16) {
+    wrap(sealer, position, EVENT_HELD, &[], encoded)
+}
+
+/// The whole body of an event about a hold: an encoded
+/// `luytre.v1.IndicatorHold`, all of it the hub's own.
+#[must_use]
+pub fn finish_hold(sealer: &Sealer, position: Position, encoded: &[u8]) -> (Vec<u8>, u16) {
+    wrap(sealer, position, EVENT_HOLD, &[], encoded)
+}
+
+/// The fields of [`encode_draft`] as they would be if this were recommended;
+/// `None` if they are damaged, or nothing is recommended there.
+#[must_use]
+pub fn with_action(fields: &[u8], action: RecommendedAction) -> Option<Vec<u8>> {
+    replaced(fields, ACTION, |out| number(ACTION, u64::from(action.number()), out))
+}
+
+/// The same as they would be if this were their marking.
+#[must_use]
+pub fn with_marking(fields: &[u8], given: &Marking) -> Option<Vec<u8>> {
+    replaced(fields, MARKING, |out| message(MARKING, out, |out| marking(given, out)))
+}
+
+/// The fields with another content in the place of the first of this number.
+fn replaced(fields: &[u8], wanted: u32, fill: impl FnOnce(&mut Vec<u8>)) -> Option<Vec<u8>> {
+    let mut rest = fields;
+    while !rest.is_empty() {
+        let begin = fields.len() - rest.len();
+        let (field, wire_type) = decode_key(&mut rest).ok()?;
+        skip_field(wire_type, field, &mut rest, DecodeContext::default()).ok()?;
+        if field == wanted {
+            let mut out = fields.get(..begin)?.to_vec();
+            fill(&mut out);
+            out.extend_from_slice(rest);
+            return Some(out);
+        }
+    }
+    None
 }
 
 fn name(field: u32, prefix: &str, rest: &str, out: &mut Vec<u8>) {

@@ -2,11 +2,13 @@
 //! boundary, opaque encrypted tokens, the encoded-once frame.
 
 pub mod codec;
+pub mod containment;
 pub mod convert;
 pub mod disclosure;
 pub mod event;
 pub mod facts;
 pub mod frame;
+pub mod held;
 pub mod observable;
 pub mod proto;
 pub mod republication;

@@ -40,6 +40,7 @@ mod floors;
 mod guards;
 mod guards_data;
 mod harness;
+mod held;
 mod hidden;
 mod hidden_plans;
 mod hidden_wire;

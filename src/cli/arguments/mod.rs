@@ -8,6 +8,7 @@ mod certs;
 mod directory;
 mod export;
 mod filter;
+mod held;
 mod history;
 mod indicators;
 mod input;
@@ -35,6 +36,7 @@ pub(super) use certs::{
 };
 pub(super) use directory::{Organisations, Whoami};
 pub(super) use export::Export;
+pub(super) use held::{Held, HeldAction, ListHeld};
 pub(super) use history::{Show, Versions};
 pub(super) use indicators::{Explain, Get, Lookup, Revoke, Sight};
 pub(super) use input::{InputEncoding, InputFormat};
@@ -172,6 +174,8 @@ pub(super) enum Command {
     Sight(Sight),
     /// Ask for leave to share another's indicator further, or give it · Xin phép chia sẻ lại
     Leave(Leave),
+    /// Answer, as the second person, what lists keep from being blocked · Duyệt chặn
+    Held(Held),
     /// List who takes part and may be named as reader · Các đơn vị tham gia
     Organisations(Organisations),
     /// Read and change who takes part, as an operator · Danh bạ đơn vị

@@ -35,6 +35,10 @@ jsonl gives every event, named by its field \"event\":
                          see (--notices)
   republication          leave to share further was asked of you, or what you asked for was given,
                          refused or withdrawn (--notices): luytre leave
+  held                   what a list of the hub holds back waits for your second person, or was
+                         answered (--notices): luytre held
+  contained              the unit that leads holds an indicator of yours for a day, or that is over
+                         (--notices)
 What was taken back while you were away comes first, with \"recall\": true. plain gives one canonical
 value a line for new and updated indicators, and nothing else: none of the role victim, for such
 lists feed what blocks.")]

@@ -104,6 +104,8 @@ fn change(received: &Received) -> Option<Change> {
         v1::EventKind::Sighted
         | v1::EventKind::Collision
         | v1::EventKind::Republication
+        | v1::EventKind::Held
+        | v1::EventKind::Contained
         | v1::EventKind::Unspecified => None,
     }
 }

@@ -26,6 +26,9 @@ pub(super) fn told(change: &Change) -> Option<(&'static str, String)> {
         | Change::Notice(_)
         | Change::Expire(_)
         | Change::Leave(_)
+        | Change::Wait(_)
+        | Change::Answer(_)
+        | Change::Contain(_)
         | Change::Retain(_) => None,
     }
 }

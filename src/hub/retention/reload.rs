@@ -20,8 +20,14 @@ use super::super::proposal::ProposedLeave;
 use super::sweep::tells_of_dropped;
 
 impl Group<'_> {
-    /// Takes an entry as it stands in `store`, whatever it was made of.
-    pub(in super::super) fn reload(&mut self, store: &Store, chunks: &[Chunk]) -> Result<(), db::Error> {
+    /// Takes an entry as it stands in `store`, whatever it was made of; `None`:
+    /// its beginning was cut out, which says whose it is.
+    pub(in super::super) fn reload(
+        &mut self,
+        store: &Store,
+        chunks: &[Chunk],
+        author: Option<&str>,
+    ) -> Result<(), db::Error> {
         for chunk in chunks {
             let view = chunk.view().ok_or_else(|| db::Error::corrupt("chunk", chunk.first))?;
             for item in view.items() {
@@ -40,6 +46,8 @@ impl Group<'_> {
                         let posting = Posting { position: item.position, handle: other };
                         self.postings.add(Dimension::Collision, item.header.previous.raw(), posting);
                     }
+                    Op::Held => self.reload_held(&item, author)?,
+                    Op::Contain => self.reload_containment(&item, author)?,
                     _ => {}
                 }
             }
@@ -50,6 +58,8 @@ impl Group<'_> {
 
     fn reload_version(&mut self, store: &Store, item: &ItemView<'_>) -> Result<(), db::Error> {
         let (header, at) = (item.header, item.position);
+        self.end_held(header.handle)?;
+        self.end_containment(header.handle)?;
         let before = version_at(store, header.previous)?;
         for key in before.map(|body| value_keys(&body)).transpose()?.unwrap_or_default() {
             self.edit(&key, |all| all.retain(|known| known.handle != header.handle))?;

@@ -79,7 +79,7 @@ fn ends(
 pub(in super::super) fn tells_of_dropped(store: &Store, item: &ItemView<'_>) -> Result<bool, db::Error> {
     let header = &item.header;
     Ok(match header.op {
-        Op::Sight | Op::Leave => store.is_dropped(header.previous)?,
+        Op::Sight | Op::Leave | Op::Held | Op::Contain => store.is_dropped(header.previous)?,
         Op::Notice => {
             store.is_dropped(header.previous)? || store.is_dropped(Position::from_raw(header.digest))?
         }

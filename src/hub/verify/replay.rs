@@ -31,7 +31,7 @@ use super::super::proposal::{
     Change, Collision, Due, ProposedIndicator, ProposedPublication, ProposedRevocation, ProposedSighting,
 };
 use super::super::publish::digests;
-use super::super::{Error, amend, certify, genesis, leave, retention};
+use super::super::{Error, amend, certify, containing, genesis, holding, leave, retention};
 use super::VerifyReport;
 
 /// Entries applied with one commit.
@@ -148,7 +148,7 @@ impl Replay<'_> {
             }
             if first.first <= self.base && first.view().is_some_and(|view| view.entry_header.is_none()) {
                 // Its beginning was cut out.
-                report.items += reload(&mut group, self.store, chunks)?;
+                report.items += reload(&mut group, self.store, chunks, None)?;
                 continue;
             }
             let header = entry_header(chunks)?;
@@ -163,9 +163,11 @@ impl Replay<'_> {
                     | Stored::Sight(_)
                     | Stored::Expire(_)
                     | Stored::Notice(_)
-                    | Stored::Leave(_),
+                    | Stored::Leave(_)
+                    | Stored::Held(_)
+                    | Stored::Containment(_),
                 ) if first.first <= self.base || self.tells_of_dropped(chunks)? => {
-                    report.items += reload(&mut group, self.store, chunks)?;
+                    report.items += reload(&mut group, self.store, chunks, Some(&header.author))?;
                     if let Some(asked) = leave::stored(&header, self.classes) {
                         self.reload_leave(&mut group, first.first.seq(), &header, &asked?)?;
                     }
@@ -186,6 +188,8 @@ impl Replay<'_> {
                     | Stored::RosterProposal(_)
                     | Stored::RosterRejection(_)
                     | Stored::Leave(_)
+                    | Stored::Held(_)
+                    | Stored::Containment(_)
                     | Stored::RetentionBase(_)
                     | Stored::RetentionDrop(_)
                     | Stored::BaseState(_)
@@ -266,6 +270,7 @@ impl Replay<'_> {
     /// What the entry asked for, from what it left behind.
     fn change(&self, chunks: &[Chunk], header: &proto::EntryHeader) -> Result<Change, db::Error> {
         let stored = amend::stored(header).or_else(|| leave::stored(header, self.classes));
+        let stored = stored.or_else(|| holding::stored(header)).or_else(|| containing::stored(header));
         let stored = stored.or_else(|| retention::stored(header));
         if let Some(change) = stored.or_else(|| certify::stored(header)) {
             return change;
@@ -401,8 +406,13 @@ fn copy_chunks(chunks: &[Chunk], batch: &mut Batch<'_>) -> Result<(), db::Error>
 }
 
 /// Takes an entry as it stands; how many items it has left.
-fn reload(group: &mut Group<'_>, store: &Store, chunks: &[Chunk]) -> Result<u64, db::Error> {
-    group.reload(store, chunks)?;
+fn reload(
+    group: &mut Group<'_>,
+    store: &Store,
+    chunks: &[Chunk],
+    author: Option<&str>,
+) -> Result<u64, db::Error> {
+    group.reload(store, chunks, author)?;
     let items = chunks.iter().filter_map(Chunk::view).flat_map(|view| view.items()).flatten();
     Ok(items.filter(|item| item.header.op != Op::Born).count() as u64)
 }

@@ -24,6 +24,11 @@ pub enum Op {
     Gone = 9,
     /// A record was born, and nothing else of that version is left.
     Born = 10,
+    /// What a list holds back of an indicator waits for a second person, or is
+    /// answered.
+    Held = 12,
+    /// A unit that leads holds an indicator, or that has ended: its owner is told.
+    Contain = 13,
 }
 
 impl Op {
@@ -39,6 +44,8 @@ impl Op {
             8 => Some(Self::Leave),
             9 => Some(Self::Gone),
             10 => Some(Self::Born),
+            12 => Some(Self::Held),
+            13 => Some(Self::Contain),
             _ => None,
         }
     }
@@ -53,6 +60,9 @@ impl Op {
     /// one.
     #[must_use]
     pub const fn is_version(self) -> bool {
-        !matches!(self, Self::Sight | Self::Notice | Self::Leave | Self::Gone | Self::Born)
+        !matches!(
+            self,
+            Self::Sight | Self::Notice | Self::Leave | Self::Held | Self::Contain | Self::Gone | Self::Born
+        )
     }
 }

@@ -14,6 +14,7 @@ pub mod draft;
 pub mod export;
 pub mod filter;
 pub mod guard;
+pub mod held;
 pub mod lookup;
 pub mod marking;
 pub mod name;

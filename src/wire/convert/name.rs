@@ -13,6 +13,7 @@ const INDICATOR: &str = "a resource name of the form indicators/{indicator}, as 
 const ORGANISATION: &str =
     "a resource name of the form organisations/{organisation}, such as organisations/so-cntt";
 const GROUP: &str = "a resource name of the form groups/{group}, such as groups/ung-cuu";
+const HELD: &str = "/held";
 const SUBSCRIPTION: &str = "a resource name of the form organisations/{organisation}/subscriptions/{subscription}; the last \
      part has 1 to 63 of a-z, 0-9 and hyphens, starts with a letter, ends in none, and does not look like a UUID";
 
@@ -42,6 +43,29 @@ pub fn sighting(indicator_id: Uuid, sighting: Uuid) -> String {
     name.push_str("/sightings/");
     name.push_str(sighting.hyphenated().encode_lower(&mut Uuid::encode_buffer()));
     name
+}
+
+/// Writes `indicators/{indicator}/held`.
+#[must_use]
+pub fn held(indicator_id: Uuid) -> String {
+    format!("{}{HELD}", indicator(indicator_id))
+}
+
+/// Writes `indicators/{indicator}/hold`.
+#[must_use]
+pub fn hold(indicator_id: Uuid) -> String {
+    format!("{}/hold", indicator(indicator_id))
+}
+
+/// Reads `indicators/{indicator}/held`: the indicator's id.
+///
+/// # Errors
+/// Any other spelling.
+pub fn read_held(field: &str, name: &str) -> Result<Uuid, Invalid> {
+    let refused =
+        || Invalid::new(field, "required: `indicators/{indicator}/held`, as a list of them shows it");
+    let indicator = name.strip_suffix(HELD).ok_or_else(refused)?;
+    read_indicator(field, indicator).map_err(|_| refused())
 }
 
 /// Writes `indicators/{indicator}/republications/{organisation}`.

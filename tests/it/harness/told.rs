@@ -14,6 +14,8 @@ pub(crate) struct Event {
     pub(crate) sighting: Option<v1::Sighting>,
     pub(crate) collision: Option<v1::Collision>,
     pub(crate) republication: Option<v1::Republication>,
+    pub(crate) held: Option<v1::HeldPublication>,
+    pub(crate) hold: Option<v1::IndicatorHold>,
     /// What came beside it.
     pub(crate) disclosure: Option<v1::Disclosure>,
 }
@@ -35,16 +37,19 @@ pub(crate) fn events(batch: v1::EventBatch) -> Vec<Event> {
     assert!(disclosures.keys().all(|index| *index < kinds.len()), "a disclosure belongs to an event");
     let both = batch.events.into_iter().zip(kinds).enumerate();
     both.map(|(index, (event, kind))| {
-        let (mut indicator, mut sighting, mut collision, mut republication) = (None, None, None, None);
+        let (mut indicator, mut sighting, mut collision) = (None, None, None);
+        let (mut republication, mut held, mut hold) = (None, None, None);
         match event.subject.expect("every event has a subject") {
             v1::event::Subject::Indicator(subject) => indicator = Some(subject),
             v1::event::Subject::Sighting(subject) => sighting = Some(subject),
             v1::event::Subject::Collision(subject) => collision = Some(subject),
             v1::event::Subject::Republication(subject) => republication = Some(subject),
+            v1::event::Subject::HeldPublication(subject) => held = Some(subject),
+            v1::event::Subject::IndicatorHold(subject) => hold = Some(subject),
         }
         let disclosure = disclosures.get(&index).cloned();
         let event_id = event.event_id;
-        Event { kind, event_id, indicator, sighting, collision, republication, disclosure }
+        Event { kind, event_id, indicator, sighting, collision, republication, held, hold, disclosure }
     })
     .collect()
 }

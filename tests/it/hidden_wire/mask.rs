@@ -112,6 +112,10 @@ pub(super) fn leaves(bytes: &[u8]) -> String {
     shown(bytes, |page: &mut v1::ListRepublicationsResponse| length(&mut page.next_page_token))
 }
 
+pub(super) fn held(bytes: &[u8]) -> String {
+    shown(bytes, |page: &mut v1::ListHeldPublicationsResponse| length(&mut page.next_page_token))
+}
+
 pub(super) fn roster(bytes: &[u8]) -> String {
     let v1::GetRosterResponse { document, etag, date } = v1::GetRosterResponse::decode(bytes).unwrap();
     format!("{} {etag} {date}", String::from_utf8(document.to_vec()).unwrap())

@@ -25,8 +25,9 @@ use crate::authz_matrix::methods;
 use crate::harness::{Builder, Faced, TestHub, Witness, amber, draft};
 
 const VIEWER: &str = "viewer";
-/// The hidden values.
-const SECRET: &str = "secret.example";
+/// The hidden values. A list says to think twice about the first, so that
+/// something of it waits for a second person.
+const SECRET: &str = "secret.gov.kh";
 const LATER: &str = "198.51.96.0/20";
 const SYSTEM: &str = "system/soc";
 

@@ -34,6 +34,13 @@ const LEAVE: [&str; 4] = [
     "/luytre.v1.RepublicationService/WithdrawRepublication",
     "/luytre.v1.RepublicationService/ListRepublications",
 ];
+const HELD: [&str; 5] = [
+    "/luytre.v1.HeldService/ListHeldPublications",
+    "/luytre.v1.HeldService/ApprovePublication",
+    "/luytre.v1.HeldService/RejectPublication",
+    "/luytre.v1.HeldService/HoldIndicator",
+    "/luytre.v1.HeldService/ReleaseIndicator",
+];
 const EXPORT: &str = "/luytre.v1.HistoryService/ExportIndicators";
 const COUNT: &str = "/luytre.v1.HistoryService/AggregateIndicators";
 const HISTORY: [&str; 2] =
@@ -49,6 +56,7 @@ pub(super) async fn ask_all(asker: &mut Asker<'_>, hub: &Hub) {
     streams(asker, hub).await;
     by_name(asker, hub).await;
     leaves(asker, hub).await;
+    held(asker, hub).await;
     who_takes_part(asker).await;
     rosters(asker).await;
     certificates(asker).await;
@@ -112,9 +120,9 @@ async fn searches(asker: &mut Asker<'_>) {
     asker.ask("several", Cost::Nothing, lookup, read, all).await;
     // What the hidden values contain, and what an open one does.
     let contained = [
-        "a.b.secret.example",
-        "http://a.secret.example/x",
-        "bob@secret.example",
+        "a.b.secret.gov.kh",
+        "http://a.secret.gov.kh/x",
+        "bob@secret.gov.kh",
         "198.51.100.7",
         "https://198.51.100.7:8443/",
         "198.51.100.0/24",
@@ -267,7 +275,7 @@ async fn subscriptions(asker: &mut Asker<'_>) {
 async fn dossiers(asker: &mut Asker<'_>) {
     let values = [
         (SECRET, Cost::Nothing),
-        ("http://a.secret.example/x", Cost::Nothing),
+        ("http://a.secret.gov.kh/x", Cost::Nothing),
         (LATER, Cost::Nothing),
         ("198.51.100.7", Cost::Nothing),
         ("own.example", Cost::Nothing),
@@ -402,6 +410,38 @@ async fn leaves(asker: &mut Asker<'_>, hub: &Hub) {
     for awaiting_answer in [false, true] {
         let request = v1::ListRepublicationsRequest { awaiting_answer, ..Default::default() };
         asker.ask("all", Cost::Nothing, LEAVE[3], mask::leaves, vec![said(&request)]).await;
+    }
+}
+
+/// What is held of the record, and of the others.
+async fn held(asker: &mut Asker<'_>, hub: &Hub) {
+    let nothing = String::from("indicators/nothing");
+    for (what, indicator) in
+        [("hidden", &hub.secret), ("open", &hub.open), ("own", &hub.own), ("malformed", &nothing)]
+    {
+        let cost = if what == "hidden" { Cost::Open } else { Cost::Nothing };
+        let (request_id, name) = (Uuid::new_v4().to_string(), format!("{indicator}/held"));
+        let (etag, note) = ("17".to_owned(), "why".to_owned());
+        let request = v1::ApprovePublicationRequest { request_id, name, etag, note };
+        let read = mask::plain::<v1::ApprovePublicationResponse>;
+        asker.ask(what, cost, HELD[1], read, vec![said(&request)]).await;
+        let v1::ApprovePublicationRequest { name, etag, note, .. } = request;
+        let request_id = Uuid::new_v4().to_string();
+        let request = v1::RejectPublicationRequest { request_id, name, etag, note };
+        let read = mask::plain::<v1::RejectPublicationResponse>;
+        asker.ask(what, cost, HELD[2], read, vec![said(&request)]).await;
+        let (request_id, name) = (Uuid::new_v4().to_string(), indicator.clone());
+        let request = v1::HoldIndicatorRequest { request_id, name, reason: "why".to_owned() };
+        let read = mask::plain::<v1::HoldIndicatorResponse>;
+        asker.ask(what, cost, HELD[3], read, vec![said(&request)]).await;
+        let (request_id, name) = (Uuid::new_v4().to_string(), indicator.clone());
+        let request = v1::ReleaseIndicatorRequest { request_id, name, note: "why".to_owned() };
+        let read = mask::plain::<v1::ReleaseIndicatorResponse>;
+        asker.ask(what, cost, HELD[4], read, vec![said(&request)]).await;
+    }
+    for waiting in [false, true] {
+        let request = v1::ListHeldPublicationsRequest { waiting, ..Default::default() };
+        asker.ask("all", Cost::Nothing, HELD[0], mask::held, vec![said(&request)]).await;
     }
 }
 

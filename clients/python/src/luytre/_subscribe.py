@@ -48,7 +48,7 @@ class Options:
     name: str = ""
     #: Also deliver sightings.
     sightings: bool = False
-    #: Also deliver notices of collisions and republications.
+    #: Also deliver notices of collisions, republications and what lists hold back.
     notices: bool = False
     #: Most events on their way or unconfirmed: the bound of memory.
     window: int = 4_096

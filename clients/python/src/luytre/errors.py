@@ -276,6 +276,10 @@ class GuardRefused(HubError, reason="GUARD_REFUSED"):
     """A list of the hub lets nobody publish the value."""
 
 
+class IndicatorHeld(HubError, reason="INDICATOR_HELD"):
+    """The unit that leads holds the indicator for a day, or did before."""
+
+
 class EtagMismatch(HubError, reason="ETAG_MISMATCH"):
     """The indicator changed since the version that the etag names."""
 

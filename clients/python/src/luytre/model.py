@@ -36,6 +36,8 @@ class Kind(enum.Enum):
     SIGHTED = v1.EVENT_KIND_SIGHTED
     COLLISION = v1.EVENT_KIND_COLLISION
     REPUBLICATION = v1.EVENT_KIND_REPUBLICATION
+    HELD = v1.EVENT_KIND_HELD
+    CONTAINED = v1.EVENT_KIND_CONTAINED
 
     @property
     def ends(self) -> bool:

@@ -4,6 +4,7 @@
 mod clocks;
 mod dropping;
 mod following;
+mod held;
 mod history;
 mod load;
 
