@@ -154,6 +154,7 @@ mod lookup;
 mod mirror;
 mod pipeline;
 mod publish;
+mod receipts;
 mod received;
 mod republication;
 mod roster;

@@ -110,6 +110,8 @@ pub enum Method {
     GetInclusionProof,
     /// Writes the audit as files.
     ExportAuditLog,
+    /// Reads who received an indicator.
+    ListRecipients,
 }
 
 /// What a method asks of its caller.
@@ -125,7 +127,7 @@ pub enum Requirement {
 
 impl Method {
     /// Every method.
-    pub const ALL: [Self; 52] = [
+    pub const ALL: [Self; 53] = [
         Self::PublishIndicators,
         Self::PublishStream,
         Self::RevokeIndicator,
@@ -178,6 +180,7 @@ impl Method {
         Self::GetConsistencyProof,
         Self::GetInclusionProof,
         Self::ExportAuditLog,
+        Self::ListRecipients,
     ];
 
     /// The path under which gRPC calls the method.
@@ -231,6 +234,7 @@ impl Method {
             Self::GetConsistencyProof => "/luytre.v1.AuditService/GetConsistencyProof",
             Self::GetInclusionProof => "/luytre.v1.AuditService/GetInclusionProof",
             Self::ExportAuditLog => "/luytre.v1.AuditService/ExportAuditLog",
+            Self::ListRecipients => "/luytre.v1.ReceiptService/ListRecipients",
             Self::HealthCheck => "/grpc.health.v1.Health/Check",
             Self::HealthWatch => "/grpc.health.v1.Health/Watch",
             Self::Reflection => "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
@@ -298,6 +302,7 @@ impl Method {
             | Self::GetCheckpoint
             | Self::GetConsistencyProof
             | Self::GetInclusionProof
+            | Self::ListRecipients
             | Self::HealthCheck => true,
             Self::PublishStream
             | Self::LookupObservables
@@ -342,6 +347,8 @@ impl Method {
                 Requirement::OneOf(SUBSCRIBER)
             }
             Self::ListAuditRecords | Self::ExportAuditLog => Requirement::OneOf(AUDITOR),
+            // Of which indicators is the hub's to say; an auditor sees no content.
+            Self::ListRecipients => Requirement::OneOf(ANALYST.with(Role::Publisher).with(Role::Auditor)),
             Self::GetOrganisation | Self::ListOrganisations => Requirement::AnyRole,
             Self::GetRoster
             | Self::DiffRoster
@@ -438,6 +445,7 @@ mod tests {
                 "GetConsistencyProof",
                 "GetInclusionProof",
                 "ExportAuditLog",
+                "ListRecipients",
             ]
         );
     }

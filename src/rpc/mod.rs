@@ -12,6 +12,7 @@ mod layers;
 mod listing;
 mod lookup;
 mod page;
+mod receipt;
 mod republication;
 mod roster;
 pub mod status;

@@ -115,6 +115,7 @@ bounded_by_size! {
     GrantRepublicationRequest GrantRepublicationResponse
     WithdrawRepublicationRequest WithdrawRepublicationResponse
     ListRepublicationsRequest ListRepublicationsResponse
+    ListRecipientsRequest ListRecipientsResponse
     ListPendingChangesRequest ListPendingChangesResponse
     ApproveChangeRequest ApproveChangeResponse
     RejectChangeRequest RejectChangeResponse

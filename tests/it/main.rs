@@ -54,6 +54,7 @@ mod masked;
 mod operating;
 mod proto_contract;
 mod quick_start;
+mod receipts;
 mod reload;
 mod resume;
 mod retention;

@@ -91,10 +91,16 @@ impl Hub {
             return Ok(());
         }
         let Some(number) = self.shared.note_call(trail, opened, outcome) else { return Ok(()) };
-        if outcome != OK || !trail.must_wait() {
+        if outcome != OK {
+            return Ok(());
+        }
+        self.shared.note_told(trail, Some(number));
+        self.shared.receipts.room().await;
+        if !trail.must_wait() {
             return Ok(());
         }
         let durable = self.shared.audit.journal.durable(number).await;
+        trail.noted(self.shared.audit.index_of(number));
         durable.map_err(|_| self.shared.latch.reason().map_or_else(draining, |reason| read_only(&reason)))
     }
 }

@@ -2,6 +2,7 @@
 //! with which it is laid down in one write. What somebody waits for is written
 //! at once, with all that came while the last write was under way.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -23,6 +24,8 @@ use crate::store::{Batch, Store, db};
 const DELAY: Duration = Duration::from_millis(100);
 /// So many records are written without waiting for more.
 const FULL: usize = 4_096;
+/// Of so many commits it is known which record got which number.
+const REMEMBERED: usize = 256;
 
 /// A record that waits, with its leaf.
 type Waiting = (Vec<u8>, Hash);
@@ -43,6 +46,16 @@ struct Pending {
     noted: u64,
     /// Whether nothing is taken any more.
     closed: bool,
+}
+
+/// Records that were laid down together.
+#[derive(Debug, Clone, Copy)]
+struct Laid {
+    /// The last of them, among those noted.
+    upto: u64,
+    count: u64,
+    /// The first of them, in the audit.
+    first: u64,
 }
 
 /// How far the records are durable.
@@ -164,6 +177,8 @@ pub struct Audit {
     keyed: Keyed,
     /// Least time between two checkpoints for members.
     pub every: Duration,
+    /// What was laid down of late, newest first.
+    laid: Mutex<VecDeque<Laid>>,
     /// The newest checkpoint, and when it was made.
     pub(super) newest: Mutex<Option<(Instant, Checkpoint, String)>>,
 }
@@ -208,13 +223,33 @@ impl Audit {
         let keyed = Keyed::new(seed.expose(), "luytre: values that were looked up");
         let size = AtomicU64::new(appender.size());
         let (journal, newest) = (Journal::default(), Mutex::default());
-        Ok((Self { journal, size, signer, keyed, every, newest }, appender))
+        Ok((Self { journal, size, signer, keyed, every, laid: Mutex::default(), newest }, appender))
     }
 
     /// Number of records that are durable.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.size.load(Ordering::Acquire)
+    }
+
+    /// So many records, up to the one noted under `upto`, are laid down from
+    /// number `first` on.
+    pub fn laid(&self, taken: &Taken, first: u64) {
+        let count = taken.records.len() as u64;
+        if count > 0 {
+            let mut laid = self.laid.lock();
+            laid.truncate(REMEMBERED - 1);
+            laid.push_front(Laid { upto: taken.noted, count, first });
+        }
+    }
+
+    /// Number in the audit of the record that was noted under `number`, if it
+    /// was laid down of late.
+    #[must_use]
+    pub fn index_of(&self, number: u64) -> Option<u64> {
+        let laid = self.laid.lock();
+        let holds = |laid: &&Laid| number <= laid.upto && laid.upto - number < laid.count;
+        laid.iter().find(holds).map(|laid| laid.first + laid.count - 1 - (laid.upto - number))
     }
 
     /// Who signs.
