@@ -180,7 +180,10 @@ async fn converse(arguments: Arguments, environment: &Environment, data: &mut Da
         Command::Whoami(options) => single::whoami(&client, &options, data).await,
         Command::Publish(options) => publish::run(&client, &options, quiet).await,
         Command::TailPublish(options) => tail::run(&client, &options).await,
-        Command::Subscribe(options) => subscribe::run(&client, &options, quiet, data).await,
+        Command::Subscribe(options) => {
+            let language = Language::of(None, environment.locale.as_deref());
+            subscribe::run(&client, &options, (quiet, language), data).await
+        }
         Command::Sync(options) => sync::run(&client, &options, quiet).await,
         Command::Subscriptions(options) => subscriptions::run(&client, &options, quiet, data).await,
         Command::Lookup(options) => lookup::run(&client, &options, data).await,

@@ -153,3 +153,46 @@ async fn a_recall_that_all_have_acknowledged_is_complete_and_one_narrowed_concer
     two.acknowledge().await;
     assert_eq!(status(&hub, &name).await.1, 0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_false_positive_reaches_the_owner_at_once_whatever_he_asked_for_and_nobody_who_may_not_see_it() {
+    let hub = start().await;
+    let owner = witness(&hub, "owner", FEED);
+    let reader = witness(&hub, "unnamed", FW);
+    let name = owner.publish(draft("shared.example")).await;
+    let filter = Some(v1::IndicatorFilter { labels: vec!["quiet".to_owned()], ..Default::default() });
+    let notices = v1::Open { filter: filter.clone(), include_sightings: false, ..from_the_beginning() };
+    let mut told = owner.watch(notices.clone()).await.unwrap();
+    let mut others = reader.watch(notices.clone()).await.unwrap();
+    let neither = v1::Open { include_notices: false, ..notices.clone() };
+    let mut silent = owner.watch(v1::Open { filter: None, ..neither }).await.unwrap();
+
+    let sighting = |outcome: v1::SightingOutcome| v1::Sighting {
+        indicator: name.clone(),
+        outcome: outcome.into(),
+        sighted_count: 1,
+        note: "registration fails".to_owned(),
+        ..v1::Sighting::default()
+    };
+    let from = witness(&hub, "reporter", FEED);
+    from.sight(sighting(v1::SightingOutcome::SeenBlocked)).await.unwrap();
+    from.sight(sighting(v1::SightingOutcome::FalsePositive)).await.unwrap();
+    let heard = told.up_to(|event| event.sighting.is_some()).await;
+    assert_eq!(heard.len(), 1, "of what it met there is no notice: {heard:?}");
+    let sighting = heard[0].sighting.clone().unwrap();
+    assert_eq!(sighting.outcome(), v1::SightingOutcome::FalsePositive);
+    assert_eq!(sighting.reporter, "organisations/reporter");
+    // It comes again in its place.
+    let mut again = owner.watch(notices).await.unwrap();
+    assert_eq!(again.up_to(|event| event.sighting.is_some()).await, heard);
+
+    let last =
+        owner.publish(v1::IndicatorDraft { labels: vec!["quiet".to_owned()], ..draft("last.example") }).await;
+    for stream in [&mut others, &mut silent] {
+        let heard = stream.up_to_indicator(&last).await;
+        assert!(heard.iter().all(|event| event.sighting.is_none()), "{heard:?}");
+    }
+    let words = ["subscribe", "--notices", "--label", "quiet", "--count", "1", "--from", "earliest"];
+    let ended = luytre(&hub, "owner", FEED, &words).await;
+    assert!(ended.stderr.contains("FALSE POSITIVE: reporter"), "{ended:?}");
+}
