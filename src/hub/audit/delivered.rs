@@ -69,9 +69,8 @@ impl Delivered {
     /// The client acknowledges up to here. Of a state that is not complete it
     /// has a part, which no position says.
     pub fn acknowledged(&self, shared: &Shared, reached: Reached) {
-        if !matches!(reached.stage, Stage::State(_)) {
-            shared.receipts.acknowledge(&self.receipts, reached.position, shared.clock.now());
-        }
+        let position = (!matches!(reached.stage, Stage::State(_))).then_some(reached.position);
+        shared.receipts.acknowledge(&self.receipts, position, shared.clock.now());
     }
 
     /// Puts on record what is not yet.

@@ -110,26 +110,27 @@ impl Default for Receipts {
 impl Receipts {
     /// A stream hands this over.
     pub fn deliver(&self, stream: &Arc<Stream>, way: Way, told: Told, now: Timestamp) {
-        if told.is_empty() {
+        if told.is_empty() || self.is_closed() {
             return;
         }
-        self.waiting.fetch_add(told.weight(), Ordering::Relaxed);
-        if stream.add(way, told, now) {
+        let (grown, first) = stream.add(way, told, now);
+        self.waiting.fetch_add(grown, Ordering::Relaxed);
+        if first {
             self.note(|pending| pending.open.push(Arc::clone(stream)));
         }
     }
 
-    /// A stream's client acknowledges. What it was delivered before is on
-    /// record no later than that.
-    pub fn acknowledge(&self, stream: &Arc<Stream>, position: Position, now: Timestamp) {
-        let party = Arc::clone(stream.party());
-        let told = Told::default();
-        let ack =
-            Noted { party, way: Way::Acknowledged, time: now, audit: None, told, acked: Some(position) };
-        self.waiting.fetch_add(1, Ordering::Relaxed);
+    /// A stream's client acknowledges, up to a position if there is one to tell.
+    /// What it was delivered before is on record no later than that.
+    pub fn acknowledge(&self, stream: &Arc<Stream>, position: Option<Position>, now: Timestamp) {
+        let ack = position.map(|_| {
+            let (party, told) = (Arc::clone(stream.party()), Told::default());
+            Noted { party, way: Way::Acknowledged, time: now, audit: None, told, acked: position }
+        });
+        self.waiting.fetch_add(ack.iter().len(), Ordering::Relaxed);
         self.note(|pending| {
             stream.take(false, &mut pending.ready);
-            pending.ready.push(ack);
+            pending.ready.extend(ack);
         });
     }
 
@@ -137,6 +138,11 @@ impl Receipts {
     pub fn answer(&self, noted: Noted) {
         self.waiting.fetch_add(noted.told.weight(), Ordering::Relaxed);
         self.note(|pending| pending.ready.push(noted));
+    }
+
+    /// Whether nothing is taken any more.
+    fn is_closed(&self) -> bool {
+        self.written.borrow().closed
     }
 
     fn note(&self, note: impl FnOnce(&mut Pending)) {
@@ -297,7 +303,7 @@ mod tests {
         let (receipts, stream) = (Receipts::default(), stream());
         receipts.deliver(&stream, Way::Recalled, born(2), Timestamp::EPOCH);
         receipts.deliver(&stream, Way::Delivered, born(5), Timestamp::EPOCH);
-        receipts.acknowledge(&stream, Position::from_raw(5), Timestamp::EPOCH);
+        receipts.acknowledge(&stream, Some(Position::from_raw(5)), Timestamp::EPOCH);
         receipts.deliver(&stream, Way::Delivered, born(9), Timestamp::EPOCH);
         let ways = |taken: Taken| taken.receipts.iter().map(|noted| noted.way).collect::<Vec<_>>();
         let acked = [Way::Recalled, Way::Delivered, Way::Acknowledged];
@@ -310,6 +316,20 @@ mod tests {
         receipts.close();
         receipts.deliver(&stream, Way::Delivered, born(12), Timestamp::EPOCH);
         assert!(receipts.is_empty(), "of a store that takes nothing nothing waits");
+    }
+
+    #[test]
+    fn what_waits_is_counted_as_it_is_kept_and_no_more_once_it_is_written() {
+        let (receipts, stream) = (Receipts::default(), stream());
+        (0..1_000).for_each(|n| receipts.deliver(&stream, Way::Delivered, born(n), Timestamp::EPOCH));
+        assert_eq!(receipts.waiting.load(Ordering::Relaxed), 1, "neighbours are one run");
+        receipts.acknowledge(&stream, None, Timestamp::EPOCH);
+        receipts.acknowledge(&stream, Some(Position::from_raw(7)), Timestamp::EPOCH);
+        receipts.deliver(&stream, Way::Delivered, born(5_000), Timestamp::EPOCH);
+        receipts.committed(&receipts.take(true), (2, 0));
+        receipts.hurry();
+        receipts.committed(&receipts.take(false), (1, 0));
+        assert_eq!(receipts.waiting.load(Ordering::Relaxed), 0);
     }
 
     #[tokio::test]

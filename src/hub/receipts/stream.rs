@@ -40,16 +40,19 @@ impl Stream {
         &self.party
     }
 
-    /// Adds what went out; whether the journal has to be told that there is
-    /// something.
-    pub(super) fn add(&self, way: Way, told: Told, now: Timestamp) -> bool {
+    /// Adds what went out: by how many entries that grew, for neighbours become
+    /// one, and whether the journal has to be told that there is something.
+    pub(super) fn add(&self, way: Way, told: Told, now: Timestamp) -> (usize, bool) {
         let mut gathered = self.gathered.lock();
         gathered.since.get_or_insert(now);
-        match way {
-            Way::Recalled => gathered.recalled.append(told),
-            _ => gathered.delivered.append(told),
-        }
-        !std::mem::replace(&mut gathered.listed, true)
+        let of_way = match way {
+            Way::Recalled => &mut gathered.recalled,
+            _ => &mut gathered.delivered,
+        };
+        let before = of_way.weight();
+        of_way.append(told);
+        let grown = of_way.weight() - before;
+        (grown, !std::mem::replace(&mut gathered.listed, true))
     }
 
     /// Takes what was gathered; `unlist`: the journal has forgotten the stream.
