@@ -67,6 +67,10 @@ impl Held {
         self.principal.org()
     }
 
+    fn who(&self) -> (&str, bool, &str) {
+        (self.principal.as_str(), self.streams, &self.subscription)
+    }
+
     /// Whether it can acknowledge.
     pub(super) const fn is_named(&self) -> bool {
         !self.subscription.is_empty()
@@ -142,6 +146,8 @@ pub(super) fn trace(shared: &Shared, handle: Position, end: Option<Position>) ->
     }
     let mut held = tracing.held;
     held.retain(Held::has_it);
+    // Not in the order of receiving, which is nobody's to compare.
+    held.sort_by(|a, b| a.who().cmp(&b.who()));
     Ok(held)
 }
 
