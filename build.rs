@@ -16,6 +16,7 @@ const PUBLIC: &[&str] = &[
     "luytre/v1/exchange_service.proto",
     "luytre/v1/held_service.proto",
     "luytre/v1/history_service.proto",
+    "luytre/v1/receipt_service.proto",
     "luytre/v1/republication_service.proto",
     "luytre/v1/roster_service.proto",
     "luytre/v1/subscription_service.proto",

@@ -21,6 +21,8 @@ const IO: u8 = 74;
 const TRY_LATER: u8 = 75;
 const NO_PERMISSION: u8 = 77;
 const CONFIGURATION: u8 = 78;
+/// Past those of `sysexits.h`.
+const NOT_YET: u8 = 79;
 
 /// Why a command did not do all that it was asked.
 #[derive(Debug)]
@@ -33,6 +35,8 @@ pub(super) enum Failure {
     NoInput(String),
     /// Some items were refused; the report is printed already.
     SomeRefused,
+    /// A recall has not been acknowledged by all; who has not is printed already.
+    NotYetAcknowledged,
     /// What was to be verified is not sound.
     Unsound(String),
     /// The command was interrupted before it was done.
@@ -67,7 +71,7 @@ impl Failure {
             Self::Pki(pki::Error::Talk(error)) if error.kind() == io::ErrorKind::BrokenPipe => None,
             Self::Pki(error) => Some(format!("luytre: {error}")),
             Self::Client(error) => Some(format!("luytre: {error}{}", advice(error))),
-            Self::SomeRefused | Self::NobodyReads => None,
+            Self::SomeRefused | Self::NotYetAcknowledged | Self::NobodyReads => None,
         }
     }
 
@@ -82,6 +86,7 @@ impl Failure {
             Self::NobodyReads => OK,
             Self::Usage(_) => USAGE,
             Self::SomeRefused | Self::Unsound(_) => DATA,
+            Self::NotYetAcknowledged => NOT_YET,
             Self::Pki(error) => of_pki(error),
             Self::NoInput(_) => NO_INPUT,
             Self::Io(_) => IO,

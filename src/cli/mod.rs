@@ -33,6 +33,7 @@ pub mod pki;
 mod profile;
 mod publish;
 mod query;
+mod recipients;
 mod record;
 mod refusals;
 mod report;
@@ -180,7 +181,10 @@ async fn converse(arguments: Arguments, environment: &Environment, data: &mut Da
         Command::Whoami(options) => single::whoami(&client, &options, data).await,
         Command::Publish(options) => publish::run(&client, &options, quiet).await,
         Command::TailPublish(options) => tail::run(&client, &options).await,
-        Command::Subscribe(options) => subscribe::run(&client, &options, quiet, data).await,
+        Command::Subscribe(options) => {
+            let language = Language::of(None, environment.locale.as_deref());
+            subscribe::run(&client, &options, (quiet, language), data).await
+        }
         Command::Sync(options) => sync::run(&client, &options, quiet).await,
         Command::Subscriptions(options) => subscriptions::run(&client, &options, quiet, data).await,
         Command::Lookup(options) => lookup::run(&client, &options, data).await,
@@ -210,6 +214,15 @@ async fn converse(arguments: Arguments, environment: &Environment, data: &mut Da
         Command::Get(options) => single::get(&client, &options, data).await,
         Command::Explain(options) => explain::run(&client, &options, data).await,
         Command::Revoke(options) => single::revoke(&client, &options, data).await,
+        Command::Recipients(options) => {
+            let language = Language::of(options.answer.lang, environment.locale.as_deref());
+            recipients::run(&client, &options, language, data).await
+        }
+        Command::Recall(options) => {
+            let arguments::RecallAction::Status(status) = &options.action;
+            let language = Language::of(status.answer.lang, environment.locale.as_deref());
+            recipients::recall(&client, &options, language, data).await
+        }
         Command::Certs(options) => certs::run(&client, &options, data).await,
         Command::Ca(options) => authorities::run(&client, &options, data).await,
         Command::Leave(options) => leave::run(&client, &options, data).await,

@@ -8,10 +8,11 @@ use prost::Message as _;
 
 use crate::base::digest;
 use crate::client::{self, Client, Delivery, Start, Subscription};
-use crate::wire::proto::v1::EventKind;
+use crate::wire::proto::v1::{self, EventKind};
 
 use super::arguments::{From, PlainOrJson, Subscribe};
 use super::exit::Failure;
+use super::language::Language;
 use super::output::{self, Data};
 use super::record;
 use super::state::StateFile;
@@ -22,7 +23,7 @@ use super::subscriptions::full_name;
 pub(super) async fn run(
     client: &Client,
     options: &Subscribe,
-    quiet: bool,
+    (quiet, language): (bool, Language),
     data: &mut Data,
 ) -> Result<(), Failure> {
     if options.format == PlainOrJson::Plain {
@@ -71,7 +72,8 @@ pub(super) async fn run(
         ..client::Subscribe::from(start)
     });
     let mut place = None;
-    let ended = receive(&mut subscription, &mut stop, options.format, state.as_ref(), &mut place, data).await;
+    let how = How { format: options.format, language: (!quiet).then_some(language) };
+    let ended = receive(&mut subscription, &mut stop, how, state.as_ref(), &mut place, data).await;
     if matches!(ended, Err(Failure::NobodyReads)) {
         return ended;
     }
@@ -89,12 +91,20 @@ pub(super) async fn run(
     ended
 }
 
+/// How events are handed on.
+#[derive(Clone, Copy)]
+struct How {
+    format: PlainOrJson,
+    /// In which language alarms are told; `None`: they are not.
+    language: Option<Language>,
+}
+
 /// Hands on what comes until it is enough; `place` is the token after what was
 /// handed on for good.
 async fn receive(
     subscription: &mut Subscription,
     stop: &mut Stop,
-    format: PlainOrJson,
+    how: How,
     state: Option<&StateFile>,
     place: &mut Option<Bytes>,
     data: &mut Data,
@@ -107,7 +117,7 @@ async fn receive(
         };
         let Some(delivery) = delivery else { return Ok(()) };
         let token = delivery.token().cloned();
-        write(delivery, format, data)?;
+        write(delivery, how, data)?;
         data.flush()?;
         let Some(token) = token else { continue };
         if let Some(state) = state {
@@ -118,11 +128,14 @@ async fn receive(
     }
 }
 
-fn write(delivery: Delivery, format: PlainOrJson, data: &mut Data) -> Result<(), Failure> {
+fn write(delivery: Delivery, how: How, data: &mut Data) -> Result<(), Failure> {
+    let How { format, language } = how;
     let recall = matches!(delivery, Delivery::Recalls(_));
     match delivery {
         Delivery::Events(client::SubscriptionEvents { events, .. }) | Delivery::Recalls(events) => {
             for received in events {
+                let alarm = language.and_then(|language| alarm(&received.event, language));
+                alarm.inspect(|text| output::talk(text));
                 write_event(received, recall, format, data)?;
             }
         }
@@ -156,11 +169,63 @@ fn write_event(
     Ok(())
 }
 
+/// What a person is to look at now: somebody says that an indicator is wrong,
+/// and blocking it may break something at this moment.
+fn alarm(event: &v1::Event, language: Language) -> Option<String> {
+    let Some(v1::event::Subject::Sighting(sighting)) = &event.subject else { return None };
+    if sighting.outcome() != v1::SightingOutcome::FalsePositive {
+        return None;
+    }
+    let who = match record::slug(&sighting.reporter) {
+        "" => language.say("another member", "một thành viên khác"),
+        slug => slug,
+    };
+    let (indicator, note) = (&sighting.indicator, output::for_eyes(&sighting.note));
+    let note = if note.is_empty() { note } else { format!(" ({note})") };
+    Some(match language {
+        Language::En => format!(
+            "luytre: FALSE POSITIVE: {who} met {indicator} and says that it is harmless{note}; look at it now: luytre get {indicator}"
+        ),
+        Language::Vi => format!(
+            "luytre: BÁO NHẦM: {who} gặp {indicator} và cho biết là vô hại{note}; hãy xem ngay: luytre get {indicator}"
+        ),
+    })
+}
+
 /// Whether the hub keeps a place for this name already.
 async fn has_cursor(client: &Client, name: &str) -> Result<bool, Failure> {
     match client.subscription(name).await {
         Ok(subscription) => Ok(subscription.is_some_and(|subscription| subscription.ack_time.is_some())),
         Err(error) if error.reason() == "NOT_FOUND" => Ok(false),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_false_positive_is_told_in_the_language_of_the_reader_and_nothing_else_is() {
+        let event = |outcome: v1::SightingOutcome| v1::Event {
+            subject: Some(v1::event::Subject::Sighting(v1::Sighting {
+                indicator: "indicators/x".into(),
+                outcome: outcome.into(),
+                reporter: "organisations/so-y-te".into(),
+                note: "registration\u{202e} fails".into(),
+                ..v1::Sighting::default()
+            })),
+            ..v1::Event::default()
+        };
+        let wrong = event(v1::SightingOutcome::FalsePositive);
+        assert_eq!(
+            alarm(&wrong, Language::En).unwrap(),
+            "luytre: FALSE POSITIVE: so-y-te met indicators/x and says that it is harmless (registration\\u{202e} fails); look at it now: luytre get indicators/x"
+        );
+        assert!(
+            alarm(&wrong, Language::Vi).unwrap().starts_with("luytre: BÁO NHẦM: so-y-te gặp indicators/x")
+        );
+        assert_eq!(alarm(&event(v1::SightingOutcome::SeenBlocked), Language::En), None);
+        assert_eq!(alarm(&v1::Event::default(), Language::En), None);
     }
 }

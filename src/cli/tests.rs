@@ -14,6 +14,7 @@ use crate::client::tests::{exchange, subscription};
 
 use super::arguments::{Arguments, Command};
 use super::exit::Failure;
+use super::language::Language;
 use super::output::Data;
 use super::{lookup, publish, subscribe};
 
@@ -61,7 +62,9 @@ async fn run(
     let mut data = Data::to(to);
     match arguments.command {
         Command::Publish(options) => publish::run(client, &options, true).await,
-        Command::Subscribe(options) => subscribe::run(client, &options, true, &mut data).await,
+        Command::Subscribe(options) => {
+            subscribe::run(client, &options, (true, Language::En), &mut data).await
+        }
         Command::Lookup(options) => lookup::run(client, &options, &mut data).await,
         other => panic!("{other:?}"),
     }

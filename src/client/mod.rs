@@ -155,6 +155,7 @@ mod lookup;
 mod mirror;
 mod pipeline;
 mod publish;
+mod receipts;
 mod received;
 mod republication;
 mod roster;

@@ -419,7 +419,9 @@ impl Group<'_> {
         let class = self.class(&item.class);
         let (body, tail_len) =
             event::finish_sighting(self.sealer, &item.fields, at, item.indicator, writing.time);
+        let outcome = facts::outcome(&body).ok_or_else(|| db::Error::corrupt("body", "outcome"))?;
         let header = ItemHeader {
+            kind: if item.told { outcome.number() } else { 0 },
             previous: item.indicator,
             digest: item.digest,
             salted: item.salted,
@@ -429,7 +431,6 @@ impl Group<'_> {
             tail_len,
             ..group::born(Op::Sight, at, version, class, item.class.marking.tlp)
         };
-        let outcome = facts::outcome(&body).ok_or_else(|| db::Error::corrupt("body", "outcome"))?;
         self.post_sighting(&Sighting::of(&header, at, outcome, &body));
         self.write(at, Item { header, terms: Vec::new(), previous_terms: Vec::new(), body }, writing);
         Ok(Decision::Written { handle: at, position: at, version, effect: Effect::Sighted })

@@ -39,6 +39,8 @@ use super::membership;
 use super::merger::Backlog;
 use super::owed::Owed;
 use super::query::Questions;
+use super::receipts::book::Book;
+use super::receipts::{self, Receipts};
 use super::replaced::Replaced;
 use super::retention::{History, Turn};
 use super::rosters::Rosters;
@@ -86,6 +88,8 @@ pub struct Options {
     pub checkpoint_every: Duration,
     /// For how long audit records are kept.
     pub audit_keep: Keep,
+    /// For how long receipts are kept.
+    pub receipts_keep: Duration,
     /// The lists that values are held against.
     pub guard: Arc<Guard>,
     /// How much everyone may ask for.
@@ -112,6 +116,7 @@ impl Default for Options {
             retention: None,
             checkpoint_every: Duration::from_secs(60),
             audit_keep: Keep::default(),
+            receipts_keep: receipts::KEEP,
             guard: Arc::default(),
             quotas: Arc::default(),
             stopwatch: steady::stopwatch(),
@@ -178,6 +183,12 @@ pub struct Statistics {
     pub truncated_bytes: u64,
     /// Records that were dropped.
     pub dropped_records: u64,
+    /// Receipts written.
+    pub receipts: u64,
+    /// Bytes that these took.
+    pub receipt_bytes: u64,
+    /// When the oldest one was made, Unix time in seconds; 0: there is none.
+    pub receipts_begin: u64,
     /// Whether the store is latched read-only.
     pub read_only: bool,
     /// Whether nothing is taken for lack of room on the disk.
@@ -220,6 +231,7 @@ impl Hub {
         let requests = requests::Index::load(&store)?;
         let fence = store.expiry_fence()?;
         let (began, stored) = (genesis::began(genesis.time), store.directory()?);
+        let book = Book::open(&store)?;
         let (membership, unread) = membership::begin(&store)?;
         let began_now = (last.seq().epoch(), options.clock.now());
         let (audit, appender) =
@@ -256,6 +268,7 @@ impl Hub {
             space: Space::new(Arc::clone(&options.volume), options.free_space_floor),
             latch: Latch::default(),
             audit,
+            receipts: Receipts::default(),
             draining: CancellationToken::new(),
             counters: Counters::default(),
             suspected: secrecy::keyed(genesis.seal_key.expose()),
@@ -274,6 +287,7 @@ impl Hub {
             owed,
             unread,
             laying: Laying::new(appender),
+            book,
         };
         let writer = Writer::new(Arc::clone(&shared), Arc::clone(&lanes), requests, start);
         start_writer(writer)?;
@@ -392,6 +406,9 @@ impl Hub {
             truncation_behind: entries(truncated.upto, base.position),
             truncated_bytes: truncated.freed,
             dropped_records: truncated.dropped,
+            receipts: counted(&shared.receipts.receipts),
+            receipt_bytes: counted(&shared.receipts.bytes),
+            receipts_begin: shared.store.oldest_receipt().ok().flatten().map_or(0, Timestamp::as_seconds),
             read_only: shared.latch.reason().is_some(),
             space_low: shared.space.is_low(),
             space_free: shared.space.free(),

@@ -66,7 +66,7 @@ impl Hub {
         let handle = self.shared.sealer.handle(id).ok_or_else(Error::absent)?;
         let caller = caller.clone();
         self.blocking(move |shared| {
-            let (header, body) = newest(shared, &caller, handle)?;
+            let (at, header, body) = newest_at(shared, &caller, handle)?;
             let indicator = shown(shared, &caller, &header, &body)?;
             let sightings = reported::told(shared, &caller, (handle, header.class), &Moment::NOW)?;
             let collisions = collisions(shared, &caller, &header, &Moment::NOW)?;
@@ -75,6 +75,7 @@ impl Hub {
                 caller.trail().saw(Tlp::from_number_or_red(header.tlp));
             }
             caller.trail().gave(1);
+            caller.trail().told(handle, at);
             Ok(Found { indicator, sightings, collisions })
         })
         .await
@@ -127,23 +128,39 @@ pub(super) fn newest(
     caller: &Caller,
     handle: Position,
 ) -> Result<(ItemHeader, Bytes), Error> {
-    let (header, body) = newest_of_any(shared, handle)?;
-    let viewer = viewer(caller);
-    if !shared.directory.load().visible(viewer, header.class, Purpose::Get) {
+    newest_at(shared, caller, handle).map(|(_, header, body)| (header, body))
+}
+
+/// The same, and where it stands.
+fn newest_at(
+    shared: &Shared,
+    caller: &Caller,
+    handle: Position,
+) -> Result<(Position, ItemHeader, Bytes), Error> {
+    let (at, header, body) = newest_of_any_at(shared, handle)?;
+    if !shared.directory.load().visible(viewer(caller), header.class, Purpose::Get) {
         return Err(Error::absent());
     }
-    Ok((header, body))
+    Ok((at, header, body))
 }
 
 /// The newest version of an indicator, whoever may see it.
 pub(super) fn newest_of_any(shared: &Shared, handle: Position) -> Result<(ItemHeader, Bytes), Error> {
+    newest_of_any_at(shared, handle).map(|(_, header, body)| (header, body))
+}
+
+/// The same, and where it stands.
+pub(super) fn newest_of_any_at(
+    shared: &Shared,
+    handle: Position,
+) -> Result<(Position, ItemHeader, Bytes), Error> {
     let latest = shared.store.latest(&[handle]).map_err(store_error)?.pop().flatten();
-    let (header, body) =
-        item(shared, latest.map_or(handle, |latest| latest.newest))?.ok_or_else(Error::absent)?;
+    let at = latest.map_or(handle, |latest| latest.newest);
+    let (header, body) = item(shared, at)?.ok_or_else(Error::absent)?;
     if !header.op.is_version() || header.handle != handle {
         return Err(Error::absent());
     }
-    Ok((header, body))
+    Ok((at, header, body))
 }
 
 /// Header of the newest version of an indicator, for who writes on behalf of

@@ -145,6 +145,7 @@ fn page(
         last = Some(walk.behind(&row));
         let indicator = show(shared, caller, &row, Purpose::Search)?;
         caller.trail().saw(Tlp::from_number_or_red(row.header.tlp));
+        caller.trail().told(row.header.handle, row.position);
         bytes += indicator.len();
         indicators.push(indicator);
     };

@@ -206,6 +206,7 @@ impl<'a> Look<'a> {
             Whole::All if view.first > self.cursor && count <= left => {
                 let end = view.bodies_at + view.bodies.len();
                 self.batch.push_new(usize::from(view.count), slice(view.bodies_at..end));
+                self.batch.told.born(view.first, usize::from(view.count));
                 let source = view.class.map(|class| self.selection.source(&self.rosters.now, class, class));
                 if let Some(disclosure) = source.and_then(|source| source.disclosure()) {
                     self.batch.disclose(usize::from(view.count), &disclosure);
@@ -257,6 +258,7 @@ impl<'a> Look<'a> {
                         run.flush(&mut self.batch, slice);
                     }
                     run.extend(body);
+                    self.batch.told.born(item.position, 1);
                 }
             } else {
                 run.flush(&mut self.batch, slice);
@@ -318,6 +320,8 @@ impl<'a> Look<'a> {
             return Ok(());
         }
         let Some(kind) = self.selection.event(item, &self.rosters, class_now) else { return Ok(()) };
+        let record = if header.op.is_version() { header.handle } else { header.previous };
+        self.batch.told.event(record, position, kind);
         if kind == EventKind::Withdrawn {
             let stub = event::stub(&self.shared.sealer, position, header.handle);
             self.batch.push(kind, stub.into());

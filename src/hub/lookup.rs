@@ -16,7 +16,7 @@ use crate::model::indicator::wider::{PrefixLengths, Relation, wider};
 use crate::model::indicator::{Observable, State};
 use crate::model::marking::Tlp;
 use crate::model::org::OrgSlug;
-use crate::model::position::MAX_ITEMS;
+use crate::model::position::{MAX_ITEMS, Position};
 use crate::policy::visibility::{Purpose, Viewer};
 use crate::store::keys;
 use crate::store::record::Assertion;
@@ -45,6 +45,8 @@ pub struct Match {
     pub owner: Option<OrgSlug>,
     /// Where it stands.
     pub state: State,
+    /// Its record, and the version that stands: for the receipt.
+    pub record: (Position, Position),
 }
 
 /// One assertion about what contains a looked-up value.
@@ -183,7 +185,8 @@ impl<'a> Sight<'a> {
                 trail.saw(directory.class(a.class).map_or(Tlp::Red, |class| class.definition.marking.tlp));
                 let told = directory.discloses(viewer, a.class, Purpose::Search);
                 let owner = directory.slug(a.owner).filter(|_| told).cloned();
-                Match { id: shared.sealer.id(a.handle), owner, state: a.state }
+                let record = (a.handle, a.newest);
+                Match { id: shared.sealer.id(a.handle), owner, state: a.state, record }
             })
             .collect();
         // They are stored in order of owners, which few may be told.

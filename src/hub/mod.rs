@@ -11,7 +11,7 @@
 //! * [`republication`] asks owners for leave; [`held`] has a second person answer what lists hold back; [`mod@containment`] holds an indicator for a day;
 //! * [`fetch`] (with what was `reported`), [`list`], [`aggregate`], [`mod@export`], [`lookup`] (past [`membership`]) and `explain` ask, `past`, [`versions`] and
 //!   [`dossier`] what was and what is known; [`subscribe`], [`pump`] and [`look`] follow;
-//! * [`mod@audit`] keeps who called what;
+//! * [`mod@audit`] keeps who called what, [`receipts`] who was given what;
 //! * `secrecy` refuses what looks like a state secret, [`lists`] are loaded, [`judged`] is what they make of values;
 //! * [`room`], [`lanes`] and [`space`] decide when writing must wait and in which order, [`budget`] who has asked enough;
 //! * [`certificates`] and `issuing` ask for certificates and give them, [`revoking`] takes them;
@@ -74,6 +74,7 @@ pub mod publish;
 mod pump;
 pub mod query;
 mod recall;
+pub mod receipts;
 mod recovery;
 pub mod rejection;
 pub mod replaced;
@@ -128,6 +129,7 @@ pub use lookup::{Match, WideMatches, WiderMatch};
 pub use organisations::OrganisationView;
 pub use publish::{Effect, Published};
 pub use pump::{Command, Pump};
+pub use receipts::{Holder, Recall, Received, Recipient, RecipientPage};
 pub use recovery::Learnt;
 pub use rejection::Rejection;
 pub use republication::LeavePage;

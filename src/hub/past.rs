@@ -48,6 +48,7 @@ impl Hub {
             let collisions = fetch::collisions(shared, &asker, &header, &moment)?;
             // What is cut out meanwhile was missing.
             shared.history.covers(origin)?;
+            asker.trail().told(handle, stood);
             Ok(Found { indicator, sightings, collisions })
         });
         found.await

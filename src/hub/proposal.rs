@@ -329,6 +329,9 @@ pub struct ProposedSighting {
     pub digest: u64,
     /// The same with the entry's salt.
     pub salted: [u8; 16],
+    /// Whether its header says what it says, so that nobody has to decode it;
+    /// those of a log of before do not.
+    pub told: bool,
 }
 
 /// Another's record of a value that an owner holds in a record which is hidden

@@ -27,7 +27,7 @@ use super::look;
 use super::recall::{Recalls, Skip};
 use super::select::Selection;
 use super::shared::Shared;
-use super::subscribe::LiveStreams;
+use super::subscribe::{LiveStreams, displaced_by_newer};
 use super::walk::Walk;
 
 /// How long a look at the caller's standing holds.
@@ -112,7 +112,7 @@ impl Pump {
     ) -> Self {
         shared.counters.subscribers.fetch_add(1, Ordering::Relaxed);
         let (selection, credit) = (Arc::new(selection), credit.min(MAX_CREDIT));
-        let delivered = Delivered::new(caller.trail().clone());
+        let delivered = Delivered::new(&caller, named.as_ref().map_or("", |named| &named.key.name));
         let Begin { reached, absent_until } = begin;
         let away = absent_until.filter(|end| *end > reached.position);
         Self {
@@ -186,7 +186,7 @@ impl Pump {
             return Err(Error::new(Reason::CertificateRevoked, "your certificate is no longer accepted"));
         }
         if displaced.is_cancelled() {
-            return Err(displaced_error());
+            return Err(displaced_by_newer());
         }
         if self.admitted.elapsed() > ADMISSION {
             // Roles and organisations have dates, and may end under a stream.
@@ -205,7 +205,8 @@ impl Pump {
     /// Recalls that go out, and whether more may follow.
     async fn recall(&mut self) -> Result<(Batch, bool), Error> {
         let Some(recalls) = self.recalls.take() else { return Ok((Batch::new(), false)) };
-        let (recalls, batch, over) = recalls.next(&self.shared, &self.selection).await?;
+        let (recalls, mut batch, over) = recalls.next(&self.shared, &self.selection).await?;
+        self.delivered.recalled(&self.shared, &mut batch);
         if over {
             self.skip = Arc::new(recalls.into_skip());
         } else {
@@ -290,7 +291,7 @@ impl Pump {
         batch.set_token(self.token()?);
         self.credit = self.credit.saturating_sub(count);
         self.shared.counters.delivered.fetch_add(count, Ordering::Relaxed);
-        self.delivered.add(&self.shared, batch.count());
+        self.delivered.add(&self.shared, &mut batch);
         Ok(Frame::Batch(batch))
     }
 
@@ -335,8 +336,12 @@ impl Pump {
         if let Some(record) = &mut named.record {
             record.cursor = record.cursor.max(acked);
             record.acked = Some(now);
-            let note = || self.shared.cursors.note(&named.key, Some(record.encode()));
-            let number = named.live.unless_displaced(&named.displaced, note).ok_or_else(displaced_error)?;
+            let note = || {
+                self.delivered.acknowledged(&self.shared, acked);
+                self.shared.cursors.note(&named.key, Some(record.encode()))
+            };
+            let number =
+                named.live.unless_displaced(&named.displaced, note).ok_or_else(displaced_by_newer)?;
             self.acking = Some((number, token));
         }
         Ok(())
@@ -401,6 +406,7 @@ impl<C: Stream<Item = Result<Command, Error>> + Unpin> Running<C> {
                 return Ok(Some(frame));
             }
             if self.pump.credit > 0 {
+                shared.receipts.room().await;
                 self.committed.mark_unchanged();
                 let (batch, caught_up) = self.pump.look().await?;
                 if batch.count() > 0 {
@@ -482,13 +488,6 @@ async fn said<C: Stream + Unpin>(commands: &mut Option<C>) -> Option<C::Item> {
 async fn reached(written: &mut watch::Receiver<u64>, number: Option<u64>) -> Result<(), Error> {
     let reached = written.wait_for(|written| number.is_some_and(|number| *written >= number)).await;
     reached.map(|_| ()).map_err(Error::internal)
-}
-
-fn displaced_error() -> Error {
-    Error::new(
-        Reason::SubscriptionDisplaced,
-        "a newer stream of this subscription took over, or it was deleted; use one stream per name",
-    )
 }
 
 fn ticker(period: Duration) -> Interval {

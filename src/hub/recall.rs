@@ -173,6 +173,7 @@ impl<'a> Reading<'a> {
             {
                 let stub = event::stub(&self.shared.sealer, end.position, end.handle);
                 self.batch.push(kind, stub.into());
+                self.batch.told.event(end.handle, end.position, kind);
                 recalls.skip.note(end.handle, end.position);
             }
         }

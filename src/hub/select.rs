@@ -11,6 +11,7 @@ use crate::model::org::{OrgNo, OrgSlug};
 use crate::model::position::Position;
 use crate::model::principal::SpiffeId;
 use crate::model::query::IndicatorFilter;
+use crate::model::sighting::Outcome;
 use crate::policy::visibility::{Purpose, Viewer};
 use crate::store::chunk::{ItemHeader, ItemView, Op, View};
 use crate::store::keys;
@@ -295,6 +296,19 @@ impl Selection {
         }
     }
 
+    /// Whether it says that an indicator of the viewer's organisation is wrong,
+    /// or of one that it acts for or follows: that may break something at this
+    /// moment, whatever the viewer asked for.
+    fn must_hear(&self, sighting: &ItemHeader, now: &Directory) -> bool {
+        let indicator = now.class(sighting.previous_class);
+        let owner = indicator.map(|class| &class.definition.owner);
+        let (Some(owner), Some(own)) = (owner, now.slug(self.org)) else { return false };
+        sighting.kind == Outcome::FalsePositive.number()
+            && (now.roster().heirs(owner, now.date()).contains(&own)
+                || own == owner
+                || now.roster().acts_for(own, owner, now.date()))
+    }
+
     /// What an item is for this viewer; `None`: nothing. It is seen by whom
     /// the roster let see it then, and lets see the record today; `class_now`
     /// is its class today.
@@ -304,7 +318,10 @@ impl Selection {
         let sees = |class| self.sees(&rosters.then, class);
         let now = |class| (rosters.unchanged() && class == header.class) || self.sees(&rosters.now, class);
         let told = match header.op {
-            Op::Sight => Some((self.wants.sightings, EventKind::Sighted)),
+            Op::Sight => {
+                let urgent = || self.wants.notices && self.must_hear(header, &rosters.now);
+                Some((self.wants.sightings || urgent(), EventKind::Sighted))
+            }
             Op::Notice => Some((self.wants.notices, EventKind::Collision)),
             Op::Leave => Some((self.wants.notices, EventKind::Republication)),
             Op::Held => Some((self.wants.notices, EventKind::Held)),

@@ -38,6 +38,7 @@ use super::indexer::Indexed;
 use super::membership::Membership;
 use super::merger::Backlog;
 use super::query::Questions;
+use super::receipts::Receipts;
 use super::replaced::Replaced;
 use super::retention::{History, Turn};
 use super::revoking::Switchboard;
@@ -114,6 +115,8 @@ pub struct Shared {
     pub fences: Vec<Seq>,
     /// Who called what.
     pub audit: Audit,
+    /// Who was given what, as far as it waits.
+    pub receipts: Receipts,
     /// Cancelled when the hub goes down in good order.
     pub draining: CancellationToken,
     /// What is counted.
@@ -158,6 +161,12 @@ impl Shared {
 }
 
 impl Shared {
+    /// Nothing is written any more of what goes beside the log.
+    pub fn shut(&self) {
+        self.audit.journal.close();
+        self.receipts.close();
+    }
+
     /// Goes over to the directory of today; whether it is another. To be done
     /// after a record's class was read: an older directory may not know it,
     /// and takes a class that it does not know for one that nobody sees.

@@ -187,5 +187,5 @@ fn propose(
     salt: &[u8; 16],
 ) -> ProposedSighting {
     let (digest, salted) = publish::digests(&disclosure::meaning(&fields, &class), salt);
-    ProposedSighting { indicator, reporter: reporter.org(), class, fields, digest, salted }
+    ProposedSighting { indicator, reporter: reporter.org(), class, fields, digest, salted, told: true }
 }

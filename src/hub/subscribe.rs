@@ -235,6 +235,14 @@ impl Hub {
     }
 }
 
+/// Why a stream ends that another one of its name took the place of.
+pub(super) fn displaced_by_newer() -> Error {
+    Error::new(
+        Reason::SubscriptionDisplaced,
+        "a newer stream of this subscription took over, or it was deleted; use one stream per name",
+    )
+}
+
 fn view(name: String, record: Subscription) -> SubscriptionRecord {
     SubscriptionRecord {
         name,

@@ -214,6 +214,8 @@ impl Walk<'_> {
         let who = (self.caller, Purpose::Search);
         let indicator =
             fetch::told(self.shared, (&today, &reclassed), who, (&header, self.class_now), &body)?;
+        // The last one read for a page is told beside the one after it.
+        self.caller.trail().told(header.handle, position);
         Ok(Some(Told { at, header, indicator }))
     }
 }

@@ -243,6 +243,7 @@ impl Stride<'_> {
             return Ok(0);
         }
         self.batch.push_new(count, view.bodies.to_vec().into());
+        self.batch.told.born(first, count);
         if let Some(disclosure) = self.selection.source(&self.now, class, class).disclosure() {
             self.batch.disclose(count, &disclosure);
         }
@@ -309,6 +310,7 @@ impl Stride<'_> {
         if sight == Sight::Lost {
             let stub = event::stub(&self.shared.sealer, position, handle);
             self.batch.push(EventKind::Withdrawn, stub.into());
+            self.batch.told.event(handle, position, EventKind::Withdrawn);
             return Ok(());
         }
         let class = item.header.class;
@@ -319,6 +321,7 @@ impl Stride<'_> {
             let source = self.selection.source(&self.now, class, class_now);
             let body = item.body.to_vec().into();
             source.put(&mut self.batch, EventKind::New, body).ok_or_else(|| damaged(position))?;
+            self.batch.told.event(handle, position, EventKind::New);
             if let Some(original) = self.selection.original(&self.now, &reclassed, &item.header) {
                 let original = self.shared.sealer.id(original);
                 self.batch.disclose(1, &disclosure::encode_original(original));

@@ -8,6 +8,7 @@ use crate::model::position::Seq;
 use super::audit::laying::Laying;
 use super::error::{Error, Reason};
 use super::owed::Owed;
+use super::receipts::book::Book;
 use super::shared::Shared;
 
 /// Where the writer goes on.
@@ -25,6 +26,8 @@ pub struct Start {
     pub unread: Option<Vec<u8>>,
     /// What the audit goes on with.
     pub laying: Laying,
+    /// What receipts go on with.
+    pub book: Book,
 }
 
 /// Latches the store if the writer ends in any way but by being told to: its
@@ -48,7 +51,7 @@ impl Drop for DeadMan {
     fn drop(&mut self) {
         if !self.told {
             self.shared.latch.set(&"the writer ended unexpectedly");
-            self.shared.audit.journal.close();
+            self.shared.shut();
         }
     }
 }

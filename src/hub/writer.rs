@@ -31,6 +31,7 @@ use super::lanes::{Exit, Lanes, Probe, Taken};
 use super::merger::Offer;
 use super::owed::{Owed, Published};
 use super::proposal::{Answered, Change, Decision, Proposal};
+use super::receipts::book::Book;
 use super::shared::Shared;
 use super::stored;
 use super::work::{DeadMan, Start, read_only};
@@ -72,7 +73,9 @@ pub struct Writer {
     callers: Option<Handle>,
     /// The audit, as far as it is laid down.
     laying: Laying,
-    /// Whether nothing but the audit is written.
+    /// Receipts, as far as they are laid down.
+    book: Book,
+    /// Whether nothing but the audit and receipts is written.
     quiet: bool,
     /// The group of answered requests that was last asked for.
     replayed: Option<(u64, proto::RequestGroup)>,
@@ -115,6 +118,7 @@ impl Writer {
             unread: start.unread,
             owed: start.owed,
             laying: start.laying,
+            book: start.book,
             quiet: false,
             due: None,
             callers: Handle::try_current().ok(),
@@ -129,7 +133,7 @@ impl Writer {
         let beside =
             self.offered.take().map(|offered| Beside::start(&self.shared, offered, self.unread.take()));
         let stop = self.work().await;
-        self.shared.audit.journal.close();
+        self.shared.shut();
         if let Some(beside) = beside {
             beside.end().await;
         }
@@ -155,6 +159,8 @@ impl Writer {
                 }
                 more = self.lanes.0.ready() => {
                     if !more {
+                        self.shared.receipts.hurry();
+                        self.commit_quietly();
                         return None;
                     }
                     if let Some(stop) = self.group() {
@@ -177,7 +183,12 @@ impl Writer {
                         return Some(stop);
                     }
                 }
-                () = self.shared.audit.journal.due() => self.commit_audit(),
+                () = self.shared.audit.journal.due() => {
+                    if !self.shared.audit.journal.is_empty() {
+                        self.commit_quietly();
+                    }
+                }
+                () = self.shared.receipts.due() => self.commit_quietly(),
                 Some(offer) = self.offers.recv() => {
                     self.offer = Some(offer);
                     self.commit_alone();
@@ -196,15 +207,8 @@ impl Writer {
         self.offer = None;
     }
 
-    /// Commits what waits of the audit.
-    fn commit_audit(&mut self) {
-        if !self.shared.audit.journal.is_empty() {
-            self.commit_quietly();
-        }
-    }
-
-    /// Commits what belongs to no request, and nothing that would tell those
-    /// who wait for the audit of what others are owed.
+    /// Commits what waits of the audit and of receipts, and nothing that would
+    /// tell those who wait for it of what others are owed.
     fn commit_quietly(&mut self) {
         self.quiet = true;
         self.commit_alone();
@@ -224,6 +228,9 @@ impl Writer {
     /// Drains what waits into a group and commits it.
     fn group(&mut self) -> Option<oneshot::Sender<()>> {
         let Taken { proposals, passes, probes, stop } = self.lanes.0.take(GROUP_BYTES, GROUP_REQUESTS);
+        if stop.is_some() {
+            self.shared.receipts.hurry();
+        }
         self.work_off(proposals, probes);
         drop(passes);
         stop
@@ -231,7 +238,7 @@ impl Writer {
 
     fn work_off(&mut self, proposals: Vec<Proposal>, probes: Vec<Probe>) {
         if let Some(reason) = self.shared.latch.reason() {
-            self.shared.audit.journal.close();
+            self.shared.shut();
             // A caller that went away needs no answer.
             for proposal in proposals {
                 let _ = proposal.reply.send(Err(read_only(&reason)));
@@ -245,7 +252,7 @@ impl Writer {
         let result = self.try_group(proposals, &mut answers);
         if let Err(error) = &result {
             self.shared.latch.set(error);
-            self.shared.audit.journal.close();
+            self.shared.shut();
         }
         let failed = result.is_err().then(|| self.shared.latch.reason().unwrap_or_default());
         if let Some(reason) = &failed {
@@ -467,10 +474,14 @@ impl Writer {
         if let Some(offer) = &offer {
             batch.merge(&offer.merge)?;
         }
+        // After the cursors and before the audit, which numbers what it says of them.
+        let receipts = shared.receipts.take(!cursors.changes.is_empty());
         let audited = self.laying.lay(&shared, &mut batch)?;
+        self.book.lay(&shared, &mut batch, &receipts)?;
         let started = clock::monotonic();
         shared.store.commit(batch)?;
         self.laying.committed(&shared, &audited);
+        shared.receipts.committed(&receipts, self.book.laid());
         shared.counters.commits.fetch_add(1, Ordering::Relaxed);
         let spent = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         shared.counters.commit_micros.fetch_add(spent, Ordering::Relaxed);

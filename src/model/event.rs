@@ -4,7 +4,7 @@
 use super::numbered::numbered;
 
 /// Kind of an event for its receiver. Numbers are sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum EventKind {
     /// An indicator that the receiver did not have.
@@ -38,6 +38,37 @@ impl EventKind {
     #[must_use]
     pub const fn number(self) -> u8 {
         self as u8
+    }
+
+    /// The kind with this number.
+    #[must_use]
+    pub const fn from_number(number: u8) -> Option<Self> {
+        Some(match number {
+            1 => Self::New,
+            2 => Self::Update,
+            3 => Self::Withdrawn,
+            4 => Self::Revoked,
+            5 => Self::Expired,
+            6 => Self::Sighted,
+            7 => Self::Collision,
+            8 => Self::Republication,
+            11 => Self::Held,
+            12 => Self::Contained,
+            _ => return None,
+        })
+    }
+
+    /// Whether it says what a version of an indicator is for the receiver, and
+    /// gives him the version.
+    #[must_use]
+    pub const fn gives(self) -> bool {
+        matches!(self, Self::New | Self::Update | Self::Revoked | Self::Expired)
+    }
+
+    /// Whether it tells the receiver to stop using what he has.
+    #[must_use]
+    pub const fn recalls(self) -> bool {
+        matches!(self, Self::Withdrawn | Self::Revoked | Self::Expired)
     }
 }
 

@@ -20,6 +20,7 @@ pub mod position;
 pub mod principal;
 pub mod query;
 pub mod reached;
+pub mod receipt;
 pub mod republication;
 pub mod retention;
 pub mod roster;

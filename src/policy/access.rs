@@ -120,6 +120,8 @@ pub enum Method {
     GetInclusionProof,
     /// Writes the audit as files.
     ExportAuditLog,
+    /// Reads who received an indicator.
+    ListRecipients,
 }
 
 /// What a method asks of its caller.
@@ -135,7 +137,7 @@ pub enum Requirement {
 
 impl Method {
     /// Every method.
-    pub const ALL: [Self; 57] = [
+    pub const ALL: [Self; 58] = [
         Self::PublishIndicators,
         Self::PublishStream,
         Self::RevokeIndicator,
@@ -193,6 +195,7 @@ impl Method {
         Self::GetConsistencyProof,
         Self::GetInclusionProof,
         Self::ExportAuditLog,
+        Self::ListRecipients,
     ];
 
     /// The path under which gRPC calls the method.
@@ -251,6 +254,7 @@ impl Method {
             Self::GetConsistencyProof => "/luytre.v1.AuditService/GetConsistencyProof",
             Self::GetInclusionProof => "/luytre.v1.AuditService/GetInclusionProof",
             Self::ExportAuditLog => "/luytre.v1.AuditService/ExportAuditLog",
+            Self::ListRecipients => "/luytre.v1.ReceiptService/ListRecipients",
             Self::HealthCheck => "/grpc.health.v1.Health/Check",
             Self::HealthWatch => "/grpc.health.v1.Health/Watch",
             Self::Reflection => "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
@@ -323,6 +327,7 @@ impl Method {
             | Self::GetCheckpoint
             | Self::GetConsistencyProof
             | Self::GetInclusionProof
+            | Self::ListRecipients
             | Self::HealthCheck => true,
             Self::PublishStream
             | Self::LookupObservables
@@ -372,6 +377,8 @@ impl Method {
                 Requirement::OneOf(Roles::NONE.with(Role::Coordinator))
             }
             Self::ListAuditRecords | Self::ExportAuditLog => Requirement::OneOf(AUDITOR),
+            // Of which indicators is the hub's to say; an auditor sees no content.
+            Self::ListRecipients => Requirement::OneOf(ANALYST.with(Role::Publisher).with(Role::Auditor)),
             Self::GetOrganisation | Self::ListOrganisations => Requirement::AnyRole,
             Self::GetRoster
             | Self::DiffRoster

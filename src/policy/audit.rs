@@ -53,7 +53,7 @@ pub const fn purpose(method: Method) -> Purpose {
         | Method::SeverConnections
         | Method::ListAuthorities
         | Method::RotateAuthority => Purpose::Administer,
-        Method::ListAuditRecords | Method::ExportAuditLog => Purpose::Audit,
+        Method::ListAuditRecords | Method::ExportAuditLog | Method::ListRecipients => Purpose::Audit,
         Method::GetSubscription
         | Method::ListSubscriptions
         | Method::DeleteSubscription

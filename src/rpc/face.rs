@@ -31,6 +31,7 @@ use crate::wire::proto::v1::directory_service_server::DirectoryServiceServer;
 use crate::wire::proto::v1::exchange_service_server::ExchangeServiceServer;
 use crate::wire::proto::v1::held_service_server::HeldServiceServer;
 use crate::wire::proto::v1::history_service_server::HistoryServiceServer;
+use crate::wire::proto::v1::receipt_service_server::ReceiptServiceServer;
 use crate::wire::proto::v1::republication_service_server::RepublicationServiceServer;
 use crate::wire::proto::v1::roster_service_server::RosterServiceServer;
 use crate::wire::proto::v1::subscription_service_server::SubscriptionServiceServer;
@@ -48,6 +49,7 @@ use super::layers::metrics::Metrics;
 use super::layers::watch::{Record, Renewal};
 use super::layers::{repair, streams};
 use super::listing::Listing;
+use super::receipt::Receipts;
 use super::republication::Republications;
 use super::roster::Rosters;
 use super::status::status;
@@ -76,6 +78,7 @@ pub struct Face {
     republications: RepublicationServiceServer<Republications>,
     held: HeldServiceServer<HeldPublications>,
     audits: AuditServiceServer<Audits>,
+    receipts: ReceiptServiceServer<Receipts>,
     certificates: CertificateServiceServer<Certificates>,
     rosters: RosterServiceServer<Rosters>,
     /// The same, for what carries a whole roster.
@@ -121,6 +124,8 @@ impl Face {
             held: HeldServiceServer::new(HeldPublications(Arc::clone(&hub)))
                 .max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES),
             audits: AuditServiceServer::new(Audits(Arc::clone(&hub)))
+                .max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES),
+            receipts: ReceiptServiceServer::new(Receipts(Arc::clone(&hub)))
                 .max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES),
             certificates: CertificateServiceServer::new(Certificates::for_callers(Arc::clone(&hub)))
                 .max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES),
@@ -260,6 +265,7 @@ impl Face {
             | Method::GetConsistencyProof
             | Method::GetInclusionProof
             | Method::ExportAuditLog => self.audits.call(request).await,
+            Method::ListRecipients => self.receipts.call(request).await,
             Method::DiffRoster | Method::ApplyRoster => self.documents.call(request).await,
             Method::GetRoster | Method::ListPendingChanges | Method::ApproveChange | Method::RejectChange => {
                 self.rosters.call(request).await
@@ -290,7 +296,7 @@ pub(super) const fn longest(method: Method) -> usize {
 }
 
 /// Our services, for health.
-const SERVICES: [&str; 9] = [
+const SERVICES: [&str; 10] = [
     "luytre.v1.AuditService",
     "luytre.v1.CertificateService",
     "luytre.v1.ExchangeService",
@@ -298,6 +304,7 @@ const SERVICES: [&str; 9] = [
     "luytre.v1.SubscriptionService",
     "luytre.v1.DirectoryService",
     "luytre.v1.HistoryService",
+    "luytre.v1.ReceiptService",
     "luytre.v1.RosterService",
     "luytre.v1.RepublicationService",
 ];

@@ -36,7 +36,10 @@ pub(super) async fn lookup(
         })
         .collect();
     hub.note_values(caller, &values);
-    let mut found = in_steps(hub, caller, values, wide).await?.into_iter();
+    let found = in_steps(hub, caller, values, wide).await?;
+    let matches = found.iter().flat_map(|of| of.exact.iter().chain(of.wider.iter().map(|wide| &wide.found)));
+    matches.for_each(|&hub::Match { record: (handle, position), .. }| caller.trail().told(handle, position));
+    let mut found = found.into_iter();
     let results: Vec<_> = read
         .into_iter()
         .enumerate()
@@ -120,6 +123,7 @@ mod tests {
             id: uuid::Uuid::from_u128(id),
             owner: OrgSlug::parse("a").ok(),
             state: State::Revoked,
+            record: Default::default(),
         };
         let hashes = [vec![found(1), found(2)], vec![found(1)]];
         let exact = hashes.map(|exact| WideMatches { exact, ..WideMatches::default() });

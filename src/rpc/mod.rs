@@ -13,6 +13,7 @@ mod layers;
 mod listing;
 mod lookup;
 mod page;
+mod receipt;
 mod republication;
 mod roster;
 pub mod status;

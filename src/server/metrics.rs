@@ -184,6 +184,9 @@ impl Gatherer {
             truncation_behind,
             truncated_bytes,
             dropped_records,
+            receipts,
+            receipt_bytes,
+            receipts_begin,
             read_only,
             space_low,
             space_free,
@@ -208,6 +211,13 @@ impl Gatherer {
             self.hub.state_secrets_refused(),
         )?;
         sheet.gauge("luytre_audit_records", "Records in the audit", self.hub.audit_size())?;
+        sheet.counter("luytre_receipts_written", "Receipts of what was handed over", receipts)?;
+        sheet.counter("luytre_receipt_bytes_written", "Bytes that these took", receipt_bytes)?;
+        sheet.gauge(
+            "luytre_receipts_begin_seconds",
+            "When the oldest receipt was made, Unix time; 0: there is none",
+            receipts_begin,
+        )?;
         sheet.counter("luytre_events_delivered", "Events delivered to subscribers", delivered)?;
         sheet.gauge("luytre_subscribers", "Subscriptions open now", subscribers)?;
         sheet.counter(

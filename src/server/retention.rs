@@ -13,10 +13,10 @@ const TICK: Duration = Duration::from_secs(60);
 /// Between two steps, so that they take little of what others need.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// How often is looked at the age of audit records.
+/// How often is looked at the age of audit records and of receipts.
 const AUDIT_TICK: Duration = Duration::from_secs(24 * 3_600);
 
-/// Keeps audit records as long as they are to be kept, until `stopping`.
+/// Keeps audit records and receipts as long as they are to be kept, until `stopping`.
 pub(super) async fn follow_audit(hub: Arc<Hub>, stopping: CancellationToken) {
     while !stopping.is_cancelled() {
         match hub.cut_audit().await {
@@ -24,6 +24,12 @@ pub(super) async fn follow_audit(hub: Arc<Hub>, stopping: CancellationToken) {
             Ok(records) => tracing::info!(records, "audit records were cut by age; their hashes are kept"),
             Err(error) if matches!(error.kind(), Kind::ReadOnly | Kind::Draining) => {}
             Err(error) => tracing::warn!(%error, "old audit records could not be cut; it is tried again"),
+        }
+        match hub.cut_receipts().await {
+            Ok(0) => {}
+            Ok(blocks) => tracing::info!(blocks, "receipts were cut by age"),
+            Err(error) if matches!(error.kind(), Kind::ReadOnly | Kind::Draining) => {}
+            Err(error) => tracing::warn!(%error, "old receipts could not be cut; it is tried again"),
         }
         stopping.run_until_cancelled(tokio::time::sleep(AUDIT_TICK)).await;
     }

@@ -110,6 +110,7 @@ impl Assembly {
             retention: config.retention.clone().map(Arc::new),
             checkpoint_every: config.audit.checkpoint_every.0,
             audit_keep: config.audit.keep(),
+            receipts_keep: config.receipts.keep.0,
             guard: Arc::new(lists::load(&config.guards)?),
             max_subscriptions_per_org: limits.subscriptions_per_organisation,
             quotas: Arc::new(limits.quotas()),

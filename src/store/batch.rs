@@ -225,6 +225,12 @@ impl<'a> Batch<'a> {
         }
     }
 
+    /// The same, of which nothing counts.
+    pub(super) fn beside(mut self) -> Self {
+        self.uncounted = self.inner.len();
+        self
+    }
+
     pub(super) const fn inner_mut(&mut self) -> &mut WriteBatch {
         &mut self.inner
     }

@@ -76,7 +76,8 @@ pub struct ItemHeader {
     pub body_len: u32,
     /// Bytes at the end of the body that the hub, not the publisher, supplied.
     pub tail_len: u16,
-    /// Number of the observable's kind from here on; 0 for a sighting or a notice.
+    /// Number of the observable's kind from here on; of a sighting that of its
+    /// outcome, 0 where an earlier release wrote it; 0 for a notice.
     pub kind: u8,
     /// Number of the observable's kind before: a file may gain or lose its
     /// strongest hash.

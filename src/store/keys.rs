@@ -14,8 +14,10 @@ use crate::model::principal::SpiffeId;
 
 use super::subscription::SubscriptionKey;
 
+mod receipts;
 mod terms;
 
+pub use receipts::*;
 pub use terms::*;
 
 /// First byte of a key; says what kind of record it names. Retired kinds stay
@@ -63,7 +65,7 @@ pub enum KeyKind {
     Tile = 0x71,
     /// Named subscriptions and their cursors, node-local.
     Cursor = 0x80,
-    /// Reserved: receipts, node-local.
+    /// Who was given what, node-local: see [`super::receipts`].
     Receipt = 0x81,
 }
 

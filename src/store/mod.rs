@@ -14,7 +14,7 @@
 //! * [`certificate`]: the ledger of certificates; [`leave`]: leave to republish; [`held`]: what waits for a second person; [`containment`]: what is held for a day; [`lengths`]: of prefixes of networks;
 //! * [`changed`]: which records changed since birth, in order;
 //! * [`truncate`]: what is cut out of the log below a base; [`usage`]: what each organisation takes of it;
-//! * [`audit`]: who called what, beside all that and not replicated;
+//! * [`audit`]: who called what, [`receipts`]: who was given what, beside all that and not replicated;
 //! * [`batch`], [`db`], [`log`]: writing a commit group, opening, reading; [`tuning`] says how;
 //!   [`upgrade`] makes this format of the one before; [`calls`] counts.
 
@@ -38,6 +38,7 @@ pub mod merge;
 pub mod posting_blocks;
 pub mod postings;
 pub mod proto;
+pub mod receipts;
 mod reclassed;
 pub mod record;
 pub mod repair;

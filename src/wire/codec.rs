@@ -120,6 +120,7 @@ bounded_by_size! {
     RejectPublicationRequest RejectPublicationResponse
     HoldIndicatorRequest HoldIndicatorResponse
     ReleaseIndicatorRequest ReleaseIndicatorResponse
+    ListRecipientsRequest ListRecipientsResponse
     ListPendingChangesRequest ListPendingChangesResponse
     ApproveChangeRequest ApproveChangeResponse
     RejectChangeRequest RejectChangeResponse

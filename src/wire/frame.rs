@@ -6,6 +6,7 @@ use prost::Message as _;
 use prost::encoding::{encode_varint, encoded_len_varint};
 
 use crate::model::event::EventKind;
+use crate::model::receipt::Told;
 
 use super::proto::v1;
 
@@ -56,6 +57,8 @@ pub struct Batch {
     token: Bytes,
     disclosures: Vec<(u64, Bytes)>,
     disclosures_len: usize,
+    /// What receipts say of it, for whoever fills it; it is not sent.
+    pub told: Told,
 }
 
 impl Batch {

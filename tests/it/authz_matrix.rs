@@ -73,6 +73,7 @@ const TABLE: &[(&str, Who)] = &[
     ("/luytre.v1.HistoryService/AggregateIndicators", Who::Only(&[Role::Analyst])),
     ("/luytre.v1.HistoryService/GetObservable", Who::Only(&[Role::Analyst])),
     ("/luytre.v1.HistoryService/ListIndicatorVersions", Who::Only(&[Role::Analyst])),
+    ("/luytre.v1.ReceiptService/ListRecipients", Who::Only(&[Role::Analyst, Role::Auditor, Role::Publisher])),
     ("/luytre.v1.RepublicationService/GrantRepublication", Who::Only(&[Role::Publisher])),
     ("/luytre.v1.RepublicationService/ListRepublications", Who::Only(&[Role::Analyst, Role::Publisher])),
     ("/luytre.v1.RepublicationService/RequestRepublication", Who::Only(&[Role::Publisher])),

@@ -55,6 +55,7 @@ mod masked;
 mod operating;
 mod proto_contract;
 mod quick_start;
+mod receipts;
 mod reload;
 mod resume;
 mod retention;

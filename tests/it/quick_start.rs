@@ -179,6 +179,13 @@ fn the_vietnamese_page_on_history_says_the_commands_of_the_english_ones() {
     assert_eq!(english, vietnamese);
 }
 
+#[test]
+fn the_vietnamese_page_on_receipts_says_the_commands_of_the_english_one() {
+    let english = indented("docs/receipts.md");
+    assert_eq!(english.len(), 4);
+    assert_eq!(english, indented("docs/vi/receipts.md"));
+}
+
 fn pages(dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     entries

@@ -15,6 +15,7 @@ mod input;
 mod leave;
 mod publish;
 mod query;
+mod receipts;
 mod roster;
 mod stats;
 mod subscriptions;
@@ -43,6 +44,7 @@ pub(super) use input::{InputEncoding, InputFormat};
 pub(super) use leave::{Leave, LeaveAction, ListLeave, Reach};
 pub(super) use publish::{Publish, PublishFile};
 pub(super) use query::{ListFormat, Query};
+pub(super) use receipts::{RecallAction, RecallArguments, RecallStatus, Recipients};
 pub(super) use roster::{
     Effect, EndOrganisation, GrantRoles, RenameOrganisation, RosterAction, RosterArguments, WithdrawRoles,
 };
@@ -83,7 +85,7 @@ The hub and your certificate are named in a profile, ~/.config/luytre/profile.to
 
 stdout is data, stderr is talk. Exit codes: 0 done; 64 wrong arguments; 65 some items refused;
 66 no such thing; 70 a fault of the hub or of this program; 73 it exists already; 74 input or output
-failed; 75 try again later; 77 not allowed; 78 wrong profile."
+failed; 75 try again later; 77 not allowed; 78 wrong profile; 79 not all have acknowledged yet."
 )]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -170,6 +172,10 @@ pub(super) enum Command {
     Explain(Explain),
     /// Take back an indicator that you published · Thu hồi chỉ báo
     Revoke(Revoke),
+    /// Show who received an indicator of yours · Ai đã nhận chỉ báo
+    Recipients(Recipients),
+    /// Follow a recall until all have acknowledged · Theo dõi việc thu hồi
+    Recall(RecallArguments),
     /// Report that you met an indicator, or did not · Ghi nhận phát hiện
     Sight(Sight),
     /// Ask for leave to share another's indicator further, or give it · Xin phép chia sẻ lại

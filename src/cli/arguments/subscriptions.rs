@@ -30,7 +30,8 @@ jsonl gives every event, named by its field \"event\":
   revoked, expired       stop using it: its owner took it back, or its time is over
   withdrawn              drop it: you may no longer see it, or it left your filter
   state-begin, state-end what lies between replaces all that you had (--from current-state)
-  sighted                somebody met it, or did not (--sightings)
+  sighted                somebody met it, or did not (--sightings); that one of yours is a false
+                         positive comes with --notices too, and is told on stderr
   collision              somebody published what an indicator of yours holds and which he may not
                          see (--notices)
   republication          leave to share further was asked of you, or what you asked for was given,
@@ -63,7 +64,8 @@ pub(crate) struct Subscribe {
     #[arg(long)]
     pub(crate) sightings: bool,
     /// Also notices: another member published what an indicator of yours holds
-    /// which it may not see; leave to republish is asked of you, or answered
+    /// which it may not see; leave to republish is asked of you, or answered;
+    /// somebody says that an indicator of yours is a false positive
     #[arg(long)]
     pub(crate) notices: bool,
     #[command(flatten)]

@@ -92,14 +92,19 @@ impl Hub {
         }
         let Some(number) = self.shared.note_call(trail, opened, outcome) else { return Ok(()) };
         let journal = &self.shared.audit.journal;
-        let waits = outcome == OK && trail.must_wait();
-        if !waits && !journal.is_crowded() {
+        if outcome == OK {
+            self.shared.note_told(trail, Some(number));
+            self.shared.receipts.room().await;
+        }
+        if outcome != OK || !trail.must_wait() {
+            if journal.is_crowded() {
+                // That it was lost is told to whoever waits for it.
+                let _ = journal.durable(number).await;
+            }
             return Ok(());
         }
         let durable = journal.durable(number).await;
-        if !waits {
-            return Ok(());
-        }
+        trail.noted(self.shared.audit.index_of(number));
         durable.map_err(|_| self.shared.latch.reason().map_or_else(draining, |reason| read_only(&reason)))
     }
 }

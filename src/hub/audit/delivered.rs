@@ -1,10 +1,18 @@
-//! Decides when it is put on record what a stream delivered: in portions, so
-//! that it costs little, and within moments of the delivery.
+//! Decides when it is put on record what a stream delivered. Which events those
+//! were goes to the receipts at once, which write it within moments; how many,
+//! to the audit, in portions, so that it costs little.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::base::clock;
+use crate::model::reached::{Reached, Stage};
+use crate::model::receipt::Way;
+use crate::store::receipts::Party;
+use crate::wire::frame::Batch;
 
+use super::super::caller::Caller;
+use super::super::receipts::stream::Stream;
 use super::super::shared::Shared;
 use super::trail::Trail;
 
@@ -17,24 +25,52 @@ const AGE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Delivered {
     stream: Trail,
+    receipts: Arc<Stream>,
     events: usize,
     since: Instant,
 }
 
 impl Delivered {
-    /// Nothing yet, of the stream of this trail.
+    /// Nothing yet, of a stream of this caller's, of this name or of none.
     #[must_use]
-    pub fn new(stream: Trail) -> Self {
-        Self { stream, events: 0, since: clock::monotonic() }
+    pub fn new(caller: &Caller, subscription: &str) -> Self {
+        let party = Party {
+            principal: caller.identity().clone(),
+            serial: caller.certificate().serial.clone(),
+            streams: true,
+            subscription: subscription.to_owned(),
+            audit: caller.trail().audited(),
+        };
+        let stream = caller.trail().clone();
+        Self { stream, receipts: Stream::new(party), events: 0, since: clock::monotonic() }
     }
 
-    /// So many more events go out.
-    pub fn add(&mut self, shared: &Shared, events: usize) {
+    /// These events go out.
+    pub fn add(&mut self, shared: &Shared, batch: &mut Batch) {
+        self.hand_over(shared, Way::Delivered, batch);
+        let events = batch.count();
         self.events += events;
         self.stream.gave(events);
         if self.events >= EVENTS || self.since.elapsed() >= AGE {
             self.flush(shared);
         }
+    }
+
+    /// These recalls go out.
+    pub fn recalled(&self, shared: &Shared, batch: &mut Batch) {
+        self.hand_over(shared, Way::Recalled, batch);
+    }
+
+    fn hand_over(&self, shared: &Shared, way: Way, batch: &mut Batch) {
+        let told = std::mem::take(&mut batch.told);
+        shared.receipts.deliver(&self.receipts, way, told, shared.clock.now());
+    }
+
+    /// The client acknowledges up to here. Of a state that is not complete it
+    /// has a part, which no position says.
+    pub fn acknowledged(&self, shared: &Shared, reached: Reached) {
+        let position = (!matches!(reached.stage, Stage::State(_))).then_some(reached.position);
+        shared.receipts.acknowledge(&self.receipts, position, shared.clock.now());
     }
 
     /// Puts on record what is not yet.

@@ -2,6 +2,7 @@
 //! with which it is laid down in one write. What somebody waits for is written
 //! at once, with all that came while the last write was under way.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,6 +28,8 @@ const FULL: usize = 4_096;
 /// While so many wait no answer leaves before its record is durable, whatever
 /// it holds: a disk that stalls must not fill the memory.
 const CROWDED: usize = 16 * FULL;
+/// Of so many commits it is known which record got which number.
+const REMEMBERED: usize = 256;
 
 /// A record that waits, with its leaf.
 type Waiting = (Vec<u8>, Hash);
@@ -47,6 +50,16 @@ struct Pending {
     noted: u64,
     /// Whether nothing is taken any more.
     closed: bool,
+}
+
+/// Records that were laid down together.
+#[derive(Debug, Clone, Copy)]
+struct Laid {
+    /// The last of them, among those noted.
+    upto: u64,
+    count: u64,
+    /// The first of them, in the audit.
+    first: u64,
 }
 
 /// How far the records are durable.
@@ -181,6 +194,8 @@ pub struct Audit {
     pub every: Duration,
     /// Held by whoever reads the log as a whole; who cuts it waits for none.
     pub(super) whole: Arc<RwLock<()>>,
+    /// What was laid down of late, newest first.
+    laid: Mutex<VecDeque<Laid>>,
     /// The newest checkpoint, and when it was made.
     pub(super) newest: Mutex<Option<(Instant, Checkpoint, String)>>,
 }
@@ -224,14 +239,34 @@ impl Audit {
         let signer = Signer::new(&origin, &seed).ok_or_else(|| db::Error::corrupt("key", "audit"))?;
         let keyed = Keyed::new(seed.expose(), "luytre: values that were looked up");
         let size = AtomicU64::new(appender.size());
-        let (journal, newest, whole) = (Journal::default(), Mutex::default(), Arc::default());
-        Ok((Self { journal, size, signer, keyed, every, whole, newest }, appender))
+        let (journal, newest, whole, laid) = Default::default();
+        Ok((Self { journal, size, signer, keyed, every, whole, laid, newest }, appender))
     }
 
     /// Number of records that are durable.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.size.load(Ordering::Acquire)
+    }
+
+    /// So many records, up to the one noted under `upto`, are laid down from
+    /// number `first` on.
+    pub fn laid(&self, taken: &Taken, first: u64) {
+        let count = taken.records.len() as u64;
+        if count > 0 {
+            let mut laid = self.laid.lock();
+            laid.truncate(REMEMBERED - 1);
+            laid.push_front(Laid { upto: taken.noted, count, first });
+        }
+    }
+
+    /// Number in the audit of the record that was noted under `number`, if it
+    /// was laid down of late.
+    #[must_use]
+    pub fn index_of(&self, number: u64) -> Option<u64> {
+        let laid = self.laid.lock();
+        let holds = |laid: &&Laid| number <= laid.upto && laid.upto - number < laid.count;
+        laid.iter().find(holds).map(|laid| laid.first + laid.count - 1 - (laid.upto - number))
     }
 
     /// Who signs.

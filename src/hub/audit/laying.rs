@@ -57,6 +57,7 @@ impl Laying {
     /// If the store has lost its families.
     pub fn lay(&mut self, shared: &Shared, batch: &mut Batch<'_>) -> Result<Taken, db::Error> {
         let taken = shared.audit.journal.take();
+        shared.audit.laid(&taken, self.appender.size() + self.own.len() as u64);
         self.appender.append(batch, &self.own, &taken)?;
         self.own.clear();
         Ok(taken)

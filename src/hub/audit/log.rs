@@ -21,6 +21,7 @@ use crate::wire::token::{Place, Use};
 use super::super::caller::Caller;
 use super::super::engine::Hub;
 use super::super::error::{Error, Reason};
+use super::super::receipts::journal::Noted;
 use super::super::shared::Shared;
 use super::super::store_error;
 use super::trail::Trail;
@@ -86,6 +87,15 @@ impl Shared {
     /// Notes a call as it stands; its number among what waits.
     pub fn note_call(&self, trail: &Trail, opened: bool, outcome: &'static str) -> Option<u64> {
         trail.record(opened, outcome).map(|record| self.audit.journal.note(&record))
+    }
+
+    /// Notes what the answer of a call holds; `audit` is the number of the
+    /// call's record, among those noted.
+    pub fn note_told(&self, trail: &Trail, audit: Option<u64>) {
+        if let Some((party, way, told)) = trail.receipt() {
+            let (party, time) = (Arc::new(party), self.clock.now());
+            self.receipts.answer(Noted { party, way, time, audit, told, acked: None });
+        }
     }
 
     /// The newest checkpoint, and its note: a new one where that is older than

@@ -2,7 +2,7 @@
 //! what the engine notes on the way.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -11,9 +11,12 @@ use uuid::Uuid;
 use crate::base::clock::{self, Timestamp};
 use crate::model::audit::{Hash, Phase, Purpose, Record};
 use crate::model::marking::Tlp;
+use crate::model::position::Position;
 use crate::model::principal::SpiffeId;
+use crate::model::receipt::{Told, Way};
 use crate::policy::access::Method;
 use crate::policy::audit;
+use crate::store::receipts::Party;
 
 use super::super::caller::PeerCertificate;
 
@@ -28,6 +31,8 @@ struct Run {
     method: Option<Method>,
     principal: SpiffeId,
     certificate: [u8; 32],
+    /// Serial number of the certificate.
+    serial: String,
     /// Whether it is of one message of a stream.
     portion: bool,
     begun: Timestamp,
@@ -35,6 +40,8 @@ struct Run {
     facts: Mutex<Facts>,
     /// Whether the writer has laid its record down.
     written: AtomicBool,
+    /// Number of its record in the audit, and 1; 0: it is not known.
+    audited: AtomicU64,
 }
 
 /// What the engine noted.
@@ -48,6 +55,8 @@ struct Facts {
     tlp: Option<u8>,
     about: String,
     digest: Option<Hash>,
+    /// Versions that the answer holds.
+    told: Told,
 }
 
 impl Trail {
@@ -58,11 +67,13 @@ impl Trail {
             method,
             principal: peer.identity.clone(),
             certificate: peer.fingerprint,
+            serial: peer.certificate.serial.clone(),
             portion: false,
             begun: now,
             started: clock::monotonic(),
             facts: Mutex::default(),
             written: AtomicBool::new(false),
+            audited: AtomicU64::new(0),
         })))
     }
 
@@ -75,11 +86,13 @@ impl Trail {
                 method: run.method,
                 principal: run.principal.clone(),
                 certificate: run.certificate,
+                serial: run.serial.clone(),
                 portion: true,
                 begun: now,
                 started: clock::monotonic(),
                 facts: Mutex::default(),
                 written: AtomicBool::new(false),
+                audited: AtomicU64::new(0),
             })
         }))
     }
@@ -113,6 +126,45 @@ impl Trail {
     /// The answer was looked at as to what it holds; nothing so far.
     pub fn looks(&self) {
         self.facts(|facts| facts.tlp = facts.tlp.max(Some(0)));
+    }
+
+    /// The answer holds this version of a record.
+    pub fn told(&self, handle: Position, position: Position) {
+        self.facts(|facts| facts.told.read(handle, position));
+    }
+
+    /// What the answer holds, for its receipt: who asked, in which way, and
+    /// what, which is taken; `None`: nothing.
+    #[must_use]
+    pub fn receipt(&self) -> Option<(Party, Way, Told)> {
+        let run = self.0.as_ref()?;
+        let mut told = std::mem::take(&mut run.facts.lock().told);
+        if told.is_empty() {
+            return None;
+        }
+        told.settle();
+        let way = match run.method {
+            Some(Method::ExportIndicators) => Way::Exported,
+            Some(Method::LookupObservables) => Way::LookedUp,
+            _ => Way::Read,
+        };
+        let (principal, serial) = (run.principal.clone(), run.serial.clone());
+        let (subscription, audit) = (String::new(), self.audited());
+        let party = Party { principal, serial, streams: false, subscription, audit };
+        Some((party, way, told))
+    }
+
+    /// Its record is the one of this number in the audit.
+    pub fn noted(&self, index: Option<u64>) {
+        if let Some((run, index)) = self.0.as_ref().zip(index) {
+            run.audited.store(index.saturating_add(1), Ordering::Release);
+        }
+    }
+
+    /// Number of its record in the audit, if it is known.
+    #[must_use]
+    pub fn audited(&self) -> Option<u64> {
+        self.0.as_ref().and_then(|run| run.audited.load(Ordering::Acquire).checked_sub(1))
     }
 
     /// What was asked: a name or a filter.

@@ -206,6 +206,7 @@ impl Export {
 
     /// One stride, on a thread for such work.
     async fn step(&mut self) -> Result<(), Error> {
+        self.shared.receipts.room().await;
         let turn = self.turn().await?;
         let Some(mut pass) = self.pass.take() else { return Ok(()) };
         // What nobody compares need not be written.
@@ -275,6 +276,8 @@ impl Export {
 
     fn written(&mut self, over: bool) -> Result<(), Error> {
         let Some(pass) = &mut self.pass else { return Ok(()) };
+        // A portion of what the file holds; its opening is on record.
+        self.shared.note_told(pass.walk.trail(), None);
         // Full pieces only, whatever a stride brought: how far it came tells of
         // what it passed over.
         self.ready.extend(pass.pieces(over).map(Exported::Chunk));

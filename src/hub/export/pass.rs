@@ -17,6 +17,7 @@ use crate::model::export::{Format, Omission, Omitted};
 use crate::model::indicator::everyones::is_everyones;
 use crate::model::indicator::{RecommendedAction, Shown};
 use crate::model::marking::Tlp;
+use crate::model::position::Position;
 use crate::model::query::IndicatorFilter;
 use crate::store::keys;
 
@@ -58,6 +59,8 @@ struct Book {
     out: Vec<u8>,
     rows: u64,
     omitted: Omitted,
+    /// Of the rows of this stride, for their receipt.
+    told: Vec<(Position, Position)>,
 }
 
 impl Pass {
@@ -67,7 +70,7 @@ impl Pass {
         Self {
             walk,
             format,
-            book: Book { writer, out: Vec::new(), rows: 0, omitted: Omitted::default() },
+            book: Book { writer, out: Vec::new(), rows: 0, omitted: Omitted::default(), told: Vec::new() },
             head: [0; 32],
             content: Sha256::default(),
             rows: Sha256::default(),
@@ -107,6 +110,11 @@ impl Pass {
             }
             Ok(book.out.len() < STRIDE_BYTES)
         })?;
+        let told = std::mem::take(&mut self.book.told);
+        if self.writes {
+            let trail = self.walk.trail();
+            told.into_iter().for_each(|(handle, position)| trail.told(handle, position));
+        }
         let out = std::mem::take(&mut self.book.out);
         self.content.update(&out);
         self.rows.update(&out);
@@ -177,14 +185,14 @@ impl Book {
                 if writes {
                     table.row(found.shown()?, &mut self.out);
                 }
-                self.rows += 1;
+                self.row(found);
                 return Ok(true);
             }
             Writer::List(list) => list,
         };
         match listed(list, found, format, &mut self.out)? {
             Ok(()) => {
-                self.rows += 1;
+                self.row(found);
                 Ok(true)
             }
             Err(why) => {
@@ -192,6 +200,14 @@ impl Book {
                 Ok(why == Omission::Repeated)
             }
         }
+    }
+}
+
+impl Book {
+    /// One more row is of this indicator.
+    fn row(&mut self, found: &Found<'_, '_>) {
+        self.rows += 1;
+        self.told.push((found.handle(), found.position()));
     }
 }
 

@@ -9,6 +9,7 @@
 
 use std::time::Duration;
 
+use crate::hub::audit::Trail;
 use crate::hub::caller::Caller;
 use crate::hub::error::Error;
 use crate::hub::fetch::damaged;
@@ -53,6 +54,11 @@ impl Walk {
     pub(super) fn new(caller: &Caller, filter: &IndicatorFilter, origin: Position) -> Self {
         let question = Question { order: Order::ModifiedOldest, ..Question::new(filter.clone()) };
         Self { caller: caller.clone(), question, origin, past: None }
+    }
+
+    /// What is noted of the reader's call.
+    pub(super) const fn trail(&self) -> &Trail {
+        self.caller.trail()
     }
 
     /// Whether the index is asked.
@@ -106,6 +112,11 @@ impl Found<'_, '_> {
     /// Where it was recorded.
     pub(super) const fn position(&self) -> Position {
         self.row.position
+    }
+
+    /// Its record.
+    pub(super) const fn handle(&self) -> Position {
+        self.row.header.handle
     }
 
     /// Its label.

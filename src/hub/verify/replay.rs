@@ -371,6 +371,7 @@ impl Replay<'_> {
             fields,
             digest,
             salted,
+            told: item.header.kind != 0,
         })
     }
 }

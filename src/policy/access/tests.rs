@@ -49,6 +49,7 @@ fn operator_and_auditor_reach_no_content() {
             "GetConsistencyProof",
             "GetInclusionProof",
             "ExportAuditLog",
+            "ListRecipients",
         ]
     );
 }

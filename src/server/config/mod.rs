@@ -17,6 +17,7 @@ mod audit;
 mod authorities;
 mod guards;
 mod limits;
+mod receipts;
 mod retention;
 mod section;
 mod signer;
@@ -25,6 +26,7 @@ mod units;
 pub use audit::AuditConfig;
 pub use authorities::Authorities;
 pub use limits::Limits;
+pub use receipts::ReceiptsConfig;
 use section::Section;
 pub use signer::SignerConfig;
 pub use units::{Size, Span};
@@ -54,6 +56,8 @@ pub struct Config {
     pub retention: Option<Retention>,
     /// How the audit is kept and signed.
     pub audit: AuditConfig,
+    /// For how long receipts are kept.
+    pub receipts: ReceiptsConfig,
     /// The lists that values are held against.
     pub guards: warninglist::Settings,
 }
@@ -318,6 +322,7 @@ fn assemble(table: toml::Table, base: &Path, problems: &mut Vec<Invalid>) -> Con
     let limits = limits::read(root.section("limits", problems), problems);
     let retention = retention::read(root.section("retention", problems), problems);
     let audit = audit::read(root.section("audit", problems), problems);
+    let receipts = receipts::read(root.section("receipts", problems), problems);
     let guards = guards::read(root.section("guards", problems), base, &data_dir, problems);
     root.finish(problems);
     Config {
@@ -332,6 +337,7 @@ fn assemble(table: toml::Table, base: &Path, problems: &mut Vec<Invalid>) -> Con
         limits,
         retention,
         audit,
+        receipts,
         guards,
     }
 }

@@ -116,6 +116,21 @@ pub(super) fn held(bytes: &[u8]) -> String {
     shown(bytes, |page: &mut v1::ListHeldPublicationsResponse| length(&mut page.next_page_token))
 }
 
+/// Who received an open record; not under which certificates, and when.
+pub(super) fn recipients(bytes: &[u8]) -> String {
+    shown(bytes, |page: &mut v1::ListRecipientsResponse| {
+        length(&mut page.next_page_token);
+        page.version_time = None;
+        for recipient in &mut page.recipients {
+            recipient.received = None;
+            for holder in &mut recipient.holders {
+                (holder.received, holder.audit_record) = (None, None);
+                length(&mut holder.certificate_serial);
+            }
+        }
+    })
+}
+
 pub(super) fn roster(bytes: &[u8]) -> String {
     let v1::GetRosterResponse { document, etag, date } = v1::GetRosterResponse::decode(bytes).unwrap();
     format!("{} {etag} {date}", String::from_utf8(document.to_vec()).unwrap())

@@ -45,6 +45,10 @@ const EXPORT: &str = "/luytre.v1.HistoryService/ExportIndicators";
 const COUNT: &str = "/luytre.v1.HistoryService/AggregateIndicators";
 const HISTORY: [&str; 2] =
     ["/luytre.v1.HistoryService/ListIndicatorVersions", "/luytre.v1.HistoryService/GetObservable"];
+/// Auditors of the hub ask of any record, as they read what all did: of the
+/// hidden one the viewer, who is one, is told. What others are not told stands
+/// in the tests of receipts.
+const RECIPIENTS: &str = "/luytre.v1.ReceiptService/ListRecipients";
 const SUBSCRIBE: &str = "/luytre.v1.SubscriptionService/Subscribe";
 
 /// Asks everything of the hub as the viewer.
@@ -328,6 +332,10 @@ async fn by_name(asker: &mut Asker<'_>, hub: &Hub) {
                 let read = mask::plain::<v1::ExplainAccessResponse>;
                 asker.ask(what, cost, explain, read, vec![said(&request)]).await;
             }
+        }
+        if what != "hidden" {
+            let request = v1::ListRecipientsRequest { indicator: name.clone(), ..Default::default() };
+            asker.ask(what, Cost::Open, RECIPIENTS, mask::recipients, vec![said(&request)]).await;
         }
         let sighting = v1::Sighting {
             indicator: name.clone(),

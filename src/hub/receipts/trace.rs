@@ -1,0 +1,289 @@
+//! Decides what receipts come to for one record: who was given it, when and in
+//! which way, who was told to stop using it, and who acknowledged that.
+
+use rustc_hash::FxHashMap;
+
+use crate::base::clock::Timestamp;
+use crate::model::event::EventKind;
+use crate::model::org::OrgSlug;
+use crate::model::position::Position;
+use crate::model::principal::SpiffeId;
+use crate::model::receipt::Way;
+use crate::store::keys::ReceiptPlace;
+use crate::store::receipts::{Ack, Block, Head, Party, Receipt};
+
+use super::super::error::Error;
+use super::super::shared::Shared;
+use super::super::store_error;
+use crate::store::db;
+
+/// What one stream of a name, or one principal without, was given of a record.
+#[derive(Debug, Clone)]
+pub(super) struct Held {
+    pub(super) principal: SpiffeId,
+    /// Whether by a subscription.
+    pub(super) streams: bool,
+    /// Its name; empty: it has none.
+    pub(super) subscription: String,
+    pub(super) first: Timestamp,
+    pub(super) last: Timestamp,
+    /// The newest version given; [`Position::ZERO`]: nothing was.
+    pub(super) newest: Position,
+    pub(super) ways: Vec<Way>,
+    /// Certificate of the last time.
+    pub(super) serial: String,
+    /// Record of the audit of the last time that one is known of.
+    pub(super) audit: Option<u64>,
+    /// When it was told to stop using the record, and by what.
+    pub(super) recalled: Option<(Timestamp, Position)>,
+    /// When it acknowledged the last that it was told of the record.
+    pub(super) acked: Option<Timestamp>,
+    /// When it acknowledged what lies past the record's end.
+    pub(super) passed: Option<Timestamp>,
+    /// What an acknowledgement has to reach.
+    target: Position,
+}
+
+impl Held {
+    fn new(party: Party) -> Self {
+        Self {
+            principal: party.principal,
+            streams: party.streams,
+            subscription: party.subscription,
+            first: Timestamp::EPOCH,
+            last: Timestamp::EPOCH,
+            newest: Position::ZERO,
+            ways: Vec::new(),
+            serial: String::new(),
+            audit: None,
+            recalled: None,
+            acked: None,
+            passed: None,
+            target: Position::ZERO,
+        }
+    }
+
+    pub(super) const fn org(&self) -> &OrgSlug {
+        self.principal.org()
+    }
+
+    fn who(&self) -> (&str, bool, &str) {
+        (self.principal.as_str(), self.streams, &self.subscription)
+    }
+
+    /// Whether it can acknowledge.
+    pub(super) const fn is_named(&self) -> bool {
+        !self.subscription.is_empty()
+    }
+
+    pub(super) fn has_it(&self) -> bool {
+        self.newest != Position::ZERO
+    }
+
+    /// Something told of the record. What is read of one that has ended says so.
+    fn take(
+        &mut self,
+        receipt: &Receipt,
+        position: Position,
+        kind: Option<EventKind>,
+        end: Option<Position>,
+    ) {
+        let stub = receipt.way == Way::Recalled || kind == Some(EventKind::Withdrawn);
+        if !stub && kind.is_none_or(EventKind::gives) {
+            if !self.has_it() {
+                self.first = receipt.time;
+            }
+            self.last = self.last.max(receipt.time);
+            self.newest = self.newest.max(position);
+        }
+        if !self.ways.contains(&receipt.way) {
+            self.ways.push(receipt.way);
+        }
+        let read = kind.is_none() && end.is_some_and(|end| position >= end);
+        if read || kind.is_some_and(EventKind::recalls) {
+            if self.recalled.is_none_or(|(_, at)| at < position) {
+                self.recalled = Some((receipt.time, position));
+                self.acked = None;
+            }
+        } else if self.recalled.is_some_and(|(_, at)| at <= position) {
+            // It was brought back, or is seen again.
+            self.recalled = None;
+            self.acked = None;
+        }
+        if position > self.target {
+            self.target = position;
+            self.acked = None;
+        }
+    }
+}
+
+/// Who was given the record that was born at `handle`; of one that has ended,
+/// `end` is where.
+///
+/// # Errors
+/// A failure of the store.
+pub(super) fn trace(shared: &Shared, handle: Position, end: Option<Position>) -> Result<Vec<Held>, Error> {
+    let from = ReceiptPlace { known: handle, number: 0 };
+    let mut walk = shared.store.receipts_from(from).map_err(store_error)?;
+    let mut tracing = Tracing {
+        shared,
+        handle,
+        end,
+        parties: FxHashMap::default(),
+        places: FxHashMap::default(),
+        held: Vec::new(),
+    };
+    let mut awaited = None;
+    loop {
+        let wants = |head: &Head| {
+            head.may_hold(handle) || awaited.is_some_and(|awaited: Position| head.acked >= awaited)
+        };
+        let Some((place, encoded)) = walk.next(wants).map_err(store_error)? else { break };
+        let block = Block::decode(&encoded);
+        let block = block.ok_or_else(|| store_error(db::Error::corrupt("receipts", place)))?;
+        tracing.take(&block)?;
+        awaited = tracing.awaited();
+    }
+    let mut held = tracing.held;
+    held.retain(Held::has_it);
+    // Not in the order of receiving, which is nobody's to compare.
+    held.sort_by(|a, b| a.who().cmp(&b.who()));
+    Ok(held)
+}
+
+/// A trace under way.
+struct Tracing<'a> {
+    shared: &'a Shared,
+    handle: Position,
+    end: Option<Position>,
+    /// Which of `held` a number stands for, and its audit record and serial.
+    parties: FxHashMap<u64, (usize, Option<u64>, String)>,
+    /// And which of them is of whom.
+    places: FxHashMap<(SpiffeId, bool, String), usize>,
+    held: Vec<Held>,
+}
+
+impl Tracing<'_> {
+    /// The least position that somebody has yet to acknowledge.
+    fn awaited(&self) -> Option<Position> {
+        let open = |held: &&Held| {
+            held.has_it()
+                && held.is_named()
+                && (held.acked.is_none() || self.end.is_some() && held.passed.is_none())
+        };
+        self.held.iter().filter(open).map(|held| held.target).min()
+    }
+
+    fn take(&mut self, block: &Block) -> Result<(), Error> {
+        for receipt in &block.receipts {
+            let born = receipt.told.births().iter().any(|run| run.holds(self.handle));
+            let kind = matches!(receipt.way, Way::Delivered | Way::Recalled).then_some(EventKind::New);
+            let born = born.then_some((self.handle, kind));
+            let handle = self.handle;
+            let others = receipt.told.others().iter().filter(|other| other.handle == handle);
+            let others = others.map(|other| (other.position, other.kind));
+            // Of what others told of it the record itself is no part.
+            let versions = born
+                .into_iter()
+                .chain(others)
+                .filter(|(_, kind)| kind.is_none_or(|kind| kind.gives() || kind.recalls()));
+            for (position, kind) in versions {
+                self.version(receipt, position, kind)?;
+            }
+        }
+        let least = self.awaited();
+        for ack in block.acks.iter().filter(|ack| least.is_some_and(|least| ack.position >= least)) {
+            self.ack(ack)?;
+        }
+        Ok(())
+    }
+
+    fn version(
+        &mut self,
+        receipt: &Receipt,
+        position: Position,
+        kind: Option<EventKind>,
+    ) -> Result<(), Error> {
+        let (place, opening, serial) = self.party(receipt.party)?;
+        let end = self.end;
+        if let Some(held) = self.held.get_mut(place) {
+            held.take(receipt, position, kind, end);
+            held.serial = serial;
+            held.audit = receipt.audit.or(opening).or(held.audit);
+        }
+        Ok(())
+    }
+
+    fn ack(&mut self, ack: &Ack) -> Result<(), Error> {
+        let (place, ..) = self.party(ack.party)?;
+        let end = self.end;
+        if let Some(held) = self.held.get_mut(place).filter(|held| held.has_it()) {
+            if ack.position >= held.target {
+                held.acked.get_or_insert(ack.time);
+            }
+            if end.is_some_and(|end| ack.position >= end) {
+                held.passed.get_or_insert(ack.time);
+            }
+        }
+        Ok(())
+    }
+
+    /// Which of `held` goes by this number.
+    fn party(&mut self, number: u64) -> Result<(usize, Option<u64>, String), Error> {
+        if let Some(known) = self.parties.get(&number) {
+            return Ok(known.clone());
+        }
+        let party = self.shared.store.receipt_party(number).map_err(store_error)?;
+        let (audit, serial) = (party.audit, party.serial.clone());
+        let who = (party.principal.clone(), party.streams, party.subscription.clone());
+        let place = *self.places.entry(who).or_insert(self.held.len());
+        if place == self.held.len() {
+            self.held.push(Held::new(party));
+        }
+        self.parties.insert(number, (place, audit, serial.clone()));
+        Ok((place, audit, serial))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::receipt::Told;
+
+    fn held() -> Held {
+        Held::new(Party {
+            principal: SpiffeId::parse("spiffe://t.example/org/a/system/feed").unwrap(),
+            serial: "0a".to_owned(),
+            streams: true,
+            subscription: "fw".to_owned(),
+            audit: None,
+        })
+    }
+
+    fn taken(held: &mut Held, second: u64, way: Way, position: u64, kind: EventKind) {
+        let time = Timestamp::from_micros_clamped(second);
+        let receipt = Receipt { party: 0, way, time, audit: None, told: Told::default() };
+        held.take(&receipt, Position::from_raw(position), Some(kind), None);
+    }
+
+    #[test]
+    fn a_recall_stands_until_the_record_is_given_again_and_a_replay_does_not_undo_it() {
+        let mut held = held();
+        taken(&mut held, 1, Way::Recalled, 9, EventKind::Revoked);
+        assert!(!held.has_it(), "a stub gives nothing");
+        taken(&mut held, 2, Way::Delivered, 5, EventKind::New);
+        taken(&mut held, 3, Way::Delivered, 7, EventKind::Update);
+        taken(&mut held, 4, Way::Delivered, 9, EventKind::Revoked);
+        let recalled = held.recalled;
+        assert_eq!(recalled, Some((Timestamp::from_micros_clamped(1), Position::from_raw(9))));
+        taken(&mut held, 5, Way::Delivered, 5, EventKind::New);
+        assert_eq!(held.recalled, recalled, "what is replayed is older");
+        assert_eq!((held.newest, held.target), (Position::from_raw(9), Position::from_raw(9)));
+        taken(&mut held, 6, Way::Delivered, 12, EventKind::New);
+        assert_eq!(held.recalled, None, "it was reinstated");
+        taken(&mut held, 7, Way::Delivered, 12, EventKind::Withdrawn);
+        assert!(held.recalled.is_some());
+        taken(&mut held, 8, Way::Delivered, 12, EventKind::New);
+        assert_eq!(held.recalled, None, "it is seen again");
+    }
+}
