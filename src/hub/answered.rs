@@ -59,6 +59,7 @@ pub(super) fn replay(
                         | Change::Certificate(_)
                         | Change::Rotate(_)
                         | Change::Retain(_)
+                        | Change::Assets(_)
                 ) =>
             {
                 Ok(resolved(position))
@@ -69,6 +70,8 @@ pub(super) fn replay(
                 version: header.version,
                 effect: Effect::from_op(header.op),
             })),
+            // That list stands, or others since: there is nothing to be found.
+            ItemOutcome::Unchanged(position) if matches!(change, Change::Assets(_)) => Ok(resolved(position)),
             ItemOutcome::Unchanged(position) => Ok(left(position)?.map_or(GONE, |header| {
                 Decision::Unchanged { handle: header.handle, position, version: header.version }
             })),
@@ -107,6 +110,7 @@ fn outcome(decision: &Decision) -> ItemOutcome {
                     Refusal::NobodyDecides => 16,
                     Refusal::Guarded => 17,
                     Refusal::TooMuchStored => 18,
+                    Refusal::TooManyAssets => 24,
                     Refusal::Ledger(refusal) => LEDGER_FROM + refusal as u32,
                     Refusal::UnknownRecipient(place) => place.saturating_add(UNKNOWN_RECIPIENTS_FROM),
                 },
@@ -134,6 +138,7 @@ const fn refusal(number: u32) -> Refusal {
         16 => Refusal::NobodyDecides,
         17 => Refusal::Guarded,
         18 => Refusal::TooMuchStored,
+        24 => Refusal::TooManyAssets,
         LEDGER_FROM => Refusal::Ledger(ledger::Refusal::Absent),
         33 => Refusal::Ledger(ledger::Refusal::State),
         34 => Refusal::Ledger(ledger::Refusal::Expired),
@@ -175,6 +180,7 @@ mod tests {
             Refusal::NobodyDecides,
             Refusal::Guarded,
             Refusal::TooMuchStored,
+            Refusal::TooManyAssets,
             Refusal::Ledger(ledger::Refusal::Absent),
             Refusal::Ledger(ledger::Refusal::State),
             Refusal::Ledger(ledger::Refusal::Expired),

@@ -25,6 +25,7 @@ use crate::store::truncate::Base;
 use crate::store::{Batch, Store, db};
 use crate::wire::seal::Sealer;
 
+use super::asset::Assets;
 use super::directory::Directory;
 use super::leave::Leaves;
 use super::proposal::{Change, Collision, Decision, Due, Effect, ProposedIndicator, ProposedPublication};
@@ -76,6 +77,8 @@ pub struct Group<'a> {
     pub(super) drops: Vec<Position>,
     /// What the group changes of leave to republish.
     pub(super) leaves: Leaves,
+    /// What the group changes of what organisations call their own.
+    pub(super) assets: Assets,
     /// Chunks of the group, in order.
     pub chunks: Vec<Chunk>,
 }
@@ -150,6 +153,7 @@ impl<'a> Group<'a> {
             gone: BTreeMap::new(),
             drops: Vec::new(),
             leaves: Leaves::default(),
+            assets: Assets::default(),
             chunks: Vec::new(),
         }
     }
@@ -460,6 +464,7 @@ impl<'a> Group<'a> {
             batch.ledger(&self.ledger_before, &self.ledger)?;
         }
         self.leaves.write_to(&self.directory, batch)?;
+        self.assets.write_to(batch)?;
         self.directory.write_pending_to(&self.before, batch)?;
         for generation in &self.generations {
             batch.generation(generation.generation(), generation.date())?;

@@ -117,6 +117,7 @@ pub fn verify_in(
         }
         compare(&store, copy, Family::Meta, KeyKind::Directory, &mut report)?;
         compare(&store, copy, Family::Meta, KeyKind::Leave, &mut report)?;
+        compare(&store, copy, Family::Meta, KeyKind::Asset, &mut report)?;
         compare(&store, copy, Family::Meta, KeyKind::Certificate, &mut report)?;
         let indexed = store.indexed()?;
         index_upto(copy, indexed, store.base()?.position)?;
@@ -154,6 +155,7 @@ pub fn state_digest(store: &Store) -> Result<String, db::Error> {
         (Family::Latest, KeyKind::Latest),
         (Family::Meta, KeyKind::Directory),
         (Family::Meta, KeyKind::Leave),
+        (Family::Meta, KeyKind::Asset),
         (Family::Meta, KeyKind::Certificate),
     ];
     for (family, kind) in families {

@@ -8,7 +8,7 @@ use crate::model::indicator::State;
 use crate::model::org::OrgNo;
 use crate::model::position::{Position, Seq};
 use crate::store::chunk::Builder;
-use crate::store::{certificate, proto, roster_change};
+use crate::store::{self, certificate, proto, roster_change};
 
 use super::apply::Entry;
 use super::leave;
@@ -40,6 +40,9 @@ impl Writing {
             Change::Notice(_) => Stored::Notice(proto::Notice {}),
             Change::Roster(change) => Stored::Roster(roster_change::encode_change(change)),
             Change::Leave(asked) => Stored::Leave(leave::encode(asked)),
+            Change::Assets(asked) => {
+                Stored::Assets(store::asset::encode_change(asked.organisation, &asked.change))
+            }
             Change::Certificate(entry) => Stored::Certificate(certificate::encode_change(entry)),
             Change::Rotate(asked) => {
                 Stored::Certificate(certificate::encode_rotation(asked.time, &asked.rotation))

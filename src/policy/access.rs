@@ -110,6 +110,10 @@ pub enum Method {
     GetInclusionProof,
     /// Writes the audit as files.
     ExportAuditLog,
+    /// Reads what the caller's organisation calls its own.
+    GetAssets,
+    /// Changes it.
+    ChangeAssets,
 }
 
 /// What a method asks of its caller.
@@ -125,7 +129,7 @@ pub enum Requirement {
 
 impl Method {
     /// Every method.
-    pub const ALL: [Self; 52] = [
+    pub const ALL: [Self; 54] = [
         Self::PublishIndicators,
         Self::PublishStream,
         Self::RevokeIndicator,
@@ -178,6 +182,8 @@ impl Method {
         Self::GetConsistencyProof,
         Self::GetInclusionProof,
         Self::ExportAuditLog,
+        Self::GetAssets,
+        Self::ChangeAssets,
     ];
 
     /// The path under which gRPC calls the method.
@@ -231,6 +237,8 @@ impl Method {
             Self::GetConsistencyProof => "/luytre.v1.AuditService/GetConsistencyProof",
             Self::GetInclusionProof => "/luytre.v1.AuditService/GetInclusionProof",
             Self::ExportAuditLog => "/luytre.v1.AuditService/ExportAuditLog",
+            Self::GetAssets => "/luytre.v1.AssetService/GetAssets",
+            Self::ChangeAssets => "/luytre.v1.AssetService/ChangeAssets",
             Self::HealthCheck => "/grpc.health.v1.Health/Check",
             Self::HealthWatch => "/grpc.health.v1.Health/Watch",
             Self::Reflection => "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
@@ -298,6 +306,8 @@ impl Method {
             | Self::GetCheckpoint
             | Self::GetConsistencyProof
             | Self::GetInclusionProof
+            | Self::GetAssets
+            | Self::ChangeAssets
             | Self::HealthCheck => true,
             Self::PublishStream
             | Self::LookupObservables
@@ -326,7 +336,8 @@ impl Method {
             | Self::ReportSightings
             | Self::RequestRepublication
             | Self::GrantRepublication
-            | Self::WithdrawRepublication => Requirement::OneOf(PUBLISHER),
+            | Self::WithdrawRepublication
+            | Self::ChangeAssets => Requirement::OneOf(PUBLISHER),
             Self::GetIndicator | Self::LookupObservables => {
                 Requirement::OneOf(ANALYST.with(Role::Subscriber))
             }
@@ -341,6 +352,7 @@ impl Method {
             Self::Subscribe | Self::GetSubscription | Self::ListSubscriptions | Self::DeleteSubscription => {
                 Requirement::OneOf(SUBSCRIBER)
             }
+            Self::GetAssets => Requirement::OneOf(ANALYST.with(Role::Publisher).with(Role::Subscriber)),
             Self::ListAuditRecords | Self::ExportAuditLog => Requirement::OneOf(AUDITOR),
             Self::GetOrganisation | Self::ListOrganisations => Requirement::AnyRole,
             Self::GetRoster

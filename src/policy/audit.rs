@@ -20,7 +20,8 @@ pub const fn purpose(method: Method) -> Purpose {
         | Method::ReportSightings
         | Method::RequestRepublication
         | Method::GrantRepublication
-        | Method::WithdrawRepublication => Purpose::Write,
+        | Method::WithdrawRepublication
+        | Method::ChangeAssets => Purpose::Write,
         Method::Subscribe => Purpose::Deliver,
         Method::GetIndicator
         | Method::ListIndicatorVersions
@@ -52,6 +53,7 @@ pub const fn purpose(method: Method) -> Purpose {
         Method::GetSubscription
         | Method::ListSubscriptions
         | Method::DeleteSubscription
+        | Method::GetAssets
         | Method::GetOrganisation
         | Method::ListOrganisations
         | Method::WhoAmI

@@ -50,6 +50,8 @@ pub enum KeyKind {
     Certificate = 0x51,
     /// Leave to republish, by owner and by who asks.
     Leave = 0x52,
+    /// What organisations call their own, and how that stood before.
+    Asset = 0x54,
     /// Reserved: live records below a base.
     Record = 0x60,
     /// Number of the first record of a commit group to the group's audit records, node-local:
@@ -75,7 +77,7 @@ impl KeyKind {
 /// small ones share [`Family::Meta`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Family {
-    /// RocksDB's default family: meta, requests, directory, certificates, leaves.
+    /// RocksDB's default family: meta, requests, directory, certificates, leaves, assets.
     Meta,
     /// The log.
     Log,

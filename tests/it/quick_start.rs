@@ -179,6 +179,13 @@ fn the_vietnamese_page_on_history_says_the_commands_of_the_english_ones() {
     assert_eq!(english, vietnamese);
 }
 
+#[test]
+fn both_pages_on_own_assets_say_the_same_commands() {
+    let [english, vietnamese] = ["docs/own-assets.md", "docs/vi/own-assets.md"].map(asked);
+    assert!(english.len() >= 10, "{english:?}");
+    assert_eq!(english, vietnamese);
+}
+
 fn pages(dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     entries

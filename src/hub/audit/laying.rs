@@ -81,6 +81,7 @@ const fn method(change: &Change) -> Option<&'static str> {
         | Change::Notice(_)
         | Change::Expire(_)
         | Change::Leave(_)
+        | Change::Assets(_)
         | Change::Retain(_) => None,
     }
 }

@@ -31,7 +31,7 @@ use super::super::proposal::{
     Change, Collision, Due, ProposedIndicator, ProposedPublication, ProposedRevocation, ProposedSighting,
 };
 use super::super::publish::digests;
-use super::super::{Error, amend, certify, genesis, leave, retention};
+use super::super::{Error, amend, asset, certify, genesis, leave, retention};
 use super::VerifyReport;
 
 /// Entries applied with one commit.
@@ -189,6 +189,7 @@ impl Replay<'_> {
                     | Stored::RetentionBase(_)
                     | Stored::RetentionDrop(_)
                     | Stored::BaseState(_)
+                    | Stored::Assets(_)
                     | Stored::Certificate(_),
                 ) => {
                     self.entry(&mut group, chunks, &header, report)?;
@@ -266,7 +267,7 @@ impl Replay<'_> {
     /// What the entry asked for, from what it left behind.
     fn change(&self, chunks: &[Chunk], header: &proto::EntryHeader) -> Result<Change, db::Error> {
         let stored = amend::stored(header).or_else(|| leave::stored(header, self.classes));
-        let stored = stored.or_else(|| retention::stored(header));
+        let stored = stored.or_else(|| retention::stored(header)).or_else(|| asset::stored(header));
         if let Some(change) = stored.or_else(|| certify::stored(header)) {
             return change;
         }
