@@ -10,6 +10,7 @@ use std::{env, fs};
 use prost::Message as _;
 
 const PUBLIC: &[&str] = &[
+    "luytre/v1/asset_service.proto",
     "luytre/v1/audit_service.proto",
     "luytre/v1/certificate_service.proto",
     "luytre/v1/directory_service.proto",

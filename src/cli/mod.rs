@@ -2,6 +2,7 @@
 //! they end. stdout is data, stderr is talk.
 
 mod arguments;
+mod assets;
 mod audit;
 mod authorities;
 mod bars;
@@ -28,6 +29,7 @@ mod manual;
 mod notices;
 mod organisations;
 mod output;
+mod own;
 mod passphrase;
 pub mod pki;
 mod profile;
@@ -225,6 +227,11 @@ async fn converse(arguments: Arguments, environment: &Environment, data: &mut Da
         }
         Command::Certs(options) => certs::run(&client, &options, data).await,
         Command::Ca(options) => authorities::run(&client, &options, data).await,
+        Command::Watch(options) => {
+            let language = Language::of(options.lang, environment.locale.as_deref());
+            own::run(&client, &options, (language, Terminal::stdout(environment)), data).await
+        }
+        Command::Assets(options) => assets::run(&client, &options, data).await,
         Command::Leave(options) => leave::run(&client, &options, data).await,
         Command::Held(options) => {
             let language = Language::of(options.lang(), environment.locale.as_deref());

@@ -248,7 +248,7 @@ pub(super) fn outcome(value: i32) -> &'static str {
     number(value).and_then(Outcome::from_number).map_or("unknown", Outcome::as_str)
 }
 
-const fn event_name(kind: v1::EventKind) -> &'static str {
+pub(super) const fn event_name(kind: v1::EventKind) -> &'static str {
     match kind {
         v1::EventKind::Unspecified => "unknown",
         v1::EventKind::New => "new",

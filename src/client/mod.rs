@@ -132,6 +132,7 @@
 //! an indicator or an event is read there; [`Draft`] and [`values`] spare most
 //! programs the rest.
 
+pub mod assets;
 mod audit;
 mod backoff;
 mod calls;

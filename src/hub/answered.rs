@@ -59,6 +59,7 @@ pub(super) fn replay(
                         | Change::Certificate(_)
                         | Change::Rotate(_)
                         | Change::Retain(_)
+                        | Change::Assets(_)
                 ) =>
             {
                 Ok(resolved(position))
@@ -69,6 +70,8 @@ pub(super) fn replay(
                 version: header.version,
                 effect: Effect::from_op(header.op),
             })),
+            // That list stands, or others since: there is nothing to be found.
+            ItemOutcome::Unchanged(position) if matches!(change, Change::Assets(_)) => Ok(resolved(position)),
             ItemOutcome::Unchanged(position) => Ok(left(position)?.map_or(GONE, |header| {
                 Decision::Unchanged { handle: header.handle, position, version: header.version }
             })),
@@ -116,6 +119,7 @@ fn outcome(decision: &Decision) -> ItemOutcome {
                     Refusal::HeldBefore => 28,
                     Refusal::TooManyHolds => 29,
                     Refusal::Contained(minutes) => minutes.saturating_add(CONTAINED_FROM),
+                    Refusal::TooManyAssets => 30,
                     Refusal::Ledger(refusal) => LEDGER_FROM + refusal as u32,
                     Refusal::UnknownRecipient(place) => place.saturating_add(UNKNOWN_RECIPIENTS_FROM),
                 },
@@ -149,6 +153,7 @@ const fn refusal(number: u32) -> Refusal {
         27 => Refusal::NotLead,
         28 => Refusal::HeldBefore,
         29 => Refusal::TooManyHolds,
+        30 => Refusal::TooManyAssets,
         LEDGER_FROM => Refusal::Ledger(ledger::Refusal::Absent),
         33 => Refusal::Ledger(ledger::Refusal::State),
         34 => Refusal::Ledger(ledger::Refusal::Expired),
@@ -198,6 +203,7 @@ mod tests {
             Refusal::HeldBefore,
             Refusal::TooManyHolds,
             Refusal::Contained(29_900_000),
+            Refusal::TooManyAssets,
             Refusal::Ledger(ledger::Refusal::Absent),
             Refusal::Ledger(ledger::Refusal::State),
             Refusal::Ledger(ledger::Refusal::Expired),

@@ -88,6 +88,14 @@ impl Group<'_> {
                 }
                 return Ok(vec![decision]);
             }
+            Change::Assets(asked) => {
+                let decision = self.change_assets(asked, entry)?;
+                if matches!(decision, Decision::Written { .. }) {
+                    self.last_version = floor;
+                    self.chunks.extend(writing.builder.finish());
+                }
+                return Ok(vec![decision]);
+            }
             Change::Retain(step) => {
                 let decision = self.retain(step, entry)?;
                 if matches!(decision, Decision::Written { .. }) {

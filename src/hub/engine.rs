@@ -23,6 +23,7 @@ use crate::wire::facts;
 use crate::wire::seal::Sealer;
 use crate::wire::token::Tokens;
 
+use super::assets::Register;
 use super::attempts::Attempts;
 use super::audit::laying::Laying;
 use super::audit::{Audit, Keep, Trail};
@@ -240,6 +241,7 @@ impl Hub {
             membership,
             rosters: Rosters::load(&store, began, genesis.roster, &stored.generations)?,
             directory: ArcSwap::from_pointee(Directory::from_stored(stored, began)),
+            assets: Register::load(&store)?,
             tail: Tail::new(last, options.ring_bytes),
             reclassed: parking_lot::RwLock::new(store.reclassed()?),
             expiries: Expiries::new(fence),

@@ -25,6 +25,7 @@ use crate::store::truncate::Base;
 use crate::store::{Batch, Store, db};
 use crate::wire::seal::Sealer;
 
+use super::asset::Assets;
 use super::containing::Containments;
 use super::directory::Directory;
 use super::holding::Holdings;
@@ -82,6 +83,8 @@ pub struct Group<'a> {
     pub(super) holdings: Holdings,
     /// And of holds.
     pub(super) containments: Containments,
+    /// What the group changes of what organisations call their own.
+    pub(super) assets: Assets,
     /// Chunks of the group, in order.
     pub chunks: Vec<Chunk>,
 }
@@ -158,6 +161,7 @@ impl<'a> Group<'a> {
             leaves: Leaves::default(),
             holdings: Holdings::default(),
             containments: Containments::default(),
+            assets: Assets::default(),
             chunks: Vec::new(),
         }
     }
@@ -470,6 +474,7 @@ impl<'a> Group<'a> {
         self.leaves.write_to(&self.directory, batch)?;
         self.holdings.write_to(batch)?;
         self.containments.write_to(batch)?;
+        self.assets.write_to(batch)?;
         self.directory.write_pending_to(&self.before, batch)?;
         for generation in &self.generations {
             batch.generation(generation.generation(), generation.date())?;

@@ -12,13 +12,13 @@ use crate::model::audience::ClassNo;
 use crate::model::event::EventKind;
 use crate::model::indicator::State;
 use crate::model::position::Position;
-use crate::store::chunk::{ItemView, Op, View};
+use crate::store::chunk::{ItemHeader, ItemView, Op, View};
 use crate::wire::frame::Batch;
 use crate::wire::{disclosure, event};
 
-use super::error::Error;
+use super::error::{Error, Kind};
 use super::recall::Skip;
-use super::select::{Held, Selection, Whole};
+use super::select::{Held, Selection, Whole, is_own};
 use super::shared::{Reclassed, Shared};
 use super::source::{Other, Source};
 use super::store_error;
@@ -35,7 +35,8 @@ pub(super) struct Looked {
     pub(super) cursor: Position,
     /// Whether nothing more follows for now.
     pub(super) caught_up: bool,
-    /// Where a roster generation begins, if that is what follows.
+    /// Where a roster generation begins, or other assets are the viewer's own, if
+    /// that is what follows.
     pub(super) generation: Option<Position>,
 }
 
@@ -66,7 +67,7 @@ async fn look(
 ) -> Result<Looked, Error> {
     match shared.tail.read(cursor, BATCH_BYTES) {
         Read::Chunks(chunks) => {
-            let mut look = Look::new(shared, selection, skip, cursor, credit);
+            let mut look = Look::new(shared, selection, skip, cursor, credit)?;
             for chunk in &chunks {
                 let view = chunk.view().ok_or_else(|| super::fetch::damaged(chunk.first))?;
                 if !look.take(&view, &|range| chunk.bytes.slice(range))? {
@@ -94,7 +95,7 @@ fn scan(
     // The end comes first: a directory that is taken after it knows every
     // audience class up to it, and none is taken for unknown and passed over.
     let end = shared.tail.committed();
-    let mut look = Look::new(shared, selection, skip, cursor, credit);
+    let mut look = Look::new(shared, selection, skip, cursor, credit)?;
     let mut scan = shared.store.scan(cursor).map_err(store_error)?;
     let mut read = 0;
     while read < SCAN_BYTES {
@@ -122,7 +123,7 @@ struct Look<'a> {
     selection: &'a Selection,
     skip: &'a Skip,
     rosters: Held,
-    /// Where the generation after that of the cursor begins.
+    /// Where the roster changes after the cursor, or what is asked for.
     ends: Option<Position>,
     generation: Option<Position>,
     batch: Batch,
@@ -175,12 +176,12 @@ impl<'a> Look<'a> {
         skip: &'a Skip,
         cursor: Position,
         credit: u64,
-    ) -> Self {
+    ) -> Result<Self, Error> {
         let now = shared.directory.load_full();
-        let rosters = Held { then: shared.rosters.at(cursor, &now), now };
-        let ends = shared.rosters.next(cursor);
-        let batch = Batch::new();
-        Self { shared, selection, skip, rosters, ends, generation: None, batch, cursor, credit, last: None }
+        let ends = selection.next_change(shared, cursor, &now)?;
+        let rosters = selection.held(shared, cursor, now)?;
+        let (generation, batch, last) = (None, Batch::new(), None);
+        Ok(Self { shared, selection, skip, rosters, ends, generation, batch, cursor, credit, last })
     }
 
     /// Takes in a chunk; `slice` gives shared bytes of it. Returns whether
@@ -191,8 +192,8 @@ impl<'a> Look<'a> {
             return Ok(true);
         }
         if self.ends.is_some_and(|end| end <= view.first) {
-            // Another roster holds from here on: that is looked at by itself,
-            // once what stands before it has gone out.
+            // Another roster holds from here on, or other assets: that is looked
+            // at by itself, once what stands before it has gone out.
             self.generation = self.ends.filter(|_| self.batch.count() == 0);
             return Ok(false);
         }
@@ -253,7 +254,10 @@ impl<'a> Look<'a> {
             if self.skip.covers(header.handle, item.position) {
                 // Said already, and more.
             } else if newborn && class_now == header.class && self.birth(class_now) != Birth::Told {
-                if self.birth(class_now) == Birth::Plain && self.selection.wants(&item) {
+                if self.birth(class_now) == Birth::Plain
+                    && self.selection.wants(&item)
+                    && is_own(self.rosters.own.as_deref(), item.body)
+                {
                     if run.bytes.end != body.start {
                         run.flush(&mut self.batch, slice);
                     }
@@ -277,7 +281,7 @@ impl<'a> Look<'a> {
         {
             return birth;
         }
-        let Held { then, now } = &self.rosters;
+        let Held { then, now, own: _ } = &self.rosters;
         let seen =
             self.selection.sees(then, class) && (self.rosters.unchanged() || self.selection.sees(now, class));
         let birth = match self.selection.source(now, class, class) {
@@ -291,11 +295,24 @@ impl<'a> Look<'a> {
 
     /// Goes over to the directory of today, which knows the classes of all
     /// that was `reclassed` by now.
-    fn renew(&mut self) {
+    fn renew(&mut self) -> Result<(), Error> {
         if self.shared.renew(&mut self.rosters.now) {
             self.rosters.then = self.shared.rosters.at(self.cursor, &self.rosters.now);
-            self.ends = self.shared.rosters.next(self.cursor);
+            self.ends = self.selection.next_change(self.shared, self.cursor, &self.rosters.now)?;
             self.last = None;
+        }
+        Ok(())
+    }
+
+    /// Whether an event is about what is asked for, where that is what is the
+    /// viewer's own: of a sighting, whether its indicator is. What is told to the
+    /// viewer of what he did himself is asked for whatever it is about.
+    fn is_own(&self, header: &ItemHeader) -> Result<bool, Error> {
+        let (Op::Sight, Some(own)) = (header.op, &self.rosters.own) else { return Ok(true) };
+        match super::fetch::newest_of_any(self.shared, header.previous) {
+            Ok((_, body)) => Ok(is_own(Some(own), &body)),
+            Err(error) if error.kind() == Kind::Absent => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
@@ -308,7 +325,7 @@ impl<'a> Look<'a> {
         body: impl FnOnce() -> Bytes,
     ) -> Result<(), Error> {
         let (header, position) = (&item.header, item.position);
-        self.renew();
+        self.renew()?;
         // What is told of an indicator goes no further than it does today.
         if matches!(header.op, Op::Sight | Op::Leave | Op::Held | Op::Contain)
             && let Some(&class) = reclassed.get(&header.previous)
@@ -320,6 +337,9 @@ impl<'a> Look<'a> {
             return Ok(());
         }
         let Some(kind) = self.selection.event(item, &self.rosters, class_now) else { return Ok(()) };
+        if !self.is_own(header)? {
+            return Ok(());
+        }
         let record = if header.op.is_version() { header.handle } else { header.previous };
         self.batch.told.event(record, position, kind);
         if kind == EventKind::Withdrawn {
@@ -390,7 +410,7 @@ mod tests {
         let wants = Wants { sightings: false, notices: false };
         let selection = Selection::new(caller.org(), caller.identity().clone(), terms, wants);
         let skip = Skip::default();
-        let mut look = Look::new(shared, &selection, &skip, cursor, 10);
+        let mut look = Look::new(shared, &selection, &skip, cursor, 10).unwrap();
         publish(&["b"]).await;
         for chunk in &chunks {
             look.take(&chunk.view().unwrap(), &|range| chunk.bytes.slice(range)).unwrap();

@@ -9,6 +9,7 @@
 //! * [`publish`], [`revoke`], [`sighting`] bring entries to the writer, [`asked`] on whose behalf,
 //!   and [`mod@expire`] what ends by itself; [`owed`] is what the hub tells owners by itself;
 //! * [`republication`] asks owners for leave; [`held`] has a second person answer what lists hold back; [`mod@containment`] holds an indicator for a day;
+//! * [`republication`] asks owners for leave; [`assets`] are what organisations call their own, [`own`] along the log;
 //! * [`fetch`] (with what was `reported`), [`list`], [`aggregate`], [`mod@export`], [`lookup`] (past [`membership`]) and `explain` ask, `past`, [`versions`] and
 //!   [`dossier`] what was and what is known; [`subscribe`], [`pump`] and [`look`] follow;
 //! * [`mod@audit`] keeps who called what, [`receipts`] who was given what;
@@ -29,6 +30,8 @@ pub mod apply;
 pub mod archive;
 mod ask;
 pub mod asked;
+mod asset;
+pub mod assets;
 pub mod attempts;
 pub mod audit;
 pub mod backup;
@@ -68,6 +71,7 @@ pub mod merger;
 mod notice;
 pub mod organisations;
 pub mod owed;
+mod own;
 mod past;
 pub mod proposal;
 pub mod publish;
@@ -111,6 +115,7 @@ mod writing;
 pub use crate::model::certificate::Peers;
 pub use admission::{is_monitor, monitor};
 pub use asked::Asked;
+pub use assets::{AssetView, AssetsView};
 pub use audit::{AuditExport, AuditPage, AuditView, Sought};
 pub use backup::{BackupReport, RepairReport, RestoreReport, repair_tail, restore};
 pub use budget::{Account, Allowance, OpenStream};

@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 
 use crate::base::clock::Timestamp;
 use crate::model::amendment::RosterChange;
+use crate::model::asset::AssetChange;
 use crate::model::audience::{ClassDefinition, ClassNo};
 use crate::model::certificate::CertificateEntry;
 use crate::model::indicator::RecommendedAction;
@@ -101,6 +102,8 @@ pub enum Change {
     Answer(Box<ProposedAnswer>),
     /// To hold an indicator for a day, or to end that.
     Contain(Box<ProposedHold>),
+    /// To change what an organisation calls its own.
+    Assets(Box<ProposedAssets>),
     /// To change something among certificates.
     Certificate(Box<CertificateEntry>),
     /// To take the rotation of an authority one step on.
@@ -150,6 +153,7 @@ impl Change {
             // A notice with the value.
             Self::Wait(ProposedWait { asks, .. }) => asks.len() * 1_024 + 256,
             Self::Answer(_) | Self::Contain(_) => 64 << 10,
+            Self::Assets(asked) => asked.weight(),
             Self::Retain(step) => step.weight(),
             Self::Expire(due) => due.len() * 1_024 + 256,
             Self::Notice(collisions) => collisions.len() * 512 + 256,
@@ -195,6 +199,25 @@ pub struct ProposedIndicator {
     pub wanted: Option<Wanted>,
     /// Why a revoked record is to be brought back.
     pub reinstate: Option<String>,
+}
+
+/// What is to be changed of an organisation's own assets.
+#[derive(Debug, Clone)]
+pub struct ProposedAssets {
+    /// Whose.
+    pub organisation: OrgNo,
+    /// What.
+    pub change: AssetChange,
+    /// The list that must stand.
+    pub expected: Option<String>,
+}
+
+impl ProposedAssets {
+    fn weight(&self) -> usize {
+        let AssetChange { add, remove } = &self.change;
+        // Each may be a name of 253 bytes, in the entry and in what stood before.
+        (add.len() + remove.len()) * 512 + 1_024
+    }
 }
 
 /// What is said of leave to republish.
@@ -467,6 +490,8 @@ pub enum Refusal {
     TooManyHolds,
     /// It is held until then, in minutes since the Unix epoch.
     Contained(u32),
+    /// The list of assets would be too long.
+    TooManyAssets,
     /// Nobody in the organisation may see the indicator.
     NotReached,
     /// The time is past already.

@@ -106,7 +106,9 @@ struct Reading<'a> {
     shared: &'a Shared,
     selection: &'a Selection,
     rosters: Held,
-    /// Where the generation after that of `rosters` begins.
+    /// From where on what `rosters` says holds, as far as is known, and where
+    /// it ends.
+    since: Position,
     ends: Option<Position>,
     log: Scan<'a>,
     batch: Batch,
@@ -119,8 +121,9 @@ impl<'a> Reading<'a> {
         Ok(Self {
             shared,
             selection,
-            rosters: Held { then: shared.rosters.at(from, &now), now },
-            ends: shared.rosters.next(from),
+            since: from,
+            ends: selection.next_change(shared, from, &now)?,
+            rosters: selection.held(shared, from, now)?,
             log: shared.store.reader().map_err(store_error)?,
             batch: Batch::new(),
             looked: 0,
@@ -183,9 +186,11 @@ impl<'a> Reading<'a> {
     /// What the end at `at` is for the subscriber: just what the replay will
     /// tell of it, so that a recall reveals nothing else.
     fn kind(&mut self, at: Position) -> Result<Option<EventKind>, Error> {
-        if self.ends.is_some_and(|end| end <= at) || at < self.rosters.then.generation() {
-            self.rosters.then = self.shared.rosters.at(at, &self.rosters.now);
-            self.ends = self.shared.rosters.next(at);
+        if self.ends.is_some_and(|end| end <= at) || at < self.since {
+            let now = Arc::clone(&self.rosters.now);
+            self.rosters = self.selection.held(self.shared, at, now)?;
+            self.ends = self.selection.next_change(self.shared, at, &self.rosters.now)?;
+            self.since = at;
         }
         let chunk = self.log.seek(at).map_err(store_error)?;
         let view = chunk.map(|(first, bytes)| View::parse(first, bytes).ok_or_else(|| damaged(first)));
@@ -198,7 +203,7 @@ impl<'a> Reading<'a> {
         let reclassed = self.shared.reclassed.read().get(&item.header.handle).copied();
         let class_now = reclassed.unwrap_or(item.header.class);
         if self.shared.renew(&mut self.rosters.now) {
-            self.rosters.then = self.shared.rosters.at(at, &self.rosters.now);
+            self.rosters = self.selection.held(self.shared, at, Arc::clone(&self.rosters.now))?;
         }
         Ok(self.selection.event(&item, &self.rosters, class_now))
     }

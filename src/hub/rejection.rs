@@ -92,6 +92,10 @@ impl Rejection {
                 Reason::RateLimited,
                 "too many requests wait for answers, of yours (at most 128) or of your organisation (at most 256); give up some with `luytre leave withdraw`",
             ),
+            Refusal::TooManyAssets => (
+                Reason::RateLimited,
+                "an organisation's list holds at most 4,096 assets, inherited ones that it removed among them; register networks and domains as a whole, and remove what lies in them",
+            ),
             Refusal::NoOriginal => {
                 let problem = "there is no such indicator, or you may not see it".to_owned();
                 return Self { reason: Reason::NotFound, field: "republication_of".to_owned(), problem };

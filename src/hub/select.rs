@@ -2,11 +2,13 @@
 //! before, visible and matching after) come nothing, NEW, UPDATE, WITHDRAWN,
 //! REVOKED or EXPIRED.
 
+use std::cell::LazyCell;
 use std::sync::Arc;
 
+use crate::model::asset::Matcher;
 use crate::model::audience::ClassNo;
 use crate::model::event::EventKind;
-use crate::model::indicator::State;
+use crate::model::indicator::{Kind, State};
 use crate::model::org::{OrgNo, OrgSlug};
 use crate::model::position::Position;
 use crate::model::principal::SpiffeId;
@@ -15,8 +17,10 @@ use crate::model::sighting::Outcome;
 use crate::policy::visibility::{Purpose, Viewer};
 use crate::store::chunk::{ItemHeader, ItemView, Op, View};
 use crate::store::keys;
+use crate::wire::event;
 
 use super::directory::Directory;
+use super::own::Own;
 use super::shared::Reclassed;
 use super::source::{self, Other, Source};
 
@@ -43,8 +47,7 @@ impl Terms {
     pub fn resolve(filter: &IndicatorFilter, directory: &Directory) -> Self {
         let wanted = |any: bool| any.then_some(());
         Self {
-            kinds: wanted(!filter.kinds.is_empty())
-                .map(|()| filter.kinds.iter().fold(0, |bits, kind| bits | 1 << kind.number())),
+            kinds: kinds(filter),
             owners: wanted(!filter.owners.is_empty())
                 .map(|()| filter.owners.iter().filter_map(|slug| directory.number(slug)).collect()),
             unknown: filter.owners.iter().filter(|slug| directory.number(slug).is_none()).cloned().collect(),
@@ -151,6 +154,18 @@ impl Terms {
     }
 }
 
+/// Kinds asked for, a bit for each; `None`: all. What cannot be about an asset
+/// is not asked for where assets are.
+fn kinds(filter: &IndicatorFilter) -> Option<u64> {
+    let bits = |kinds: &[Kind]| kinds.iter().fold(0, |bits, kind| bits | 1 << kind.number());
+    let named = (!filter.kinds.is_empty()).then(|| bits(&filter.kinds));
+    let own = filter.own_assets.then(|| bits(&Matcher::KINDS));
+    match (named, own) {
+        (Some(named), Some(own)) => Some(named & own),
+        (named, own) => named.or(own),
+    }
+}
+
 /// The terms of one field; `None` where nothing is asked.
 fn terms<T>(asked: &[T], term: impl Fn(&T) -> u64) -> Option<Vec<u64>> {
     (!asked.is_empty()).then(|| asked.iter().map(term).collect())
@@ -163,6 +178,8 @@ pub struct Held {
     pub then: Arc<Directory>,
     /// That of today.
     pub now: Arc<Directory>,
+    /// What is the viewer's own at the position, if he asks for that alone.
+    pub own: Option<Arc<Matcher>>,
 }
 
 impl Held {
@@ -180,6 +197,8 @@ pub struct Selection {
     principal: SpiffeId,
     terms: Terms,
     wants: Wants,
+    /// What is the viewer's own, if he asks for that alone.
+    pub(super) own: Option<Own>,
 }
 
 /// What a subscriber wants beside indicators.
@@ -202,11 +221,24 @@ pub enum Whole {
     Each,
 }
 
+/// Whether the version in a body is about what is somebody's own, if that alone
+/// is asked for. A damaged one is not held back: whoever reads it says so.
+#[must_use]
+pub fn is_own(own: Option<&Matcher>, body: &[u8]) -> bool {
+    own.is_none_or(|own| event::value(body).is_none_or(|value| own.matches(&value)))
+}
+
 impl Selection {
     /// A selection for one viewer.
     #[must_use]
     pub const fn new(org: OrgNo, principal: SpiffeId, terms: Terms, wants: Wants) -> Self {
-        Self { org, principal, terms, wants }
+        Self { org, principal, terms, wants, own: None }
+    }
+
+    /// The same of what is the viewer's own alone, if that is asked for.
+    #[must_use]
+    pub fn of_own(self, asked: bool) -> Self {
+        Self { own: asked.then(|| Own::new(self.org)), ..self }
     }
 
     const fn viewer(&self) -> Viewer<'_> {
@@ -217,7 +249,8 @@ impl Selection {
     #[must_use]
     pub fn meet(&self, directory: &Directory) -> Option<Self> {
         let terms = self.terms.meet(directory)?;
-        Some(Self { org: self.org, principal: self.principal.clone(), terms, wants: self.wants })
+        let own = self.own.as_ref().map(Own::again);
+        Some(Self { org: self.org, principal: self.principal.clone(), terms, wants: self.wants, own })
     }
 
     /// Whether the viewer is sent records of `class`. Who asks for owners is
@@ -266,7 +299,8 @@ impl Selection {
         source::original(today, reclassed, self.viewer(), version, Purpose::Deliver)
     }
 
-    /// Whether the version is one that the viewer asked for.
+    /// Whether the version is one that the viewer asked for, but for whether it
+    /// is about what is its own.
     #[must_use]
     pub fn wants(&self, item: &ItemView<'_>) -> bool {
         self.terms.matches(item)
@@ -275,7 +309,7 @@ impl Selection {
     /// Whether the viewer asked for whatever it may see.
     #[must_use]
     pub const fn wants_all(&self) -> bool {
-        self.terms.is_empty()
+        self.terms.is_empty() && self.own.is_none()
     }
 
     /// What becomes of a chunk, by its head alone. `touched` says whether the
@@ -285,7 +319,7 @@ impl Selection {
         match view.class {
             _ if view.count == 0 => Whole::Nothing,
             Some(class) if view.all_new && !self.sees(&rosters.then, class) => Whole::Nothing,
-            Some(class) if view.all_new && !touched && self.terms.is_empty() => {
+            Some(class) if view.all_new && !touched && self.wants_all() => {
                 if rosters.unchanged() || self.sees(&rosters.now, class) {
                     Whole::All
                 } else {
@@ -334,10 +368,12 @@ impl Selection {
             let sees = |roster: &Directory| roster.visible(self.viewer(), header.class, Purpose::Deliver);
             return (wanted && sees(&rosters.then) && sees(&rosters.now)).then_some(kind);
         }
-        let after = sees(header.class) && now(class_now) && self.terms.matches(item);
+        // A record is about one value for good, which is read once at most.
+        let own = LazyCell::new(|| is_own(rosters.own.as_deref(), item.body));
+        let after = sees(header.class) && now(class_now) && self.terms.matches(item) && *own;
         // Nobody has what was not there, or is revoked or expired.
         let absent = header.lapsed || matches!(header.op, Op::Create | Op::Reinstate);
-        let before = !absent && sees(header.previous_class) && self.terms.matched(item);
+        let before = !absent && sees(header.previous_class) && self.terms.matched(item) && *own;
         match (before, after, header.state) {
             (false, false, _) => None,
             (_, true, State::Revoked) => Some(EventKind::Revoked),

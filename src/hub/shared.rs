@@ -27,6 +27,7 @@ use crate::wire::seal::Sealer;
 use crate::wire::token::Tokens;
 
 use super::aggregate::Kept;
+use super::assets::Register;
 use super::attempts::Attempts;
 use super::audit::Audit;
 use super::budget::Budgets;
@@ -82,6 +83,8 @@ pub struct Shared {
     pub directory: ArcSwap<Directory>,
     /// Who was who, generation by generation.
     pub rosters: Rosters,
+    /// What organisations call their own.
+    pub assets: Register,
     /// The end of the log.
     pub tail: Tail,
     /// Named subscriptions that wait for a commit.

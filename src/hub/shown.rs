@@ -11,14 +11,15 @@ impl Shared {
     /// Shows a durable group to everyone who follows.
     pub(super) fn show(&self, group: Group<'_>, before: &Directory) {
         self.counters.items.fetch_add(group.item_count() as u64, Ordering::Relaxed);
-        // Before the chunks: whoever reads them must find the roster that
-        // holds at their positions.
+        // Before the chunks: whoever reads them must find the roster and the
+        // assets that hold at their positions.
         for generation in &group.generations {
             self.rosters.push(generation);
         }
         if !group.generations.is_empty() || !group.directory.waits_as(before) {
             self.directory.store(Arc::clone(&group.directory));
         }
+        self.assets.take_in(&group.assets);
         if group.has_certified() {
             self.ledger.store(Arc::clone(&group.ledger));
             self.ledger_changes.send_modify(|count| *count = count.wrapping_add(1));

@@ -149,7 +149,8 @@ impl Hub {
         });
         let directory = self.shared.directory.load_full();
         let terms = Terms::resolve(&plan.filter, &directory);
-        let selection = Selection::new(caller.org(), caller.identity().clone(), terms, plan.wants);
+        let selection = Selection::new(caller.org(), caller.identity().clone(), terms, plan.wants)
+            .of_own(plan.filter.own_assets);
         let digest = subscription::filter_digest(&plan.filter, plan.wants.sightings, plan.wants.notices);
         let pump = Pump::new(
             Arc::clone(&self.shared),
@@ -351,6 +352,13 @@ fn plan(shared: &Shared, caller: &Caller, open: Open, max: usize) -> Result<Plan
             )
             .into());
         }
+    };
+    let start = match open.start {
+        // All of it of which is known what was the organisation's own.
+        Some(Start::Earliest) if filter.own_assets => {
+            Reached::log(start.position.max(shared.own_known_from(caller.org())))
+        }
+        _ => start,
     };
     let created = open.subscription.is_some() && known.is_none();
     let resumes = matches!(open.start, Some(Start::Token(_)) | None);

@@ -119,6 +119,7 @@ pub fn verify_in(
         compare(&store, copy, Family::Meta, KeyKind::Leave, &mut report)?;
         compare(&store, copy, Family::Meta, KeyKind::Held, &mut report)?;
         compare(&store, copy, Family::Meta, KeyKind::Containment, &mut report)?;
+        compare(&store, copy, Family::Meta, KeyKind::Asset, &mut report)?;
         compare(&store, copy, Family::Meta, KeyKind::Certificate, &mut report)?;
         let indexed = store.indexed()?;
         index_upto(copy, indexed, store.base()?.position)?;
@@ -158,6 +159,7 @@ pub fn state_digest(store: &Store) -> Result<String, db::Error> {
         (Family::Meta, KeyKind::Leave),
         (Family::Meta, KeyKind::Held),
         (Family::Meta, KeyKind::Containment),
+        (Family::Meta, KeyKind::Asset),
         (Family::Meta, KeyKind::Certificate),
     ];
     for (family, kind) in families {

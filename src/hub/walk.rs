@@ -1,10 +1,11 @@
 //! Decides what goes out of the state, not of the log: to whom asks for it
 //! what stands, and to whom a change of the roster concerns what he sees from
-//! there on, or no longer. It is read from the postings of the audience
+//! there on, or no longer; and what a change of his own assets does. It is read from the postings of the audience
 //! classes, so that it costs what it brings, not members times indicators.
 
 use std::sync::Arc;
 
+use crate::model::asset::Matcher;
 use crate::model::audience::ClassNo;
 use crate::model::event::EventKind;
 use crate::model::indicator::State;
@@ -23,7 +24,7 @@ use super::directory::Directory;
 use super::error::Error;
 use super::fetch::damaged;
 use super::recall::Skip;
-use super::select::Selection;
+use super::select::{Selection, is_own};
 use super::shared::Shared;
 use super::store_error;
 
@@ -46,6 +47,9 @@ pub(super) struct Walk {
     at: Position,
     /// Classes by number, and what goes out of them.
     classes: Arc<[(ClassNo, Sight)]>,
+    /// What was the viewer's own just before, and is here, if he asks for that
+    /// alone.
+    own: Owned,
     /// How far he has got.
     pub(super) step: Step,
 }
@@ -59,6 +63,25 @@ enum Sight {
     Gained,
     /// He sees it no longer.
     Lost,
+    /// He saw it and sees it, and something of it is his own from here on, or no
+    /// longer.
+    Kept,
+}
+
+/// What is the viewer's own before a position, and at it.
+#[derive(Debug, Clone, Default)]
+struct Owned {
+    before: Option<Arc<Matcher>>,
+    after: Option<Arc<Matcher>>,
+}
+
+impl Owned {
+    fn is_same(&self) -> bool {
+        match (&self.before, &self.after) {
+            (Some(before), Some(after)) => Arc::ptr_eq(before, after) || before == after,
+            (before, after) => before.is_none() == after.is_none(),
+        }
+    }
 }
 
 /// What one step of a walk brought.
@@ -77,45 +100,47 @@ impl Walk {
         at: Position,
         step: Step,
     ) -> Result<Self, Error> {
-        let classes = Self::classes(shared, selection, at, |selection, _, held| {
-            of_each(held, |class| selection.sees(held, class).then_some(Sight::Held))
-        });
-        Ok(Self { at, classes: classes.await?, step })
+        let selection = Arc::clone(selection);
+        let made = move |shared: &Arc<Shared>| {
+            let now = shared.directory.load_full();
+            let held = shared.rosters.at(at, &now);
+            let classes = of_each(&held, |class| selection.sees(&held, class).then_some(Sight::Held));
+            let own = Owned { before: None, after: selection.own_at(shared, at, &now)? };
+            Ok(Self { at, classes: Arc::from(classes), own, step })
+        };
+        shared.read(made).await
     }
 
-    /// What the generation that begins at `at` changes for the viewer of
-    /// `selection`, from `step` on; `None`: nothing.
+    /// What a change of the roster, or of what is the viewer's own, that is at
+    /// `at` changes for the viewer of `selection`, from `step` on; `None`:
+    /// nothing.
     pub(super) async fn begin(
         shared: &Arc<Shared>,
         selection: &Arc<Selection>,
         at: Position,
         step: Step,
     ) -> Result<Option<Self>, Error> {
-        let classes = Self::classes(shared, selection, at, |selection, before, after| {
-            of_each(after, |class| match (selection.sees(before, class), selection.sees(after, class)) {
-                (false, true) => Some(Sight::Gained),
-                (true, false) => Some(Sight::Lost),
-                _ => None,
-            })
-        });
-        let classes = classes.await?;
-        Ok((!classes.is_empty()).then_some(Self { at, classes, step }))
-    }
-
-    /// Chooses classes by the rosters just before and at a position.
-    async fn classes(
-        shared: &Arc<Shared>,
-        selection: &Arc<Selection>,
-        at: Position,
-        choose: fn(&Selection, &Directory, &Directory) -> Vec<(ClassNo, Sight)>,
-    ) -> Result<Arc<[(ClassNo, Sight)]>, Error> {
         let selection = Arc::clone(selection);
-        let classes = move |shared: &Arc<Shared>| {
-            let now = shared.directory.load_full();
-            let before = shared.rosters.at(Position::from_raw(at.raw().saturating_sub(1)), &now);
-            Ok(choose(&selection, &before, &shared.rosters.at(at, &now)))
+        let made = move |shared: &Arc<Shared>| {
+            let (now, just) = (shared.directory.load_full(), Position::from_raw(at.raw().saturating_sub(1)));
+            let (before, after) = (shared.rosters.at(just, &now), shared.rosters.at(at, &now));
+            let own = Owned {
+                before: selection.own_at(shared, just, &now)?,
+                after: selection.own_at(shared, at, &now)?,
+            };
+            let kept = (!own.is_same()).then_some(Sight::Kept);
+            let classes = of_each(&after, |class| {
+                match (selection.sees(&before, class), selection.sees(&after, class)) {
+                    (false, true) => Some(Sight::Gained),
+                    (true, false) => Some(Sight::Lost),
+                    (true, true) => kept,
+                    (false, false) => None,
+                }
+            });
+            let walk = Self { at, classes: Arc::from(classes), own, step };
+            Ok((!walk.classes.is_empty()).then_some(walk))
         };
-        shared.read(classes).await.map(Arc::from)
+        shared.read(made).await
     }
 
     /// Goes on, up to `credit` events.
@@ -134,6 +159,7 @@ impl Walk {
                 selection: &selection,
                 skip: &skip,
                 at: walk.at,
+                own: walk.own,
                 changed: shared.store.changed().map_err(store_error)?,
                 log: shared.store.reader().map_err(store_error)?,
                 batch: Batch::new(),
@@ -163,6 +189,7 @@ struct Stride<'a> {
     skip: &'a Skip,
     now: Arc<Directory>,
     at: Position,
+    own: Owned,
     changed: Changed<'a>,
     log: Scan<'a>,
     batch: Batch,
@@ -224,7 +251,10 @@ impl Stride<'_> {
         let Some(begin) = left.first().filter(|posting| posting.position == posting.handle) else {
             return Ok(0);
         };
-        if sight == Sight::Lost || !self.selection.wants_all() || !self.selection.sees(&self.now, class) {
+        if matches!(sight, Sight::Lost | Sight::Kept)
+            || !self.selection.wants_all()
+            || !self.selection.sees(&self.now, class)
+        {
             return Ok(0);
         }
         let Some((first, bytes)) = self.log.seek(begin.position).map_err(store_error)? else { return Ok(0) };
@@ -307,7 +337,12 @@ impl Stride<'_> {
         if item.header.state != State::Active || !self.selection.wants(&item) {
             return Ok(());
         }
-        if sight == Sight::Lost {
+        let had = matches!(sight, Sight::Lost | Sight::Kept) && is_own(self.own.before.as_deref(), item.body);
+        let has = sight != Sight::Lost && is_own(self.own.after.as_deref(), item.body);
+        if had == has {
+            return Ok(());
+        }
+        if had {
             let stub = event::stub(&self.shared.sealer, position, handle);
             self.batch.push(EventKind::Withdrawn, stub.into());
             self.batch.told.event(handle, position, EventKind::Withdrawn);

@@ -8,7 +8,7 @@ use crate::model::indicator::State;
 use crate::model::org::OrgNo;
 use crate::model::position::{Position, Seq};
 use crate::store::chunk::Builder;
-use crate::store::{certificate, proto, roster_change};
+use crate::store::{self, certificate, proto, roster_change};
 
 use super::apply::Entry;
 use super::containing;
@@ -45,6 +45,9 @@ impl Writing {
             Change::Wait(asked) => Stored::Held(holding::encode_wait(asked)),
             Change::Answer(asked) => Stored::Held(holding::encode_answer(asked)),
             Change::Contain(asked) => Stored::Containment(containing::encode(asked)),
+            Change::Assets(asked) => {
+                Stored::Assets(store::asset::encode_change(asked.organisation, &asked.change))
+            }
             Change::Certificate(entry) => Stored::Certificate(certificate::encode_change(entry)),
             Change::Rotate(asked) => {
                 Stored::Certificate(certificate::encode_rotation(asked.time, &asked.rotation))

@@ -4,6 +4,7 @@
 //! is wrong by line number, and go on with the next line.
 
 mod adblock;
+pub mod assets;
 pub mod blocklist;
 mod encoding;
 pub mod export;

@@ -2,6 +2,7 @@
 
 pub mod aggregate;
 pub mod amendment;
+pub mod asset;
 pub mod audience;
 pub mod audit;
 pub mod certificate;

@@ -34,6 +34,8 @@ pub struct IndicatorFilter {
     pub campaigns: Vec<String>,
     /// Techniques of ATT&CK, sorted, without repeats.
     pub techniques: Vec<String>,
+    /// Whether it is about an asset of the asker's organisation.
+    pub own_assets: bool,
     /// States; not in a subscription.
     pub states: Vec<State>,
     /// Added at or after; not in a subscription.

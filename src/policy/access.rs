@@ -122,6 +122,10 @@ pub enum Method {
     ExportAuditLog,
     /// Reads who received an indicator.
     ListRecipients,
+    /// Reads what the caller's organisation calls its own.
+    GetAssets,
+    /// Changes it.
+    ChangeAssets,
 }
 
 /// What a method asks of its caller.
@@ -137,7 +141,7 @@ pub enum Requirement {
 
 impl Method {
     /// Every method.
-    pub const ALL: [Self; 58] = [
+    pub const ALL: [Self; 60] = [
         Self::PublishIndicators,
         Self::PublishStream,
         Self::RevokeIndicator,
@@ -196,6 +200,8 @@ impl Method {
         Self::GetInclusionProof,
         Self::ExportAuditLog,
         Self::ListRecipients,
+        Self::GetAssets,
+        Self::ChangeAssets,
     ];
 
     /// The path under which gRPC calls the method.
@@ -255,6 +261,8 @@ impl Method {
             Self::GetInclusionProof => "/luytre.v1.AuditService/GetInclusionProof",
             Self::ExportAuditLog => "/luytre.v1.AuditService/ExportAuditLog",
             Self::ListRecipients => "/luytre.v1.ReceiptService/ListRecipients",
+            Self::GetAssets => "/luytre.v1.AssetService/GetAssets",
+            Self::ChangeAssets => "/luytre.v1.AssetService/ChangeAssets",
             Self::HealthCheck => "/grpc.health.v1.Health/Check",
             Self::HealthWatch => "/grpc.health.v1.Health/Watch",
             Self::Reflection => "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
@@ -328,6 +336,8 @@ impl Method {
             | Self::GetConsistencyProof
             | Self::GetInclusionProof
             | Self::ListRecipients
+            | Self::GetAssets
+            | Self::ChangeAssets
             | Self::HealthCheck => true,
             Self::PublishStream
             | Self::LookupObservables
@@ -358,7 +368,8 @@ impl Method {
             | Self::GrantRepublication
             | Self::WithdrawRepublication
             | Self::ApprovePublication
-            | Self::RejectPublication => Requirement::OneOf(PUBLISHER),
+            | Self::RejectPublication
+            | Self::ChangeAssets => Requirement::OneOf(PUBLISHER),
             Self::GetIndicator | Self::LookupObservables => {
                 Requirement::OneOf(ANALYST.with(Role::Subscriber))
             }
@@ -376,6 +387,7 @@ impl Method {
             Self::HoldIndicator | Self::ReleaseIndicator => {
                 Requirement::OneOf(Roles::NONE.with(Role::Coordinator))
             }
+            Self::GetAssets => Requirement::OneOf(ANALYST.with(Role::Publisher).with(Role::Subscriber)),
             Self::ListAuditRecords | Self::ExportAuditLog => Requirement::OneOf(AUDITOR),
             // Of which indicators is the hub's to say; an auditor sees no content.
             Self::ListRecipients => Requirement::OneOf(ANALYST.with(Role::Publisher).with(Role::Auditor)),

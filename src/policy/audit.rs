@@ -24,7 +24,8 @@ pub const fn purpose(method: Method) -> Purpose {
         | Method::ApprovePublication
         | Method::RejectPublication
         | Method::HoldIndicator
-        | Method::ReleaseIndicator => Purpose::Write,
+        | Method::ReleaseIndicator
+        | Method::ChangeAssets => Purpose::Write,
         Method::Subscribe => Purpose::Deliver,
         Method::GetIndicator
         | Method::ListIndicatorVersions
@@ -57,6 +58,7 @@ pub const fn purpose(method: Method) -> Purpose {
         Method::GetSubscription
         | Method::ListSubscriptions
         | Method::DeleteSubscription
+        | Method::GetAssets
         | Method::GetOrganisation
         | Method::ListOrganisations
         | Method::WhoAmI

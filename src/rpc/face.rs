@@ -25,6 +25,7 @@ use crate::hub::error::{Error, Reason};
 use crate::hub::{Hub, PeerCertificate};
 use crate::policy::access::Method;
 use crate::wire::proto;
+use crate::wire::proto::v1::asset_service_server::AssetServiceServer;
 use crate::wire::proto::v1::audit_service_server::AuditServiceServer;
 use crate::wire::proto::v1::certificate_service_server::CertificateServiceServer;
 use crate::wire::proto::v1::directory_service_server::DirectoryServiceServer;
@@ -36,6 +37,7 @@ use crate::wire::proto::v1::republication_service_server::RepublicationServiceSe
 use crate::wire::proto::v1::roster_service_server::RosterServiceServer;
 use crate::wire::proto::v1::subscription_service_server::SubscriptionServiceServer;
 
+use super::asset::Assets;
 use super::audit::Audits;
 use super::call::Call;
 use super::certificate::Certificates;
@@ -77,6 +79,7 @@ pub struct Face {
     values: HistoryServiceServer<History>,
     republications: RepublicationServiceServer<Republications>,
     held: HeldServiceServer<HeldPublications>,
+    assets: AssetServiceServer<Assets>,
     audits: AuditServiceServer<Audits>,
     receipts: ReceiptServiceServer<Receipts>,
     certificates: CertificateServiceServer<Certificates>,
@@ -123,6 +126,9 @@ impl Face {
                 .max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES),
             held: HeldServiceServer::new(HeldPublications(Arc::clone(&hub)))
                 .max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES),
+            // A whole list is changed at once.
+            assets: AssetServiceServer::new(Assets(Arc::clone(&hub)))
+                .max_decoding_message_size(MAX_MESSAGE_BYTES),
             audits: AuditServiceServer::new(Audits(Arc::clone(&hub)))
                 .max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES),
             receipts: ReceiptServiceServer::new(Receipts(Arc::clone(&hub)))
@@ -260,6 +266,7 @@ impl Face {
             | Method::SeverConnections
             | Method::ListAuthorities
             | Method::RotateAuthority => self.certificates.call(request).await,
+            Method::GetAssets | Method::ChangeAssets => self.assets.call(request).await,
             Method::ListAuditRecords
             | Method::GetCheckpoint
             | Method::GetConsistencyProof
@@ -289,6 +296,7 @@ pub(super) const fn longest(method: Method) -> usize {
         | Method::ReportSightings
         | Method::LookupObservables
         | Method::GetObservable
+        | Method::ChangeAssets
         | Method::DiffRoster
         | Method::ApplyRoster => MAX_MESSAGE_BYTES,
         _ => MAX_SMALL_MESSAGE_BYTES,
@@ -296,7 +304,8 @@ pub(super) const fn longest(method: Method) -> usize {
 }
 
 /// Our services, for health.
-const SERVICES: [&str; 10] = [
+const SERVICES: [&str; 11] = [
+    "luytre.v1.AssetService",
     "luytre.v1.AuditService",
     "luytre.v1.CertificateService",
     "luytre.v1.ExchangeService",

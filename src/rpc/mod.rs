@@ -1,5 +1,6 @@
 //! Decides the gRPC face: unpack, convert, call, wrap.
 
+mod asset;
 mod audit;
 mod call;
 mod certificate;

@@ -56,6 +56,8 @@ pub enum KeyKind {
     Held = 0x54,
     /// What a unit that leads holds for a day: see [`super::containment`].
     Containment = 0x55,
+    /// What organisations call their own, and how that stood before.
+    Asset = 0x56,
     /// Reserved: live records below a base.
     Record = 0x60,
     /// Number of the first record of a commit group to the group's audit records, node-local:
@@ -81,7 +83,7 @@ impl KeyKind {
 /// small ones share [`Family::Meta`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Family {
-    /// RocksDB's default family: meta, requests, directory, certificates, leaves, held publications, holds.
+    /// RocksDB's default family: meta, requests, directory, certificates, leaves, held publications, holds, assets.
     Meta,
     /// The log.
     Log,

@@ -11,13 +11,14 @@
 //! * [`requests`]: what was answered, for idempotent retries;
 //! * [`roster`], [`subscription`]: organisations, principals, audience classes; named
 //!   subscriptions and their cursors; [`roster_change`]: what changes the roster, or waits to;
-//! * [`certificate`]: the ledger of certificates; [`leave`]: leave to republish; [`held`]: what waits for a second person; [`containment`]: what is held for a day; [`lengths`]: of prefixes of networks;
+//! * [`certificate`]: the ledger of certificates; [`leave`]: leave to republish; [`held`]: what waits for a second person; [`containment`]: what is held for a day; [`asset`]: what is whose own; [`lengths`]: of prefixes of networks;
 //! * [`changed`]: which records changed since birth, in order;
 //! * [`truncate`]: what is cut out of the log below a base; [`usage`]: what each organisation takes of it;
 //! * [`audit`]: who called what, [`receipts`]: who was given what, beside all that and not replicated;
 //! * [`batch`], [`db`], [`log`]: writing a commit group, opening, reading; [`tuning`] says how;
 //!   [`upgrade`] makes this format of the one before; [`calls`] counts.
 
+pub mod asset;
 pub mod audit;
 pub mod batch;
 pub mod calls;

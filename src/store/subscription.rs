@@ -98,6 +98,7 @@ fn encode_filter(filter: &IndicatorFilter) -> proto::Filter {
         families: filter.families.clone(),
         campaigns: filter.campaigns.clone(),
         techniques: filter.techniques.clone(),
+        own_assets: filter.own_assets,
     }
 }
 
@@ -123,6 +124,7 @@ fn decode_filter(stored: &proto::Filter) -> Option<IndicatorFilter> {
         families: stored.families.clone(),
         campaigns: stored.campaigns.clone(),
         techniques: stored.techniques.clone(),
+        own_assets: stored.own_assets,
         ..IndicatorFilter::default()
     })
 }
@@ -151,6 +153,7 @@ mod tests {
             families: vec!["Họ A".into()],
             campaigns: vec!["Hè 2026".into()],
             techniques: vec!["T1566".into()],
+            own_assets: true,
             ..IndicatorFilter::default()
         };
         let at = Timestamp::from_micros_clamped(1_700_000_000_000_000);

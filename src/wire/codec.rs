@@ -129,6 +129,7 @@ bounded_by_size! {
     ListIndicatorVersionsRequest ListIndicatorVersionsResponse
     GetObservableRequest GetObservableResponse
     AggregateIndicatorsRequest AggregateIndicatorsResponse
+    GetAssetsRequest GetAssetsResponse ChangeAssetsRequest ChangeAssetsResponse
     ListAuditRecordsRequest ListAuditRecordsResponse
     GetCheckpointRequest GetCheckpointResponse
     GetConsistencyProofRequest GetConsistencyProofResponse

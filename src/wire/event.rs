@@ -444,8 +444,12 @@ pub fn stored_marking(marking: &v1::Marking) -> Option<Marking> {
 /// The value of a stored indicator and its aliases.
 #[must_use]
 pub fn observables(indicator: &v1::Indicator) -> Option<(Observable, Vec<Observable>)> {
+    stored_observables(indicator.observable.clone()?)
+}
+
+fn stored_observables(stored: v1::Observable) -> Option<(Observable, Vec<Observable>)> {
     // What is stored is canonical already, by the rules of its day.
-    match spelt(indicator.observable.as_ref()?.value.clone()?) {
+    match spelt(stored.value?) {
         Spelt::Text(kind, text) => Some((Observable::from_canonical(kind?, &text)?, Vec::new())),
         Spelt::File(v1::FileHashes { md5, sha1, sha256, sha512 }) => {
             let [md5, sha1, sha256, sha512] = [&md5, &sha1, &sha256, &sha512]
@@ -461,6 +465,22 @@ pub fn observables(indicator: &v1::Indicator) -> Option<(Observable, Vec<Observa
 struct Validity {
     #[prost(message, optional, tag = "9")]
     valid_until: Option<prost_types::Timestamp>,
+}
+
+/// The one field of `luytre.v1.Indicator` that says what it is about; all others
+/// are passed over.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Valued {
+    #[prost(message, optional, tag = "2")]
+    observable: Option<v1::Observable>,
+}
+
+/// The value of the indicator inside a body, which of a file is one of its
+/// hashes; `None` if the body is damaged.
+#[must_use]
+pub fn value(body: &[u8]) -> Option<Observable> {
+    let stored = Valued::decode(subject(body)?).ok()?.observable?;
+    stored_observables(stored).map(|(value, _)| value)
 }
 
 /// When the indicator inside a body ceases to hold; `None` if the body is

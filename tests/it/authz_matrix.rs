@@ -34,6 +34,8 @@ const TABLE: &[(&str, Who)] = &[
     ("/grpc.health.v1.Health/Check", Who::Certificate),
     ("/grpc.health.v1.Health/Watch", Who::Certificate),
     ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Who::Certificate),
+    ("/luytre.v1.AssetService/ChangeAssets", Who::Only(&[Role::Publisher])),
+    ("/luytre.v1.AssetService/GetAssets", Who::Only(&[Role::Analyst, Role::Publisher, Role::Subscriber])),
     ("/luytre.v1.AuditService/ExportAuditLog", Who::Only(&[Role::Auditor])),
     ("/luytre.v1.AuditService/GetCheckpoint", Who::Certificate),
     ("/luytre.v1.AuditService/GetConsistencyProof", Who::Certificate),

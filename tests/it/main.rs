@@ -19,6 +19,7 @@
     reason = "in a test a panic is the report, and the bans guard the hub"
 )]
 
+mod assets;
 mod attack;
 mod audit;
 mod authz_matrix;

@@ -186,6 +186,13 @@ fn the_vietnamese_page_on_receipts_says_the_commands_of_the_english_one() {
     assert_eq!(english, indented("docs/vi/receipts.md"));
 }
 
+#[test]
+fn both_pages_on_own_assets_say_the_same_commands() {
+    let [english, vietnamese] = ["docs/own-assets.md", "docs/vi/own-assets.md"].map(asked);
+    assert!(english.len() >= 10, "{english:?}");
+    assert_eq!(english, vietnamese);
+}
+
 fn pages(dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     entries

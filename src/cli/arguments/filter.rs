@@ -36,6 +36,9 @@ pub(crate) struct Filter {
     /// Technique of MITRE ATT&CK, such as T1566; its sub-techniques too
     #[arg(long, value_name = "T1566", value_delimiter = ',', value_parser = technique)]
     pub(crate) technique: Vec<String>,
+    /// Only what is about your organisation's own assets, as luytre assets list shows them
+    #[arg(long)]
+    pub(crate) own_assets: bool,
 }
 
 impl Filter {
@@ -60,6 +63,7 @@ impl Filter {
             families: self.family.clone(),
             campaigns: self.campaign.clone(),
             attack_techniques: self.technique.clone(),
+            own_assets: self.own_assets,
             ..v1::IndicatorFilter::default()
         }
     }

@@ -1,6 +1,7 @@
 //! Decides the words of `luytre` at the prompt: the commands here, the options
 //! of each group of commands in a file of their own.
 
+mod assets;
 mod audit;
 mod canonical;
 mod cert;
@@ -29,6 +30,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::manual;
 
+pub(super) use assets::{Assets, AssetsAction, ImportAssets, Watch};
 pub(super) use audit::{Audit, AuditAction, AuditCheckpoint, ExportAudit, ListAudit, VerifyAudit};
 pub(super) use canonical::Canonical;
 pub(super) use cert::{Cert, CertAction, CertAgent, FirstContact};
@@ -68,6 +70,8 @@ pub(super) use values::{PlainOrJson, TableOrJson, group, organisation, person, t
   luytre whoami                                     # who am I for the hub?
   luytre publish iocs.txt --tlp green               # share a list, one value a line
   luytre subscribe --state siem.state               # follow everything, go on after any break
+  luytre assets add 198.51.100.0/24 example.gov.vn  # what is yours?
+  luytre watch                                      # whatever is said about it
   luytre sync --state DIR --plain blocked.txt       # keep a block list up to date
   luytre lookup 198.51.100.7 example.net            # is this known?
   luytre show example.net                           # what do we know of it, from whom, since when?
@@ -147,6 +151,10 @@ pub(super) enum Command {
     TailPublish(Box<TailPublish>),
     /// Receive indicators as they are published · Đăng ký nhận liên tục
     Subscribe(Subscribe),
+    /// Hear of whatever is about your own networks and domains · Theo dõi tài sản của mình
+    Watch(Watch),
+    /// Say which networks, domains and systems are yours · Tài sản của đơn vị
+    Assets(Assets),
     /// Keep files up to date for a firewall, a resolver or a SIEM · Giữ tệp luôn mới
     Sync(Box<Sync>),
     /// List or delete your own named subscriptions · Các đăng ký có tên của bạn

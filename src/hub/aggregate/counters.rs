@@ -49,6 +49,7 @@ pub(super) fn plan(counting: &Counting, spans: Option<Spans>) -> Option<Plan> {
         families,
         campaigns,
         techniques,
+        own_assets,
         states,
         added_from,
         added_to,
@@ -66,7 +67,8 @@ pub(super) fn plan(counting: &Counting, spans: Option<Spans>) -> Option<Plan> {
         text,
         except,
     } = &counting.filter;
-    let told = (states.is_empty() || states.as_slice() == [State::Active])
+    let told = !own_assets
+        && (states.is_empty() || states.as_slice() == [State::Active])
         && added_from.is_none()
         && added_to.is_none()
         && values.is_empty()

@@ -29,6 +29,7 @@ pub(super) fn told(change: &Change) -> Option<(&'static str, String)> {
         | Change::Wait(_)
         | Change::Answer(_)
         | Change::Contain(_)
+        | Change::Assets(_)
         | Change::Retain(_) => None,
     }
 }

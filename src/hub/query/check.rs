@@ -2,6 +2,7 @@
 //! header first, then by what it says, then by who sighted it.
 
 use crate::base::clock::Timestamp;
+use crate::model::asset::Matcher;
 use crate::model::indicator::{Observable, State};
 use crate::model::org::OrgNo;
 use crate::model::position::Position;
@@ -30,6 +31,8 @@ pub(super) struct Conditions {
     pub(super) filter: IndicatorFilter,
     /// Which sightings are asked for.
     pub(super) sightings: Option<Sightings>,
+    /// What is the asker's own, if he asks for that alone.
+    own: Option<Matcher>,
 }
 
 /// Positions after one, up to another.
@@ -71,11 +74,13 @@ pub(super) struct Sightings {
 }
 
 impl Conditions {
-    /// Resolves a filter under the roster that holds.
+    /// Resolves a filter under the roster that holds, for `asker`, whose own
+    /// assets are those of today whatever moment is asked about.
     pub(super) fn resolve(
         shared: &Shared,
         filter: &IndicatorFilter,
         directory: &Directory,
+        asker: OrgNo,
     ) -> Result<Self, Error> {
         let kinds = &filter.org_kinds;
         let of_kind = |org: &&crate::model::org::Organisation| kinds.contains(&org.kind);
@@ -89,6 +94,7 @@ impl Conditions {
             versions: Range::of(shared, Span { from: filter.added_from, to: filter.added_to })?,
             births: Range::of(shared, filter.published)?,
             sightings: Sightings::resolve(shared, filter, directory)?,
+            own: filter.own_assets.then(|| shared.own_today(asker)),
             filter: filter.clone(),
         })
     }
@@ -112,7 +118,8 @@ impl Conditions {
     pub(super) fn ask_body(&self) -> bool {
         let IndicatorFilter { values, confidence, actions, first_seen, last_seen, valid_at, text, .. } =
             &self.filter;
-        !values.is_empty()
+        self.own.is_some()
+            || !values.is_empty()
             || confidence.is_some()
             || !actions.is_empty()
             || !first_seen.is_open()
@@ -135,6 +142,7 @@ impl Conditions {
             && filter.first_seen.holds(facts.first_seen)
             && filter.last_seen.holds(facts.last_seen)
             && filter.valid_at.is_none_or(valid)
+            && self.own.as_ref().is_none_or(|own| own.matches(&facts.value))
             && (filter.values.is_empty() || is(&facts.value) || facts.aliases.iter().any(is))
             && filter.text.as_ref().is_none_or(|search| search.matches(facts.texts()))
     }
@@ -174,6 +182,7 @@ pub(super) fn apart(filter: &IndicatorFilter) -> Vec<IndicatorFilter> {
         families,
         campaigns,
         techniques,
+        own_assets,
         states,
         added_from,
         added_to,
@@ -200,6 +209,7 @@ pub(super) fn apart(filter: &IndicatorFilter) -> Vec<IndicatorFilter> {
         IndicatorFilter { families, ..none() },
         IndicatorFilter { campaigns, ..none() },
         IndicatorFilter { techniques, ..none() },
+        IndicatorFilter { own_assets, ..none() },
         IndicatorFilter { states, ..none() },
         IndicatorFilter { added_from, added_to, ..none() },
         IndicatorFilter { values, ..none() },

@@ -172,9 +172,10 @@ impl<'a> Walk<'a> {
         time: Option<Duration>,
     ) -> Result<Self, Error> {
         let wanted = check::with_states(&question.filter);
-        let asked = Conditions::resolve(shared, &wanted, sight.directory())?;
+        let resolve = |filter| Conditions::resolve(shared, filter, sight.directory(), sight.viewer.org);
+        let asked = resolve(&wanted)?;
         let except = question.filter.except.as_deref().map(check::apart).unwrap_or_default();
-        let except = except.iter().map(|field| Conditions::resolve(shared, field, sight.directory()));
+        let except = except.iter().map(resolve).collect::<Result<_, _>>()?;
         let order = question.order;
         let begun = clock::monotonic();
         let after = |part: u32| time.and_then(|time| begun.checked_add(time / part));
@@ -184,7 +185,7 @@ impl<'a> Walk<'a> {
             order,
             origin: Origin::new(shared, place.origin),
             asked,
-            except: except.collect::<Result<_, _>>()?,
+            except,
             indexed: shared.index.upto() >= place.origin,
             finder: shared.store.finder().map_err(store_error)?,
             chunk: None,

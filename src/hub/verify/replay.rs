@@ -31,7 +31,7 @@ use super::super::proposal::{
     Change, Collision, Due, ProposedIndicator, ProposedPublication, ProposedRevocation, ProposedSighting,
 };
 use super::super::publish::digests;
-use super::super::{Error, amend, certify, containing, genesis, holding, leave, retention};
+use super::super::{Error, amend, asset, certify, containing, genesis, holding, leave, retention};
 use super::VerifyReport;
 
 /// Entries applied with one commit.
@@ -193,6 +193,7 @@ impl Replay<'_> {
                     | Stored::RetentionBase(_)
                     | Stored::RetentionDrop(_)
                     | Stored::BaseState(_)
+                    | Stored::Assets(_)
                     | Stored::Certificate(_),
                 ) => {
                     self.entry(&mut group, chunks, &header, report)?;
@@ -271,7 +272,7 @@ impl Replay<'_> {
     fn change(&self, chunks: &[Chunk], header: &proto::EntryHeader) -> Result<Change, db::Error> {
         let stored = amend::stored(header).or_else(|| leave::stored(header, self.classes));
         let stored = stored.or_else(|| holding::stored(header)).or_else(|| containing::stored(header));
-        let stored = stored.or_else(|| retention::stored(header));
+        let stored = stored.or_else(|| retention::stored(header)).or_else(|| asset::stored(header));
         if let Some(change) = stored.or_else(|| certify::stored(header)) {
             return change;
         }

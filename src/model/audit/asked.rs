@@ -18,6 +18,7 @@ pub fn filter(filter: &IndicatorFilter) -> String {
         families,
         campaigns,
         techniques,
+        own_assets,
         states,
         added_from,
         added_to,
@@ -44,6 +45,7 @@ pub fn filter(filter: &IndicatorFilter) -> String {
     said.all("families", families);
     said.all("campaigns", campaigns);
     said.all("techniques", techniques);
+    said.one("own_assets", Some(own_assets).filter(|asked| **asked));
     said.all("states", states);
     said.one("added_from", added_from.as_ref());
     said.one("added_to", added_to.as_ref());

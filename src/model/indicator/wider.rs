@@ -124,6 +124,21 @@ pub fn host_name(value: &Observable) -> Option<Cow<'_, str>> {
     }
 }
 
+/// The address of the host that the value names; none where that has a name. It
+/// may be an IPv4-mapped one.
+#[must_use]
+pub fn host_address(value: &Observable) -> Option<IpAddr> {
+    match value {
+        Observable::Endpoint(at) => Some(at.ip()),
+        Observable::Url(text) => match parsed_host(&Url::parse(text).ok()?)? {
+            Host::Domain(_) => None,
+            Host::Ipv4(ip) => Some(ip.into()),
+            Host::Ipv6(ip) => Some(ip.into()),
+        },
+        _ => None,
+    }
+}
+
 /// Parsed anew, because outside the known schemes the standard takes every host
 /// for a name.
 fn parsed_host(url: &Url) -> Option<Host> {

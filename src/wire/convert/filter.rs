@@ -61,6 +61,7 @@ fn read_fields(pb: v1::IndicatorFilter) -> Result<IndicatorFilter, Invalid> {
         sighting_outcomes,
         text,
         except: _,
+        own_assets,
     } = pb;
     let Span { from: added_from, to: added_to } = span("added", added)?;
     let name = |name| text::required("", name, MAX_NAME_BYTES);
@@ -79,6 +80,7 @@ fn read_fields(pb: v1::IndicatorFilter) -> Result<IndicatorFilter, Invalid> {
         techniques: sorted(terms("attack_techniques", MAX_FILTER_TERMS, attack_techniques, |name| {
             technique::check(&name).map(|()| name)
         })?),
+        own_assets,
         states: known("states", states, State::from_number, State::number)?,
         added_from,
         added_to,
@@ -175,6 +177,7 @@ pub fn write(filter: IndicatorFilter) -> v1::IndicatorFilter {
         sighting_outcomes: filter.outcomes.into_iter().map(|outcome| i32::from(outcome.number())).collect(),
         text: filter.text.map(|search| search.as_str().to_owned()).unwrap_or_default(),
         except,
+        own_assets: filter.own_assets,
     }
 }
 
@@ -285,6 +288,7 @@ mod tests {
             families: vec!["b".into(), "Họ A".into(), "b".into()],
             campaigns: vec!["Hè 2026".into()],
             attack_techniques: vec!["T1566.001".into(), "T1204".into()],
+            own_assets: true,
             ..Default::default()
         }
     }

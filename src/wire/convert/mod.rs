@@ -5,6 +5,7 @@
 //! that a field added to the contract does not compile until it is read here.
 
 pub mod aggregate;
+pub mod asset;
 pub mod audit;
 pub mod batch;
 pub mod certificate;

@@ -4,6 +4,7 @@
 mod amending;
 mod apply;
 mod asking;
+mod assets;
 mod audiences;
 mod certificates;
 mod chunks;

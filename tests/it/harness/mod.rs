@@ -31,7 +31,7 @@ pub(crate) use self::{
     listener::{Heard, Listener},
     patience::eventually,
     peer::{Peer, amber, batch, draft, text_value, value_of},
-    prompt::{Ended, luytre, luytre_fed, luytre_killed, luytre_watching, peak_kib},
+    prompt::{Ended, Watching, luytre, luytre_fed, luytre_killed, luytre_watching, peak_kib},
     publisher::Publisher,
     raw::Raw,
     seed::Seed,

@@ -43,6 +43,9 @@ enum Hidden {
     /// That an open record is a republication of one that is hidden; and the
     /// same record where there is no other.
     Original(bool),
+    /// That others have assets of their own, the viewer's and what is open among
+    /// them.
+    Assets,
     /// Who published records, and reported a sighting, that the viewer sees.
     Source(&'static str),
 }
@@ -109,7 +112,7 @@ impl Hub {
                     v1::IndicatorDraft { marking: open.marking.map(masked), ..open }
                 }
                 Hidden::Original(true) if at == 0 => amber(draft(SECRET), &["named"]),
-                Hidden::Nothing | Hidden::Sighting | Hidden::Original(_) => return None,
+                Hidden::Nothing | Hidden::Sighting | Hidden::Assets | Hidden::Original(_) => return None,
             };
             let secret = owner.publish(draft).await;
             // So is what its owner allows another.
@@ -144,6 +147,18 @@ impl Hub {
         };
         let (records, events) = match hidden {
             Hidden::Nothing | Hidden::Records(..) => (0, 0),
+            Hidden::Assets => {
+                for witness in [&owner, &other, &named] {
+                    let request = v1::ChangeAssetsRequest {
+                        request_id: Uuid::new_v4().to_string(),
+                        add: vec!["198.51.100.0/24".into(), SECRET.into(), "open-0.example".into()],
+                        ..v1::ChangeAssetsRequest::default()
+                    };
+                    let method = "AssetService/ChangeAssets";
+                    witness.call::<v1::ChangeAssetsResponse>(method, &request).await.unwrap();
+                }
+                (0, 0)
+            }
             Hidden::Original(hidden) => {
                 let republication_of = secret.clone().filter(|_| hidden).unwrap_or_default();
                 named.publish(v1::IndicatorDraft { republication_of, ..draft(SECRET) }).await;
@@ -263,6 +278,8 @@ async fn every_call_about_what_is_hidden_is_answered_and_costs_as_about_what_is_
     }
     let with = Hub::with(Hidden::Sighting).await.tell().await;
     compare("a sighting", &with, &absent, |cost| cost == Cost::Nothing);
+    let with = Hub::with(Hidden::Assets).await.tell().await;
+    compare("assets of others", &with, &absent, |cost| cost == Cost::Nothing);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -49,10 +49,12 @@ const HISTORY: [&str; 2] =
 /// hidden one the viewer, who is one, is told. What others are not told stands
 /// in the tests of receipts.
 const RECIPIENTS: &str = "/luytre.v1.ReceiptService/ListRecipients";
+const ASSETS: [&str; 2] = ["/luytre.v1.AssetService/GetAssets", "/luytre.v1.AssetService/ChangeAssets"];
 const SUBSCRIBE: &str = "/luytre.v1.SubscriptionService/Subscribe";
 
 /// Asks everything of the hub as the viewer.
 pub(super) async fn ask_all(asker: &mut Asker<'_>, hub: &Hub) {
+    assets(asker).await;
     searches(asker).await;
     exports(asker).await;
     counts(asker).await;
@@ -83,8 +85,37 @@ fn filters() -> Vec<(&'static str, v1::IndicatorFilter)> {
         ("by state", v1::IndicatorFilter { states, ..none() }),
         ("by kind", v1::IndicatorFilter { kinds: vec![v1::ObservableKind::Domain.into()], ..none() }),
         ("unreadable", v1::IndicatorFilter { owners: vec!["owner".into()], ..none() }),
+        ("own assets", v1::IndicatorFilter { own_assets: true, ..none() }),
         ("of nobody", v1::IndicatorFilter { owners: vec!["organisations/nobody".into()], ..none() }),
     ]
+}
+
+/// What is the viewer's own, before he has any and after: the hidden values are
+/// about it, and some of the open ones.
+async fn assets(asker: &mut Asker<'_>) {
+    let [get, change] = ASSETS;
+    let change_of = |add: &[&str], remove: &[&str], etag: &str| {
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let request_id = Uuid::new_v4().to_string();
+        said(&v1::ChangeAssetsRequest {
+            request_id,
+            add: texts(add),
+            remove: texts(remove),
+            etag: etag.to_owned(),
+        })
+    };
+    let list = said(&v1::GetAssetsRequest {});
+    asker.ask("none yet", Cost::Nothing, get, mask::plain::<v1::GetAssetsResponse>, vec![list.clone()]).await;
+    for (what, request) in [
+        ("too wide", change_of(&["0.0.0.0/0"], &[], "")),
+        ("stale", change_of(&[SECRET], &[], "0f")),
+        ("added", change_of(&[SECRET, "198.51.100.0/24", "open-0.example"], &[], "")),
+        ("taken off", change_of(&["AS1"], &["another.example"], "")),
+    ] {
+        let read = mask::plain::<v1::ChangeAssetsResponse>;
+        asker.ask(what, Cost::Nothing, change, read, vec![request]).await;
+    }
+    asker.ask("the list", Cost::Nothing, get, mask::plain::<v1::GetAssetsResponse>, vec![list]).await;
 }
 
 async fn searches(asker: &mut Asker<'_>) {

@@ -17,7 +17,7 @@ pub(super) const SECOND: u64 = 1_000_000;
 pub(super) const HOUR: u64 = 3_600 * SECOND;
 
 /// Values of records; of each file, the hashes that name it change.
-const VALUES: [&str; 16] = [
+pub(super) const VALUES: [&str; 16] = [
     "evil.example.vn",
     "a.evil.example.vn",
     "other.com.vn",
@@ -34,6 +34,13 @@ const VALUES: [&str; 16] = [
     "2001:db8::7",
     "2001:db8::/48",
     "http://evil.example.vn/a-path-so-long-that-the-key-of-this-value-is-made-of-its-digest",
+];
+/// The assets of each organisation, and which of the values are about them.
+pub(super) const OWN: [(&[&str], &[usize]); 4] = [
+    (&["198.51.100.0/24"], &[4, 7, 8, 10, 11, 12]),
+    (&["evil.example.vn", "2001:db8::/64"], &[0, 1, 3, 5, 6, 13, 14, 15]),
+    (&[], &[]),
+    (&["198.51.100.128/26", "198.51.101.0/24", "other.com.vn"], &[2, 9, 10, 11, 12]),
 ];
 /// How many values there are: those, and unions of the hashes of two files.
 pub(super) const COUNT: u8 = 20;
@@ -315,6 +322,7 @@ fn field() -> BoxedStrategy<IndicatorFilter> {
     let kinds = vec![Kind::Ipv4, Kind::Cidr, Kind::Domain, Kind::Url, Kind::Md5, Kind::Sha256];
     let at = (0_u64..4).prop_map(|at| Timestamp::from_micros_clamped(START + at * HOUR - HOUR));
     prop_oneof![
+        Just(IndicatorFilter { own_assets: true, ..none() }),
         some(kinds).prop_map(move |kinds| IndicatorFilter { kinds, ..none() }),
         slugs().prop_map(move |owners| IndicatorFilter { owners, ..none() }),
         named(&LABELS).prop_map(move |labels| IndicatorFilter { labels, ..none() }),
@@ -356,6 +364,7 @@ fn join(a: IndicatorFilter, b: IndicatorFilter) -> IndicatorFilter {
         families: or(a.families, b.families),
         campaigns: or(a.campaigns, b.campaigns),
         techniques: or(a.techniques, b.techniques),
+        own_assets: a.own_assets || b.own_assets,
         states: or(a.states, b.states),
         values: or(a.values, b.values),
         org_kinds: or(a.org_kinds, b.org_kinds),

@@ -11,10 +11,12 @@ mod then;
 use std::collections::BTreeSet;
 
 use luytre::base::clock::Timestamp;
+use luytre::model::asset::{Asset, AssetChange};
 use luytre::model::query::Question as Asked;
 use luytre::wire::proto::v1;
 use proptest::prelude::*;
 use prost::Message as _;
+use uuid::Uuid;
 
 use super::support::{Engine, START, block_on, roster};
 use draw::{Ask, KINDS, Op, SECOND};
@@ -33,6 +35,11 @@ async fn hub() -> (Engine, Naive) {
     let engine = Engine::of(roster, START, |_| ());
     let mut naive = Naive::default();
     naive.apply(&engine, &Op::Regroup { members: 0b0110 }).await;
+    for (org, (assets, _)) in draw::OWN.into_iter().enumerate() {
+        let add = assets.iter().map(|text| Asset::parse(text).unwrap()).collect();
+        let change = AssetChange { add, ..AssetChange::default() };
+        engine.hub.change_assets(&engine.caller(org), Uuid::new_v4(), change, None).await.unwrap();
+    }
     (engine, naive)
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use luytre::base::clock::Timestamp;
 use luytre::hub::Effect;
 use luytre::model::indicator::lifecycle::{Revocation, RevocationReason};
-use luytre::model::indicator::{Draft, Observable, State, technique};
+use luytre::model::indicator::{Draft, Observable, State, normalise, technique};
 use luytre::model::marking::{Caveats, Marking, Tlp};
 use luytre::model::org::OrgSlug;
 use luytre::model::query::{IndicatorFilter, Order, ValueMatch};
@@ -278,6 +278,7 @@ impl Naive {
             && any(&filter.techniques, &|asked| {
                 draft.techniques.iter().any(|name| name == asked || technique::parent(name) == Some(asked))
             })
+            && (!filter.own_assets || is_own(ask.viewer, draft))
             && (filter.states.is_empty() || filter.states.contains(&version.state))
             && within(filter.added_from, filter.added_to, version.version)
             && within(filter.published.from, filter.published.to, born)
@@ -349,6 +350,12 @@ impl Naive {
     }
 }
 
+/// Whether it is about an asset of the viewer's organisation.
+fn is_own(viewer: usize, draft: &Draft) -> bool {
+    let mut about = draw::OWN[viewer].1.iter().map(|at| normalise::detect(draw::VALUES[*at]).unwrap());
+    about.any(|value| value.observable == draft.observable)
+}
+
 fn of_value(wanted: &ValueMatch, draft: &Draft) -> bool {
     let is = |value: &Observable| wanted.matches(value);
     is(&draft.observable) || draft.aliases.iter().any(is)
@@ -366,6 +373,7 @@ fn fields(f: &IndicatorFilter) -> Vec<IndicatorFilter> {
         IndicatorFilter { families: f.families, ..none() },
         IndicatorFilter { campaigns: f.campaigns, ..none() },
         IndicatorFilter { techniques: f.techniques, ..none() },
+        IndicatorFilter { own_assets: f.own_assets, ..none() },
         IndicatorFilter { states: f.states, ..none() },
         IndicatorFilter { added_from: f.added_from, added_to: f.added_to, ..none() },
         IndicatorFilter { published: f.published, ..none() },
