@@ -44,6 +44,7 @@ mod compare;
 mod containing;
 pub mod containment;
 pub mod cursors;
+pub mod decision;
 pub mod directory;
 pub mod dossier;
 pub mod engine;

@@ -1,3 +1,5 @@
+//! That the table of methods is whole, and opens to each role what it should.
+
 use super::*;
 
 #[test]
