@@ -1,3 +1,5 @@
+//! The table of methods and roles: complete, and closed where it says nothing.
+
 use super::*;
 
 #[test]
