@@ -266,6 +266,7 @@ impl Group<'_> {
             at: item.position,
             state: told.state,
         };
+        self.take_held_back(item.header.previous)?;
         self.set_containment(item.header.previous, Some(hold))
     }
 }

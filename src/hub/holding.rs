@@ -37,6 +37,9 @@ pub(super) struct Holdings {
     records: BTreeMap<Position, (Option<Held>, Option<Held>)>,
     /// How many that a person published wait.
     waiting: BTreeMap<(OrgNo, SpiffeId), u32>,
+    /// What the version that was taken last as it stands ended, of which
+    /// indicator, and that version's audience class: a hold ends nothing.
+    aside: Option<(Position, ClassNo, Held)>,
 }
 
 impl Holdings {
@@ -88,6 +91,21 @@ impl Group<'_> {
     /// Ends what is held of an indicator, of which another version stands.
     pub(super) fn end_held(&mut self, indicator: Position) -> Result<(), db::Error> {
         if self.held_of(indicator)?.is_some() { self.hold_back(indicator, None) } else { Ok(()) }
+    }
+
+    /// Ends what is held of an indicator of which a version is taken as it
+    /// stands, unless what follows tells of a hold.
+    pub(super) fn set_held_aside(&mut self, indicator: Position, class: ClassNo) -> Result<(), db::Error> {
+        self.holdings.aside = self.held_of(indicator)?.map(|held| (indicator, class, held));
+        self.end_held(indicator)
+    }
+
+    /// Takes back what was ended so.
+    pub(super) fn take_held_back(&mut self, indicator: Position) -> Result<(), db::Error> {
+        match self.holdings.aside.take().filter(|(of, ..)| *of == indicator) {
+            Some((_, class, held)) => self.hold_back(indicator, Some(Held { class, ..held })),
+            None => Ok(()),
+        }
     }
 
     /// How many wait that each person published of an organisation's.

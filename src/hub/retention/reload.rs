@@ -58,7 +58,7 @@ impl Group<'_> {
 
     fn reload_version(&mut self, store: &Store, item: &ItemView<'_>) -> Result<(), db::Error> {
         let (header, at) = (item.header, item.position);
-        self.end_held(header.handle)?;
+        self.set_held_aside(header.handle, header.class)?;
         self.end_containment(header.handle)?;
         let before = version_at(store, header.previous)?;
         for key in before.map(|body| value_keys(&body)).transpose()?.unwrap_or_default() {

@@ -1,4 +1,4 @@
-//! That the table of methods is whole, and opens to each role what it should.
+//! The table of methods and roles: complete, and closed where it says nothing.
 
 use super::*;
 

@@ -165,6 +165,7 @@ fn what_is_held_is_seen_by_its_owner_and_who_leads_alone_whichever_way_others_lo
         for marking in [green(), Marking::open(Tlp::Clear), to(Tlp::Amber, &[LEAD, READER, OTHER])] {
             let hub = engine();
             let id = publish(&hub, drafted(VALUE, marking, None)).await;
+            hub.clock.advance(SECOND);
             let then = hub.clock.now();
             let reader = hub.caller(READER);
             let open = Open { start: Some(Start::Earliest), credit: 100, ..Open::default() };
@@ -211,7 +212,7 @@ fn a_hold_ends_after_a_day_by_itself_or_before_by_who_leads_and_all_is_as_it_was
         assert_eq!((early.state, early.note.as_str()), (RELEASED, "nothing in it"));
         assert_eq!(why(release(&hub, LEAD, other).await), Reason::NotFound, "it is over");
 
-        hub.clock.advance(DAY - 3 * SECOND);
+        hub.clock.advance(DAY - 4 * SECOND);
         assert_eq!(hub.hub.end_holds().await.unwrap(), 0, "not before its time");
         let hub = hub.reopen(|_| ()).await;
         hub.clock.advance(SECOND);

@@ -122,7 +122,8 @@ async fn what_was_spilled_unmarked_is_held_at_once_and_for_a_day_by_the_unit_tha
     assert!(!late.was_told(SECRET), "no byte of any answer");
     let mut of_officer = officer.watch_all().await;
     let heard = of_officer.up_to(|event| event.hold.is_some()).await;
-    assert_eq!(heard.last().unwrap().hold.as_ref().unwrap().reason, "an annex that must not be shared");
+    let word = heard.iter().find_map(|event| event.hold.as_ref()).unwrap();
+    assert_eq!((word.reason.as_str(), &word.indicator), ("an annex that must not be shared", &spilled));
 
     // Its owner says nothing else of it; after a day it would stand as before.
     let other = amber(v1::IndicatorDraft { confidence: Some(9), ..draft("spill.example") }, &audience);
