@@ -190,7 +190,7 @@ impl Group<'_> {
                 version: standing.header.version,
             });
         }
-        if let Some(refusal) = self.contained(known.handle)? {
+        if let Some(refusal) = self.contained(known.handle, writing.time)? {
             return Ok(Decision::Refused(refusal));
         }
         match self.original(item, Some(&standing), writing)? {
@@ -393,10 +393,13 @@ impl Group<'_> {
         }
         self.succeed(&header, at)?;
         self.end_held(was.handle)?;
-        self.end_containment(was.handle)?;
+        let outlasts = self.settle_containment(was.handle, op)?;
         self.post(&header, at, &standing.terms);
         self.terminal(&header, at);
         self.write(at, Item { header, terms: standing.terms, previous_terms: Vec::new(), body }, writing);
+        if let Some(hold) = outlasts {
+            self.outlast(hold, was.handle, was.owner, writing)?;
+        }
         Ok(Decision::Written { handle: was.handle, position: at, version, effect })
     }
 

@@ -42,10 +42,12 @@ impl Containments {
         })
     }
 
-    /// By how many more the group lets last.
-    fn more(&self) -> usize {
+    /// How many last in the group, of `stored` before it.
+    fn lasting(&self, stored: usize) -> usize {
         let lasts = |hold: &Option<Containment>| hold.as_ref().is_some_and(Containment::lasts);
-        self.0.values().filter(|(before, hold)| lasts(hold) && !lasts(before)).count()
+        let begun = self.0.values().filter(|(before, hold)| lasts(hold) && !lasts(before)).count();
+        let ended = self.0.values().filter(|(before, hold)| lasts(before) && !lasts(hold)).count();
+        (stored + begun).saturating_sub(ended)
     }
 }
 
@@ -72,9 +74,41 @@ impl Group<'_> {
         if self.containment_of(indicator)?.is_some() { self.set_containment(indicator, None) } else { Ok(()) }
     }
 
+    /// What a version that ends an indicator does to a hold: it lasts on over
+    /// the end of the validity, which comes to light with all else. That of one
+    /// that is revoked is returned, for its owner to be told, see
+    /// [`Self::outlast`].
+    pub(super) fn settle_containment(
+        &mut self,
+        indicator: Position,
+        op: Op,
+    ) -> Result<Option<Containment>, db::Error> {
+        let Some(hold) = self.containment_of(indicator)? else { return Ok(None) };
+        if hold.lasts() && op == Op::Expire {
+            return Ok(None);
+        }
+        self.set_containment(indicator, None)?;
+        Ok(Some(hold).filter(|hold| hold.lasts() && op == Op::Revoke))
+    }
+
+    /// Tells the owner of an indicator that was revoked while it was held.
+    pub(super) fn outlast(
+        &mut self,
+        hold: Containment,
+        indicator: Position,
+        owner: OrgNo,
+        writing: &mut Writing,
+    ) -> Result<(), db::Error> {
+        self.tell_containment(hold.revoked(), Some(""), indicator, owner, writing).map(drop)
+    }
+
     /// The refusal of another version while a hold lasts.
-    pub(super) fn contained(&self, indicator: Position) -> Result<Option<Refusal>, db::Error> {
-        let hold = self.containment_of(indicator)?.filter(Containment::lasts);
+    pub(super) fn contained(
+        &self,
+        indicator: Position,
+        now: Timestamp,
+    ) -> Result<Option<Refusal>, db::Error> {
+        let hold = self.containment_of(indicator)?.filter(|hold| hold.blocks(now));
         Ok(hold.map(|hold| {
             let minutes = hold.until.as_micros().div_ceil(MICROS_PER_MINUTE);
             Refusal::Contained(u32::try_from(minutes).unwrap_or(u32::MAX))
@@ -109,14 +143,15 @@ impl Group<'_> {
             (HoldAct::Hold { .. }, Some(hold)) if hold.by == org => {
                 Ok(Decision::Unchanged { handle: hold.at, position: hold.at, version: record.version })
             }
-            (HoldAct::Hold { .. }, _) if record.state != State::Active => {
+            (HoldAct::Hold { .. }, _)
+                if record.state != State::Active || is_over(&standing, writing.time)? =>
+            {
                 Ok(Decision::Refused(Refusal::Ended))
             }
-            (HoldAct::Hold { .. }, _) if before.as_ref().is_some_and(|hold| hold.by == org) => {
-                Ok(Decision::Refused(Refusal::HeldBefore))
-            }
+            // Whoever did: units that lead must not hold it for ever in turn.
+            (HoldAct::Hold { .. }, _) if before.is_some() => Ok(Decision::Refused(Refusal::HeldBefore)),
             (HoldAct::Hold { .. }, _)
-                if self.store.lasting(MAX_LASTING)?.len() + self.containments.more() >= MAX_LASTING =>
+                if self.containments.lasting(self.store.lasting(MAX_LASTING)?.len()) >= MAX_LASTING =>
             {
                 Ok(Decision::Refused(Refusal::TooManyHolds))
             }
@@ -203,12 +238,10 @@ impl Group<'_> {
         let held = self.held_of(record.handle)?;
         let written = self.update(&item, known, &standing, record.original, writing)?;
         let Decision::Written { position, .. } = written else { return Ok(written) };
-        let stands = self.header(position)?;
-        if stands.state != State::Active {
-            return Ok(written);
+        if self.header(position)?.state == State::Active {
+            // What waits for a second person waits on.
+            self.hold_back(record.handle, held.map(|held| Held { class: number, ..held }))?;
         }
-        // What waits for a second person waits on.
-        self.hold_back(record.handle, held.map(|held| Held { class: number, ..held }))?;
         self.tell_containment(hold, note, record.handle, record.owner, writing)
     }
 
@@ -269,6 +302,13 @@ impl Group<'_> {
         self.take_held_back(item.header.previous)?;
         self.set_containment(item.header.previous, Some(hold))
     }
+}
+
+/// Whether the validity of what stands is over.
+fn is_over(standing: &Standing, now: Timestamp) -> Result<bool, db::Error> {
+    let until = event::valid_until(&standing.body);
+    let until = until.ok_or_else(|| db::Error::corrupt("body", standing.header.handle))?;
+    Ok(until.is_some_and(|until| until <= now))
 }
 
 /// The marking with which only the owner and who leads may see a record: nobody

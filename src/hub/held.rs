@@ -152,19 +152,14 @@ impl Hub {
         self.guard_text(caller.identity().as_str(), "answer held", "note", &note)?;
         let handle = self.shared.sealer.handle(indicator).ok_or_else(Error::absent)?;
         let (asker, guard) = (caller.clone(), approved.then(|| self.guard()));
-        let allowed = self
+        // Told by the writer, to whom it is told at all.
+        let refused = self
             .blocking(move |shared| {
                 let (header, body) = fetch::newest(shared, &asker, handle)?;
-                let Some(guard) = guard else { return Ok(true) };
-                let decides = shared.directory.load().answers(viewer(&asker), header.owner, header.class);
-                Ok(!decides || !is_refused(&guard, &header, &body)?)
+                guard.map_or(Ok(false), |guard| is_refused(&guard, &header, &body))
             })
             .await?;
-        if !allowed {
-            let Rejection { reason, problem, .. } = Rejection::guarded(None);
-            return Err(Error::new(reason, problem));
-        }
-        let proposed = ProposedAnswer { indicator: handle, expected, approved, note };
+        let proposed = ProposedAnswer { indicator: handle, expected, approved, refused, note };
         let content = requests::first_16(&digest::sha256(&holding::encode_answer(&proposed).encode_to_vec()));
         let author = caller.clone();
         let decision = self
@@ -375,6 +370,13 @@ impl Page {
         let unwanted = waiting && held.state != HeldState::Waiting;
         if unwanted || !walk.shows(directory, caller, &held) {
             return Ok(None);
+        }
+        if walk.by == By::Provider && !directory.visible(viewer(caller), held.class, Purpose::Get) {
+            // Of an indicator that is held for a day he learns nothing.
+            let hold = shared.store.containment(indicator).map_err(store_error)?;
+            if hold.is_some_and(|hold| hold.lasts()) {
+                return Ok(None);
+            }
         }
         let (header, body) = match fetch::newest_of_any(shared, indicator) {
             Ok(found) => found,

@@ -95,8 +95,10 @@ impl Group<'_> {
 
     /// Ends what is held of an indicator of which a version is taken as it
     /// stands, unless what follows tells of a hold.
-    pub(super) fn set_held_aside(&mut self, indicator: Position, class: ClassNo) -> Result<(), db::Error> {
-        self.holdings.aside = self.held_of(indicator)?.map(|held| (indicator, class, held));
+    pub(super) fn set_held_aside(&mut self, version: &ItemHeader) -> Result<(), db::Error> {
+        let (indicator, class) = (version.handle, version.class);
+        let held = self.held_of(indicator)?.filter(|_| version.state == State::Active);
+        self.holdings.aside = held.map(|held| (indicator, class, held));
         self.end_held(indicator)
     }
 
@@ -214,14 +216,17 @@ impl Group<'_> {
             let held = held.answered(HeldState::Rejected, answer, Position::ZERO);
             return self.tell_held(held, &standing, writing);
         }
-        if let Some(refusal) = self.contained(record.handle)? {
+        if let Some(refusal) = self.contained(record.handle, writing.time)? {
             return Ok(Decision::Refused(refusal));
         }
         let damaged = || db::Error::corrupt("body", record.handle);
         let fields = event::publisher_fields(&standing.body, record.tail_len);
         let fields = fields.and_then(|fields| event::with_action(fields, held.action)).ok_or_else(damaged)?;
         let item = self.restated(&standing, fields, record.class, entry.salt)?;
-        debug_assert_eq!(item.digest, held.wanted, "what was sent is what goes out");
+        if item.digest != held.wanted {
+            // Nothing goes out but what was sent.
+            return Ok(Decision::Refused(Refusal::Stale));
+        }
         let Some(known) = self.own_assertion(&item, record.handle)? else { return Err(damaged()) };
         if writing.state(&item) != State::Active {
             return Ok(Decision::Refused(Refusal::Stale));
@@ -230,7 +235,7 @@ impl Group<'_> {
         let Decision::Written { position, .. } = written else { return Ok(written) };
         let standing = self.standing(position)?;
         let held = held.answered(HeldState::Approved, answer, Position::ZERO);
-        self.tell_held(Held { wanted: item.digest, ..held }, &standing, writing)
+        self.tell_held(held, &standing, writing)
     }
 
     /// Why the author must not answer so. What he may not see, and what he has
@@ -257,8 +262,10 @@ impl Group<'_> {
             Some(Refusal::Absent)
         } else if held.requester == *author {
             Some(Refusal::SecondPerson)
+        } else if asked.expected != record.version {
+            Some(Refusal::Stale)
         } else {
-            (asked.expected != record.version).then_some(Refusal::Stale)
+            (asked.approved && asked.refused).then_some(Refusal::Guarded)
         }
     }
 
@@ -311,29 +318,43 @@ impl Group<'_> {
         })
     }
 
-    /// Whom it is told, and in which audience.
-    fn told_of(&self, held: &Held, owner: &OrgSlug) -> (OrgNo, ClassDefinition) {
+    /// In which audience it is told.
+    fn told_of(&self, held: &Held, owner: &OrgSlug) -> ClassDefinition {
         let tlp = self.directory.tlp(held.class);
         if held.state != HeldState::Waiting {
-            return (held.owner, answered_to(held, owner, tlp));
+            return self.answered_to(held, owner, tlp);
         }
         let Deciders::Lead(leads) = self.directory.second_persons(held.owner, held.class) else {
-            return (held.owner, notice::audience(owner.clone(), tlp));
+            return notice::audience(owner.clone(), tlp);
         };
         let (first, others) = match leads.as_slice() {
             [first, others @ ..] => (*first, others),
-            [] => return (held.owner, notice::audience(owner.clone(), tlp)),
+            [] => return notice::audience(owner.clone(), tlp),
         };
-        let told = self.directory.number(first).unwrap_or(held.owner);
         if tlp == Tlp::Red {
             let numbers = leads.iter().filter_map(|lead| self.directory.number(lead));
             let persons = numbers.flat_map(|lead| self.directory.named(lead, held.class)).collect();
-            return (told, to_persons(owner.clone(), persons));
+            return to_persons(owner.clone(), persons);
         }
         let organisations = others.iter().map(|lead| OrgSlug::clone(lead)).collect();
         let mut class = notice::audience(first.clone(), tlp);
         class.marking.recipients = Recipients { organisations, ..Recipients::default() };
-        (told, class)
+        class
+    }
+
+    /// The owner, and who published on its behalf: his organisation where that
+    /// may see the indicator, else himself alone.
+    fn answered_to(&self, held: &Held, owner: &OrgSlug, tlp: Tlp) -> ClassDefinition {
+        let class = notice::audience(owner.clone(), tlp);
+        if held.by == held.owner {
+            return class;
+        }
+        if tlp == Tlp::Red || !self.directory.reaches(held.by, held.class) {
+            return to_persons(owner.clone(), vec![held.requester.clone()]);
+        }
+        let organisations = vec![held.requester.org().clone()];
+        let recipients = Recipients { organisations, ..Recipients::default() };
+        ClassDefinition { marking: Marking { recipients, ..class.marking }, ..class }
     }
 
     /// Writes the item that tells how it stands.
@@ -346,7 +367,7 @@ impl Group<'_> {
         let record = &standing.header;
         let damaged = || db::Error::corrupt("body", record.handle);
         let owner = self.directory.slug(record.owner).cloned().ok_or_else(damaged)?;
-        let (told, definition) = self.told_of(&held, &owner);
+        let definition = self.told_of(&held, &owner);
         let class = self.class(&definition);
         let (at, version) = writing.next();
         let held = Held { at, ..held };
@@ -366,7 +387,8 @@ impl Group<'_> {
             // What was sent, and how far it goes: see `reload_held`.
             digest: held.wanted,
             previous_class: record.class,
-            owner: told,
+            // Whose it is to store, whoever is told.
+            owner: record.owner,
             tail_len,
             ..group::born(Op::Held, at, version, class, definition.marking.tlp)
         };
@@ -406,20 +428,6 @@ impl Group<'_> {
 
 const ABSENT: Decision = Decision::Refused(Refusal::Absent);
 
-/// The owner, and who published on its behalf.
-fn answered_to(held: &Held, owner: &OrgSlug, tlp: Tlp) -> ClassDefinition {
-    let class = notice::audience(owner.clone(), tlp);
-    if held.by == held.owner {
-        return class;
-    }
-    let recipients = if tlp == Tlp::Red {
-        Recipients { principals: vec![held.requester.clone()], ..Recipients::default() }
-    } else {
-        Recipients { organisations: vec![held.requester.org().clone()], ..Recipients::default() }
-    };
-    ClassDefinition { marking: Marking { recipients, ..class.marking }, ..class }
-}
-
 /// What waits, as the entry says it.
 pub(super) fn encode_wait(asked: &ProposedWait) -> proto::HeldChange {
     let mut lists = Vec::new();
@@ -443,7 +451,7 @@ pub(super) fn encode_wait(asked: &ProposedWait) -> proto::HeldChange {
 
 /// An answer, as the entry says it.
 pub(super) fn encode_answer(asked: &ProposedAnswer) -> proto::HeldChange {
-    let ProposedAnswer { indicator, expected, approved, note } = asked;
+    let ProposedAnswer { indicator, expected, approved, refused: _, note } = asked;
     let (indicator, expected, approved, note) = (indicator.raw(), *expected, *approved, note.clone());
     let answer = Some(proto::HeldAnswer { indicator, expected, approved, note });
     proto::HeldChange { answer, ..proto::HeldChange::default() }
@@ -461,7 +469,9 @@ fn decode(stored: &proto::HeldChange) -> Result<Change, db::Error> {
     if let Some(proto::HeldAnswer { indicator, expected, approved, note }) = answer {
         let (indicator, note) = (Position::from_raw(*indicator), note.clone());
         let (expected, approved) = (*expected, *approved);
-        return Ok(Change::Answer(Box::new(ProposedAnswer { indicator, expected, approved, note })));
+        // What lists refuse is not written.
+        let refused = false;
+        return Ok(Change::Answer(Box::new(ProposedAnswer { indicator, expected, approved, refused, note })));
     }
     let all = decode_lists(lists);
     let ask = |proto::HeldAsk { indicator, published, wanted, action, lists }: &proto::HeldAsk| {

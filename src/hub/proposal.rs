@@ -292,6 +292,8 @@ pub struct ProposedAnswer {
     pub expected: u64,
     /// Whether it goes out.
     pub approved: bool,
+    /// Whether lists let nobody publish the value by now.
+    pub refused: bool,
     /// Why.
     pub note: String,
 }

@@ -128,7 +128,7 @@ impl Rejection {
             ),
             Refusal::NotDecider => (
                 Reason::RoleInsufficient,
-                "another organisation decides about this; `luytre held list` shows which",
+                "your organisation does not decide about this; `luytre held list` shows who does, and whether anybody leads today who could",
             ),
             Refusal::NotLead => (
                 Reason::RoleInsufficient,
@@ -136,7 +136,7 @@ impl Rejection {
             ),
             Refusal::HeldBefore => (
                 Reason::IndicatorHeld,
-                "your organisation held this version before, for as long as it may; talk to its owner, who can revoke it",
+                "this version was held before, for as long as it may be; talk to its owner, who can revoke it",
             ),
             Refusal::TooManyHolds => {
                 (Reason::RateLimited, "too many indicators are held; release some first")

@@ -25,6 +25,9 @@ numbered! {
         Lasting = 1 is "held",
         /// It was ended, or ended by itself.
         Released = 2 is "released",
+        /// Its owner revoked the indicator meanwhile: until its time is over
+        /// nobody brings that back.
+        Revoked = 3 is "revoked",
     }
 }
 
@@ -56,9 +59,21 @@ impl Containment {
         matches!(self.state, HoldState::Lasting)
     }
 
+    /// Whether it keeps another version out.
+    #[must_use]
+    pub fn blocks(&self, now: Timestamp) -> bool {
+        self.lasts() || (self.state == HoldState::Revoked && now < self.until)
+    }
+
     /// The same, ended.
     #[must_use]
     pub fn released(self) -> Self {
         Self { person: None, state: HoldState::Released, ..self }
+    }
+
+    /// The same, of an indicator that was revoked.
+    #[must_use]
+    pub fn revoked(self) -> Self {
+        Self { person: None, state: HoldState::Revoked, ..self }
     }
 }

@@ -193,7 +193,7 @@ pub fn is_slug(text: &str) -> bool {
 pub struct Finding {
     /// What became of the item.
     pub outcome: Outcome,
-    /// The lists that hold the value, the strictest first.
+    /// The lists that hold the value and say so.
     pub lists: Vec<ListName>,
 }
 

@@ -221,6 +221,7 @@ impl Group<'_> {
                 }
             })?;
         }
+        self.end_containment(handle)?;
         self.gone.insert(handle, Rest::Nothing);
         self.gone.insert(newest, Rest::Nothing);
         self.dropped.push(handle);

@@ -58,8 +58,8 @@ impl Group<'_> {
 
     fn reload_version(&mut self, store: &Store, item: &ItemView<'_>) -> Result<(), db::Error> {
         let (header, at) = (item.header, item.position);
-        self.set_held_aside(header.handle, header.class)?;
-        self.end_containment(header.handle)?;
+        self.set_held_aside(&header)?;
+        self.settle_containment(header.handle, header.op)?;
         let before = version_at(store, header.previous)?;
         for key in before.map(|body| value_keys(&body)).transpose()?.unwrap_or_default() {
             self.edit(&key, |all| all.retain(|known| known.handle != header.handle))?;

@@ -31,6 +31,7 @@ const WITHDRAWN: i32 = 3;
 const CONTAINED: i32 = 12;
 const HELD: i32 = 1;
 const RELEASED: i32 = 2;
+const REVOKED: i32 = 3;
 
 fn world() -> Roster {
     let mut roster = roster();
@@ -286,10 +287,59 @@ fn while_it_is_held_its_owner_revokes_and_says_nothing_else() {
 
         revoke(&hub, id).await;
         assert_eq!(why(hub.hub.get(&hub.caller(READER), id).await.map(|_| ())), Reason::NotFound);
+        // Nor does he bring it back before the day is over, or a hold were none.
+        let back = || Draft { reinstate: Some("it was right".into()), ..drafted(VALUE, green(), None) };
+        assert_eq!(put(&hub, &owner, back()).await.unwrap_err().reason, Reason::IndicatorHeld);
+        let states: Vec<_> = notices(&hub, OWNER).await.iter().map(|told| told.state).collect();
+        assert_eq!(states, [HELD, REVOKED]);
+        let hub = hub.reopen(|_| ()).await;
+        let owner = hub.caller(OWNER);
+        assert_eq!(put(&hub, &owner, back()).await.unwrap_err().reason, Reason::IndicatorHeld);
         hub.clock.advance(2 * DAY);
         assert_eq!(hub.hub.end_holds().await.unwrap(), 0, "the hold ended with it");
         assert_eq!(shown(&hub, id).await.state, i32::from(State::Revoked.number()));
         assert_eq!(why(hold(&hub, LEAD, id).await), Reason::IndicatorRevoked);
+        assert_eq!(put(&hub, &owner, back()).await.unwrap().effect, Effect::Reinstated);
+        assert!(hub.hub.get(&hub.caller(READER), id).await.is_ok());
+        verified(hub).await;
+    });
+}
+
+#[test]
+fn what_ends_by_itself_while_it_is_held_comes_to_light_with_the_end_of_the_hold() {
+    block_on(async {
+        let hub = engine();
+        let valid_until = Some(Timestamp::from_micros_clamped(START + DAY / 2));
+        let draft = || Draft { valid_until, ..drafted(VALUE, green(), None) };
+        let id = publish(&hub, draft()).await;
+        hold(&hub, LEAD, id).await.unwrap();
+        hub.clock.advance(DAY / 2);
+        assert_eq!(hub.hub.expire().await.unwrap().indicators, 1);
+        let reader = hub.caller(READER);
+        assert_eq!(why(hub.hub.get(&reader, id).await.map(|_| ())), Reason::NotFound, "the day goes on");
+        hub.clock.advance(DAY);
+        assert_eq!(hub.hub.end_holds().await.unwrap(), 1);
+        assert!(hub.hub.get(&reader, id).await.is_ok());
+        assert_eq!(shown(&hub, id).await.state, i32::from(State::Expired.number()));
+        assert_eq!(put(&hub, &hub.caller(OWNER), draft()).await.unwrap().effect, Effect::Unchanged);
+        assert_eq!(why(hold(&hub, LEAD, id).await), Reason::IndicatorRevoked, "there is nothing to hold");
+        verified(hub).await;
+    });
+}
+
+#[test]
+fn units_that_lead_do_not_hold_an_indicator_in_turn() {
+    block_on(async {
+        let mut roster = world();
+        let lead = roster.duties[0].clone();
+        roster.duties.push(Duty { holder: slug(OTHER), ..lead });
+        let hub = Engine::of(roster, START, |_| ());
+        let id = publish(&hub, drafted(VALUE, green(), None)).await;
+        hold(&hub, LEAD, id).await.unwrap();
+        release(&hub, LEAD, id).await.unwrap();
+        for org in [LEAD, OTHER] {
+            assert_eq!(why(hold(&hub, org, id).await), Reason::IndicatorHeld, "{org}");
+        }
         verified(hub).await;
     });
 }

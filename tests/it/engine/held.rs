@@ -210,6 +210,7 @@ fn who_leads_and_may_not_see_the_record_decides_nothing_about_it() {
         assert_eq!(action(&hub, id).await, BLOCK);
         let (answer, _) = heard(&hub, &provider).await;
         assert_eq!(answer.iter().map(|told| told.state).collect::<Vec<_>>(), [APPROVED], "he is told too");
+        assert_eq!(heard(&hub, &of_provider).await.0, [], "and no colleague of his who may not see it");
         verified(hub).await;
     });
 }

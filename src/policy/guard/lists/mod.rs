@@ -245,7 +245,9 @@ impl Guard {
         let mut found: Vec<_> = hits.0.into_iter().filter_map(listed).collect();
         found.sort_by(|(a, list), (b, other)| b.cmp(a).then_with(|| list.name.cmp(&other.name)));
         let (outcome, _) = found.first()?;
-        let lists = found.iter().take(MAX_NAMED).map(|(_, list)| list.name.clone()).collect();
+        // Whose word it is: what others would do beside is not done.
+        let theirs = found.iter().filter(|(by, _)| by == outcome);
+        let lists = theirs.take(MAX_NAMED).map(|(_, list)| list.name.clone()).collect();
         Some(Finding { outcome: *outcome, lists })
     }
 }
