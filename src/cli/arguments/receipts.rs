@@ -25,6 +25,10 @@ pub(crate) struct Recipients {
 
 /// `recall`.
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  luytre recall status indicators/0b54…
+
+An indicator is taken back with `luytre revoke`.")]
 pub(crate) struct RecallArguments {
     #[command(subcommand)]
     pub(crate) action: RecallAction,

@@ -325,6 +325,7 @@ mod tests {
     use futures_util::FutureExt as _;
 
     use super::*;
+    use crate::hub::testing;
 
     #[tokio::test]
     async fn what_is_waited_for_is_urgent_and_answered_once_it_is_durable() {
@@ -341,5 +342,33 @@ mod tests {
         journal.close();
         assert_eq!(journal.durable(later).await, Err(Lost));
         assert!(journal.is_empty());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_record_is_found_in_the_audit_under_the_number_that_is_told_of_it() {
+        let (_dir, hub, _) = testing::hub(&["a"]);
+        let audit = &hub.shared.audit;
+        let mut noted = Vec::new();
+        for n in 0..200 {
+            let record = Record { about: format!("the {n}th"), ..Record::note("x", Timestamp::EPOCH) };
+            noted.push((audit.journal.note(&record), record));
+            if n % 7 == 0 {
+                audit.journal.flush().await;
+            }
+        }
+        assert_eq!(audit.index_of(noted[199].0), None, "it is not laid down yet");
+        audit.journal.flush().await;
+        for (number, record) in noted {
+            let index = audit.index_of(number).unwrap();
+            let mut found = None;
+            let each = |_, encoded: &[u8]| {
+                found = Record::decode(encoded);
+                true
+            };
+            hub.shared.store.audit_records(index, index + 1, each).unwrap();
+            assert_eq!(found, Some(record));
+        }
+        assert_eq!(audit.index_of(0), None, "no record has this number");
+        hub.close().await;
     }
 }

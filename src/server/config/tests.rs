@@ -215,8 +215,18 @@ fn the_sample_and_the_documentation_show_every_key_there_is() {
         let (indent, text) = (line.len() - line.trim_start().len(), line.trim());
         let Some((name, rest)) = text.split_once(": ") else { continue };
         match indent {
-            4 if ["grpc", "authorities", "http", "log", "limits", "retention", "audit", "guards"]
-                .contains(&name) =>
+            4 if [
+                "grpc",
+                "authorities",
+                "http",
+                "log",
+                "limits",
+                "retention",
+                "audit",
+                "receipts",
+                "guards",
+            ]
+            .contains(&name) =>
             {
                 section = name
             }
