@@ -82,7 +82,6 @@ pub(super) async fn run(
     ended
 }
 
-#[expect(clippy::too_many_arguments, reason = "called in one place, with what was made there")]
 async fn follow(
     subscription: &mut Subscription,
     stop: &mut Stop,

@@ -80,6 +80,8 @@ pub struct Face {
     republications: RepublicationServiceServer<Republications>,
     held: HeldServiceServer<HeldPublications>,
     assets: AssetServiceServer<Assets>,
+    /// The same, for what changes a whole list.
+    lists: AssetServiceServer<Assets>,
     audits: AuditServiceServer<Audits>,
     receipts: ReceiptServiceServer<Receipts>,
     certificates: CertificateServiceServer<Certificates>,
@@ -111,6 +113,7 @@ impl Face {
         let exchange = ExchangeServiceServer::new(Exchange(Arc::clone(&hub)));
         let rosters = RosterServiceServer::new(Rosters(Arc::clone(&hub)));
         let history = HistoryServiceServer::new(History(Arc::clone(&hub)));
+        let assets = AssetServiceServer::new(Assets(Arc::clone(&hub)));
         Ok(Self {
             exchange: exchange.clone().max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES),
             bulk: exchange.max_decoding_message_size(MAX_MESSAGE_BYTES),
@@ -126,9 +129,8 @@ impl Face {
                 .max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES),
             held: HeldServiceServer::new(HeldPublications(Arc::clone(&hub)))
                 .max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES),
-            // A whole list is changed at once.
-            assets: AssetServiceServer::new(Assets(Arc::clone(&hub)))
-                .max_decoding_message_size(MAX_MESSAGE_BYTES),
+            assets: assets.clone().max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES),
+            lists: assets.max_decoding_message_size(MAX_MESSAGE_BYTES),
             audits: AuditServiceServer::new(Audits(Arc::clone(&hub)))
                 .max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES),
             receipts: ReceiptServiceServer::new(Receipts(Arc::clone(&hub)))
@@ -266,7 +268,8 @@ impl Face {
             | Method::SeverConnections
             | Method::ListAuthorities
             | Method::RotateAuthority => self.certificates.call(request).await,
-            Method::GetAssets | Method::ChangeAssets => self.assets.call(request).await,
+            Method::GetAssets => self.assets.call(request).await,
+            Method::ChangeAssets => self.lists.call(request).await,
             Method::ListAuditRecords
             | Method::GetCheckpoint
             | Method::GetConsistencyProof

@@ -294,6 +294,7 @@ async fn only_what_carries_many_items_or_a_rule_may_be_large() {
             | Method::ReportSightings
             | Method::LookupObservables
             | Method::GetObservable
+            | Method::ChangeAssets
             | Method::DiffRoster
             | Method::ApplyRoster => MAX_MESSAGE_BYTES,
             _ => MAX_SMALL_MESSAGE_BYTES,

@@ -111,6 +111,12 @@ async fn a_unit_hears_of_what_is_about_its_own_and_of_nothing_else() {
     let ended = watching.interrupt().await;
     assert_eq!((ended.code, ended.stdout.as_str()), (0, ""), "{ended:?}");
 
+    let told = run(&hub, "ward", &["watch", "--once", "--since", "1h", "--json"]).await.json();
+    let events: Vec<_> = told.iter().map(|event| event["event"].as_str().unwrap()).collect();
+    assert_eq!(events, ["new", "new", "new", "new", "withdrawn", "withdrawn"], "in their order, and an end");
+    let about = |at: usize| told[at]["assets"].as_array().unwrap().len();
+    assert_eq!([about(0), about(2)], [1, 0], "what it is about was taken off since");
+
     let asked = run(&hub, "ward", &["query", "--own-assets", "--json"]).await.json();
     assert_eq!(asked.len(), 2, "{asked:?}");
     assert_eq!(run(&hub, "so-y-te", &["query", "--own-assets", "--json"]).await.json().len(), 0);

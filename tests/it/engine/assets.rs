@@ -20,6 +20,8 @@ use proptest::prelude::*;
 use prost::Message as _;
 use uuid::Uuid;
 
+use crate::harness::patience::patiently;
+
 use super::support::{Engine, Event, Stream, block_on, events, slug};
 
 const VIEWER: usize = 1;
@@ -250,6 +252,11 @@ async fn take(stream: &mut Stream, set: &mut Set, mark: &str) -> BTreeSet<String
     }
 }
 
+/// The next event, within a while.
+async fn next(stream: &mut Stream) -> Event {
+    patiently("an event", stream.any()).await
+}
+
 fn value(indicator: &v1::Indicator) -> Option<String> {
     use v1::observable::Value;
     match indicator.observable.clone()?.value? {
@@ -361,10 +368,10 @@ async fn what_stands_about_a_new_asset_comes_at_once_and_goes_when_it_is_taken_o
     register(&engine, VIEWER, &["a.example.vn"], &[]).await;
     register(&engine, VIEWER, &[], &["example.vn"]).await;
     register(&engine, VIEWER, &[], &["198.51.100.0/24"]).await;
-    let gone = stream.any().await;
+    let gone = next(&mut stream).await;
     assert_eq!((gone.kind, gone.indicator.unwrap().name), (WITHDRAWN, format!("indicators/{known}")));
     register(&engine, VIEWER, &[], &["a.example.vn"]).await;
-    let gone = stream.any().await;
+    let gone = next(&mut stream).await;
     assert_eq!((gone.kind, gone.indicator.unwrap().name), (WITHDRAWN, format!("indicators/{other}")));
     assert!(
         !listed(&engine, VIEWER, IndicatorFilter::default()).await.contains(&format!("indicators/{hidden}"))
@@ -400,7 +407,7 @@ async fn sightings_come_of_what_is_about_own_assets_alone() {
             .remove(0)
             .unwrap();
     }
-    let event = stream.any().await;
+    let event = next(&mut stream).await;
     assert_eq!(event.kind, SIGHTED);
     assert_eq!(event.sighting.unwrap().indicator, format!("indicators/{own_one}"));
     stream.leave().await;
@@ -497,7 +504,7 @@ async fn whoever_follows_one_that_ended_has_its_assets_watched_until_it_drops_th
     engine.hub.change_roster(&engine.caller(0), Uuid::new_v4(), patch).await.unwrap();
 
     let came: BTreeSet<String> =
-        [stream.any().await, stream.any().await].map(|event| event.indicator.unwrap().name).into();
+        [next(&mut stream).await, next(&mut stream).await].map(|event| event.indicator.unwrap().name).into();
     assert_eq!(came, [known, named].map(|id| format!("indicators/{id}")).into());
     let view = engine.hub.assets(&viewer);
     let told: Vec<_> =
@@ -510,11 +517,11 @@ async fn whoever_follows_one_that_ended_has_its_assets_watched_until_it_drops_th
     ];
     assert_eq!(told, expected);
     register(&engine, VIEWER, &[], &["example.vn"]).await;
-    let gone = stream.any().await;
+    let gone = next(&mut stream).await;
     assert_eq!((gone.kind, gone.indicator.unwrap().name), (WITHDRAWN, format!("indicators/{named}")));
     assert_eq!(engine.hub.assets(&viewer).assets.len(), 2);
     register(&engine, VIEWER, &["example.vn"], &[]).await;
-    assert_eq!(stream.any().await.indicator.unwrap().name, format!("indicators/{named}"));
+    assert_eq!(next(&mut stream).await.indicator.unwrap().name, format!("indicators/{named}"));
     stream.leave().await;
     let path = engine.path().to_owned();
     let dir = engine.close().await;
