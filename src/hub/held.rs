@@ -344,6 +344,7 @@ impl Page {
                     if full || self.read >= MAX_READ {
                         let position = after.unwrap_or(Position::ZERO);
                         let (stage, class) = rank;
+                        caller.trail().gave(self.held.len());
                         return Ok((self.held, Some(Place { position, class, stage, ..Place::default() })));
                     }
                     self.read += 1;

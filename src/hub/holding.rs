@@ -330,7 +330,7 @@ impl Group<'_> {
             let persons = numbers.flat_map(|lead| self.directory.named(lead, held.class)).collect();
             return (told, to_persons(owner.clone(), persons));
         }
-        let organisations = others.iter().map(|lead| OrgSlug::clone(lead)).collect();
+        let organisations = others.iter().copied().cloned().collect();
         let mut class = notice::audience(first.clone(), tlp);
         class.marking.recipients = Recipients { organisations, ..Recipients::default() };
         (told, class)
