@@ -81,7 +81,7 @@ short() {
 # ---- what is published ----------------------------------------------------
 
 # One value a line: no comments, no further columns, none twice.
-plain() { sed -e 's/#.*//' -e 's/\t.*//' -e 's/[[:space:]]*$//' -e '/^$/d' "$@" | awk '!seen[$0]++'; }
+plain() { sed -e 's/#.*//' -e 's/\t.*//' -e 's/[[:space:]]*$//' -e '/^$/d' "$@" | awk -v embargoed="$embargoed" -v shared="$shared" '$0 != embargoed && $0 != shared && !seen[$0]++'; }
 
 choose_lists() {
     local feeds="${DATA:-../shared/data/threat/feeds}" first second

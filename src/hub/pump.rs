@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
 use tokio::sync::watch;
-use tokio::time::{Interval, MissedTickBehavior};
+use tokio::time::{Interval, MissedTickBehavior, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::base::clock;
@@ -447,6 +447,7 @@ impl<C: Stream<Item = Result<Command, Error>> + Unpin> Running<C> {
         let Self { pump, commands, committed, written, displaced, heartbeat, audit, .. } = self;
         let waiting = pump.credit > 0;
         let acking = pump.acking.as_ref().map(|(number, _)| *number);
+        let due = pump.delivered.due();
         tokio::select! {
             () = shared.draining.cancelled() => {}
             () = displaced.cancelled() => {}
@@ -456,6 +457,7 @@ impl<C: Stream<Item = Result<Command, Error>> + Unpin> Running<C> {
                 durable?;
                 return Ok(pump.acking.take().map(|(_, token)| Frame::Acked(token)));
             }
+            () = sleep_until(due.unwrap_or_else(clock::monotonic).into()), if due.is_some() => pump.delivered.flush(shared),
             // With credit, the last look has found nothing.
             _ = heartbeat.tick() => {
                 *audit = true;

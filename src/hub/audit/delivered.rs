@@ -49,6 +49,9 @@ impl Delivered {
     pub fn add(&mut self, shared: &Shared, batch: &mut Batch) {
         self.hand_over(shared, Way::Delivered, batch);
         let events = batch.count();
+        if self.events == 0 {
+            self.since = clock::monotonic();
+        }
         self.events += events;
         self.stream.gave(events);
         if self.events >= EVENTS || self.since.elapsed() >= AGE {
@@ -73,6 +76,12 @@ impl Delivered {
         shared.receipts.acknowledge(&self.receipts, position, shared.clock.now());
     }
 
+    /// When what is not on record yet is to be put there, if anything is.
+    #[must_use]
+    pub fn due(&self) -> Option<Instant> {
+        (self.events > 0).then(|| self.since + AGE)
+    }
+
     /// Puts on record what is not yet.
     pub fn flush(&mut self, shared: &Shared) {
         let events = std::mem::take(&mut self.events);
@@ -82,6 +91,5 @@ impl Delivered {
             // Nobody waits: the stream itself is on record.
             let _ = shared.note_call(&portion, false, "OK");
         }
-        self.since = clock::monotonic();
     }
 }
