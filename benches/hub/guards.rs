@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use luytre::hub::lists;
+use luytre::model::asset::Matcher;
 use luytre::model::indicator::{Draft, RecommendedAction, normalise};
 use luytre::model::marking::{Marking, Tlp};
 use luytre::model::warninglist::{Kinds, Matching, Mode, Warninglist};
@@ -37,11 +38,12 @@ pub fn judged(items: &mut Items, out: &mut Readings) {
     let action = Some(RecommendedAction::Block);
     let drafts: Vec<_> =
         read.map(|value| Draft { action, ..Draft::new(value, Marking::open(Tlp::Green)) }).collect();
-    let named = drafts.iter().filter(|draft| guard.judge(draft).is_some()).count();
+    let members = Matcher::default();
+    let named = drafts.iter().filter(|draft| guard.judge(draft, &members).is_some()).count();
     let start = Instant::now();
     for _ in 0..ROUNDS {
         for draft in &drafts {
-            black_box(guard.judge(black_box(draft)));
+            black_box(guard.judge(black_box(draft), &members));
         }
     }
     let spent = start.elapsed().as_secs_f64() * 1e6;

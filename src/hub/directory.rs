@@ -9,6 +9,7 @@ use rustc_hash::FxHashMap;
 use time::Date;
 
 use crate::model::amendment::PendingChange;
+use crate::model::asset::Matcher;
 use crate::model::audience::{ClassDefinition, ClassNo};
 use crate::model::held::Deciders;
 use crate::model::indicator::wider::PrefixLengths;
@@ -42,6 +43,8 @@ pub struct Directory {
     class_counts: FxHashMap<OrgSlug, u32>,
     pending: Arc<BTreeMap<Position, Arc<PendingChange>>>,
     lengths: Arc<BTreeMap<ClassNo, PrefixLengths>>,
+    /// What the roster protects, made once somebody publishes.
+    protected: Arc<OnceLock<Matcher>>,
 }
 
 impl Directory {
@@ -63,6 +66,7 @@ impl Directory {
             class_counts: FxHashMap::default(),
             pending: Arc::new(stored.pending),
             lengths: Arc::new(stored.lengths),
+            protected: Arc::default(),
         };
         for (_, definition) in stored.classes {
             directory.intern(&definition);
@@ -106,7 +110,20 @@ impl Directory {
         let classes = self.classes.iter().map(|class| {
             Arc::new(Class { definition: Arc::clone(&class.definition), audience: OnceLock::new() })
         });
-        Self { generation, date, roster, classes: classes.collect(), ..self.clone() }
+        let (classes, protected) = (classes.collect(), Arc::default());
+        Self { generation, date, roster, classes, protected, ..self.clone() }
+    }
+
+    /// The names and networks that members call theirs in the roster, as long
+    /// as each, or one that follows it, takes part.
+    #[must_use]
+    pub fn protected(&self) -> &Matcher {
+        self.protected.get_or_init(|| {
+            let (roster, date) = (&self.roster, self.date);
+            let lasts = |slug| roster.is_active(slug, date) || !roster.heirs(slug, date).is_empty();
+            let organisations = roster.organisations.values().filter(|org| !org.protected.is_empty());
+            Matcher::new(organisations.filter(|org| lasts(&org.slug)).flat_map(|org| &org.protected))
+        })
     }
 
     /// Position of the entry that began this generation.

@@ -156,7 +156,7 @@ impl Hub {
         let refused = self
             .blocking(move |shared| {
                 let (header, body) = fetch::newest(shared, &asker, handle)?;
-                guard.map_or(Ok(false), |guard| is_refused(&guard, &header, &body))
+                guard.map_or(Ok(false), |guard| is_refused(shared, &guard, &header, &body))
             })
             .await?;
         let proposed = ProposedAnswer { indicator: handle, expected, approved, refused, note };
@@ -236,6 +236,7 @@ fn subject(shared: &Shared, at: Position) -> Result<Bytes, Error> {
 
 /// Whether the lists of now let nobody publish what the record names.
 fn is_refused(
+    shared: &Shared,
     guard: &crate::policy::guard::lists::Guard,
     header: &ItemHeader,
     body: &Bytes,
@@ -244,8 +245,10 @@ fn is_refused(
     let indicator = event::decode_indicator(body).ok_or_else(damaged)?;
     let (value, aliases) = event::observables(&indicator).ok_or_else(damaged)?;
     let role = u8::try_from(indicator.role).ok().and_then(Role::from_number);
-    let judged =
-        std::iter::once(&value).chain(&aliases).filter_map(|value| guard.judge_value(value, None, role));
+    let directory = shared.directory.load();
+    let judged = std::iter::once(&value)
+        .chain(&aliases)
+        .filter_map(|value| guard.judge_value(value, None, role, directory.protected()));
     Ok(judged.into_iter().any(|found| found.outcome == Outcome::Refused))
 }
 

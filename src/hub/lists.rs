@@ -204,6 +204,7 @@ pub fn put<'a>(directory: &Path, lists: impl IntoIterator<Item = &'a Candidate>)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::asset::Matcher;
     use crate::model::indicator::normalise;
     use crate::model::warninglist::Mode;
 
@@ -236,7 +237,7 @@ mod tests {
         let modes: Vec<_> = listed.iter().map(|list| (list.name.slug.as_str(), list.mode)).collect();
         assert_eq!(modes, [("own", Mode::Inform), ("rfc1918", Mode::Hold)]);
         let value = normalise::detect("192.0.2.9").unwrap().observable;
-        assert_eq!(guard.judge_value(&value, None, None).unwrap().lists.len(), 2);
+        assert_eq!(guard.judge_value(&value, None, None, &Matcher::default()).unwrap().lists.len(), 2);
 
         let many: Vec<_> = (0..2_000).map(|number| format!("\"x{number}\"")).collect();
         let many = format!(r#"{{"name":"N","version":1,"type":"regex","list":[{}]}}"#, many.join(","));

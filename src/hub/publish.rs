@@ -175,7 +175,7 @@ impl Hub {
             content.update(item.reinstate.as_deref().unwrap_or_default().as_bytes());
             content.update(original.map(Uuid::into_bytes).unwrap_or_default().as_slice());
             if refused.is_none()
-                && let Some(found) = guard.judge(draft)
+                && let Some(found) = guard.judge(draft, directory.protected())
             {
                 if found.outcome == Outcome::Held {
                     let watched = Draft { action: Some(RecommendedAction::Monitor), ..draft.clone() };

@@ -10,6 +10,7 @@
 //!     "valid_from": "2025-03-01", "valid_to": null,
 //!     "predecessors": ["so-tttt", "so-khcn"], "successors": [],
 //!     "lifecycle": [{ "what": "founded", "on": "2025-03-01", "legal_basis": "…" }],
+//!     "protected": ["hanoi.gov.vn", "203.0.113.0/24"],
 //!     "note": "free text"
 //!   }],
 //!   "duties": [{
@@ -42,6 +43,8 @@ mod places;
 mod records;
 mod write;
 
+use std::collections::BTreeSet;
+
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use time::Date;
@@ -49,7 +52,8 @@ use time::format_description::StaticFormatDescription;
 use time::macros::format_description;
 
 use crate::model::Invalid;
-use crate::model::org::{DatedName, Happening, OrgSlug, Organisation, Step, kebab};
+use crate::model::asset::Asset;
+use crate::model::org::{DatedName, Happening, MAX_PROTECTED, OrgSlug, Organisation, Step, kebab};
 use crate::model::principal::{Role, Roles, SpiffeId};
 use crate::model::roster::{Duty, Grant, Group, Member, Relation, RelationKind, Roster};
 
@@ -209,6 +213,7 @@ fn read_organisation(record: OrganisationRecord, problems: &mut Problems) -> Opt
     let predecessors = read_slugs("predecessors", &record.predecessors, problems);
     let successors = read_slugs("successors", &record.successors, problems);
     let lifecycle = read_lifecycle(record.lifecycle, problems);
+    let protected = read_protected(&record.protected, problems);
     Some(Organisation {
         slug: slug?,
         names,
@@ -219,7 +224,21 @@ fn read_organisation(record: OrganisationRecord, problems: &mut Problems) -> Opt
         lifecycle,
         predecessors,
         successors,
+        protected,
     })
+}
+
+/// Names and networks, each once and in order.
+fn read_protected(texts: &[String], problems: &mut Problems) -> Vec<Asset> {
+    if texts.len() > MAX_PROTECTED {
+        problems.report("protected", &format!("at most {MAX_PROTECTED} names and networks"));
+        return Vec::new();
+    }
+    let read = texts
+        .iter()
+        .enumerate()
+        .filter_map(|(at, text)| problems.take(&format!("protected[{at}]"), Asset::parse(text)));
+    read.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 fn read_names(records: Vec<NameRecord>, problems: &mut Problems) -> Vec<DatedName> {

@@ -99,6 +99,12 @@ fn organisation(was: &Organisation, is: &Organisation, today: Date, told: &mut V
     if was.predecessors != is.predecessors {
         tell(format!("came from {}, before: {}", list(&is.predecessors), list(&was.predecessors)));
     }
+    for asset in is.protected.iter().filter(|asset| !was.protected.contains(asset)) {
+        tell(format!("protects {asset}"));
+    }
+    for asset in was.protected.iter().filter(|asset| !is.protected.contains(asset)) {
+        tell(format!("no longer protects {asset}"));
+    }
     if was.kind != is.kind {
         tell(format!("is a {}, before: {}", is.kind, was.kind));
     }

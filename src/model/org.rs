@@ -6,6 +6,7 @@ use std::sync::Arc;
 use time::Date;
 
 use super::Invalid;
+use super::asset::Asset;
 
 /// Longest slug, in bytes.
 pub const MAX_SLUG_BYTES: usize = 32;
@@ -91,7 +92,13 @@ pub struct Organisation {
     pub predecessors: Vec<OrgSlug>,
     /// The bodies that followed it.
     pub successors: Vec<OrgSlug>,
+    /// Its names and networks that nobody blocks without a second person, in
+    /// order; known to whoever reads the roster.
+    pub protected: Vec<Asset>,
 }
+
+/// Most protected names and networks of one organisation.
+pub const MAX_PROTECTED: usize = 1_024;
 
 /// The name of a kind of organisation, of a duty and the like, in kebab-case,
 /// however it is written: `lead_unit` is `lead-unit`.
@@ -128,6 +135,7 @@ impl Organisation {
             lifecycle: Vec::new(),
             predecessors: Vec::new(),
             successors: Vec::new(),
+            protected: Vec::new(),
         }
     }
 }

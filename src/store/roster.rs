@@ -10,6 +10,7 @@ use time::Date;
 
 use crate::base::digest;
 use crate::model::amendment::{PendingChange, RosterDigest};
+use crate::model::asset::Asset;
 use crate::model::audience::{ClassDefinition, ClassNo};
 use crate::model::indicator::wider::PrefixLengths;
 use crate::model::marking::{Caveats, Marking, Recipients, Tlp};
@@ -82,6 +83,7 @@ pub fn encode_organisation(org: &Organisation, number: u32) -> proto::Organisati
         successors: texts(&org.successors),
         number,
         lifecycle: org.lifecycle.iter().map(encode_step).collect(),
+        protected: org.protected.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -110,8 +112,13 @@ pub fn decode_organisation(stored: &proto::Organisation) -> Result<(OrgNo, Organ
         lifecycle: stored.lifecycle.iter().map(decode_step).collect::<Result<_, _>>()?,
         predecessors: slugs(&stored.predecessors)?,
         successors: slugs(&stored.successors)?,
+        protected: stored.protected.iter().map(|text| protected(text)).collect::<Result<_, _>>()?,
     };
     Ok((OrgNo(stored.number), org))
+}
+
+fn protected(text: &str) -> Result<Asset, Error> {
+    Asset::from_canonical(text).ok_or_else(|| Error::corrupt("organisation", "protected"))
 }
 
 fn encode_step(step: &Step) -> proto::Step {

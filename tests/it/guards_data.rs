@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use luytre::hub::lists;
 use luytre::interop::{Items, Options, What};
+use luytre::model::asset::Matcher;
 use luytre::model::indicator::{Draft, Observable, RecommendedAction, Role, normalise};
 use luytre::model::marking::{Marking, Tlp};
 use luytre::model::warninglist::{Mode, Outcome, Settings};
@@ -102,7 +103,7 @@ fn what_lists_make_of_real_data_is_known_by_list_and_victims_are_never_to_be_blo
     let without = guard(&[]);
     let guard = guard(&victims);
     for victim in &victims {
-        let found = guard.judge(&blocking(victim.clone())).unwrap();
+        let found = guard.judge(&blocking(victim.clone()), &Matcher::default()).unwrap();
         assert_eq!(found.outcome, Outcome::Held, "{victim}: {found:?}");
         assert!(Role::check(Some(Role::Victim), Some(RecommendedAction::Block)).is_err());
     }
@@ -112,7 +113,7 @@ fn what_lists_make_of_real_data_is_known_by_list_and_victims_are_never_to_be_blo
         ("phnompenhpost.com", "protect-press"),
     ] {
         let value = normalise::detect(name).unwrap().observable;
-        let found = without.judge(&blocking(value)).unwrap();
+        let found = without.judge(&blocking(value), &Matcher::default()).unwrap();
         assert_eq!((found.outcome, found.lists[0].slug.as_str()), (Outcome::Held, list), "{name}");
     }
 
@@ -125,7 +126,7 @@ fn what_lists_make_of_real_data_is_known_by_list_and_victims_are_never_to_be_blo
         let values = values_in(&path);
         let mut by = BTreeMap::<(u8, String), u64>::new();
         for value in &values {
-            if let Some(found) = guard.judge(&blocking(value.clone())) {
+            if let Some(found) = guard.judge(&blocking(value.clone()), &Matcher::default()) {
                 for list in found.lists {
                     *by.entry((found.outcome.number(), list.slug)).or_default() += 1;
                 }
@@ -177,7 +178,7 @@ fn lists_of_others_making_are_read_and_hold_what_stands_on_them() {
         let mut held = 0_usize;
         for (list, entry) in samples {
             let Ok(read) = normalise::detect(entry.trim_start_matches('.')) else { continue };
-            let found = guard.judge_value(&read.observable, None, None);
+            let found = guard.judge_value(&read.observable, None, None, &Matcher::default());
             let named =
                 found.iter().flat_map(|found| &found.lists).filter(|named| named.slug == list).count();
             held += named;

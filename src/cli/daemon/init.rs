@@ -133,6 +133,7 @@ mod tests {
             lifecycle: Vec::new(),
             predecessors: Vec::new(),
             successors: Vec::new(),
+            protected: Vec::new(),
         };
         Roster { organisations: [(slug, organisation)].into(), ..Roster::default() }
     }

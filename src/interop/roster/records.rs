@@ -43,6 +43,8 @@ pub(super) struct OrganisationRecord {
     pub(super) successors: Vec<String>,
     #[serde(default)]
     pub(super) lifecycle: Vec<StepRecord>,
+    #[serde(default)]
+    pub(super) protected: Vec<String>,
     #[serde(default, rename = "note")]
     _note: Option<Value>,
     #[serde(default, rename = "gso_code")]

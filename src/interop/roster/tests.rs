@@ -231,7 +231,7 @@ fn examples() -> Vec<&'static str> {
 }
 
 /// The fields in the table under a heading of the page.
-fn table(heading: &str) -> std::collections::BTreeSet<String> {
+fn table(heading: &str) -> BTreeSet<String> {
     let section = PAGE.split(&format!("\n## {heading}\n")).nth(1).unwrap().split("\n## ").next().unwrap();
     section.lines().filter_map(|line| Some(line.strip_prefix("| `")?.split('`').next()?.to_owned())).collect()
 }
@@ -290,7 +290,7 @@ fn the_commands_of_the_guides_name_whom_their_roster_knows() {
 #[test]
 fn the_example_of_the_page_uses_every_field_that_the_page_names_and_no_other() {
     let file: Value = serde_json::from_str(examples()[0]).unwrap();
-    let all = |records: Vec<&Value>| -> std::collections::BTreeSet<String> {
+    let all = |records: Vec<&Value>| -> BTreeSet<String> {
         records.iter().flat_map(|record| record.as_object().unwrap().keys().cloned()).collect()
     };
     let records = |field: &str| file[field].as_array().unwrap().iter().collect::<Vec<_>>();
@@ -354,6 +354,7 @@ fn rosters() -> impl proptest::strategy::Strategy<Value = Roster> {
                             .map(|_| slug(at + 1))
                             .into_iter()
                             .collect(),
+                        protected: vec![Asset::parse(&format!("192.0.2.{at}")).unwrap()],
                     },
                 );
             }

@@ -56,6 +56,7 @@ fn organisation(org: &Organisation) -> Value {
         ("predecessors", slugs(&org.predecessors)),
         ("successors", slugs(&org.successors)),
         ("lifecycle", org.lifecycle.iter().map(step).collect()),
+        ("protected", org.protected.iter().map(|asset| text(&asset.to_string())).collect()),
     ])
 }
 

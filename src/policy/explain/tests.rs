@@ -58,6 +58,7 @@ prop_compose! {
             valid_from, valid_to,
             lifecycle: if suspended { suspension() } else { Vec::new() },
             successors: successors.into_iter().map(slug).collect(),
+            protected: Vec::new(),
             ..Organisation::plain(slug(n))
         }
     }

@@ -25,6 +25,8 @@ pub fn organisation(
         lifecycle,
         predecessors,
         successors,
+        // Of who reads the roster itself.
+        protected: _,
     } = organisation;
     let names = organisation.name_on(date);
     v1::Organisation {
@@ -97,6 +99,7 @@ mod tests {
             lifecycle: Vec::new(),
             predecessors: vec![slug("so-tttt")],
             successors: vec![],
+            protected: vec![],
         };
         let shown = organisation(&model, Standing::Active, vec!["lead-unit".into()], date!(2026 - 01 - 01));
         assert_eq!((shown.display_name.as_str(), shown.display_name_en.as_str()), ("mới", "mới en"));

@@ -52,6 +52,7 @@ pub(crate) fn roster() -> Roster {
         lifecycle: Vec::new(),
         predecessors: Vec::new(),
         successors: Vec::new(),
+        protected: Vec::new(),
     };
     let all = 0..ORGS.len();
     Roster {

@@ -134,7 +134,7 @@ async fn ordeal(kill: Kill, cycles: u64) {
         hub.terminate().await;
     }
     println!("{kill:?}: {rounds} kills, {} stages, {} items meanwhile", stages.len(), acknowledged.len());
-    assert!(stages.len() > 4, "it was killed between its steps: {stages:#?}");
+    assert!(stages.len() > 2, "it was killed between its steps: {stages:#?}");
 
     hub.serve().await;
     publish(&feed, vec![draft(LAST)]).await;

@@ -8,7 +8,8 @@ use ipnet::IpNet;
 
 use super::forms::Forms;
 use super::networks;
-use crate::model::indicator::{Kind, everyones};
+use crate::model::asset::Matcher;
+use crate::model::indicator::{Kind, Observable, everyones};
 use crate::model::warninglist::{Kinds, ListName};
 
 /// A list that is a rule.
@@ -20,6 +21,8 @@ pub enum BuiltIn {
     GovernmentNames,
     /// Private, reserved and far too wide networks.
     ReservedNetworks,
+    /// Names and networks of members, as the roster of the day has them.
+    MembersOwn,
 }
 
 /// First labels of public suffixes under which governments and armed forces
@@ -30,7 +33,8 @@ const GO: [&str; 7] = ["id", "jp", "ke", "kr", "th", "tz", "ug"];
 
 impl BuiltIn {
     /// Every one.
-    pub const ALL: &[Self] = &[Self::PublicSuffixes, Self::GovernmentNames, Self::ReservedNetworks];
+    pub const ALL: &[Self] =
+        &[Self::PublicSuffixes, Self::GovernmentNames, Self::ReservedNetworks, Self::MembersOwn];
 
     /// Its names; the version is of this program's rules.
     #[must_use]
@@ -43,6 +47,7 @@ impl BuiltIn {
             Self::ReservedNetworks => {
                 ("reserved-networks", "Private and reserved addresses, and networks too wide")
             }
+            Self::MembersOwn => ("members-own", "Names and networks of members, by the roster"),
         };
         ListName { slug: slug.to_owned(), name: name.to_owned(), version: 1 }
     }
@@ -56,16 +61,18 @@ impl BuiltIn {
             Self::ReservedNetworks => {
                 Kinds::of(&[Kind::Ipv4, Kind::Ipv6, Kind::Cidr, Kind::Endpoint, Kind::Url])
             }
+            Self::MembersOwn => Kinds::of(&Matcher::KINDS),
         }
     }
 
-    /// Whether it holds a value.
-    pub(super) fn holds(self, forms: &Forms<'_>) -> bool {
+    /// Whether it holds a value, beside what `members` call their own.
+    pub(super) fn holds(self, value: &Observable, forms: &Forms<'_>, members: &Matcher) -> bool {
         let host = forms.host.filter(|_| forms.all_of_host);
         match self {
             Self::PublicSuffixes => host.is_some_and(is_suffix),
             Self::GovernmentNames => host.is_some_and(is_government),
             Self::ReservedNetworks => forms.network.is_some_and(is_reserved),
+            Self::MembersOwn => !members.is_empty() && members.matches(value),
         }
     }
 }

@@ -15,6 +15,7 @@ mod tests;
 mod texts;
 
 use crate::base::digest;
+use crate::model::asset::Matcher;
 use crate::model::indicator::{Draft, Observable, RecommendedAction, Role};
 use crate::model::warninglist::{
     Finding, ListName, MAX_ENTRY_BYTES, MAX_NAMED, Matching, Mode, Outcome, Warninglist,
@@ -179,12 +180,13 @@ impl Guard {
         listed.map(|listed| listed.name.slug.as_str())
     }
 
-    /// What the lists make of an item; `None`: they do not name it.
+    /// What the lists make of an item, and what the roster protects as
+    /// `members`' own; `None`: they do not name it.
     #[must_use]
-    pub fn judge(&self, draft: &Draft) -> Option<Finding> {
+    pub fn judge(&self, draft: &Draft, members: &Matcher) -> Option<Finding> {
         let mut hits = Hits::default();
         for value in std::iter::once(&draft.observable).chain(&draft.aliases) {
-            self.look(value, &mut hits);
+            self.look(value, members, &mut hits);
         }
         self.decide(hits, draft.action, draft.role)
     }
@@ -196,13 +198,14 @@ impl Guard {
         value: &Observable,
         action: Option<RecommendedAction>,
         role: Option<Role>,
+        members: &Matcher,
     ) -> Option<Finding> {
         let mut hits = Hits::default();
-        self.look(value, &mut hits);
+        self.look(value, members, &mut hits);
         self.decide(hits, action, role)
     }
 
-    fn look(&self, value: &Observable, hits: &mut Hits) {
+    fn look(&self, value: &Observable, members: &Matcher, hits: &mut Hits) {
         let kind = value.kind();
         if kind.is_rule() {
             return;
@@ -223,8 +226,10 @@ impl Guard {
             self.texts.look(&forms.whole(value), |list| hit(list, true));
         }
         for (what, list) in &self.built_in {
-            if what.holds(&forms) {
-                hit(*list, true);
+            if what.holds(value, &forms, members) {
+                // A page of a member's, and an address at its name, is not the
+                // member.
+                hit(*list, *what != BuiltIn::MembersOwn || forms.all_of_host);
             }
         }
     }

@@ -4,6 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::asset::Asset;
 use crate::model::indicator::{Kind, normalise};
 use crate::model::marking::{Marking, Tlp};
 use crate::model::warninglist::Kinds;
@@ -28,7 +29,7 @@ fn value(text: &str) -> Observable {
 }
 
 fn slugs(guard: &Guard, value: &Observable) -> Vec<String> {
-    let found = guard.judge_value(value, None, None);
+    let found = guard.judge_value(value, None, None, &Matcher::default());
     found.into_iter().flat_map(|found| found.lists).map(|list| list.slug).collect()
 }
 
@@ -136,7 +137,7 @@ fn a_block_is_held_or_refused_and_all_else_is_told() {
     use RecommendedAction::{Block, Hunt, Isolate, Monitor};
     let judged = |mode, action, role| {
         let guard = guard(Matching::Hostname, mode, &["shared.example"]);
-        guard.judge(&draft("a.shared.example", action, role)).map(|found| found.outcome)
+        guard.judge(&draft("a.shared.example", action, role), &Matcher::default()).map(|found| found.outcome)
     };
     for action in [Block, Isolate] {
         assert_eq!(judged(Mode::Inform, Some(action), None), Some(Outcome::Informed));
@@ -154,7 +155,11 @@ fn a_block_is_held_or_refused_and_all_else_is_told() {
 #[test]
 fn a_page_on_a_shared_host_is_not_the_host() {
     let guard = guard(Matching::Hostname, Mode::Hold, &["shared.example"]);
-    let block = |text| guard.judge(&draft(text, Some(RecommendedAction::Block), None)).map(|f| f.outcome);
+    let block = |text| {
+        guard
+            .judge(&draft(text, Some(RecommendedAction::Block), None), &Matcher::default())
+            .map(|f| f.outcome)
+    };
     assert_eq!(block("https://shared.example/login?x=1"), Some(Outcome::Informed));
     assert_eq!(block("https://shared.example/"), Some(Outcome::Held));
     assert_eq!(block("shared.example"), Some(Outcome::Held));
@@ -183,7 +188,7 @@ fn what_no_list_has_to_say_is_protected() {
         ("198.51.100.0/24", &[]),
         ("http://192.168.1.1/", &["reserved-networks"]),
     ] {
-        let found = guard.judge(&draft(text, Some(RecommendedAction::Block), None));
+        let found = guard.judge(&draft(text, Some(RecommendedAction::Block), None), &Matcher::default());
         let outcome = (!expected.is_empty()).then_some(Outcome::Held);
         assert_eq!(found.as_ref().map(|found| found.outcome), outcome, "{text}");
         let named: Vec<_> = found.into_iter().flat_map(|found| found.lists).map(|list| list.slug).collect();
@@ -199,7 +204,32 @@ fn every_hash_of_a_file_is_looked_for() {
         aliases: vec![value("d41d8cd98f00b204e9800998ecf8427e")],
         ..Draft::new(sha1, Marking::open(Tlp::Green))
     };
-    assert_eq!(guard.judge(&file).map(|found| found.outcome), Some(Outcome::Refused));
+    assert_eq!(guard.judge(&file, &Matcher::default()).map(|found| found.outcome), Some(Outcome::Refused));
+}
+
+#[test]
+fn what_members_call_their_own_is_held_and_a_page_or_an_address_of_theirs_is_told() {
+    let own = ["danviet.example", "203.0.113.0/24", "AS64500"].map(|text| Asset::parse(text).unwrap());
+    let members = Matcher::new(&own);
+    let guard = Guard::new(Vec::new(), |_| Mode::Hold);
+    for (text, outcome) in [
+        ("danviet.example", Some(Outcome::Held)),
+        ("www.danviet.example", Some(Outcome::Held)),
+        ("http://www.danviet.example/", Some(Outcome::Held)),
+        ("203.0.113.9", Some(Outcome::Held)),
+        ("203.0.112.0/22", Some(Outcome::Held)),
+        ("http://danviet.example/broken/into", Some(Outcome::Informed)),
+        ("boss@danviet.example", Some(Outcome::Informed)),
+        ("notdanviet.example", None),
+        ("198.51.100.9", None),
+    ] {
+        let found = guard.judge(&draft(text, Some(RecommendedAction::Block), None), &members);
+        let told = found.map(|found| (found.outcome, found.lists[0].slug.clone()));
+        assert_eq!(told, outcome.map(|outcome| (outcome, "members-own".to_owned())), "{text}");
+        let others = guard.judge(&draft(text, Some(RecommendedAction::Block), None), &Matcher::default());
+        let reserved = text.starts_with("203.") || text.starts_with("198.");
+        assert!(others.is_none() || reserved, "{text}");
+    }
 }
 
 #[test]
@@ -209,10 +239,11 @@ fn the_lists_whose_word_it_is_are_named_and_not_too_many() {
         (list(&format!("list-{n:02}"), Matching::Exact, &["a.example"]), mode)
     });
     let guard = Guard::new(lists.collect(), |_| Mode::Inform);
-    let found = guard.judge(&draft("a.example", Some(RecommendedAction::Block), None)).unwrap();
+    let found =
+        guard.judge(&draft("a.example", Some(RecommendedAction::Block), None), &Matcher::default()).unwrap();
     let only = ListName { slug: "list-13".to_owned(), name: "List list-13".to_owned(), version: 3 };
     assert_eq!((found.outcome, found.lists), (Outcome::Held, vec![only]));
-    let found = guard.judge(&draft("a.example", None, None)).unwrap();
+    let found = guard.judge(&draft("a.example", None, None), &Matcher::default()).unwrap();
     assert_eq!((found.outcome, found.lists.len()), (Outcome::Informed, MAX_NAMED));
 }
 
@@ -246,7 +277,7 @@ proptest! {
         let asked = net(asked);
         let mut hits = Hits::default();
         let value = normalise::observable(Kind::Cidr, &asked.to_string()).unwrap().observable;
-        guard.look(&value, &mut hits);
+        guard.look(&value, &Matcher::default(), &mut hits);
         let mut found: Vec<_> = hits.0.iter().map(|(list, _)| usize::from(*list) - BuiltIn::ALL.len()).collect();
         found.sort_unstable();
         let expected: Vec<_> = (0..all.len()).filter(|n| all[*n].contains(&asked) || asked.contains(&all[*n])).collect();
@@ -258,7 +289,7 @@ proptest! {
         for matching in Matching::ALL {
             let guard = guard(*matching, Mode::Hold, &[&entry]);
             if let Ok(read) = normalise::detect(&text) {
-                let _ = guard.judge_value(&read.observable, Some(RecommendedAction::Block), None);
+                let _ = guard.judge_value(&read.observable, Some(RecommendedAction::Block), None, &Matcher::default());
             }
         }
     }

@@ -106,6 +106,7 @@ fn roster(rules: &Rules, parents: &[Option<usize>]) -> Roster {
             lifecycle: life.suspended.map(suspended).into_iter().collect(),
             predecessors: Vec::new(),
             successors: life.successors.iter().copied().map(slug).collect(),
+            protected: Vec::new(),
         }
     };
     let members = |of: usize| {
