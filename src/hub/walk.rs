@@ -345,7 +345,7 @@ impl Stride<'_> {
         if had {
             let stub = event::stub(&self.shared.sealer, position, handle);
             self.batch.push(EventKind::Withdrawn, stub.into());
-            self.batch.told.event(handle, position, EventKind::Withdrawn);
+            self.batch.told.withdrawn(handle, position, self.at);
             return Ok(());
         }
         let class = item.header.class;

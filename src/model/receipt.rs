@@ -54,6 +54,9 @@ pub struct Other {
     pub position: Position,
     /// What it was for the receiver; `None`: he asked for it himself.
     pub kind: Option<EventKind>,
+    /// What an acknowledgement of it has to reach: where it was told, which of
+    /// what a change of the roster takes is past the version that it takes.
+    pub reach: Position,
 }
 
 /// What was told in one portion: births as runs, for chunks that go out whole
@@ -86,8 +89,13 @@ impl Told {
         if kind == EventKind::New && handle == position {
             self.born(position, 1);
         } else {
-            self.others.push(Other { handle, position, kind: Some(kind) });
+            self.others.push(Other { handle, position, kind: Some(kind), reach: position });
         }
+    }
+
+    /// A version that what lies at `reach` takes from the receiver.
+    pub fn withdrawn(&mut self, handle: Position, position: Position, reach: Position) {
+        self.others.push(Other { handle, position, kind: Some(EventKind::Withdrawn), reach });
     }
 
     /// A version that was asked for.
@@ -95,7 +103,7 @@ impl Told {
         if handle == position {
             self.born(position, 1);
         } else {
-            self.others.push(Other { handle, position, kind: None });
+            self.others.push(Other { handle, position, kind: None, reach: position });
         }
     }
 
@@ -176,7 +184,7 @@ mod tests {
             [Run { first: at(10), count: 33 }, Run { first: at(44), count: 3 }],
             "what else was told between two births keeps them apart"
         );
-        let update = Other { handle: at(3), position: at(43), kind: Some(EventKind::Update) };
+        let update = Other { handle: at(3), position: at(43), kind: Some(EventKind::Update), reach: at(43) };
         assert_eq!((told.others(), told.weight()), ([update].as_slice(), 3));
     }
 
@@ -190,6 +198,6 @@ mod tests {
         told.read(at(1), at(7));
         told.settle();
         assert_eq!(told.births(), [Run { first: at(3), count: 3 }, Run { first: at(8), count: 2 }]);
-        assert_eq!(told.others(), [Other { handle: at(1), position: at(7), kind: None }]);
+        assert_eq!(told.others(), [Other { handle: at(1), position: at(7), kind: None, reach: at(7) }]);
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::base::clock;
+use crate::model::position::Position;
 use crate::model::reached::{Reached, Stage};
 use crate::model::receipt::Way;
 use crate::store::receipts::Party;
@@ -70,9 +71,14 @@ impl Delivered {
     }
 
     /// The client acknowledges up to here. Of a state that is not complete it
-    /// has a part, which no position says.
+    /// has a part, which no position says; of what a change of the roster brings
+    /// or takes too, but all of the log before it.
     pub fn acknowledged(&self, shared: &Shared, reached: Reached) {
-        let position = (!matches!(reached.stage, Stage::State(_))).then_some(reached.position);
+        let position = match reached.stage {
+            Stage::State(_) => None,
+            Stage::Roster(_) => Some(Position::from_raw(reached.position.raw().saturating_sub(1))),
+            Stage::Log => Some(reached.position),
+        };
         shared.receipts.acknowledge(&self.receipts, position, shared.clock.now());
     }
 

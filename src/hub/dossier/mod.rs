@@ -109,11 +109,7 @@ impl Asking<'_> {
         let related = self.kin(&own, &known, around.collect())?;
         let trail = self.caller.trail();
         known.iter().for_each(|known| trail.told(known.assertion.handle, known.assertion.newest));
-        // Of what is related, that it is there is told, and no version of it.
-        let related_records = related.iter().flat_map(|kin| &kin.values);
-        related_records.filter_map(|value| self.shared.sealer.handle(value.id)).for_each(|handle| {
-            trail.told(handle, handle);
-        });
+        // Of what is related only the value is told, which is no version of a record.
         let assertions = known.into_iter().map(|known| known.shown).collect();
         Ok(Dossier { assertions, more_assertions, summary, more_sightings, related })
     }

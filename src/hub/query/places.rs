@@ -88,9 +88,24 @@ impl Shared {
         caller: &Caller,
         work: impl FnOnce(&Self) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
+        self.question_after(caller, std::future::ready(()), work).await
+    }
+
+    /// The same, for work that has to wait for something first, which nobody
+    /// causes who has no budget left.
+    ///
+    /// # Errors
+    /// Those of [`Self::question`].
+    pub(in crate::hub) async fn question_after<T: Send + 'static>(
+        self: &Arc<Self>,
+        caller: &Caller,
+        first: impl Future<Output = ()>,
+        work: impl FnOnce(&Self) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
         let account = self.budgets.account(caller.identity());
         account.charge(Rate::Reading, 0, Duration::ZERO)?;
         let place = self.questions.ask(caller.org())?;
+        first.await;
         self.read(move |shared| {
             let _place = Turn { _reading: Some(account.reading()), ..place };
             work(shared)

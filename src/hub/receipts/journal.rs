@@ -7,10 +7,12 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
 use tokio::sync::{Notify, watch};
 
 use crate::base::clock::{self, Timestamp};
 use crate::model::position::Position;
+use crate::model::principal::SpiffeId;
 use crate::model::receipt::{Told, Way};
 use crate::store::receipts::Party;
 
@@ -41,6 +43,8 @@ pub struct Receipts {
 #[derive(Debug, Default)]
 struct Pending {
     ready: Vec<Noted>,
+    /// Streams whose acknowledgements wait, each for what is ready of it.
+    acking: Vec<Arc<Stream>>,
     /// Streams that have gathered something.
     open: Vec<Arc<Stream>>,
     /// Since when the oldest of these waits.
@@ -113,31 +117,33 @@ impl Receipts {
         if told.is_empty() || self.is_closed() {
             return;
         }
-        let (grown, first) = stream.add(way, told, now);
-        self.waiting.fetch_add(grown, Ordering::Relaxed);
-        if first {
+        if stream.add(way, told, now, &self.waiting) {
             self.note(|pending| pending.open.push(Arc::clone(stream)));
         }
     }
 
     /// A stream's client acknowledges, up to a position if there is one to tell.
-    /// What it was delivered before is on record no later than that.
+    /// What it was delivered before is on record no later than that. However
+    /// often it does, one acknowledgement waits.
     pub fn acknowledge(&self, stream: &Arc<Stream>, position: Option<Position>, now: Timestamp) {
-        let ack = position.map(|_| {
-            let (party, told) = (Arc::clone(stream.party()), Told::default());
-            Noted { party, way: Way::Acknowledged, time: now, audit: None, told, acked: position }
-        });
-        self.waiting.fetch_add(ack.iter().len(), Ordering::Relaxed);
         self.note(|pending| {
-            stream.take(false, &mut pending.ready);
-            pending.ready.extend(ack);
+            // What no position says acknowledges nothing that came after one.
+            if position.is_some() || !stream.is_acking() {
+                stream.take(false, &mut pending.ready);
+            }
+            if position.is_some_and(|position| stream.acknowledge(position, now)) {
+                self.waiting.fetch_add(1, Ordering::Relaxed);
+                pending.acking.push(Arc::clone(stream));
+            }
         });
     }
 
     /// An answer holds this.
     pub fn answer(&self, noted: Noted) {
-        self.waiting.fetch_add(noted.told.weight(), Ordering::Relaxed);
-        self.note(|pending| pending.ready.push(noted));
+        self.note(|pending| {
+            self.waiting.fetch_add(noted.told.weight(), Ordering::Relaxed);
+            pending.ready.push(noted);
+        });
     }
 
     /// Whether nothing is taken any more.
@@ -178,32 +184,46 @@ impl Receipts {
     }
 
     /// Takes what goes with a commit: all of it once it has waited a while. With
-    /// cursors that were `acked` goes what is ready, for nobody is told that he
-    /// has acknowledged what he never got.
+    /// cursors that were `acked` goes what is ready, and what other streams of
+    /// the same subscriptions gathered, for nobody is told that he has
+    /// acknowledged what he never got. What a stream is delivered after its
+    /// acknowledgement stands behind it.
     #[must_use]
     pub fn take(&self, acked: bool) -> Taken {
         let mut pending = self.pending.lock();
         let ripe = pending.oldest.is_some_and(|oldest| oldest.elapsed() >= COMPANY);
+        if !(ripe || pending.urgent || acked) {
+            return Taken::default();
+        }
+        let mut receipts = std::mem::take(&mut pending.ready);
+        let acking = std::mem::take(&mut pending.acking);
+        receipts.extend(acking.iter().filter_map(|stream| stream.take_ack()));
         if ripe || pending.urgent {
-            let mut receipts = std::mem::take(&mut pending.ready);
             for stream in pending.open.drain(..) {
                 stream.take(true, &mut receipts);
             }
             (pending.oldest, pending.urgent) = (None, false);
             return Taken::of(receipts, pending.asked);
         }
-        if !acked {
-            return Taken::default();
-        }
+        let named: FxHashMap<_, _> = acking.iter().map(|stream| (name_of(stream), stream)).collect();
+        pending.open.retain(|stream| {
+            let others = named.get(&name_of(stream)).is_some_and(|acking| !Arc::ptr_eq(acking, stream));
+            if others {
+                stream.take(true, &mut receipts);
+            }
+            !others
+        });
         if pending.open.is_empty() {
             pending.oldest = None;
         }
-        Taken::of(std::mem::take(&mut pending.ready), 0)
+        Taken::of(receipts, 0)
     }
 
     /// Tells that what was taken is durable.
     pub fn committed(&self, taken: &Taken, (receipts, bytes): (u64, u64)) {
-        self.waiting.fetch_sub(taken.weight, Ordering::Relaxed);
+        let less = |waiting: usize| Some(waiting.saturating_sub(taken.weight));
+        // It never refuses. A journal that was closed meanwhile counts nothing.
+        let _ = self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
         self.receipts.fetch_add(receipts, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         let moved = taken.weight > 0 || taken.upto > self.written.borrow().upto;
@@ -243,6 +263,12 @@ impl Receipts {
         }
     }
 
+    /// Whether nothing waits to be durable.
+    #[must_use]
+    pub fn is_durable(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) == 0
+    }
+
     /// Whether nothing waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -259,12 +285,17 @@ impl Receipts {
     }
 }
 
+/// Whose stream it is, and of which name.
+fn name_of(stream: &Stream) -> (&SpiffeId, &str) {
+    let Party { principal, subscription, .. } = &**stream.party();
+    (principal, subscription)
+}
+
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt as _;
 
     use super::*;
-    use crate::model::principal::SpiffeId;
 
     fn stream() -> Arc<Stream> {
         Stream::new(Party {
@@ -310,12 +341,32 @@ mod tests {
         assert_eq!(ways(receipts.take(true)), acked, "with the cursor, and not what came after");
         receipts.hurry();
         assert_eq!(ways(receipts.take(false)), [Way::Delivered]);
+        (0..9).for_each(|n| receipts.acknowledge(&stream, Some(Position::from_raw(n)), Timestamp::EPOCH));
+        let taken = receipts.take(true);
+        assert_eq!(taken.receipts.len(), 1, "however often, it acknowledges once: {taken:?}");
+        receipts.acknowledge(&stream, Some(Position::from_raw(8)), Timestamp::EPOCH);
+        assert!(receipts.take(true).receipts.is_empty(), "what is acknowledged already is not again");
         receipts.deliver(&stream, Way::Delivered, born(11), Timestamp::EPOCH);
         receipts.hurry();
         assert_eq!(ways(receipts.take(false)), [Way::Delivered], "a stream that was taken is heard of again");
         receipts.close();
         receipts.deliver(&stream, Way::Delivered, born(12), Timestamp::EPOCH);
         assert!(receipts.is_empty(), "of a store that takes nothing nothing waits");
+    }
+
+    #[test]
+    fn what_another_stream_of_a_subscription_gathered_is_no_later_than_its_acknowledgement() {
+        let receipts = Receipts::default();
+        let [displaced, newer] = [stream(), stream()];
+        let other = Stream::new(Party { subscription: "siem".to_owned(), ..(**newer.party()).clone() });
+        for stream in [&displaced, &newer, &other] {
+            receipts.deliver(stream, Way::Delivered, born(5), Timestamp::EPOCH);
+        }
+        receipts.acknowledge(&newer, Some(Position::from_raw(5)), Timestamp::EPOCH);
+        let taken = receipts.take(true);
+        let of: Vec<_> = taken.receipts.iter().map(|noted| Arc::as_ptr(&noted.party)).collect();
+        let [newer, displaced] = [newer, displaced].map(|stream| Arc::as_ptr(stream.party()));
+        assert_eq!(of, [newer, newer, displaced], "and nothing of another subscription");
     }
 
     #[test]

@@ -144,8 +144,12 @@ impl Hub {
         let asker = caller.clone();
         let asked = self.blocking(move |shared| Asked::of(shared, asker, handle)).await?;
         // What was handed over until now is told.
-        self.shared.receipts.flush().await;
-        let all = self.shared.question(caller, move |shared| asked.tell(shared)).await?;
+        let written = async {
+            if !self.shared.receipts.is_durable() {
+                self.shared.receipts.flush().await;
+            }
+        };
+        let all = self.shared.question_after(caller, written, move |shared| asked.tell(shared)).await?;
         let Told { state, since, mut all } = all;
         let count = all.len();
         let mut recalls = [0; 3];
@@ -204,7 +208,8 @@ impl Asked {
         let sees = directory.visible(fetch::viewer(&caller), header.class, Purpose::Get);
         let heir = |owner| directory.roster().heirs(owner, today).contains(&org);
         let reads = caller.roles().contains(Role::Publisher) || caller.roles().contains(Role::Analyst);
-        let owns = reads && (header.owner == caller.org() || directory.slug(header.owner).is_some_and(heir));
+        let owns =
+            reads && (header.owner == caller.org() || sees && directory.slug(header.owner).is_some_and(heir));
         let leads = reads && sees && directory.roster().lead_units(today).any(|lead| lead == org);
         let audits = caller.roles().contains(Role::Auditor)
             && audit::reads_all(directory.roster(), org, shared.clock.now().day());
@@ -287,7 +292,7 @@ impl Telling<'_> {
             version: self.versions.get(&held.newest).copied().flatten(),
             ways: held.ways.clone(),
             recall,
-            recalled: held.recalled.map(|(time, _)| time),
+            recalled: held.recalled.map(|recalled| recalled.time),
             acknowledged: self.acknowledged(held),
         }
     }
@@ -297,24 +302,31 @@ impl Telling<'_> {
     }
 
     /// How far the recall has got with one of an organisation's. Whoever cannot
-    /// acknowledge is covered by what his own subscriptions did, and who asked
-    /// for himself by those of his organisation.
+    /// acknowledge is covered by what his own subscriptions did; who asked for
+    /// himself is told what any of his organisation is told, and what another
+    /// acknowledges he has not.
     fn level(&self, held: &Held, others: &[&Held]) -> Recall {
         let own = self.own_level(held);
         if held.is_named() {
             return own;
         }
-        let covers = |other: &&&Held| {
-            other.streams && (!held.streams || other.is_named() && other.principal == held.principal)
+        let covers = |other: &&Held| {
+            let (level, own) = (self.own_level(other), other.principal == held.principal);
+            if !other.streams || held.streams && !(own && other.is_named()) {
+                None
+            } else if own {
+                Some(level)
+            } else {
+                Some(level.min(Recall::Delivered))
+            }
         };
-        let covered = others.iter().filter(covers).map(|other| self.own_level(other)).max();
-        own.max(covered.unwrap_or(Recall::Pending))
+        own.max(others.iter().filter_map(covers).max().unwrap_or(Recall::Pending))
     }
 
     fn own_level(&self, held: &Held) -> Recall {
         let told = held.recalled.is_some();
         match self.acknowledged(held) {
-            Some(_) if told || self.end.is_some() => Recall::Acknowledged,
+            Some(_) if told => Recall::Acknowledged,
             _ if told => Recall::Delivered,
             _ => Recall::Pending,
         }

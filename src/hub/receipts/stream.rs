@@ -1,10 +1,12 @@
 //! Decides what is gathered of a stream between two commits.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
 use crate::base::clock::Timestamp;
+use crate::model::position::Position;
 use crate::model::receipt::{Told, Way};
 use crate::store::receipts::Party;
 
@@ -25,6 +27,10 @@ struct Gathered {
     since: Option<Timestamp>,
     /// Whether the journal knows that there is something.
     listed: bool,
+    /// The last acknowledgement, until it is taken.
+    ack: Option<(Timestamp, Position)>,
+    /// Up to where was acknowledged.
+    acked: Position,
 }
 
 impl Stream {
@@ -40,9 +46,10 @@ impl Stream {
         &self.party
     }
 
-    /// Adds what went out: by how many entries that grew, for neighbours become
-    /// one, and whether the journal has to be told that there is something.
-    pub(super) fn add(&self, way: Way, told: Told, now: Timestamp) -> (usize, bool) {
+    /// Adds what went out, and to `waiting` by how many entries that grew, for
+    /// neighbours become one; whether the journal has to be told that there is
+    /// something.
+    pub(super) fn add(&self, way: Way, told: Told, now: Timestamp, waiting: &AtomicUsize) -> bool {
         let mut gathered = self.gathered.lock();
         gathered.since.get_or_insert(now);
         let of_way = match way {
@@ -51,8 +58,32 @@ impl Stream {
         };
         let before = of_way.weight();
         of_way.append(told);
-        let grown = of_way.weight() - before;
-        (grown, !std::mem::replace(&mut gathered.listed, true))
+        // Before it can be taken, so that no more is taken than was added.
+        waiting.fetch_add(of_way.weight() - before, Ordering::Relaxed);
+        !std::mem::replace(&mut gathered.listed, true)
+    }
+
+    /// Keeps an acknowledgement, if it goes further than those before; whether
+    /// it is the first that waits.
+    pub(super) fn acknowledge(&self, position: Position, now: Timestamp) -> bool {
+        let mut gathered = self.gathered.lock();
+        if position <= gathered.acked {
+            return false;
+        }
+        gathered.acked = position;
+        gathered.ack.replace((now, position)).is_none()
+    }
+
+    /// Whether an acknowledgement waits.
+    pub(super) fn is_acking(&self) -> bool {
+        self.gathered.lock().ack.is_some()
+    }
+
+    /// Takes the acknowledgement that waits.
+    pub(super) fn take_ack(&self) -> Option<Noted> {
+        let (time, position) = self.gathered.lock().ack.take()?;
+        let (party, told) = (Arc::clone(&self.party), Told::default());
+        Some(Noted { party, way: Way::Acknowledged, time, audit: None, told, acked: Some(position) })
     }
 
     /// Takes what was gathered; `unlist`: the journal has forgotten the stream.

@@ -8,6 +8,7 @@ use crate::model::event::EventKind;
 use crate::model::org::OrgSlug;
 use crate::model::position::Position;
 use crate::model::principal::SpiffeId;
+use crate::model::receipt::Other;
 use crate::model::receipt::Way;
 use crate::store::keys::ReceiptPlace;
 use crate::store::receipts::{Ack, Block, Head, Party, Receipt};
@@ -34,14 +35,23 @@ pub(super) struct Held {
     pub(super) serial: String,
     /// Record of the audit of the last time that one is known of.
     pub(super) audit: Option<u64>,
-    /// When it was told to stop using the record, and by what.
-    pub(super) recalled: Option<(Timestamp, Position)>,
+    /// When it was told to stop using the record, and which version of it.
+    pub(super) recalled: Option<Recalled>,
     /// When it acknowledged the last that it was told of the record.
     pub(super) acked: Option<Timestamp>,
-    /// When it acknowledged what lies past the record's end.
+    /// When it acknowledged what lies past the record's end, of which it was told.
     pub(super) passed: Option<Timestamp>,
     /// What an acknowledgement has to reach.
     target: Position,
+}
+
+/// That a holder was told to stop using the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Recalled {
+    /// When.
+    pub(super) time: Timestamp,
+    /// Which version of it.
+    version: Position,
 }
 
 impl Held {
@@ -81,13 +91,8 @@ impl Held {
     }
 
     /// Something told of the record. What is read of one that has ended says so.
-    fn take(
-        &mut self,
-        receipt: &Receipt,
-        position: Position,
-        kind: Option<EventKind>,
-        end: Option<Position>,
-    ) {
+    fn take(&mut self, receipt: &Receipt, told: &Other, end: Option<Position>) {
+        let Other { position, kind, reach, .. } = *told;
         let stub = receipt.way == Way::Recalled || kind == Some(EventKind::Withdrawn);
         if !stub && kind.is_none_or(EventKind::gives) {
             if !self.has_it() {
@@ -101,17 +106,17 @@ impl Held {
         }
         let read = kind.is_none() && end.is_some_and(|end| position >= end);
         if read || kind.is_some_and(EventKind::recalls) {
-            if self.recalled.is_none_or(|(_, at)| at < position) {
-                self.recalled = Some((receipt.time, position));
-                self.acked = None;
+            if self.recalled.is_none_or(|recalled| recalled.version < position) {
+                self.recalled = Some(Recalled { time: receipt.time, version: position });
+                (self.acked, self.passed) = (None, None);
             }
-        } else if self.recalled.is_some_and(|(_, at)| at <= position) {
+        } else if self.recalled.is_some_and(|recalled| recalled.version <= position) {
             // It was brought back, or is seen again.
             self.recalled = None;
-            self.acked = None;
+            (self.acked, self.passed) = (None, None);
         }
-        if position > self.target {
-            self.target = position;
+        if reach > self.target {
+            self.target = reach;
             self.acked = None;
         }
     }
@@ -164,31 +169,35 @@ struct Tracing<'a> {
 }
 
 impl Tracing<'_> {
-    /// The least position that somebody has yet to acknowledge.
+    /// The least position that somebody has yet to acknowledge: of a record that
+    /// has ended, only who was told of that.
     fn awaited(&self) -> Option<Position> {
         let open = |held: &&Held| {
             held.has_it()
                 && held.is_named()
-                && (held.acked.is_none() || self.end.is_some() && held.passed.is_none())
+                && if self.end.is_some() {
+                    held.recalled.is_some() && held.passed.is_none()
+                } else {
+                    held.acked.is_none()
+                }
         };
-        self.held.iter().filter(open).map(|held| held.target).min()
+        self.held.iter().filter(open).map(|held| held.target.max(self.end.unwrap_or_default())).min()
     }
 
     fn take(&mut self, block: &Block) -> Result<(), Error> {
         for receipt in &block.receipts {
             let born = receipt.told.births().iter().any(|run| run.holds(self.handle));
             let kind = matches!(receipt.way, Way::Delivered | Way::Recalled).then_some(EventKind::New);
-            let born = born.then_some((self.handle, kind));
             let handle = self.handle;
-            let others = receipt.told.others().iter().filter(|other| other.handle == handle);
-            let others = others.map(|other| (other.position, other.kind));
+            let born = born.then_some(Other { handle, position: handle, kind, reach: handle });
+            let others = receipt.told.others().iter().filter(|other| other.handle == handle).copied();
             // Of what others told of it the record itself is no part.
             let versions = born
                 .into_iter()
                 .chain(others)
-                .filter(|(_, kind)| kind.is_none_or(|kind| kind.gives() || kind.recalls()));
-            for (position, kind) in versions {
-                self.version(receipt, position, kind)?;
+                .filter(|told| told.kind.is_none_or(|kind| kind.gives() || kind.recalls()));
+            for told in versions {
+                self.version(receipt, &told)?;
             }
         }
         let least = self.awaited();
@@ -198,16 +207,11 @@ impl Tracing<'_> {
         Ok(())
     }
 
-    fn version(
-        &mut self,
-        receipt: &Receipt,
-        position: Position,
-        kind: Option<EventKind>,
-    ) -> Result<(), Error> {
+    fn version(&mut self, receipt: &Receipt, told: &Other) -> Result<(), Error> {
         let (place, opening, serial) = self.party(receipt.party)?;
         let end = self.end;
         if let Some(held) = self.held.get_mut(place) {
-            held.take(receipt, position, kind, end);
+            held.take(receipt, told, end);
             held.serial = serial;
             held.audit = receipt.audit.or(opening).or(held.audit);
         }
@@ -221,7 +225,8 @@ impl Tracing<'_> {
             if ack.position >= held.target {
                 held.acked.get_or_insert(ack.time);
             }
-            if end.is_some_and(|end| ack.position >= end) {
+            let end = end.map(|end| end.max(held.target));
+            if held.recalled.is_some() && end.is_some_and(|end| ack.position >= end) {
                 held.passed.get_or_insert(ack.time);
             }
         }
@@ -263,7 +268,9 @@ mod tests {
     fn taken(held: &mut Held, second: u64, way: Way, position: u64, kind: EventKind) {
         let time = Timestamp::from_micros_clamped(second);
         let receipt = Receipt { party: 0, way, time, audit: None, told: Told::default() };
-        held.take(&receipt, Position::from_raw(position), Some(kind), None);
+        let position = Position::from_raw(position);
+        let told = Other { handle: Position::from_raw(5), position, kind: Some(kind), reach: position };
+        held.take(&receipt, &told, None);
     }
 
     #[test]
@@ -275,7 +282,8 @@ mod tests {
         taken(&mut held, 3, Way::Delivered, 7, EventKind::Update);
         taken(&mut held, 4, Way::Delivered, 9, EventKind::Revoked);
         let recalled = held.recalled;
-        assert_eq!(recalled, Some((Timestamp::from_micros_clamped(1), Position::from_raw(9))));
+        let time = Timestamp::from_micros_clamped(1);
+        assert_eq!(recalled, Some(Recalled { time, version: Position::from_raw(9) }));
         taken(&mut held, 5, Way::Delivered, 5, EventKind::New);
         assert_eq!(held.recalled, recalled, "what is replayed is older");
         assert_eq!((held.newest, held.target), (Position::from_raw(9), Position::from_raw(9)));

@@ -10,6 +10,7 @@
 //!           | runs: count, then each: first - end of the one before | count
 //!           | others: count, then each: handle - the one before
 //!             | position - handle | kind u8
+//!             | with the highest bit of kind: what acknowledges it - position
 //! ```
 //! Numbers are varints, differences that may be negative zigzag-coded.
 
@@ -21,6 +22,8 @@ use crate::model::position::Position;
 use crate::model::receipt::{Other, Run, Told, Way};
 
 const FORMAT: u8 = 1;
+/// In the byte of a kind: what acknowledges it is not its own position.
+const REACHES: u8 = 0x80;
 
 /// A range of positions, both ends within.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -246,10 +249,14 @@ fn write_told(told: &Told, out: &mut Vec<u8>) {
     }
     encode_varint(told.others().len() as u64, out);
     let mut before = 0;
-    for Other { handle, position, kind } in told.others() {
+    for Other { handle, position, kind, reach } in told.others() {
         encode_varint(zigzag(handle.raw().wrapping_sub(before)), out);
         encode_varint(zigzag(position.raw().wrapping_sub(handle.raw())), out);
-        out.push(kind.map_or(0, EventKind::number));
+        let further = reach != position;
+        out.push(kind.map_or(0, EventKind::number) | if further { REACHES } else { 0 });
+        if further {
+            encode_varint(zigzag(reach.raw().wrapping_sub(position.raw())), out);
+        }
         before = handle.raw();
     }
 }
@@ -266,11 +273,16 @@ fn read_told(bytes: &mut &[u8]) -> Option<Told> {
     for _ in 0..number(bytes)? {
         before = before.wrapping_add(unzigzag(number(bytes)?));
         let position = Position::from_raw(before.wrapping_add(unzigzag(number(bytes)?)));
-        let kind = match byte(bytes)? {
+        let coded = byte(bytes)?;
+        let kind = match coded & !REACHES {
             0 => None,
             kind => Some(EventKind::from_number(kind)?),
         };
-        others.push(Other { handle: Position::from_raw(before), position, kind });
+        let reach = match coded & REACHES {
+            0 => position,
+            _ => Position::from_raw(position.raw().wrapping_add(unzigzag(number(bytes)?))),
+        };
+        others.push(Other { handle: Position::from_raw(before), position, kind, reach });
     }
     Some(Told::of(births, others))
 }
@@ -307,8 +319,13 @@ mod tests {
     fn told() -> impl Strategy<Value = Told> {
         let run = (position(), 1..5_000_u64).prop_map(|(first, count)| Run { first, count });
         let kind = (0..9_u8).prop_map(EventKind::from_number);
-        let other = (position(), position(), kind);
-        let other = other.prop_map(|(handle, position, kind)| Other { handle, position, kind });
+        let other = (position(), position(), kind, prop::option::of(position()));
+        let other = other.prop_map(|(handle, position, kind, reach)| Other {
+            handle,
+            position,
+            kind,
+            reach: reach.unwrap_or(position),
+        });
         (prop::collection::vec(run, 0..6), prop::collection::vec(other, 0..6))
             .prop_map(|(births, others)| Told::of(births, others))
     }
