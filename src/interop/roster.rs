@@ -231,7 +231,7 @@ fn read_organisation(record: OrganisationRecord, problems: &mut Problems) -> Opt
 /// Names and networks, each once and in order.
 fn read_protected(texts: &[String], problems: &mut Problems) -> Vec<Asset> {
     if texts.len() > MAX_PROTECTED {
-        problems.report("protected", &format!("at most {MAX_PROTECTED} names and networks"));
+        problems.report("protected", format!("at most {MAX_PROTECTED} names and networks"));
         return Vec::new();
     }
     let read = texts

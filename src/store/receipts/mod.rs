@@ -244,7 +244,10 @@ impl Store {
         }
         walk.status()?;
         self.cut_summaries(&mut batch, last)?;
-        self.cut_parties(&mut batch, unused, most)?;
+        // Behind its receipts, so that none is without its party.
+        if cut < most {
+            self.cut_parties(&mut batch, unused, most)?;
+        }
         if !batch.is_empty() {
             self.commit(batch.beside())?;
         }
