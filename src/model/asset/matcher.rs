@@ -2,10 +2,10 @@
 //! for each event of a stream.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use rustc_hash::FxHashSet;
 
 use super::Asset;
 use crate::model::indicator::wider::{host_address, host_name};
@@ -44,8 +44,8 @@ pub struct Matcher {
     /// First and last addresses of networks, apart from each other, in order.
     v4: Vec<(u32, u32)>,
     v6: Vec<(u128, u128)>,
-    names: FxHashSet<Box<str>>,
-    systems: FxHashSet<u32>,
+    names: HashSet<Box<str>>,
+    systems: HashSet<u32>,
 }
 
 impl Matcher {
