@@ -1,13 +1,36 @@
 //! Decides how a request comes to the writer, and what is answered where that
 //! answers no more.
 
+use prost::Message;
 use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::base::{digest, random};
+use crate::model::marking::Recipients;
+use crate::model::position::Position;
+use crate::store::requests;
 
 use super::caller::Caller;
 use super::engine::{Hub, draining};
 use super::error::Error;
-use super::proposal::{Answered, Decision, Proposal};
+use super::proposal::{Answered, Change, Decision, Proposal, Refusal};
+use super::rejection::Rejection;
 use super::work::read_only;
+
+/// Where it was told what became of a request about one thing.
+///
+/// # Errors
+/// Why nothing did.
+pub(super) fn told_at(decision: Option<Decision>) -> Result<Position, Error> {
+    match decision {
+        Some(Decision::Written { position, .. } | Decision::Unchanged { position, .. }) => Ok(position),
+        Some(Decision::Refused(Refusal::Absent)) | None => Err(Error::absent()),
+        Some(Decision::Refused(refusal)) => {
+            let Rejection { reason, problem, .. } = Rejection::refused(refusal, &Recipients::default());
+            Err(Error::new(reason, problem))
+        }
+    }
+}
 
 impl Hub {
     /// Brings a request to the writer and waits until its answer is durable.
@@ -42,6 +65,28 @@ impl Hub {
             Ok(answer) => answer,
             Err(_) => Err(self.unanswered().await),
         }
+    }
+
+    /// Brings a request about one thing to the writer, `encoded` as its entry
+    /// says it; what was decided, `None` where nothing was.
+    pub(super) async fn propose_one(
+        &self,
+        caller: &Caller,
+        request_id: Uuid,
+        encoded: &impl Message,
+        change: Change,
+    ) -> Result<Option<Decision>, Error> {
+        let content = requests::first_16(&digest::sha256(&encoded.encode_to_vec()));
+        let author = caller.clone();
+        let decided = self.propose(|reply| Proposal {
+            request: Some(requests::request_key(author.identity().as_str(), request_id.as_bytes())),
+            content,
+            salt: random::bytes(),
+            caller: Some(author),
+            change,
+            reply,
+        });
+        Ok(decided.await?.pop())
     }
 
     /// Why the writer answers no more: it was told to stop, or it died.

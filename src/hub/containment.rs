@@ -2,20 +2,17 @@
 //! ends, by its word or by itself.
 
 use bytes::Bytes;
-use prost::Message as _;
 use uuid::Uuid;
 
-use crate::base::{digest, random};
-use crate::model::marking::Recipients;
-use crate::store::requests;
+use crate::base::random;
 
+use super::ask::told_at;
 use super::caller::Caller;
 use super::containing;
 use super::engine::Hub;
 use super::error::Error;
 use super::fetch;
-use super::proposal::{Change, Decision, HoldAct, Proposal, ProposedHold, Refusal};
-use super::publish::Rejection;
+use super::proposal::{Change, Decision, HoldAct, Proposal, ProposedHold};
 use super::store_error;
 
 /// Holds that are ended in one call.
@@ -66,27 +63,10 @@ impl Hub {
         let asker = caller.clone();
         self.blocking(move |shared| fetch::visible_header(shared, &asker, indicator)).await?;
         let asked = ProposedHold { indicator, act };
-        let content = requests::first_16(&digest::sha256(&containing::encode(&asked).encode_to_vec()));
-        let author = caller.clone();
-        let decision = self
-            .propose(|reply| Proposal {
-                request: Some(requests::request_key(author.identity().as_str(), request_id.as_bytes())),
-                content,
-                salt: random::bytes(),
-                caller: Some(author),
-                change: Change::Contain(Box::new(asked)),
-                reply,
-            })
-            .await?
-            .pop();
-        let position = match decision {
-            Some(Decision::Written { position, .. } | Decision::Unchanged { position, .. }) => position,
-            Some(Decision::Refused(Refusal::Absent)) | None => return Err(Error::absent()),
-            Some(Decision::Refused(refusal)) => {
-                let Rejection { reason, problem, .. } = Rejection::refused(refusal, &Recipients::default());
-                return Err(Error::new(reason, problem));
-            }
-        };
+        let encoded = containing::encode(&asked);
+        let decision =
+            self.propose_one(caller, request_id, &encoded, Change::Contain(Box::new(asked))).await?;
+        let position = told_at(decision)?;
         self.blocking(move |shared| {
             let (_, body) = fetch::item(shared, position)?.ok_or_else(|| fetch::damaged(position))?;
             fetch::inner(&body, position)

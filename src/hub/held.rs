@@ -4,14 +4,13 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use prost::Message as _;
 use uuid::Uuid;
 
 use crate::base::{digest, random};
 use crate::model::audience::ClassNo;
 use crate::model::held::{Held, HeldState};
 use crate::model::indicator::{RecommendedAction, Role};
-use crate::model::marking::{Recipients, Tlp};
+use crate::model::marking::Tlp;
 use crate::model::org::OrgNo;
 use crate::model::position::Position;
 use crate::model::warninglist::Outcome;
@@ -23,6 +22,7 @@ use crate::wire::convert::held::Verdict;
 use crate::wire::token::{Place, Use};
 use crate::wire::{event, held as wire};
 
+use super::ask::told_at;
 use super::asked::Asked;
 use super::caller::Caller;
 use super::directory::Directory;
@@ -31,8 +31,7 @@ use super::error::{Error, Kind, Reason};
 use super::fetch::{self, viewer};
 use super::holding;
 use super::judged;
-use super::proposal::{Change, Decision, HeldAsk, Proposal, ProposedAnswer, ProposedWait, Refusal};
-use super::publish::Rejection;
+use super::proposal::{Change, Decision, HeldAsk, Proposal, ProposedAnswer, ProposedWait};
 use super::shared::Shared;
 use super::store_error;
 
@@ -160,27 +159,10 @@ impl Hub {
             })
             .await?;
         let proposed = ProposedAnswer { indicator: handle, expected, approved, refused, note };
-        let content = requests::first_16(&digest::sha256(&holding::encode_answer(&proposed).encode_to_vec()));
-        let author = caller.clone();
-        let decision = self
-            .propose(|reply| Proposal {
-                request: Some(requests::request_key(author.identity().as_str(), request_id.as_bytes())),
-                content,
-                salt: random::bytes(),
-                caller: Some(author),
-                change: Change::Answer(Box::new(proposed)),
-                reply,
-            })
-            .await?
-            .pop();
-        let position = match decision {
-            Some(Decision::Written { position, .. } | Decision::Unchanged { position, .. }) => position,
-            Some(Decision::Refused(Refusal::Absent)) | None => return Err(Error::absent()),
-            Some(Decision::Refused(refusal)) => {
-                let Rejection { reason, problem, .. } = Rejection::refused(refusal, &Recipients::default());
-                return Err(Error::new(reason, problem));
-            }
-        };
+        let encoded = holding::encode_answer(&proposed);
+        let decision =
+            self.propose_one(caller, request_id, &encoded, Change::Answer(Box::new(proposed))).await?;
+        let position = told_at(decision)?;
         let told = self.blocking(move |shared| subject(shared, position)).await?;
         Ok(wire::tell_answerer(&told, caller.identity()))
     }

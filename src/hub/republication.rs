@@ -2,17 +2,15 @@
 //! they answer, and who reads what became of it.
 
 use bytes::Bytes;
-use prost::Message as _;
 use uuid::Uuid;
 
-use crate::base::{digest, random};
+use crate::base::digest;
 use crate::model::marking::{Marking, Recipients};
 use crate::model::org::{OrgNo, OrgSlug};
 use crate::model::position::Position;
 use crate::model::republication::Leave;
 use crate::model::{Invalid, invalid};
 use crate::store::leave::{LeaveKey, Side};
-use crate::store::requests;
 use crate::wire::convert::republication::{Grant, Request, Withdrawal};
 use crate::wire::token::{Place, Use};
 use crate::wire::{event, republication};
@@ -24,7 +22,7 @@ use super::engine::Hub;
 use super::error::{Error, Kind, Reason};
 use super::fetch;
 use super::leave;
-use super::proposal::{Change, Decision, LeaveAct, Proposal, ProposedLeave, Refusal};
+use super::proposal::{Change, Decision, LeaveAct, ProposedLeave, Refusal};
 use super::publish::{self, Rejection};
 use super::shared::Shared;
 use super::store_error;
@@ -237,19 +235,8 @@ impl Hub {
     ) -> Result<Bytes, Error> {
         let answers = asked.by != asked.organisation;
         let unseen = self.unseen(caller, &asked).await?;
-        let content = requests::first_16(&digest::sha256(&leave::encode(&asked).encode_to_vec()));
-        let author = caller.clone();
-        let decision = self
-            .propose(|reply| Proposal {
-                request: Some(requests::request_key(author.identity().as_str(), request_id.as_bytes())),
-                content,
-                salt: random::bytes(),
-                caller: Some(author),
-                change: Change::Leave(Box::new(asked)),
-                reply,
-            })
-            .await?
-            .pop();
+        let encoded = leave::encode(&asked);
+        let decision = self.propose_one(caller, request_id, &encoded, Change::Leave(Box::new(asked))).await?;
         let position = match (decision, unseen) {
             (
                 Some(
