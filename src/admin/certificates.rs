@@ -44,6 +44,8 @@ pub enum ReloadAnswer {
         anchors: Vec<(String, String)>,
         /// Connections that were ended.
         severed: usize,
+        /// Why limits and lists are those that were in force, with what to do.
+        problem: Option<String>,
     },
     /// It is not; what was in force still is.
     Refused {

@@ -7,6 +7,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use crate::base::steady::Stopwatch;
@@ -31,7 +32,7 @@ const PURSES: usize = 1_024;
 /// What everyone has used of late.
 #[derive(Debug)]
 pub struct Budgets {
-    quotas: Quotas,
+    quotas: ArcSwap<Quotas>,
     watch: Arc<dyn Stopwatch>,
     organisations: Purses<OrgSlug>,
     principals: Purses<SpiffeId>,
@@ -42,18 +43,46 @@ pub struct Budgets {
 /// What one organisation or one principal has used of late.
 #[derive(Debug)]
 struct Purse {
-    quota: Quota,
     used: Mutex<Used>,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 struct Used {
+    /// What may be used.
+    quota: Quota,
     buckets: [Bucket; Rate::ALL.len()],
     streams: usize,
 }
 
 impl Used {
-    fn of(&mut self, rate: Rate) -> &mut Bucket {
+    const fn nothing(quota: Quota) -> Self {
+        Self { quota, buckets: [Bucket::FULL; Rate::ALL.len()], streams: 0 }
+    }
+
+    const fn most(&self, rate: Rate) -> u64 {
+        self.quota.most(rate)
+    }
+
+    fn change(&mut self, quota: Quota, now: Duration) {
+        for rate in Rate::ALL {
+            let before = self.most(rate);
+            *self.of(rate) = self.of(rate).at_rate(before, quota.most(rate), now);
+        }
+        self.quota = quota;
+    }
+
+    /// How long to wait for so much.
+    fn wait(&mut self, rate: Rate, amount: u64, now: Duration) -> Duration {
+        let most = self.most(rate);
+        self.of(rate).wait(most, amount, now)
+    }
+
+    fn take(&mut self, rate: Rate, amount: u64, now: Duration) {
+        let most = self.most(rate);
+        self.of(rate).take(most, amount, now);
+    }
+
+    const fn of(&mut self, rate: Rate) -> &mut Bucket {
         let [items, bytes, lookups, reading] = &mut self.buckets;
         match rate {
             Rate::Items => items,
@@ -82,9 +111,16 @@ impl<K: Eq + Hash + Clone> Purses<K> {
             });
             *most = (purses.len() * 2).max(PURSES);
         }
-        let purse = Arc::new(Purse { quota: quota(), used: Mutex::default() });
+        let purse = Arc::new(Purse { used: Mutex::new(Used::nothing(quota())) });
         purses.insert(key.clone(), Arc::clone(&purse));
         purse
+    }
+
+    /// Gives each another quota; what was used stays used.
+    fn set(&self, quota: impl Fn(&K) -> Quota, now: Duration) {
+        for (key, purse) in &self.0.lock().0 {
+            purse.used.lock().change(quota(key), now);
+        }
     }
 }
 
@@ -115,7 +151,7 @@ impl Budgets {
     #[must_use]
     pub fn new(quotas: Quotas, watch: Arc<dyn Stopwatch>) -> Arc<Self> {
         Arc::new(Self {
-            quotas,
+            quotas: ArcSwap::from_pointee(quotas),
             watch,
             organisations: Purses(Mutex::new((HashMap::new(), PURSES))),
             principals: Purses(Mutex::new((HashMap::new(), PURSES))),
@@ -123,14 +159,26 @@ impl Budgets {
         })
     }
 
+    /// Goes over to other quotas, for those who call now too; whether they are
+    /// other ones.
+    pub(super) fn set(&self, quotas: Quotas) -> bool {
+        let quotas = Arc::new(quotas);
+        let before = self.quotas.swap(Arc::clone(&quotas));
+        // Whoever comes meanwhile is given the new ones, or is found here.
+        let now = self.watch.elapsed();
+        self.organisations.set(|org| quotas.of(org), now);
+        self.principals.set(|identity| quotas.of_principal(identity.org()), now);
+        before != quotas
+    }
+
     /// How many bytes an organisation may store; `None`: it is not limited.
     pub(super) fn stored(&self, organisation: &OrgSlug) -> Option<u64> {
-        self.quotas.of(organisation).stored
+        self.quotas.load().of(organisation).stored
     }
 
     /// Whether there is anybody whose store is limited.
     pub(super) fn limits_stored(&self) -> bool {
-        self.quotas.limits_stored()
+        self.quotas.load().limits_stored()
     }
 
     /// Notes that an organisation may store no more.
@@ -143,8 +191,8 @@ impl Budgets {
     pub fn account(self: &Arc<Self>, identity: &SpiffeId) -> Account {
         let (org, now) = (identity.org(), self.watch.elapsed());
         Account {
-            organisation: self.organisations.of(org, || self.quotas.of(org), now),
-            principal: self.principals.of(identity, || self.quotas.of_principal(org), now),
+            organisation: self.organisations.of(org, || self.quotas.load().of(org), now),
+            principal: self.principals.of(identity, || self.quotas.load().of_principal(org), now),
             identity: identity.clone(),
             budgets: Arc::clone(self),
         }
@@ -174,15 +222,14 @@ impl Account {
         // Always in this order, so that nobody waits in a circle.
         let mut shared = self.organisation.used.lock();
         let mut own = self.principal.used.lock();
-        let of_all = shared.of(rate).wait(self.organisation.quota.most(rate), amount, now);
-        let of_own = own.of(rate).wait(self.principal.quota.most(rate), amount, now);
+        let (of_all, of_own) = (shared.wait(rate, amount, now), own.wait(rate, amount, now));
         let wait = of_all.max(of_own);
         if wait > patience {
             drop((shared, own));
             return Err(self.exceeded(rate.name(), of_own > of_all, wait));
         }
-        shared.of(rate).take(self.organisation.quota.most(rate), amount, now);
-        own.of(rate).take(self.principal.quota.most(rate), amount, now);
+        shared.take(rate, amount, now);
+        own.take(rate, amount, now);
         Ok(wait)
     }
 
@@ -210,8 +257,8 @@ impl Account {
     pub fn open_stream(&self) -> Result<OpenStream, Error> {
         let mut shared = self.organisation.used.lock();
         let mut own = self.principal.used.lock();
-        let is_own = own.streams >= self.principal.quota.streams;
-        if is_own || shared.streams >= self.organisation.quota.streams {
+        let is_own = own.streams >= own.quota.streams;
+        if is_own || shared.streams >= shared.quota.streams {
             drop((shared, own));
             return Err(self.exceeded(STREAMS, is_own, STREAM_RETRY));
         }
@@ -229,12 +276,12 @@ impl Account {
         for (purse, own) in [(&self.organisation, false), (&self.principal, true)] {
             let mut used = *purse.used.lock();
             for rate in Rate::ALL {
-                let most = purse.quota.most(rate);
+                let most = used.most(rate);
                 let left = (rate != Rate::Reading).then(|| used.of(rate).left(most, now));
                 told.push(Allowance { limit: rate.name(), own, most, left });
             }
             let count = |streams: usize| u64::try_from(streams).unwrap_or(u64::MAX);
-            let (most, open) = (purse.quota.streams, used.streams);
+            let (most, open) = (used.quota.streams, used.streams);
             let left = Some(count(most.saturating_sub(open)));
             told.push(Allowance { limit: STREAMS, own, most: count(most), left });
         }
@@ -246,7 +293,8 @@ impl Account {
         *self.budgets.refusals.lock().entry((org, limit)).or_default() += 1;
         let purse = if own { &self.principal } else { &self.organisation };
         let rate = Rate::ALL.into_iter().find(|rate| rate.name() == limit);
-        let most = rate.map_or(purse.quota.streams as u64, |rate| purse.quota.most(rate));
+        let quota = purse.used.lock().quota;
+        let most = rate.map_or(quota.streams as u64, |rate| quota.most(rate));
         let whose = if own { "this certificate's holder" } else { "your organisation" };
         let subject = if own {
             self.identity.as_str().to_owned()
@@ -303,12 +351,18 @@ impl Drop for Reading {
             return;
         }
         for purse in [organisation, principal] {
-            purse.used.lock().of(Rate::Reading).take(purse.quota.most(Rate::Reading), micros, now);
+            purse.used.lock().take(Rate::Reading, micros, now);
         }
     }
 }
 
 impl Hub {
+    /// Goes over to other limits, for those who are at work too; whether they
+    /// are other ones. Streams that are open stay open.
+    pub fn limit_with(&self, quotas: Quotas) -> bool {
+        self.shared.budgets.set(quotas)
+    }
+
     /// What `caller` and its organisation may ask for, and have used.
     #[must_use]
     pub fn account(&self, caller: &Caller) -> Account {
@@ -391,6 +445,26 @@ mod tests {
         let _other = soc.open_stream().unwrap();
         drop(held);
         feed.open_stream().unwrap();
+    }
+
+    #[test]
+    fn what_was_used_stays_used_when_limits_change_and_is_worth_no_more_than_it_was() {
+        let (_hand, budgets) = budgets(Quota { items: 10, streams: 1, ..Quota::default() }, 100);
+        let feed = account(&budgets, "a/system/feed");
+        feed.charge(Rate::Items, 60, NONE).unwrap();
+        let _open = feed.open_stream().unwrap();
+        let organisation = Quota { items: 100, streams: 2, ..Quota::default() };
+        assert!(budgets.set(Quotas { organisation, ..Quotas::default() }));
+        assert!(!budgets.set(Quotas { organisation, ..Quotas::default() }), "they are the same");
+        let left = || feed.allowances().into_iter().find(|told| told.limit == "items_per_second").unwrap();
+        assert_eq!((left().most, left().left), (100, Some(940)));
+        let _another = feed.open_stream().unwrap();
+        assert_eq!(feed.open_stream().unwrap_err().exceeded.unwrap().most, 2);
+        let organisation = Quota { items: 6, ..organisation };
+        budgets.set(Quotas { organisation, ..Quotas::default() });
+        assert_eq!((left().most, left().left), (6, Some(0)));
+        let new = account(&budgets, "b/system/feed");
+        assert_eq!(new.allowances()[0].most, 6);
     }
 
     #[test]

@@ -156,6 +156,9 @@ impl Quotas {
 pub struct Bucket(Duration);
 
 impl Bucket {
+    /// Nothing was used.
+    pub const FULL: Self = Self(Duration::ZERO);
+
     /// How long to wait for `amount` at `rate` a second; none: it may be had
     /// now. What is larger than a burst waits until nothing is used.
     #[must_use]
@@ -167,6 +170,14 @@ impl Bucket {
     /// Uses `amount`, whether it is there or not.
     pub fn take(&mut self, rate: u64, amount: u64, now: Duration) {
         self.0 = self.0.max(now).saturating_add(time_of(amount, rate));
+    }
+
+    /// As much used, at another rate.
+    #[must_use]
+    pub fn at_rate(self, before: u64, after: u64, now: Duration) -> Self {
+        let used = self.0.saturating_sub(now).as_nanos().saturating_mul(u128::from(before));
+        let debt = used.checked_div(u128::from(after.max(1))).unwrap_or_default();
+        Self(now.saturating_add(Duration::from_nanos(u64::try_from(debt).unwrap_or(u64::MAX))))
     }
 
     /// How much may be had now.

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use super::connections::Connections;
-use super::guards::Guards;
+use super::settings::Settings;
 use super::tls::{Certificates, Failure, NotReloaded, Reloaded};
 use crate::admin::{ClockAnswer, ClockRequest, Keeper, ReloadAnswer, ReloadRequest};
 use crate::base::clock::Clock as _;
@@ -20,7 +20,7 @@ pub struct Keys {
     certificates: Arc<Certificates>,
     connections: Arc<Connections>,
     clock: Arc<SteadyClock>,
-    guards: Option<Arc<Guards>>,
+    settings: Option<Arc<Settings>>,
 }
 
 impl Keys {
@@ -31,24 +31,25 @@ impl Keys {
         connections: Arc<Connections>,
         clock: Arc<SteadyClock>,
     ) -> Self {
-        Self { certificates, connections, clock, guards: None }
+        Self { certificates, connections, clock, settings: None }
     }
 
-    /// The same, with lists that are loaded anew beside the certificates.
+    /// The same, with settings that are read anew beside the certificates.
     #[must_use]
-    pub fn with(self, guards: Arc<Guards>) -> Self {
-        Self { guards: Some(guards), ..self }
+    pub fn with(self, settings: Arc<Settings>) -> Self {
+        Self { settings: Some(settings), ..self }
     }
 }
 
 impl Keeper for Keys {
     fn reload(&self, request: ReloadRequest) -> Pin<Box<dyn Future<Output = ReloadAnswer> + Send>> {
-        let (certificates, guards) = (Arc::clone(&self.certificates), self.guards.clone());
+        let (certificates, settings) = (Arc::clone(&self.certificates), self.settings.clone());
         Box::pin(async move {
-            if let Some(guards) = guards {
-                guards.reload().await;
-            }
-            answer(certificates.reload(request.forced).await)
+            let read = match settings {
+                Some(settings) => settings.reload().await.map_err(|error| error.to_string()),
+                None => Ok(Vec::new()),
+            };
+            answer(certificates.reload(request.forced).await, read)
         })
     }
 
@@ -80,13 +81,18 @@ impl Keeper for Keys {
     }
 }
 
-fn answer(reloaded: Result<Reloaded, NotReloaded>) -> ReloadAnswer {
+fn answer(reloaded: Result<Reloaded, NotReloaded>, read: Result<Vec<String>, String>) -> ReloadAnswer {
+    let (changed, problem) = match read {
+        Ok(changed) => (changed, None),
+        Err(problem) => (Vec::new(), Some(problem)),
+    };
     match reloaded {
         Ok(Reloaded { snapshot, change, severed }) => ReloadAnswer::Reloaded {
             epoch: snapshot.epoch(),
             server_fingerprint: digest::hex(&snapshot.own().fingerprint),
             server_not_after: snapshot.own().not_after.to_string(),
-            changes: words(change),
+            changes: words(change).into_iter().chain(changed).collect(),
+            problem,
             anchors: snapshot
                 .anchors()
                 .map(|anchor| (anchor.name.clone(), digest::hex(&anchor.fingerprint)))

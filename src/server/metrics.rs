@@ -14,8 +14,8 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use super::connections::Connections;
-use super::guards::Guards;
 use super::handshake::Refused;
+use super::settings::Settings;
 use super::sever::Cause;
 use super::tls::{Certificates, Failure};
 use crate::base::clock::{Clock as _, Timestamp};
@@ -31,7 +31,7 @@ pub fn registry(
     rpc: &Metrics,
     connections: &Arc<Connections>,
     certificates: &Arc<Certificates>,
-    guards: &Arc<Guards>,
+    settings: &Arc<Settings>,
     clock: &Arc<SteadyClock>,
 ) -> Registry {
     let mut registry = Registry::default();
@@ -42,7 +42,7 @@ pub fn registry(
         hub: Arc::clone(hub),
         connections: Arc::clone(connections),
         certificates: Arc::clone(certificates),
-        guards: Arc::clone(guards),
+        settings: Arc::clone(settings),
         clock: Arc::clone(clock),
         started: clock.now(),
     }));
@@ -54,7 +54,7 @@ struct Gatherer {
     hub: Arc<Hub>,
     connections: Arc<Connections>,
     certificates: Arc<Certificates>,
-    guards: Arc<Guards>,
+    settings: Arc<Settings>,
     clock: Arc<SteadyClock>,
     started: Timestamp,
 }
@@ -129,8 +129,8 @@ impl Gatherer {
         sheet.counters("luytre_guard_items", help, "outcome", &outcomes)?;
         let lists = self.hub.guard().lists().len();
         sheet.gauge("luytre_guard_lists", "Lists that values are held against", count(lists))?;
-        let help = "Reloads of the lists that changed nothing, for one is unsound";
-        sheet.counter("luytre_guard_reload_failures", help, self.guards.failed())
+        let help = "Reloads that left limits and lists as they were, for something is unsound";
+        sheet.counter("luytre_guard_reload_failures", help, self.settings.failed())
     }
 
     fn connections(&self, sheet: &mut Sheet<'_>) -> fmt::Result {

@@ -7,7 +7,7 @@
 //! | [`telemetry`] | how events are logged |
 //! | [`metrics`] | what is counted and where it is read |
 //! | [`tls`] | which certificates are in force |
-//! | [`guards`] | when the lists that values are held against are loaded |
+//! | [`settings`] | which lines of the configuration a running hub takes up |
 //! | [`keeper`] | what the machine's operator is told of them |
 //! | [`listener`] | how connections are taken and served, within its [`limits`] |
 //! | [`connections`] | which connections may exist |
@@ -26,7 +26,6 @@ mod custody;
 mod enrolment;
 mod error;
 mod expiry;
-pub mod guards;
 pub mod handshake;
 mod health;
 pub mod keeper;
@@ -38,6 +37,7 @@ mod process;
 mod ready;
 mod retention;
 mod run;
+pub mod settings;
 pub mod sever;
 pub mod signals;
 mod switchboard;

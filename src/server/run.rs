@@ -16,9 +16,9 @@ use tokio_util::sync::CancellationToken;
 use super::config::{Authorities, Config, Limits};
 use super::custody::Custodian;
 use super::enrolment::{self, Patience, Shown};
-use super::guards::Guards;
 use super::keeper::Keys;
 use super::listener::{self, Drained, Listener};
+use super::settings::Settings;
 use super::switchboard::{Board, Proofs};
 use super::tls::{Certificates, Files, Source};
 use super::{Error, Ready, calendar, expiry, health, metrics, process, retention, tls};
@@ -164,7 +164,7 @@ impl Assembly {
 }
 
 /// Serves until `shutdown`, then drains and closes; returns when all is down.
-/// Every move of `reload` reads the certificates and the lists anew.
+/// Every move of `reload` reads the certificates, limits and lists anew.
 ///
 /// # Errors
 /// Why it could not start, or what broke.
@@ -208,14 +208,14 @@ pub async fn serve(
         Arc::clone(&connections),
         Arc::clone(&clock),
     ));
-    let guards = Arc::new(Guards::new(Arc::clone(&hub), config.guards.clone()));
-    let registry = Arc::new(metrics::registry(&hub, &rpc, &connections, &certificates, &guards, &machine));
-    let keys = Keys::new(Arc::clone(&certificates), connections, machine).with(Arc::clone(&guards));
+    let settings = Arc::new(Settings::new(Arc::clone(&hub), config.clone()));
+    let registry = Arc::new(metrics::registry(&hub, &rpc, &connections, &certificates, &settings, &machine));
+    let keys = Keys::new(Arc::clone(&certificates), connections, machine).with(Arc::clone(&settings));
     let keeper: Arc<dyn Keeper> = Arc::new(keys);
     let admin = Admin::new(Arc::clone(&hub), registry, Arc::clone(&keeper), stopping.clone()).router();
     let admin = axum::serve(sockets.http, admin).with_graceful_shutdown(closed.clone().cancelled_owned());
     let expiry = expiry::follow(Arc::clone(&certificates), stopping.clone());
-    let guards = guards.follow(reload.clone(), stopping.clone());
+    let settings = settings.follow(reload.clone(), stopping.clone());
     let follow = Arc::clone(&certificates).follow(reload, stopping.clone());
     let calendar = calendar::follow(Arc::clone(&hub), stopping.clone());
     let retention = {
@@ -250,7 +250,7 @@ pub async fn serve(
         health: tasks::spawn("health", health),
         calendar: tasks::spawn("calendar", calendar),
         retention: tasks::spawn("retention", retention),
-        guards: tasks::spawn("guards", guards),
+        settings: tasks::spawn("settings", settings),
         follow: tasks::spawn("certificates", follow),
         expiry: tasks::spawn("expiry", expiry),
         authorities: tasks::spawn("authorities", authorities),
@@ -295,7 +295,7 @@ struct Parts {
     health: JoinHandle<()>,
     calendar: JoinHandle<()>,
     retention: JoinHandle<()>,
-    guards: JoinHandle<()>,
+    settings: JoinHandle<()>,
     follow: JoinHandle<()>,
     expiry: JoinHandle<()>,
     authorities: JoinHandle<()>,
@@ -321,7 +321,7 @@ impl Parts {
             health,
             calendar,
             retention,
-            guards,
+            settings,
             follow,
             expiry,
             authorities,
@@ -333,7 +333,7 @@ impl Parts {
         in_time("health", patience, health).await;
         in_time("calendar", patience, calendar).await;
         in_time("retention", patience, retention).await;
-        in_time("guards", patience, guards).await;
+        in_time("settings", patience, settings).await;
         in_time("certificates", patience, follow).await;
         in_time("expiry", patience, expiry).await;
         in_time("authorities", patience, authorities).await;

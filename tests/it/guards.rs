@@ -177,6 +177,37 @@ async fn what_lists_name_is_refused_held_or_told_and_the_publisher_learns_which_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_roster_calls_a_members_own_is_held_back_whoever_publishes_it() {
+    let bank = serde_json::json!({
+        "slug": "bank", "name_vi": "Ngân hàng", "name_en": "Bank", "kind": "test",
+        "protected": ["bank.example", "203.0.113.0/24"],
+    });
+    let mut hub = TestHub::builder()
+        .of_file(serde_json::json!({ "organisations": [bank] }))
+        .principal("a", "system/feed", &[Role::Publisher, Role::Subscriber, Role::Analyst])
+        .prepare();
+    hub.serve().await;
+    let drafts = [
+        block("www.bank.example"),
+        block("https://bank.example/login"),
+        block("203.0.113.7"),
+        block("203.0.112.0/23"),
+        block("bank.example.org"),
+        block("203.0.114.7"),
+        draft("bank.example"),
+    ];
+    let all = publish(&hub, batch(Uuid::new_v4(), drafts.to_vec())).await;
+    let outcomes: Vec<_> = all.iter().map(|(told, _)| told.clone()).collect();
+    let own = || held("members-own");
+    let free = || Told::Nothing;
+    let known = || informed("members-own");
+    // To block one page is not to block who has it.
+    assert_eq!(outcomes, [own(), known(), own(), own(), free(), free(), known()]);
+    assert_eq!(action_of(&hub, &all[0].1.name).await, RecommendedAction::Monitor);
+    assert_eq!(action_of(&hub, &all[4].1.name).await, RecommendedAction::Block);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lists_are_taken_up_while_the_hub_runs_and_an_unsound_one_changes_nothing() {
     let hub = hub_with(&[]).await;
     let asked = [block("shared.example"), block("10.1.2.3")];

@@ -13,9 +13,10 @@ use luytre::pki::directory::{CLIENT_CA, CLIENT_CRL};
 use luytre::pki::issue::{Leaf, lifetime};
 use luytre::wire::proto::v1;
 use rustix::process::{Pid, Signal, kill_process};
+use uuid::Uuid;
 
-use crate::harness::TestHub;
 use crate::harness::patience::eventually;
+use crate::harness::{TestHub, batch, draft};
 
 fn leaf(names: &[&str]) -> Leaf {
     Leaf::Server {
@@ -78,6 +79,64 @@ async fn luytred_reload_tells_what_is_in_force_or_why_it_is_not() {
     renew(&hub, "fourth", &["localhost", "hub.example"], Duration::from_secs(3_600));
     assert_eq!(operate(&hub, &["reload"]).0, Some(65));
     assert_eq!(operate(&hub, &["reload", "--force"]).0, Some(0));
+}
+
+/// Writes a line of the configuration in place of another.
+fn rewrite(hub: &TestHub, line: &str, by: &str) {
+    let file = hub.dir().join("hub.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.contains(line), "{text}");
+    fs::write(&file, text.replace(line, by)).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn limits_and_modes_of_lists_are_taken_up_while_the_hub_runs_and_unsound_ones_change_nothing() {
+    let mut hub = TestHub::builder()
+        .principal("a", "system/feed", &[Role::Publisher, Role::Subscriber])
+        .config("[limits]\nitems_per_second = 10\n[guards.modes]\nreserved-networks = \"inform\"")
+        .prepare();
+    hub.serve().await;
+    let feed = hub.peer("a", "system/feed");
+    let request = |count: usize| {
+        let items = (0..count).map(|number| draft(&format!("n{number}.example"))).collect();
+        batch(Uuid::new_v4(), items)
+    };
+    let most = async || {
+        let me = feed.directory().who_am_i(v1::WhoAmIRequest {}).await.unwrap().into_inner();
+        let told = me.allowances.into_iter().filter(|told| told.limit == "items_per_second");
+        told.map(|told| told.most).collect::<Vec<_>>()
+    };
+    // Ten seconds' worth at once, and a debt of more.
+    feed.exchange().publish_indicators(request(1_000)).await.unwrap();
+    let refused = feed.exchange().publish_indicators(request(1_000)).await.unwrap_err();
+    assert_eq!((refused.code(), most().await), (tonic::Code::ResourceExhausted, vec![10, 10]));
+
+    rewrite(&hub, "items_per_second = 10\n", "items_per_second = 100000\n");
+    rewrite(&hub, "reserved-networks = \"inform\"", "reserved-networks = \"block\"");
+    let (code, told, _) = operate(&hub, &["reload"]);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("changed: the limits of organisations are others"), "{told}");
+    assert!(told.contains("changed: values are held against"), "{told}");
+    assert_eq!(most().await, [100_000, 100_000]);
+    // What it owes is as little as it would have been.
+    let answer = feed.exchange().publish_indicators(batch(Uuid::new_v4(), vec![draft("10.1.2.3")])).await;
+    let result = answer.unwrap().into_inner().results.remove(0).outcome.unwrap();
+    assert!(matches!(result, v1::publish_result::Outcome::Rejected(_)), "{result:?}");
+    assert_eq!(metric(&hub, "luytre_connections_served_total").await, Some(1), "nobody was cut off");
+
+    rewrite(&hub, "items_per_second = 100000\n", "items_per_second = \"many\"\n");
+    let (code, told, problem) = operate(&hub, &["reload"]);
+    assert_eq!(code, Some(65), "{told}");
+    assert!(problem.contains("limits.items_per_second") && problem.contains("stay in force"), "{problem}");
+    assert_eq!(most().await, [100_000, 100_000]);
+    assert_eq!(metric(&hub, "luytre_guard_reload_failures_total").await, Some(1));
+
+    rewrite(&hub, "items_per_second = \"many\"\n", "items_per_second = 10\nheartbeat = \"7s\"\n");
+    hang_up(&hub);
+    eventually("the old limit is back", async || (most().await == [10, 10]).then_some(())).await;
+    let (code, told, _) = operate(&hub, &["reload"]);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("read at the next start"), "{told}");
 }
 
 #[tokio::test]

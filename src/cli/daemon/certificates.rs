@@ -16,8 +16,16 @@ pub(super) fn reload(place: &Place, options: &Reload, data: &mut Data) -> Result
         ReloadAnswer::Refused { reason, problem, epoch } => {
             Err(Failure::Input(format!("not reloaded ({reason}): {problem}\n  epoch {epoch} stays in force")))
         }
-        ReloadAnswer::Reloaded { .. } if options.json => Ok(()),
-        ReloadAnswer::Reloaded { epoch, server_fingerprint, server_not_after, changes, anchors, severed } => {
+        ReloadAnswer::Reloaded { problem, .. } if options.json => unread(problem),
+        ReloadAnswer::Reloaded {
+            epoch,
+            server_fingerprint,
+            server_not_after,
+            changes,
+            anchors,
+            severed,
+            problem,
+        } => {
             data.line(&format!("epoch {epoch} is in force"))?;
             data.line(&format!("hub's certificate {server_fingerprint}, until {server_not_after}"))?;
             for (name, fingerprint) in anchors {
@@ -29,9 +37,20 @@ pub(super) fn reload(place: &Place, options: &Reload, data: &mut Data) -> Result
             for change in changes {
                 data.line(&format!("changed: {change}"))?;
             }
-            Ok(data.line(&format!("connections ended: {severed}"))?)
+            data.line(&format!("connections ended: {severed}"))?;
+            unread(problem)
         }
     }
+}
+
+/// What is told of limits and lists that could not be read.
+fn unread(problem: Option<String>) -> Result<(), Failure> {
+    let told = |problem| {
+        format!(
+            "limits and lists not reloaded: {problem}\n  those that were read before stay in force; the certificates are new"
+        )
+    };
+    problem.map_or(Ok(()), |problem| Err(Failure::Input(told(problem))))
 }
 
 /// Runs `clock`.

@@ -131,8 +131,9 @@ enum RosterAction {
   luytred reload
   luytred reload --config /etc/luytre/hub.toml --json
 
-What SIGHUP does, with the result. Exit code 0: what was read is in force; 65: it is refused, and what was
-in force stays; 75: no hub answers.")]
+Reads the certificates anew, the lists of [guards], and of [limits] what each organisation and each principal
+may ask for. What SIGHUP does, with the result. Exit code 0: what was read is in force; 65: some of it is
+refused, and what was in force stays; 75: no hub answers.")]
 struct Reload {
     /// The hub's configuration, TOML.
     #[arg(long, value_name = "FILE", default_value = "/etc/luytre/hub.toml")]
@@ -205,7 +206,7 @@ struct Init {
 #[command(after_long_help = "Examples:
   luytred serve --config /etc/luytre/hub.toml
 
-SIGHUP reads the certificates and the lists anew, SIGTERM stops in good order.")]
+SIGHUP reads the certificates, limits and lists anew, SIGTERM stops in good order.")]
 struct Serve {
     /// The hub's configuration, TOML.
     #[arg(long, value_name = "FILE")]

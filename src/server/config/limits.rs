@@ -191,6 +191,22 @@ pub(super) fn read(mut section: Section, problems: &mut Vec<Invalid>) -> Limits 
 }
 
 impl Limits {
+    /// The same, but for how much each organisation and each principal may ask
+    /// for.
+    pub(super) fn with_quotas_of(self, other: &Self) -> Self {
+        Self {
+            streams_per_organisation: other.streams_per_organisation,
+            items_per_second: other.items_per_second,
+            bytes_per_second: other.bytes_per_second,
+            lookups_per_second: other.lookups_per_second,
+            reading_per_second: other.reading_per_second,
+            stored_bytes_per_organisation: other.stored_bytes_per_organisation,
+            principal_percent: other.principal_percent,
+            organisations: other.organisations.clone(),
+            ..self
+        }
+    }
+
     /// How much each organisation and each principal may ask for.
     #[must_use]
     pub fn quotas(&self) -> Quotas {

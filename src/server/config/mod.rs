@@ -34,6 +34,8 @@ pub use units::{Size, Span};
 /// Everything that an operator decides about one hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
+    /// The file that says so.
+    pub file: PathBuf,
     /// Directory of the store.
     pub data_dir: PathBuf,
     /// Trust domain that the store must be of, if stated.
@@ -194,7 +196,15 @@ impl Config {
         let base = path.parent().unwrap_or_else(|| Path::new(""));
         let mut problems = Vec::new();
         let config = assemble(table, base, &mut problems);
-        Ok((config, problems))
+        Ok((Self { file: path.to_owned(), ..config }, problems))
+    }
+
+    /// Whether `other` differs in more than what a running hub takes up.
+    #[must_use]
+    pub fn needs_restart_for(&self, other: &Self) -> bool {
+        let limits = self.limits.clone().with_quotas_of(&other.limits);
+        let taken_up = Self { limits, guards: other.guards.clone(), ..self.clone() };
+        taken_up != *other
     }
 }
 
@@ -326,6 +336,7 @@ fn assemble(table: toml::Table, base: &Path, problems: &mut Vec<Invalid>) -> Con
     let guards = guards::read(root.section("guards", problems), base, &data_dir, problems);
     root.finish(problems);
     Config {
+        file: PathBuf::new(),
         data_dir,
         trust_domain,
         ready_file,
