@@ -191,10 +191,11 @@ pub async fn pages(
         let read = (process::read_kib(pid) - before) as f64 / count as f64;
         let failure = pages.times.first_failure.clone().unwrap_or_default();
         println!(
-            "  {row} {}: {:.1} rows on average, {read:.0} KiB read from the disk for one, p99 {:.3} ms, worst {:.3} ms{} {failure}",
+            "  {row} {}: {:.1} rows on average, {read:.0} KiB read from the disk for one, p99 {:.3} ms, {:.3} of them at work, worst {:.3} ms{} {failure}",
             line.what,
             pages.mean_rows(),
             pages.times.p99(),
+            pages.times.busy(),
             pages.times.max(),
             if pages.cut > 0 { format!(", {} answers short of a page", pages.cut) } else { String::new() },
         );
@@ -253,13 +254,16 @@ pub async fn histograms(
 fn put(out: &mut Run, row: &'static str, what: &'static str, target: f64, times: &Times, heat: Heat<'_>) {
     let known = out.timings.iter().position(|timing| timing.row == row && timing.what == what);
     let place = known.unwrap_or_else(|| {
-        out.timings.push(Timing { row, what, target, cells: [f64::NAN; 4], failed: 0 });
+        out.timings.push(Timing { row, what, target, cells: [f64::NAN; 5], failed: 0 });
         out.timings.len() - 1
     });
     let timing = &mut out.timings[place];
     let from = if matches!(heat, Heat::Warm) { 0 } else { 2 };
     timing.cells[from] = times.p50();
     timing.cells[from + 1] = times.p99();
+    if from == 0 {
+        timing.cells[4] = times.busy();
+    }
     timing.failed += times.failed;
 }
 

@@ -11,6 +11,7 @@ use tonic::transport::Channel;
 
 use super::load::quantile;
 use super::place::Place;
+use super::process;
 use super::wire::{Fields, Target, unary};
 
 pub const PUBLISH: &str = "/luytre.v1.ExchangeService/PublishIndicators";
@@ -29,6 +30,8 @@ pub const PAGE: usize = 100;
 pub struct Asker {
     pub target: Target,
     pub channel: Channel,
+    /// The process of the hub that is asked.
+    pub pid: u32,
 }
 
 /// One question, encoded.
@@ -48,6 +51,8 @@ impl Question {
 #[derive(Debug, Clone, Default)]
 pub struct Times {
     spans: Vec<Duration>,
+    /// What of it the hub was at work, on all its threads.
+    busy: Vec<Duration>,
     pub failed: usize,
     pub first_failure: Option<String>,
     /// Whether the hub has no such method.
@@ -71,9 +76,13 @@ impl Times {
         quantile(&self.spans, 1.0)
     }
 
+    /// What 99 in 100 cost the hub: no neighbour on the machine moves that much.
+    pub fn busy(&self) -> f64 {
+        quantile(&self.busy, 0.99)
+    }
+
     pub fn add(&mut self, span: Duration) {
-        let place = self.spans.partition_point(|other| *other <= span);
-        self.spans.insert(place, span);
+        insert(&mut self.spans, span);
     }
 
     fn fail(&mut self, status: &Status) {
@@ -84,10 +93,15 @@ impl Times {
     }
 }
 
+fn insert(spans: &mut Vec<Duration>, span: Duration) {
+    let place = spans.partition_point(|other| *other <= span);
+    spans.insert(place, span);
+}
+
 impl Asker {
-    pub async fn of(target: Target) -> Self {
+    pub async fn of(target: Target, pid: u32) -> Self {
         let channel = target.connect().await.expect("the hub takes a connection");
-        Self { target, channel }
+        Self { target, channel, pid }
     }
 
     /// Asks each; what fails counts with the time until it failed. Before each
@@ -98,9 +112,10 @@ impl Asker {
             if let Some(place) = cold {
                 place.evict();
             }
-            let started = Instant::now();
+            let (busy, started) = (process::busy(self.pid), Instant::now());
             let answer = unary(&self.channel, question.path, question.request.clone()).await;
             times.add(started.elapsed());
+            insert(&mut times.busy, process::busy(self.pid).saturating_sub(busy));
             if let Err(status) = answer {
                 times.fail(&status);
             }
@@ -126,7 +141,7 @@ impl Asker {
                 place.evict();
             }
             let first: Bytes = list.encode_to_vec().into();
-            let started = Instant::now();
+            let (busy, started) = (process::busy(self.pid), Instant::now());
             let mut got = Vec::new();
             let mut answer = unary(&self.channel, LIST, first).await;
             loop {
@@ -153,6 +168,7 @@ impl Asker {
                 pages.slowest = Some((span, pages.rows.len()));
             }
             pages.times.add(span);
+            insert(&mut pages.times.busy, process::busy(self.pid).saturating_sub(busy));
             pages.rows.push(got.iter().map(|(rows, _)| rows).sum());
             pages.bodies.push(got.into_iter().map(|(_, page)| page).collect());
         }

@@ -23,7 +23,7 @@ pub fn target(hub: &TestHub, organisation: &str, name: &str) -> Target {
 
 /// The analyst, connected.
 pub async fn analyst(hub: &TestHub) -> Asker {
-    Asker::of(target(hub, roster::ANALYST, roster::USER)).await
+    Asker::of(target(hub, roster::ANALYST, roster::USER), hub.pid()).await
 }
 
 /// A hub on the store of `place`, that serves.

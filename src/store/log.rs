@@ -347,15 +347,27 @@ impl Records<'_> {
     /// # Errors
     /// Whatever the engine answers.
     pub fn next_record(&mut self) -> Result<Option<Record>, Error> {
+        let record = self.peek()?.map(|(key, value)| (key.to_vec(), value.to_vec()));
+        if record.is_some() {
+            self.advance();
+        }
+        Ok(record)
+    }
+
+    /// The record at hand, in place: key and value; `None` at the end.
+    ///
+    /// # Errors
+    /// Whatever the engine answers.
+    pub fn peek(&self) -> Result<Option<(&[u8], &[u8])>, Error> {
         let Some((key, value)) = self.iterator.item() else {
             self.iterator.status()?;
             return Ok(None);
         };
-        if !key.starts_with(&self.prefix) {
-            return Ok(None);
-        }
-        let record = (key.to_vec(), value.to_vec());
+        Ok(key.starts_with(&self.prefix).then_some((key, value)))
+    }
+
+    /// Goes on behind the record at hand.
+    pub fn advance(&mut self) {
         self.iterator.next();
-        Ok(Some(record))
     }
 }

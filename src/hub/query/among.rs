@@ -12,6 +12,7 @@ use crate::store::keys;
 use super::super::error::Error;
 use super::check::Range;
 use super::order::Rank;
+use super::sieve::Sieve;
 use super::source::Source;
 use super::walk::Walk;
 use super::ways;
@@ -22,10 +23,19 @@ pub(super) const MAX_KNOWN: usize = 1 << 15;
 /// records in the tests.
 const PULLS: usize = if cfg!(test) { 2 } else { 12 };
 
+/// Records by their handles.
+#[derive(Debug)]
+pub(super) enum Records {
+    /// These.
+    Known(FxHashSet<Position>),
+    /// These, and a few others: too many to be kept one by one.
+    Sifted(Sieve),
+}
+
 /// The records that alone may be asked for.
 #[derive(Debug)]
 pub(super) struct Among {
-    handles: FxHashSet<Position>,
+    handles: Records,
     /// And all that were born there.
     born: Range,
     pulls: usize,
@@ -33,24 +43,30 @@ pub(super) struct Among {
 
 impl Among {
     /// These.
-    pub(super) fn of(handles: FxHashSet<Position>) -> Self {
+    pub(super) const fn of(handles: Records) -> Self {
         Self { handles, born: Range::NONE, pulls: 0 }
     }
 
     /// These, and all that were born somewhere.
     pub(super) fn new(handles: Vec<Position>, born: Range) -> Self {
-        Self { handles: handles.into_iter().collect(), born, pulls: 0 }
+        Self { handles: Records::Known(handles.into_iter().collect()), born, pulls: 0 }
     }
 
     /// Whether a record is one of them.
     pub(super) fn holds(&self, handle: Position) -> bool {
-        self.born.holds(handle) || self.handles.contains(&handle)
+        self.born.holds(handle)
+            || match &self.handles {
+                Records::Known(handles) => handles.contains(&handle),
+                Records::Sifted(sieve) => sieve.holds(handle),
+            }
     }
 
     /// Under which terms of birth all of them are, if those are no more than
     /// `most`.
     pub(super) fn born_terms(&self, most: usize) -> Option<Vec<u64>> {
-        let Range { after, upto } = self.born;
+        let (Range { after, upto }, Records::Known(handles)) = (self.born, &self.handles) else {
+            return None;
+        };
         let mut terms = BTreeSet::new();
         if after < upto {
             let (first, last) = (keys::born_term(after.next()), keys::born_term(upto));
@@ -59,7 +75,7 @@ impl Among {
             }
             terms.extend(first..=last);
         }
-        for &handle in &self.handles {
+        for &handle in handles {
             terms.insert(keys::born_term(handle));
             if terms.len() > most {
                 return None;
@@ -74,11 +90,12 @@ impl Among {
 pub(super) fn sorted<'a>(walk: &mut Walk<'a>, past: Option<Rank>) -> Result<Option<Source<'a>>, Error> {
     let Some(among) = &mut walk.among else { return Ok(None) };
     among.pulls += 1;
-    let many = among.born != Range::NONE || among.handles.len() > ways::MAX_SORTED;
+    let Records::Known(handles) = &among.handles else { return Ok(None) };
+    let many = among.born != Range::NONE || handles.len() > ways::MAX_SORTED;
     if among.pulls != PULLS || many {
         return Ok(None);
     }
-    let mut handles: Vec<_> = among.handles.iter().copied().collect();
+    let mut handles: Vec<_> = handles.iter().copied().collect();
     handles.sort_unstable();
     let records: Vec<_> = handles.into_iter().map(ways::born_at).collect();
     ways::stand_sorted(walk, &records, past)

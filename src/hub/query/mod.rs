@@ -18,6 +18,7 @@
 use crate::model::query::{IndicatorFilter, Question};
 
 mod among;
+mod beside;
 mod check;
 mod held;
 mod lists;
@@ -27,6 +28,7 @@ mod plan;
 mod ranges;
 mod record;
 mod said;
+mod sieve;
 mod sight;
 mod sighted;
 mod sighted_by;

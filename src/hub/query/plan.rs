@@ -127,6 +127,8 @@ pub(super) fn choose<'a>(walk: &mut Walk<'a>, past: Option<Rank>) -> Result<(Sou
     let lists = lists::of(&walk.shared.store, &walk.asked, &walk.sight)?;
     let nothing = is_nothing(walk, &lists);
     let (lists, plan) = chosen(walk, lists);
+    let (lists, beside) = lists;
+    walk.beside = beside;
     let (lead, plan) = lead(walk, plan);
     if nothing {
         return Ok((Source::Sorted(VecDeque::new()), plan));
@@ -134,8 +136,12 @@ pub(super) fn choose<'a>(walk: &mut Walk<'a>, past: Option<Rank>) -> Result<(Sou
     let source = match lead {
         Lead::Values => {
             let bounds = value::Bounds { indexed: walk.indexed, most: MAX_KNOWN, until: walk.planned_by };
-            let found = value::find(walk.shared, &mut walk.sight, &walk.asked.filter, bounds)?;
-            ways::of_records(walk, found, &lists, past)?
+            match value::find(walk.shared, &mut walk.sight, &walk.asked.filter, bounds)? {
+                Some((records, true)) if ways::may_stand(walk, &records) => {
+                    ways::gathered(walk, records, past)
+                }
+                found => ways::of_records(walk, found.map(|(records, _)| records), &lists, past)?,
+            }
         }
         Lead::Sightings => {
             let found = if walk.indexed { sighted_by::records(walk)? } else { None };
@@ -193,14 +199,17 @@ fn is_nothing(walk: &Walk<'_>, lists: &[List]) -> bool {
         && walk.sight.is_of_today(walk.shared)
 }
 
+/// The lists that are walked, and one of the ranges that are not.
+type Chosen = (Vec<List>, Option<List>);
+
 /// The lists of postings whose common part is taken, and the plan to do so,
 /// with how many records are expected in it, if that is known. One that holds
 /// most of all there is tells little, and is left to the headers.
-fn chosen(walk: &Walk<'_>, mut lists: Vec<List>) -> (Vec<List>, Option<Plan>) {
+fn chosen(walk: &Walk<'_>, mut lists: Vec<List>) -> (Chosen, Option<Plan>) {
     // An index that is walked in its order is walked where it is asked for.
     lists.retain(|list| order::dimension(walk.order) != Some(list.dimension));
     if lists.is_empty() {
-        return (lists, None);
+        return ((lists, None), None);
     }
     let total = lists::total(&walk.shared.store, &walk.sight);
     let least = lists.iter().filter_map(|list| list.expected).min();
@@ -224,6 +233,7 @@ fn chosen(walk: &Walk<'_>, mut lists: Vec<List>) -> (Vec<List>, Option<Plan>) {
     let plan = plan(walk, &lists, least);
     // What of it is walked may depend on what is stored.
     lists.retain(|list| walk.indexed || !list.dimension.is_behind());
+    let mut ranges: Vec<_> = lists.iter().filter(|list| list.range.is_some()).cloned().collect();
     if lists.iter().any(|list| list.terms.is_some()) {
         lists.retain(|list| list.terms.is_some());
     }
@@ -233,7 +243,8 @@ fn chosen(walk: &Walk<'_>, mut lists: Vec<List>) -> (Vec<List>, Option<Plan>) {
         lists.retain(narrow);
     }
     leave_widest(&mut lists, |list| list.range.is_some());
-    (lists, plan)
+    ranges.retain(|range| lists.iter().all(|list| list.range != range.range));
+    ((lists, ranges.pop()), plan)
 }
 
 /// Leaves out the widest of `those` lists, one by one, until there are no more

@@ -4,22 +4,25 @@
 
 use rustc_hash::FxHashSet;
 
-use crate::model::position::Position;
 use crate::model::sighting::Outcome;
 use crate::store::keys::Dimension;
 
 use super::super::error::Error;
 use super::super::store_error;
+use super::among::Records;
 use super::check::{Range, Sightings};
+use super::sieve::Sieve;
 use super::walk::Walk;
-use super::ways::is_late;
+use super::ways::{MAX_SORTED, is_late};
 
 /// Most sightings that are read.
-const MAX_SIGHTINGS: usize = 1 << 19;
+const MAX_SIGHTINGS: usize = 1 << 20;
+/// Sightings beyond which records are sifted; the tests do so sooner.
+const SIFTED: u64 = if cfg!(test) { 16 } else { 2 * MAX_SORTED as u64 };
 
 /// The records of which there are sightings that may be asked for, and maybe
 /// others; `None`: nobody knows.
-pub(super) fn records(walk: &Walk<'_>) -> Result<Option<FxHashSet<Position>>, Error> {
+pub(super) fn records(walk: &Walk<'_>) -> Result<Option<Records>, Error> {
     let Some(wanted) = &walk.asked.sightings else { return Ok(None) };
     let (dimension, terms) = terms(wanted);
     let Range { after, upto } = wanted.recorded;
@@ -32,8 +35,11 @@ pub(super) fn records(walk: &Walk<'_>) -> Result<Option<FxHashSet<Position>>, Er
     if are_common(about, store.values_about()) {
         return Ok(None);
     }
-    let room = usize::try_from(about).unwrap_or(MAX_SIGHTINGS).min(MAX_SIGHTINGS) / 2;
-    let mut found = FxHashSet::with_capacity_and_hasher(room, rustc_hash::FxBuildHasher);
+    // What is too much to be sorted is not looked at one by one either.
+    let mut found = match about > SIFTED {
+        true => Records::Sifted(Sieve::of(about)),
+        false => Records::Known(FxHashSet::default()),
+    };
     let mut looked = 0;
     for term in terms {
         let mut blocks = store.postings_back(dimension, term, upto.next()).map_err(store_error)?;
@@ -42,7 +48,11 @@ pub(super) fn records(walk: &Walk<'_>) -> Result<Option<FxHashSet<Position>>, Er
             let is_last = block.first().is_some_and(|oldest| oldest.position <= after);
             let recorded = block.iter().filter(|posting| posting.position > after);
             looked += block.len();
-            found.extend(recorded.map(|posting| posting.handle));
+            let handles = recorded.map(|posting| posting.handle);
+            match &mut found {
+                Records::Known(found) => found.extend(handles),
+                Records::Sifted(sieve) => handles.for_each(|handle| sieve.insert(handle)),
+            }
             if looked > MAX_SIGHTINGS || is_late(walk, 0) {
                 return Ok(None);
             }
@@ -67,10 +77,10 @@ fn terms(wanted: &Sightings) -> (Dimension, Vec<u64>) {
 
 /// Whether there are so many sightings that a page of their records is met along
 /// the order before they were read. To look for the sightings of a record that
-/// is met there costs as much as to read five hundred of them, and a page of a
+/// is met there costs as much as to read a thousand of them, and a page of a
 /// hundred is met after a hundred times all records by their number.
 const fn are_common(sightings: u64, records: u64) -> bool {
-    const LOOKED_FOR: u64 = 500 * 100;
+    const LOOKED_FOR: u64 = 1_000 * 100;
     let most = records.saturating_mul(LOOKED_FOR);
     sightings.saturating_mul(sightings) > if most == 0 { 1 } else { most }
 }

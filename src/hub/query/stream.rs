@@ -185,6 +185,13 @@ impl Standing<'_> {
     pub(super) fn may(self, at: Position) -> bool {
         self.replaced.look().at(at, self.origin) != Known::Replaced
     }
+
+    /// Leaves those of a block that lie past a position and may stand.
+    pub(super) fn retain(self, block: &mut Vec<Posting>, after: Position) {
+        let look = self.replaced.look();
+        let may = |at: Position| look.at(at, self.origin) != Known::Replaced;
+        block.retain(|posting| posting.position > after && may(posting.position));
+    }
 }
 
 /// One step of a walk.
@@ -211,6 +218,18 @@ impl<'a> Common<'a> {
             first.next()?;
         }
         Ok(first.peek())
+    }
+
+    /// Whether all of them have the version at a position, which lies past all
+    /// that were asked for before.
+    pub(super) fn holds(&mut self, at: Position) -> Result<bool, Error> {
+        for union in &mut self.unions {
+            union.seek(at)?;
+            if union.peek().is_none_or(|found| found.position != at) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The next version that is in all of them and may stand: whoever is behind

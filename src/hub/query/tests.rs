@@ -160,7 +160,7 @@ async fn a_record_of_a_class_that_is_new_while_a_question_is_planned_is_found() 
             value::Bounds { indexed: true, most: 10, until: None },
         )
         .unwrap();
-        assert_eq!(found.map(|found| found.len()), Some(1), "{filter:?}");
+        assert_eq!(found.map(|(found, _)| found.len()), Some(1), "{filter:?}");
     }
     hub.close().await;
 }

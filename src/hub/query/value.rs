@@ -61,13 +61,14 @@ pub(super) fn can(filter: &IndicatorFilter) -> bool {
 
 /// The records that have such a value today and that the caller may see, each
 /// once with the newest of its versions that is known, and those that had it, and
-/// perhaps others; `None`: there are more than `most`.
+/// perhaps others; and whether of each the newest version is known that there is.
+/// `None`: there are more than `most`.
 pub(super) fn find(
     shared: &Shared,
     sight: &mut Sight<'_>,
     filter: &IndicatorFilter,
     bounds: Bounds,
-) -> Result<Option<Vec<Posting>>, Error> {
+) -> Result<Option<(Vec<Posting>, bool)>, Error> {
     let most = bounds.most;
     let mut found = Found { shared, sight, versions: Vec::new(), bounds, passed: 0 };
     let (mut keys, mut hashes) = (Vec::new(), false);
@@ -97,11 +98,13 @@ pub(super) fn find(
         found.add(&assertions);
     }
     // After what is now was read, so that nothing falls between the two.
+    let of_today = found.versions.len();
     if hashes && !found.former(&filter.values)? {
         return Ok(None);
     }
+    let are_newest = found.versions.len() == of_today;
     let found = ways::records(found.versions);
-    Ok((found.len() <= most).then_some(found))
+    Ok((found.len() <= most).then_some((found, are_newest)))
 }
 
 /// The keys of the networks around one: of the lengths that the caller may
@@ -228,17 +231,18 @@ impl Found<'_, '_> {
         }
         let mut records = store.records_from(Family::Values, head, &range.from).map_err(store_error)?;
         let mut passed = 0;
-        while let Some((key, value)) = records.next_record().map_err(store_error)? {
-            if key.as_slice() > range.to.as_slice() {
+        while let Some((key, value)) = records.peek().map_err(store_error)? {
+            if key > range.to.as_slice() {
                 break;
             }
             passed += 1;
             if self.is_over() || (range.digests.is_some() && passed > UNORDERED) {
                 return Ok(false);
             }
-            let assertions = record::decode_assertions(&value)
-                .ok_or_else(|| store_error(crate::store::Error::corrupt("assertions", &key)))?;
+            let assertions = record::decode_assertions(value)
+                .ok_or_else(|| store_error(crate::store::Error::corrupt("assertions", key)))?;
             self.add(&assertions);
+            records.advance();
         }
         Ok(true)
     }

@@ -25,6 +25,7 @@ use super::super::shared::Shared;
 use super::super::store_error;
 use super::among::{self, Among};
 use super::check::{self, Conditions};
+use super::lists::List;
 use super::order::{self, Rank};
 use super::plan::{self, Found, Plan};
 use super::said::Said;
@@ -97,6 +98,9 @@ pub struct Walk<'a> {
     source: Option<Source<'a>>,
     /// The records that alone may be asked for, where that is known.
     pub(super) among: Option<Among>,
+    /// A range of terms in which everything lies, beside the lists that are
+    /// walked.
+    pub(super) beside: Option<List>,
     /// Beyond this rank nothing is asked for.
     last: Option<Rank>,
     /// Candidates of which it is not known yet whether they stand, and how far
@@ -192,6 +196,7 @@ impl<'a> Walk<'a> {
             sightings: RefCell::default(),
             source: None,
             among: None,
+            beside: None,
             last: None,
             waiting: VecDeque::new(),
             taken: None,

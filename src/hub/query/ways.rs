@@ -15,13 +15,12 @@ use crate::store::keys::Dimension;
 use crate::store::postings::Posting;
 use crate::wire::facts;
 
-use rustc_hash::FxHashSet;
-
 use super::super::error::Error;
 use super::super::fetch::damaged;
 use super::super::indexer::behind;
 use super::super::store_error;
-use super::among::Among;
+use super::among::{Among, Records};
+use super::beside;
 use super::check::Range;
 use super::lists::{self, List};
 use super::order::{self, Rank};
@@ -42,7 +41,7 @@ pub(super) const FEW_BORN: usize = if cfg!(test) { 8 } else { 1_024 };
 const MAX_BORN: usize = 1 << 12;
 /// Most postings that are looked at before the first row. Whatever has more is
 /// soon met along the order.
-const MAX_LOOKED: usize = 1 << 16;
+pub(super) const MAX_LOOKED: usize = 1 << 16;
 /// Records whose newest versions are asked for together.
 const TOGETHER: usize = 256;
 
@@ -81,7 +80,8 @@ pub(super) fn of_records<'a>(
         {
             return Ok(sorted);
         }
-        walk.among = Some(Among::of(records.iter().map(|record| record.handle).collect()));
+        let handles = records.iter().map(|record| record.handle).collect();
+        walk.among = Some(Among::of(Records::Known(handles)));
     }
     in_order(walk, lists, past)
 }
@@ -90,21 +90,19 @@ pub(super) fn of_records<'a>(
 /// be many.
 pub(super) fn of_births<'a>(
     walk: &mut Walk<'a>,
-    found: Option<FxHashSet<Position>>,
+    found: Option<Records>,
     past: Option<Rank>,
 ) -> Result<Source<'a>, Error> {
     match found {
-        Some(handles) if handles.len() > MAX_SORTED => {
-            walk.among = Some(Among::of(handles));
-            in_order(walk, &[], past)
+        None => of_records(walk, None, &[], past),
+        Some(Records::Known(handles)) if handles.len() <= MAX_SORTED => {
+            let mut handles: Vec<_> = handles.into_iter().collect();
+            handles.sort_unstable();
+            of_records(walk, Some(handles.into_iter().map(born_at).collect()), &[], past)
         }
-        found => {
-            let records = found.map(|handles| {
-                let mut handles: Vec<_> = handles.into_iter().collect();
-                handles.sort_unstable();
-                handles.into_iter().map(born_at).collect()
-            });
-            of_records(walk, records, &[], past)
+        Some(many) => {
+            walk.among = Some(Among::of(many));
+            in_order(walk, &[], past)
         }
     }
 }
@@ -135,7 +133,7 @@ pub(super) fn in_order<'a>(
         return by_index(walk, lists, dimension, past);
     }
     let by_version = walk.order.by_version();
-    let gathers = (!by_version && !lists.is_empty()) || is_light(walk, lists)?;
+    let gathers = (!by_version && !lists.is_empty()) || is_light(walk, lists)? || beside::helps(walk, lists)?;
     if gathers && let Some(postings) = gather(walk, lists, MAX_LOOKED)? {
         return Ok(gathered(walk, postings, past));
     }
@@ -197,7 +195,7 @@ pub(super) fn born(
 /// The one list, if it is that of a range of terms.
 fn of_range(lists: &[List]) -> Option<(Dimension, &RangeInclusive<u64>)> {
     match lists {
-        [List { dimension, range: Some(range), .. }] => Some((*dimension, range)),
+        [one] => beside::range_of(one),
         _ => None,
     }
 }
@@ -255,7 +253,7 @@ fn log<'a>(walk: &Walk<'a>, start: Start, births: bool) -> Result<Source<'a>, Er
     Ok(Source::Log(Log::open(walk.shared, start, end, births)?))
 }
 
-fn common<'a>(walk: &Walk<'a>, lists: &[List], start: Start) -> Result<Common<'a>, Error> {
+pub(super) fn common<'a>(walk: &Walk<'a>, lists: &[List], start: Start) -> Result<Common<'a>, Error> {
     let open = |list: &List| {
         let terms = list.terms.as_deref().unwrap_or_default();
         Union::open(&walk.shared.store, list.dimension, terms, start)
@@ -263,12 +261,18 @@ fn common<'a>(walk: &Walk<'a>, lists: &[List], start: Start) -> Result<Common<'a
     Ok(Common::new(lists.iter().map(open).collect::<Result<_, _>>()?, standing(walk)))
 }
 
-const fn standing<'a>(walk: &Walk<'a>) -> Standing<'a> {
+pub(super) const fn standing<'a>(walk: &Walk<'a>) -> Standing<'a> {
     Standing { replaced: &walk.shared.replaced, origin: walk.origin.at }
 }
 
+/// Whether the newest versions of some records are those that stand, and are met
+/// in their order: none was changed since the walk began.
+pub(super) fn may_stand(walk: &Walk<'_>, newest: &[Posting]) -> bool {
+    walk.order.by_version() && newest.iter().all(|version| version.position <= walk.origin.at)
+}
+
 /// Sorts by versions or by births: a posting tells where its record was born.
-fn gathered<'a>(walk: &Walk<'a>, mut postings: Vec<Posting>, past: Option<Rank>) -> Source<'a> {
+pub(super) fn gathered<'a>(walk: &Walk<'a>, mut postings: Vec<Posting>, past: Option<Rank>) -> Source<'a> {
     if order::by_birth(walk.order) {
         // All versions of a record have one rank, and a page that ends at one
         // version of it leaves out the others. Of those that were gathered, none
@@ -363,32 +367,28 @@ fn stand(walk: &mut Walk<'_>, records: &[Posting]) -> Result<Option<Vec<Stands>>
 /// What several lists have in common; `None`: that is too much to be gone
 /// through.
 fn gather(walk: &Walk<'_>, lists: &[List], most: usize) -> Result<Option<Vec<Posting>>, Error> {
+    let upto = walk.asked.versions.upto.min(walk.origin.at);
+    let after = walk.asked.versions.after.max(walk.asked.births.after);
+    beside::gather(walk, lists, (after, upto), || match of_range(lists) {
+        Some(range) => beside::whole(walk, range, (after, upto)),
+        None => in_common(walk, lists, (after, upto), most),
+    })
+}
+
+/// What several lists have in common, the newest first; `None`: that is too
+/// much.
+fn in_common(
+    walk: &Walk<'_>,
+    lists: &[List],
+    (after, upto): (Position, Position),
+    most: usize,
+) -> Result<Option<Vec<Posting>>, Error> {
     if let [one] = lists
         && one.expected.is_some_and(|expected| expected > most as u64)
     {
         return Ok(None);
     }
-    let upto = walk.asked.versions.upto.min(walk.origin.at);
-    let after = walk.asked.versions.after.max(walk.asked.births.after);
     let (mut all, mut looked) = (Vec::new(), 0);
-    if let Some((dimension, range)) = of_range(lists) {
-        let store = &walk.shared.store;
-        let blocks = store.all_postings_in(dimension, range.clone(), upto.next());
-        let mut blocks = blocks.map_err(store_error)?;
-        while let Some(block) = blocks.next_block().map_err(store_error)? {
-            looked += block.len();
-            let standing = standing(walk);
-            let asked = |posting: &Posting| posting.position > after && standing.may(posting.position);
-            all.extend(block.into_iter().filter(asked));
-            if looked > most || is_late(walk, 0) {
-                return Ok(None);
-            }
-        }
-        // A version may have several of the terms.
-        all.sort_unstable();
-        all.dedup();
-        return Ok(Some(all));
-    }
     let mut common = common(walk, lists, Start { way: Way::Back, past: upto.next() })?;
     loop {
         match common.next()? {

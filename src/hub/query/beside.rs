@@ -1,0 +1,163 @@
+//! Decides how a range of terms is gone through whole: by itself, or beside
+//! lists that are walked, of whose versions it tells which are worth reading.
+
+use std::ops::RangeInclusive;
+
+use rustc_hash::FxHashSet;
+
+use crate::model::position::Position;
+use crate::store::keys::Dimension;
+use crate::store::postings::Posting;
+
+use super::super::error::Error;
+use super::super::store_error;
+use super::lists::List;
+use super::stream::{Start, Way};
+use super::walk::Walk;
+use super::ways::{MAX_LOOKED, common, is_late, standing};
+
+/// Nanoseconds that it takes about, if little of it is in memory: to read a
+/// version, to come to a block of postings, and to unpack one of them.
+const READ: u64 = 15_000;
+const BLOCK: u64 = 1_000;
+const POSTING: u64 = 10;
+/// Blocks of a term that are not merged yet, about.
+const BLOCKS: u64 = 20;
+/// Most nanoseconds for a range.
+const MAX_BESIDE: u64 = 80_000_000;
+
+/// How two ways to the same versions are joined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Join {
+    /// The range is gathered, and each looked for in the lists.
+    RangeFirst,
+    /// The lists are gathered, and the range gone through for them.
+    ListsFirst,
+}
+
+/// The range of terms of a list, if it is one.
+pub(super) fn range_of(list: &List) -> Option<(Dimension, &RangeInclusive<u64>)> {
+    list.range.as_ref().map(|range| (list.dimension, range))
+}
+
+/// How what the lists have in common with the range beside them is gathered
+/// before any of it is read, and what it takes to go through the range; `None`:
+/// more than it saves.
+fn join(walk: &Walk<'_>, lists: &[List]) -> Result<Option<(Join, u64)>, Error> {
+    let Some((dimension, range)) = walk.beside.as_ref().and_then(range_of) else { return Ok(None) };
+    let store = &walk.shared.store;
+    let beside = store.postings_about(dimension, range).map_err(store_error)?;
+    let mut least = u64::MAX;
+    for list in lists {
+        let about = match (list.expected, list.terms.as_deref()) {
+            (Some(expected), _) => expected,
+            (None, Some([term])) => {
+                store.postings_about(list.dimension, &(*term..=*term)).map_err(store_error)?
+            }
+            (None, _) => u64::MAX,
+        };
+        least = least.min(about);
+    }
+    // Tests, whose stores have no tables to weigh, see both.
+    if cfg!(test) && range.start().is_multiple_of(2) {
+        return Ok(Some((Join::ListsFirst, 0)));
+    }
+    let terms = range.end().saturating_sub(*range.start()).saturating_add(1);
+    let blocks = beside.min(terms.saturating_mul(BLOCKS));
+    let cost = blocks.saturating_mul(BLOCK).saturating_add(beside.saturating_mul(POSTING));
+    let light = MAX_LOOKED as u64;
+    Ok(if beside <= least.min(light) {
+        Some((Join::RangeFirst, cost))
+    } else if least <= light / 2 && cost <= least.saturating_mul(READ).min(MAX_BESIDE) {
+        Some((Join::ListsFirst, cost))
+    } else {
+        None
+    })
+}
+
+/// Whether it pays to gather what the lists have in common with the range beside
+/// them.
+pub(super) fn helps(walk: &Walk<'_>, lists: &[List]) -> Result<bool, Error> {
+    join(walk, lists).map(|join| join.is_some())
+}
+
+/// The versions up to `upto` and after `after` that lie in the lists and in the
+/// range beside them; `None`: there is none, or it is not gone through.
+pub(super) fn gather(
+    walk: &Walk<'_>,
+    lists: &[List],
+    (after, upto): (Position, Position),
+    gathered: impl FnOnce() -> Result<Option<Vec<Posting>>, Error>,
+) -> Result<Option<Vec<Posting>>, Error> {
+    match (walk.beside.as_ref().and_then(range_of), join(walk, lists)?) {
+        (Some(range), Some((Join::RangeFirst, _))) => {
+            let Some(mut all) = whole(walk, range, (after, upto))? else { return gathered() };
+            let mut common = common(walk, lists, Start { way: Way::Back, past: upto.next() })?;
+            let mut kept = Vec::new();
+            while let Some(posting) = all.pop() {
+                if is_late(walk, all.len()) {
+                    return Ok(None);
+                }
+                if common.holds(posting.position)? {
+                    kept.push(posting);
+                }
+            }
+            Ok(Some(kept))
+        }
+        (Some(range), Some((Join::ListsFirst, cost))) => {
+            let Some(mut all) = gathered()? else { return Ok(None) };
+            // There may be fewer of them than were expected.
+            if cost > READ.saturating_mul(all.len() as u64) {
+                return Ok(Some(all));
+            }
+            let wanted: FxHashSet<_> = all.iter().map(|posting| posting.position).collect();
+            let mut met = FxHashSet::default();
+            let done = each_block(walk, range, (after, upto), u64::MAX, |block| {
+                met.extend(block.iter().map(|posting| posting.position).filter(|at| wanted.contains(at)));
+            })?;
+            if done {
+                all.retain(|posting| met.contains(&posting.position));
+            }
+            Ok(Some(all))
+        }
+        _ => gathered(),
+    }
+}
+
+/// All versions of a range after one position and up to another that may stand,
+/// in their order; `None`: there are too many.
+pub(super) fn whole(
+    walk: &Walk<'_>,
+    range: (Dimension, &RangeInclusive<u64>),
+    (after, upto): (Position, Position),
+) -> Result<Option<Vec<Posting>>, Error> {
+    let mut all = Vec::new();
+    let done = each_block(walk, range, (after, upto), MAX_LOOKED as u64, |block| all.append(block))?;
+    // A version may have several of the terms.
+    all.sort_unstable();
+    all.dedup();
+    Ok(done.then_some(all))
+}
+
+/// Hands on what may stand of each block of a range; whether that was all of
+/// it, and no more than `most` postings.
+fn each_block(
+    walk: &Walk<'_>,
+    (dimension, range): (Dimension, &RangeInclusive<u64>),
+    (after, upto): (Position, Position),
+    most: u64,
+    mut take: impl FnMut(&mut Vec<Posting>),
+) -> Result<bool, Error> {
+    let store = &walk.shared.store;
+    let mut blocks = store.all_postings_in(dimension, range.clone(), upto.next()).map_err(store_error)?;
+    let mut looked = 0;
+    while let Some(mut block) = blocks.next_block().map_err(store_error)? {
+        looked += block.len() as u64;
+        standing(walk).retain(&mut block, after);
+        take(&mut block);
+        if looked > most || is_late(walk, 0) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
