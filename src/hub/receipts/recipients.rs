@@ -397,7 +397,14 @@ mod tests {
         assert_eq!(refused.kind(), Kind::Limited);
         assert_eq!(hub.shared.receipts.hurry(), 1, "nobody asked for them to be written before");
         drop(occupied);
-        assert_eq!(hub.recipients(&caller, id, 10, "").await.unwrap().count, 1);
+        let page = loop {
+            match hub.recipients(&caller, id, 10, "").await {
+                // The places come back when what held them has ended.
+                Err(error) if error.kind() == Kind::Limited => tokio::task::yield_now().await,
+                answer => break answer.unwrap(),
+            }
+        };
+        assert_eq!(page.count, 1);
         hub.close().await;
     }
 }
