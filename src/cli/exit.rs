@@ -35,7 +35,8 @@ pub(super) enum Failure {
     NoInput(String),
     /// Some items were refused; the report is printed already.
     SomeRefused,
-    /// A recall has not been acknowledged by all; who has not is printed already.
+    /// A recall has not been acknowledged by all, or nobody can know; that is
+    /// printed already.
     NotYetAcknowledged,
     /// What was to be verified is not sound.
     Unsound(String),

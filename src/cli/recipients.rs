@@ -24,6 +24,9 @@ struct RecipientRecord {
     received: ReceivedRecord,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     holders: Vec<HolderRecord>,
+    /// Of an indicator that is older than receipts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receipts_begin_time: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -62,8 +65,11 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let mut answer = client.recipients(&options.name).await?;
     answer.recipients.sort_by(|a, b| a.organisation.cmp(&b.organisation));
+    if let Some(text) = unknown(&answer, language) {
+        output::talk(&format!("luytre: {text}"));
+    }
     if options.answer.json {
-        return json(answer.recipients, data);
+        return json(answer, data);
     }
     list(&answer, language, data)
 }
@@ -78,7 +84,8 @@ pub(super) async fn recall(
     let RecallAction::Status(options) = &options.action;
     let RecallStatus { name, answer: asked } = options;
     let mut answer = client.recipients(name).await?;
-    let complete = answer.pending_count == 0 && answer.delivered_count == 0;
+    let unknown = unknown(&answer, language);
+    let complete = answer.pending_count == 0 && answer.delivered_count == 0 && unknown.is_none();
     answer.recipients.retain(|one| state(received(one)) != v1::RecallState::Unspecified);
     // Not yet first, and of those alike whoever has waited longest.
     answer.recipients.sort_by_cached_key(|one| {
@@ -87,21 +94,40 @@ pub(super) async fn recall(
         (received.recall, since.unwrap_or(Timestamp::EPOCH), one.organisation.clone())
     });
     if asked.json {
-        json(answer.recipients, data)?
+        if let Some(text) = unknown {
+            output::talk(&format!("luytre: {text}"));
+        }
+        json(answer, data)?
     } else {
         status(&answer, language, data)?
     }
     if complete { Ok(()) } else { Err(Failure::NotYetAcknowledged) }
 }
 
-fn json(recipients: Vec<v1::Recipient>, data: &mut Data) -> Result<(), Failure> {
-    for recipient in recipients {
-        data.json(&object(recipient))?;
+/// That not all who received the indicator are on record; `None`: they are.
+fn unknown(answer: &v1::ListRecipientsResponse, language: Language) -> Option<String> {
+    answer.older_than_receipts.then(|| {
+        let since = moment(answer.receipts_begin_time);
+        match language {
+            Language::En => format!(
+                "receipts are known only since {since}: the indicator is older, and who received it before is not all on record"
+            ),
+            Language::Vi => format!(
+                "biên nhận chỉ được biết từ {since}: chỉ báo có trước đó, và những ai nhận trước lúc ấy không được ghi đủ"
+            ),
+        }
+    })
+}
+
+fn json(answer: v1::ListRecipientsResponse, data: &mut Data) -> Result<(), Failure> {
+    let begin = answer.receipts_begin_time.filter(|_| answer.older_than_receipts);
+    for recipient in answer.recipients {
+        data.json(&object(recipient, begin))?;
     }
     Ok(())
 }
 
-fn object(recipient: v1::Recipient) -> RecipientRecord {
+fn object(recipient: v1::Recipient, receipts_begin: Option<prost_types::Timestamp>) -> RecipientRecord {
     let v1::Recipient { organisation, received, holders } = recipient;
     let holders = holders.into_iter().map(|holder| HolderRecord {
         principal: holder.principal,
@@ -114,6 +140,7 @@ fn object(recipient: v1::Recipient) -> RecipientRecord {
         organisation: record::slug(&organisation).to_owned(),
         holders: holders.collect(),
         received: received_object(received.unwrap_or_default()),
+        receipts_begin_time: record::time(receipts_begin),
     }
 }
 
@@ -261,6 +288,9 @@ fn status(answer: &v1::ListRecipientsResponse, language: Language, data: &mut Da
             "{all} đơn vị đã nhận: chưa được báo {pending}, đã báo mà chưa xác nhận {delivered}, đã xác nhận {acknowledged}"
         ),
     })?;
+    if let Some(text) = unknown(answer, language) {
+        data.line(&text)?;
+    }
     if answer.recipients.is_empty() {
         return Ok(());
     }
@@ -347,10 +377,26 @@ mod tests {
     #[test]
     fn a_recipient_as_json_leaves_out_what_is_not_known() {
         let mut recipients = answer().recipients;
-        let json = serde_json::to_value(object(recipients.remove(0))).unwrap();
+        let json = serde_json::to_value(object(recipients.remove(0), None)).unwrap();
         assert_eq!((&json["organisation"], &json["recall"]), (&"so-y-te".into(), &"pending".into()));
         assert_eq!(json["ways"], serde_json::json!(["delivered", "read"]));
-        assert!(json.get("recall_time").is_none() && json.get("holders").is_none());
+        for unknown in ["recall_time", "holders", "receipts_begin_time"] {
+            assert_eq!(json.get(unknown), None);
+        }
+    }
+
+    #[test]
+    fn of_an_indicator_that_is_older_than_receipts_it_is_said_since_when_there_are_some() {
+        let mut older = answer();
+        older.receipts_begin_time = Some(prost_types::Timestamp { seconds: 1_767_225_600, nanos: 0 });
+        assert_eq!(unknown(&older, Language::En), None, "it is not");
+        older.older_than_receipts = true;
+        let text = told(Language::En, |data, language| status(&older, language, data).unwrap());
+        assert!(text.contains("\nreceipts are known only since 2026-01-01 07:00:00 +07:00: "), "{text}");
+        let text = told(Language::Vi, |data, language| status(&older, language, data).unwrap());
+        assert!(text.contains("\nbiên nhận chỉ được biết từ 2026-01-01 07:00:00 +07:00: "), "{text}");
+        let text = told(Language::En, |data, _| json(older.clone(), data).unwrap());
+        assert_eq!(text.matches(r#""receipts_begin_time":"2026-01-01T00:00:00"#).count(), 2, "{text}");
     }
 
     #[test]

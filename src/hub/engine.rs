@@ -188,7 +188,7 @@ pub struct Statistics {
     pub receipts: u64,
     /// Bytes that these took.
     pub receipt_bytes: u64,
-    /// When the oldest one was made, Unix time in seconds; 0: there is none.
+    /// Since when they are on record, Unix time in seconds.
     pub receipts_begin: u64,
     /// Whether the store is latched read-only.
     pub read_only: bool,
@@ -232,7 +232,7 @@ impl Hub {
         let requests = requests::Index::load(&store)?;
         let fence = store.expiry_fence()?;
         let (began, stored) = (genesis::began(genesis.time), store.directory()?);
-        let book = Book::open(&store)?;
+        let book = Book::open(&store, last, options.clock.now())?;
         let (membership, unread) = membership::begin(&store)?;
         let began_now = (last.seq().epoch(), options.clock.now());
         let (audit, appender) =
@@ -410,7 +410,7 @@ impl Hub {
             dropped_records: truncated.dropped,
             receipts: counted(&shared.receipts.receipts),
             receipt_bytes: counted(&shared.receipts.bytes),
-            receipts_begin: shared.store.oldest_receipt().ok().flatten().map_or(0, Timestamp::as_seconds),
+            receipts_begin: shared.store.receipts_begin().unwrap_or_default().time.as_seconds(),
             read_only: shared.latch.reason().is_some(),
             space_low: shared.space.is_low(),
             space_free: shared.space.free(),

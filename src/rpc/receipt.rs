@@ -35,7 +35,7 @@ impl ReceiptService for Receipts {
 }
 
 fn write(page: RecipientPage) -> v1::ListRecipientsResponse {
-    let RecipientPage { state, since, recipients, count, recalls, next_page_token } = page;
+    let RecipientPage { state, since, recipients, count, recalls, begins, is_whole, next_page_token } = page;
     let number = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
     let [pending, delivered, acknowledged] = recalls.map(number);
     v1::ListRecipientsResponse {
@@ -47,6 +47,8 @@ fn write(page: RecipientPage) -> v1::ListRecipientsResponse {
         pending_count: pending,
         delivered_count: delivered,
         acknowledged_count: acknowledged,
+        receipts_begin_time: Some(time::write(begins)),
+        older_than_receipts: !is_whole,
     }
 }
 

@@ -215,7 +215,7 @@ impl Gatherer {
         sheet.counter("luytre_receipt_bytes_written", "Bytes that these took", receipt_bytes)?;
         sheet.gauge(
             "luytre_receipts_begin_seconds",
-            "When the oldest receipt was made, Unix time; 0: there is none",
+            "Since when receipts are on record, Unix time",
             receipts_begin,
         )?;
         sheet.counter("luytre_events_delivered", "Events delivered to subscribers", delivered)?;

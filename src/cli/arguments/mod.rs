@@ -89,7 +89,8 @@ The hub and your certificate are named in a profile, ~/.config/luytre/profile.to
 
 stdout is data, stderr is talk. Exit codes: 0 done; 64 wrong arguments; 65 some items refused;
 66 no such thing; 70 a fault of the hub or of this program; 73 it exists already; 74 input or output
-failed; 75 try again later; 77 not allowed; 78 wrong profile; 79 not all have acknowledged yet."
+failed; 75 try again later; 77 not allowed; 78 wrong profile; 79 not all have acknowledged
+yet, or nobody can know."
 )]
 pub(super) struct Arguments {
     #[command(flatten)]

@@ -50,7 +50,7 @@ pub(crate) enum RecallAction {
 Of an indicator that was revoked, that expired, or that some may no longer see: whom the recall has not
 reached yet, who has it and has not acknowledged, who has. Those not reached come first. A subscription
 without a name cannot acknowledge. Exit code 0: all have acknowledged, or there is nothing to recall;
-79: not all have yet.")]
+79: not all have yet, or the indicator is older than the hub's receipts and nobody can know.")]
 pub(crate) struct RecallStatus {
     /// Name of the indicator, `indicators/…` or its UUID alone
     #[arg(value_parser = indicator)]

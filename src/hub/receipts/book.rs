@@ -7,6 +7,7 @@ use std::time::Duration;
 use rustc_hash::FxHashMap;
 
 use crate::base::clock::Timestamp;
+use crate::model::position::Position;
 use crate::model::receipt::Way;
 use crate::store::keys::ReceiptPlace;
 use crate::store::receipts::{Ack, Block, Party, Receipt, ReceiptEnd, SUMMED, Summary};
@@ -35,11 +36,13 @@ pub struct Book {
 }
 
 impl Book {
-    /// Goes on with what is stored.
+    /// Goes on with what is stored, and notes where receipts begin, if that is
+    /// not known. `last` is the end of the log.
     ///
     /// # Errors
     /// A failure of the store.
-    pub fn open(store: &Store) -> Result<Self, db::Error> {
+    pub fn open(store: &Store, last: Position, now: Timestamp) -> Result<Self, db::Error> {
+        store.begin_receipts(last, now)?;
         let ReceiptEnd { party, last, rest } = store.receipt_end()?;
         Ok(Self { next_party: party, last, rest, ..Self::default() })
     }

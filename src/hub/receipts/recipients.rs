@@ -27,7 +27,7 @@ use super::super::error::{Error, Reason};
 use super::super::fetch;
 use super::super::list::MAX_PAGE;
 use super::super::shared::Shared;
-use super::trace::{self, Held};
+use super::trace::{self, Held, Traced};
 
 const METHOD: &str = "ListRecipients";
 
@@ -109,6 +109,11 @@ pub struct RecipientPage {
     pub count: usize,
     /// Of these, to how many the recall goes, by [`Recall`].
     pub recalls: [usize; 3],
+    /// Since when receipts are on record, of whatever record.
+    pub begins: Timestamp,
+    /// Whether that was before anybody could have received this one. If not,
+    /// more may have than are told, and a recall can look complete that is not.
+    pub is_whole: bool,
     /// For the next page; empty at the end and only there.
     pub next_page_token: String,
 }
@@ -150,7 +155,7 @@ impl Hub {
             }
         };
         let all = self.shared.question_after(caller, written, move |shared| asked.tell(shared)).await?;
-        let Told { state, since, mut all } = all;
+        let Told { state, since, mut all, begins, is_whole } = all;
         let count = all.len();
         let mut recalls = [0; 3];
         for recall in all.values().filter_map(|recipient| recipient.received.recall) {
@@ -169,7 +174,7 @@ impl Hub {
             String::new()
         };
         let recipients = all.into_values().take(size).collect();
-        Ok(RecipientPage { state, since, recipients, count, recalls, next_page_token })
+        Ok(RecipientPage { state, since, recipients, count, recalls, begins, is_whole, next_page_token })
     }
 }
 
@@ -178,6 +183,8 @@ struct Told {
     state: State,
     since: Timestamp,
     all: BTreeMap<OrgNo, Recipient>,
+    begins: Timestamp,
+    is_whole: bool,
 }
 
 /// A record that the caller may ask about.
@@ -224,7 +231,7 @@ impl Asked {
 
     fn tell(&self, shared: &Shared) -> Result<Told, Error> {
         let Self { caller, header, end, persons } = self;
-        let held = trace::trace(shared, header.handle, *end)?;
+        let Traced { held, begins, is_whole } = trace::trace(shared, header.handle, *end)?;
         let directory = shared.directory.load();
         let mut versions = BTreeMap::new();
         for held in &held {
@@ -247,7 +254,7 @@ impl Asked {
             all.insert(number, recipient);
         }
         let since = Timestamp::from_micros_clamped(header.version);
-        Ok(Told { state: header.state, since, all })
+        Ok(Told { state: header.state, since, all, begins, is_whole })
     }
 }
 
@@ -351,5 +358,53 @@ fn sum(told: &[Received], holders: &[&Held]) -> Received {
         recall,
         recalled: told.iter().filter_map(|one| one.recalled).max(),
         acknowledged: named().filter_map(|one| one.acknowledged).max().filter(|_| all),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::super::error::Kind;
+    use super::super::super::testing;
+    use super::super::journal::Noted;
+    use super::*;
+    use crate::model::indicator::{Draft, normalise};
+    use crate::model::marking::Marking;
+    use crate::model::receipt;
+    use crate::store::receipts::Party;
+
+    #[tokio::test]
+    async fn who_may_ask_nothing_more_has_no_receipts_written_for_him() {
+        let (_dir, hub, caller) = testing::hub(&["a"]);
+        let observable = normalise::detect("asked.example").unwrap().observable;
+        let drafts = vec![Ok(Draft::new(observable, Marking::open(Tlp::Green)))];
+        let published = hub.publish(&caller, Uuid::new_v4(), drafts).await.unwrap();
+        let id = published.into_iter().next().unwrap().unwrap().id;
+        let occupied = testing::occupy(&hub.shared, &caller);
+        let mut told = receipt::Told::default();
+        told.born(hub.shared.sealer.handle(id).unwrap(), 1);
+        let party = Party {
+            principal: caller.identity().clone(),
+            serial: "0a".to_owned(),
+            streams: false,
+            subscription: String::new(),
+            audit: None,
+        };
+        let (party, time) = (Arc::new(party), hub.now());
+        hub.shared.receipts.answer(Noted { party, way: Way::Read, time, audit: None, told, acked: None });
+        let refused = hub.recipients(&caller, id, 10, "").await.unwrap_err();
+        assert_eq!(refused.kind(), Kind::Limited);
+        assert_eq!(hub.shared.receipts.hurry(), 1, "nobody asked for them to be written before");
+        drop(occupied);
+        let page = loop {
+            match hub.recipients(&caller, id, 10, "").await {
+                // The places come back when what held them has ended.
+                Err(error) if error.kind() == Kind::Limited => tokio::task::yield_now().await,
+                answer => break answer.unwrap(),
+            }
+        };
+        assert_eq!(page.count, 1);
+        hub.close().await;
     }
 }

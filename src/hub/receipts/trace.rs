@@ -120,6 +120,28 @@ impl Held {
             self.acked = None;
         }
     }
+
+    /// It acknowledges. What it was never told of it does not.
+    fn acknowledge(&mut self, ack: &Ack, end: Option<Position>) {
+        if ack.position >= self.target {
+            self.acked.get_or_insert(ack.time);
+        }
+        let end = end.map(|end| end.max(self.target));
+        if self.recalled.is_some() && end.is_some_and(|end| ack.position >= end) {
+            self.passed.get_or_insert(ack.time);
+        }
+    }
+}
+
+/// What was found of a record.
+#[derive(Debug)]
+pub(super) struct Traced {
+    /// Who was given it.
+    pub(super) held: Vec<Held>,
+    /// Since when receipts are on record.
+    pub(super) begins: Timestamp,
+    /// Whether that was before anybody could have been given it.
+    pub(super) is_whole: bool,
 }
 
 /// Who was given the record that was born at `handle`; of one that has ended,
@@ -127,7 +149,7 @@ impl Held {
 ///
 /// # Errors
 /// A failure of the store.
-pub(super) fn trace(shared: &Shared, handle: Position, end: Option<Position>) -> Result<Vec<Held>, Error> {
+pub(super) fn trace(shared: &Shared, handle: Position, end: Option<Position>) -> Result<Traced, Error> {
     let from = ReceiptPlace { known: handle, number: 0 };
     let mut walk = shared.store.receipts_from(from).map_err(store_error)?;
     let mut tracing = Tracing {
@@ -137,6 +159,7 @@ pub(super) fn trace(shared: &Shared, handle: Position, end: Option<Position>) ->
         parties: FxHashMap::default(),
         places: FxHashMap::default(),
         held: Vec::new(),
+        misses: false,
     };
     let mut awaited = None;
     loop {
@@ -149,11 +172,13 @@ pub(super) fn trace(shared: &Shared, handle: Position, end: Option<Position>) ->
         tracing.take(&block)?;
         awaited = tracing.awaited();
     }
-    let mut held = tracing.held;
+    // Not before the walk: what is cut meanwhile may be missing in it.
+    let begin = shared.store.receipts_begin().map_err(store_error)?;
+    let Tracing { mut held, misses, .. } = tracing;
     held.retain(Held::has_it);
     // Not in the order of receiving, which is nobody's to compare.
     held.sort_by(|a, b| a.who().cmp(&b.who()));
-    Ok(held)
+    Ok(Traced { held, begins: begin.time, is_whole: begin.knows(handle) && !misses })
 }
 
 /// A trace under way.
@@ -166,6 +191,8 @@ struct Tracing<'a> {
     /// And which of them is of whom.
     places: FxHashMap<(SpiffeId, bool, String), usize>,
     held: Vec<Held>,
+    /// Whether somebody is not known any more.
+    misses: bool,
 }
 
 impl Tracing<'_> {
@@ -208,7 +235,7 @@ impl Tracing<'_> {
     }
 
     fn version(&mut self, receipt: &Receipt, told: &Other) -> Result<(), Error> {
-        let (place, opening, serial) = self.party(receipt.party)?;
+        let Some((place, opening, serial)) = self.party(receipt.party)? else { return Ok(()) };
         let end = self.end;
         if let Some(held) = self.held.get_mut(place) {
             held.take(receipt, told, end);
@@ -219,26 +246,23 @@ impl Tracing<'_> {
     }
 
     fn ack(&mut self, ack: &Ack) -> Result<(), Error> {
-        let (place, ..) = self.party(ack.party)?;
+        let Some((place, ..)) = self.party(ack.party)? else { return Ok(()) };
         let end = self.end;
         if let Some(held) = self.held.get_mut(place).filter(|held| held.has_it()) {
-            if ack.position >= held.target {
-                held.acked.get_or_insert(ack.time);
-            }
-            let end = end.map(|end| end.max(held.target));
-            if held.recalled.is_some() && end.is_some_and(|end| ack.position >= end) {
-                held.passed.get_or_insert(ack.time);
-            }
+            held.acknowledge(ack, end);
         }
         Ok(())
     }
 
-    /// Which of `held` goes by this number.
-    fn party(&mut self, number: u64) -> Result<(usize, Option<u64>, String), Error> {
+    /// Which of `held` goes by this number; `None`: who that was is cut.
+    fn party(&mut self, number: u64) -> Result<Option<(usize, Option<u64>, String)>, Error> {
         if let Some(known) = self.parties.get(&number) {
-            return Ok(known.clone());
+            return Ok(Some(known.clone()));
         }
-        let party = self.shared.store.receipt_party(number).map_err(store_error)?;
+        let Some(party) = self.shared.store.receipt_party(number).map_err(store_error)? else {
+            self.misses = true;
+            return Ok(None);
+        };
         let (audit, serial) = (party.audit, party.serial.clone());
         let who = (party.principal.clone(), party.streams, party.subscription.clone());
         let place = *self.places.entry(who).or_insert(self.held.len());
@@ -246,7 +270,7 @@ impl Tracing<'_> {
             self.held.push(Held::new(party));
         }
         self.parties.insert(number, (place, audit, serial.clone()));
-        Ok((place, audit, serial))
+        Ok(Some((place, audit, serial)))
     }
 }
 
@@ -293,5 +317,38 @@ mod tests {
         assert!(held.recalled.is_some());
         taken(&mut held, 8, Way::Delivered, 12, EventKind::New);
         assert_eq!(held.recalled, None, "it is seen again");
+    }
+
+    fn acks(held: &mut Held, second: u64, position: u64, end: Option<u64>) {
+        let time = Timestamp::from_micros_clamped(second);
+        let ack = Ack { party: 0, time, position: Position::from_raw(position) };
+        held.acknowledge(&ack, end.map(Position::from_raw));
+    }
+
+    #[test]
+    fn a_recall_that_was_never_told_is_not_acknowledged_by_a_place_past_it() {
+        let mut held = held();
+        taken(&mut held, 1, Way::Delivered, 5, EventKind::New);
+        acks(&mut held, 2, 20, Some(9));
+        assert_eq!(held.passed, None, "it began past the end, and was told of none");
+        taken(&mut held, 3, Way::Recalled, 9, EventKind::Revoked);
+        assert_eq!(held.passed, None);
+        acks(&mut held, 4, 9, Some(9));
+        assert_eq!(held.passed, Some(Timestamp::from_micros_clamped(4)));
+    }
+
+    #[test]
+    fn what_a_change_of_the_roster_took_is_acknowledged_past_that_change_alone() {
+        let mut held = held();
+        taken(&mut held, 1, Way::Delivered, 5, EventKind::New);
+        let (time, position, reach) =
+            (Timestamp::from_micros_clamped(2), Position::from_raw(5), Position::from_raw(30));
+        let receipt = Receipt { party: 0, way: Way::Delivered, time, audit: None, told: Told::default() };
+        let told = Other { handle: position, position, kind: Some(EventKind::Withdrawn), reach };
+        held.take(&receipt, &told, None);
+        acks(&mut held, 3, 29, None);
+        assert_eq!(held.acked, None, "an older acknowledgement is of something else");
+        acks(&mut held, 4, 30, None);
+        assert_eq!(held.acked, Some(Timestamp::from_micros_clamped(4)));
     }
 }

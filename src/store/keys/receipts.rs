@@ -11,6 +11,8 @@ const PARTY: u8 = 1;
 const BLOCK: u8 = 2;
 /// What is in many blocks, by the place of the first.
 const SUMMARY: u8 = 3;
+/// Where receipts begin.
+const BEGIN: u8 = 4;
 
 /// Bytes of the key of a block or a summary.
 const PLACE_KEY_BYTES: usize = 18;
@@ -25,12 +27,22 @@ pub struct ReceiptPlace {
     pub number: u64,
 }
 
+impl ReceiptPlace {
+    /// The least place behind this one.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self { known: self.known, number: self.number.saturating_add(1) }
+    }
+}
+
 /// What the keys of all parties begin with.
 pub const RECEIPT_PARTIES: [u8; 2] = [KeyKind::Receipt.byte(), PARTY];
 /// What the keys of all blocks begin with.
 pub const RECEIPT_BLOCKS: [u8; 2] = [KeyKind::Receipt.byte(), BLOCK];
 /// What the keys of all summaries begin with.
 pub const RECEIPT_SUMMARIES: [u8; 2] = [KeyKind::Receipt.byte(), SUMMARY];
+/// Key of where receipts begin.
+pub const RECEIPTS_BEGIN: [u8; 2] = [KeyKind::Receipt.byte(), BEGIN];
 
 /// Key of a party.
 #[must_use]

@@ -4,7 +4,9 @@
 //! A trace of one record begins at the first block that was written after its
 //! birth, and passes over what the summaries and the heads of blocks exclude.
 
+mod begin;
 mod block;
+mod cut;
 
 use prost::Message as _;
 use rocksdb::{DBRawIterator, ReadOptions};
@@ -19,6 +21,7 @@ use super::db::{Error, Store};
 use super::keys::{self, Family, ReceiptPlace};
 use super::proto;
 
+pub use begin::ReceiptsBegin;
 pub use block::{Ack, Block, Head, Receipt, Span};
 
 /// Blocks that one summary is of.
@@ -136,10 +139,13 @@ impl Store {
     pub fn receipt_end(&self) -> Result<ReceiptEnd, Error> {
         let party = self.last_receipt_key(&keys::receipt_party(u64::MAX))?;
         let party = party.and_then(|key| keys::read_receipt_party(&key)).map_or(0, |last| last + 1);
+        // No number is given twice, though all that had one are cut.
+        let begin = self.receipts_begin()?;
+        let party = party.max(begin.party);
         let end = ReceiptPlace { known: Position::from_raw(u64::MAX), number: u64::MAX };
         let last = self.last_receipt_key(&keys::receipt_block(end))?;
         let last = last.filter(|key| key.starts_with(&keys::RECEIPT_BLOCKS));
-        let last = last.and_then(|key| keys::read_receipt_place(&key)).unwrap_or_default();
+        let last = last.and_then(|key| keys::read_receipt_place(&key)).unwrap_or_default().max(begin.cut);
         let summed = self.last_receipt_key(&keys::receipt_summary(end))?;
         let summed = summed.filter(|key| key.starts_with(&keys::RECEIPT_SUMMARIES));
         let from = match summed.and_then(|key| keys::read_receipt_place(&key)) {
@@ -147,7 +153,7 @@ impl Store {
                 let summary = self.db.get_cf(self.family(Family::Cursors)?, keys::receipt_summary(first))?;
                 let summary = summary.and_then(|bytes| Summary::decode(first, &bytes));
                 let summary = summary.ok_or_else(|| Error::corrupt("receipt summary", first))?;
-                ReceiptPlace { number: summary.last.number + 1, ..summary.last }
+                summary.last.next()
             }
             None => ReceiptPlace::default(),
         };
@@ -168,130 +174,50 @@ impl Store {
         Ok(walk.key().map(<[u8]>::to_vec))
     }
 
-    /// A walk over blocks from a place on.
+    /// A walk over blocks from a place on, of those that are not cut.
     ///
     /// # Errors
-    /// Whatever the engine answers.
+    /// [`Error::Corrupt`], or whatever the engine answers.
     pub fn receipts_from(&self, from: ReceiptPlace) -> Result<ReceiptWalk<'_>, Error> {
         count(&self.counters.walks, 1);
+        let begin = self.receipts_begin()?;
+        let from = from.max(begin.cut.next());
         let mut options = ReadOptions::default();
         options.fill_cache(false);
         let family = self.family(Family::Cursors)?;
         let mut blocks = self.db.raw_iterator_cf_opt(family, options);
         blocks.seek(keys::receipt_block(from));
-        let mut summaries = self.db.raw_iterator_cf(family);
+        // What was cut lies before it: it would be stepped over one by one.
+        let least = keys::receipt_summary(begin.summed.next());
+        let mut options = ReadOptions::default();
+        options.set_iterate_lower_bound(least.clone());
+        let mut summaries = self.db.raw_iterator_cf_opt(family, options);
         summaries.seek_for_prev(keys::receipt_summary(from));
-        if !summaries.key().is_some_and(|key| key.starts_with(&keys::RECEIPT_SUMMARIES)) {
-            summaries.seek(keys::RECEIPT_SUMMARIES);
+        if !summaries.valid() {
+            summaries.seek(least);
         }
         Ok(ReceiptWalk { blocks, summaries })
     }
 
-    /// Who receives under a number.
+    /// Who receives under a number; `None`: that was cut.
     ///
     /// # Errors
     /// [`Error::Corrupt`], or whatever the engine answers.
-    pub fn receipt_party(&self, number: u64) -> Result<Party, Error> {
+    pub fn receipt_party(&self, number: u64) -> Result<Option<Party>, Error> {
         let damaged = || Error::corrupt("receipt party", number);
         let stored = self.db.get_cf(self.family(Family::Cursors)?, keys::receipt_party(number))?;
-        let stored = proto::ReceiptParty::decode(stored.ok_or_else(damaged)?.as_slice());
-        let stored = stored.map_err(|_| damaged())?;
-        Ok(Party {
+        let Some(stored) = stored else {
+            let was_cut = number < self.receipts_begin()?.party;
+            return if was_cut { Ok(None) } else { Err(damaged()) };
+        };
+        let stored = proto::ReceiptParty::decode(stored.as_slice()).map_err(|_| damaged())?;
+        Ok(Some(Party {
             principal: SpiffeId::parse(&stored.principal).map_err(|_| damaged())?,
             serial: stored.serial,
             streams: stored.streams,
             subscription: stored.subscription,
             audit: stored.audit.checked_sub(1),
-        })
-    }
-
-    /// Time of the oldest receipt; `None`: there is none.
-    ///
-    /// # Errors
-    /// Whatever the engine answers.
-    pub fn oldest_receipt(&self) -> Result<Option<Timestamp>, Error> {
-        let mut blocks = self.db.raw_iterator_cf(self.family(Family::Cursors)?);
-        blocks.seek(keys::RECEIPT_BLOCKS);
-        blocks.status()?;
-        let block = blocks.item().filter(|(key, _)| key.starts_with(&keys::RECEIPT_BLOCKS));
-        Ok(block.and_then(|(_, mut bytes)| Head::take(&mut bytes)).map(|head| head.oldest))
-    }
-
-    /// Cuts the blocks at the beginning of which all is older than `horizon`,
-    /// at most `most` of them, the summaries of nothing else, and the parties
-    /// made before `unused`. How many blocks that were.
-    ///
-    /// # Errors
-    /// [`Error::Corrupt`], or whatever the engine answers.
-    pub fn cut_receipts(&self, horizon: Timestamp, unused: Timestamp, most: u64) -> Result<u64, Error> {
-        let family = self.family(Family::Cursors)?;
-        let mut batch = Batch::new(self);
-        let (mut cut, mut last) = (0, None);
-        let mut walk = self.db.raw_iterator_cf(family);
-        walk.seek(keys::RECEIPT_BLOCKS);
-        while cut < most
-            && let Some((key, mut bytes)) = walk.item()
-            && let Some(place) =
-                keys::read_receipt_place(key).filter(|_| key.starts_with(&keys::RECEIPT_BLOCKS))
-        {
-            let head = Head::take(&mut bytes).ok_or_else(|| Error::corrupt("receipts", place))?;
-            if head.newest >= horizon {
-                break;
-            }
-            batch.inner_mut().delete_cf(family, key);
-            (cut, last) = (cut + 1, Some(place));
-            walk.next();
-        }
-        walk.status()?;
-        self.cut_summaries(&mut batch, last)?;
-        // Behind its receipts, so that none is without its party.
-        if cut < most {
-            self.cut_parties(&mut batch, unused, most)?;
-        }
-        if !batch.is_empty() {
-            self.commit(batch.beside())?;
-        }
-        Ok(cut)
-    }
-
-    /// Cuts the summaries of blocks up to `last`.
-    fn cut_summaries(&self, batch: &mut Batch<'_>, last: Option<ReceiptPlace>) -> Result<(), Error> {
-        let (family, Some(last)) = (self.family(Family::Cursors)?, last) else { return Ok(()) };
-        let mut walk = self.db.raw_iterator_cf(family);
-        walk.seek(keys::RECEIPT_SUMMARIES);
-        while let Some((key, bytes)) = walk.item()
-            && let Some(first) = keys::read_receipt_place(key).filter(|first| *first <= last)
-            && key.starts_with(&keys::RECEIPT_SUMMARIES)
-        {
-            let summary = Summary::decode(first, bytes);
-            let summary = summary.ok_or_else(|| Error::corrupt("receipt summary", first))?;
-            if summary.last > last {
-                break;
-            }
-            batch.inner_mut().delete_cf(family, key);
-            walk.next();
-        }
-        Ok(walk.status()?)
-    }
-
-    fn cut_parties(&self, batch: &mut Batch<'_>, unused: Timestamp, most: u64) -> Result<(), Error> {
-        let family = self.family(Family::Cursors)?;
-        let mut walk = self.db.raw_iterator_cf(family);
-        walk.seek(keys::RECEIPT_PARTIES);
-        for _ in 0..most {
-            let Some((key, bytes)) = walk.item().filter(|(key, _)| key.starts_with(&keys::RECEIPT_PARTIES))
-            else {
-                break;
-            };
-            let stored = proto::ReceiptParty::decode(bytes)
-                .map_err(|_| Error::corrupt("receipt party", keys::read_receipt_party(key)))?;
-            if stored.create_time >= unused.as_micros() {
-                break;
-            }
-            batch.inner_mut().delete_cf(family, key);
-            walk.next();
-        }
-        Ok(walk.status()?)
+        }))
     }
 }
 
@@ -329,8 +255,7 @@ impl ReceiptWalk<'_> {
             }
             match self.summary(place)?.filter(|summary| !wants(&summary.head)) {
                 Some(summary) => {
-                    let behind = ReceiptPlace { number: summary.last.number + 1, ..summary.last };
-                    self.blocks.seek(keys::receipt_block(behind));
+                    self.blocks.seek(keys::receipt_block(summary.last.next()));
                 }
                 None => self.blocks.next(),
             }

@@ -1,6 +1,7 @@
 //! The attackers of `docs/threat-model.md`, each in a file of its own, written
 //! as the attacker: against the real hub, over real TLS, with what he has.
-//! [`described`] is about what an indicator says of an attack.
+//! [`described`] is about what an indicator says of an attack. [`holding`],
+//! [`owning`] and [`receiving`] are the low-privilege member at one service each.
 
 use bytes::Bytes;
 use luytre::model::principal::Role;
@@ -14,11 +15,14 @@ use crate::harness::{Peer, TestHub, Witness, amber, batch, draft};
 mod agency;
 mod described;
 mod disk;
+mod holding;
 mod member;
 mod model;
 mod operator;
 mod outsider;
+mod owning;
 mod publisher;
+mod receiving;
 
 /// What the attacker must not learn: it is in a record that is hidden from him.
 const SECRET: &str = "secret-c2.example";
@@ -36,6 +40,13 @@ async fn hide(hub: &TestHub) -> String {
 fn reason(status: &Status) -> (Code, String) {
     let reason = status.get_details_error_info().map(|info| info.reason);
     (status.code(), reason.unwrap_or_default())
+}
+
+/// All that a refusal tells, but for the number of the call: code, reason, text,
+/// and how long its details are.
+fn refused(status: &Status) -> (Code, String, String, usize) {
+    let (code, reason) = reason(status);
+    (code, reason, status.message().to_owned(), status.details().len())
 }
 
 /// Publishes plain values; how that went.

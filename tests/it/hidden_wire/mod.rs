@@ -30,6 +30,8 @@ const VIEWER: &str = "viewer";
 const SECRET: &str = "secret.gov.kh";
 const LATER: &str = "198.51.96.0/20";
 const SYSTEM: &str = "system/soc";
+/// Somebody of the viewer's organisation who is no auditor.
+const READER: &str = "user/reader";
 
 /// What is hidden from the viewer.
 #[derive(Debug, Clone)]
@@ -77,6 +79,7 @@ fn builder() -> Builder {
     builder
         .principal(VIEWER, SYSTEM, &Role::ALL)
         .principal(VIEWER, "user/colleague", &[Role::Analyst])
+        .principal(VIEWER, READER, &[Role::Publisher, Role::Analyst])
         .group("those", &["named", "other"])
         .lead_unit("named")
 }
@@ -229,7 +232,12 @@ impl Hub {
         // Reflection answers in its first form as well, and does not say so.
         all.insert("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo".to_owned());
         assert_eq!(asker.asked.iter().map(|&method| method.to_owned()).collect::<BTreeSet<_>>(), all);
-        let told = asker.told;
+        let mut told = asker.told;
+        let reader = self.served.peer(VIEWER, READER);
+        let mut asker = Asker::new(&self.served, &reader);
+        asker.ids.meet(&self.secret);
+        script::ask_as_reader(&mut asker, &self).await;
+        told.append(&mut asker.told);
         self.served.stop().await;
         told
     }

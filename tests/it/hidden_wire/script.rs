@@ -46,8 +46,8 @@ const COUNT: &str = "/luytre.v1.HistoryService/AggregateIndicators";
 const HISTORY: [&str; 2] =
     ["/luytre.v1.HistoryService/ListIndicatorVersions", "/luytre.v1.HistoryService/GetObservable"];
 /// Auditors of the hub ask of any record, as they read what all did: of the
-/// hidden one the viewer, who is one, is told. What others are not told stands
-/// in the tests of receipts.
+/// hidden one the viewer, who is one, is told. A reader of his organisation, who
+/// is none, asks of it too.
 const RECIPIENTS: &str = "/luytre.v1.ReceiptService/ListRecipients";
 const ASSETS: [&str; 2] = ["/luytre.v1.AssetService/GetAssets", "/luytre.v1.AssetService/ChangeAssets"];
 const SUBSCRIBE: &str = "/luytre.v1.SubscriptionService/Subscribe";
@@ -70,6 +70,25 @@ pub(super) async fn ask_all(asker: &mut Asker<'_>, hub: &Hub) {
     audits(asker).await;
     // Last, for it leaves something behind.
     publishes(asker, hub).await;
+}
+
+/// Asks who received the records, as one who is no auditor.
+pub(super) async fn ask_as_reader(asker: &mut Asker<'_>, hub: &Hub) {
+    let absent = format!("indicators/{}", Uuid::new_v4());
+    let nothing = String::from("indicators/nothing");
+    for (what, cost, name) in [
+        ("hidden", Cost::Open, &hub.secret),
+        ("open", Cost::Nothing, &hub.open),
+        ("own", Cost::Nothing, &hub.own),
+        ("absent", Cost::Nothing, &absent),
+        ("malformed", Cost::Nothing, &nothing),
+    ] {
+        for (page_size, page_token) in [(0, ""), (1, ""), (1, "no-token")] {
+            let (indicator, page_token) = (name.clone(), page_token.to_owned());
+            let request = v1::ListRecipientsRequest { indicator, page_size, page_token };
+            asker.ask(what, cost, RECIPIENTS, mask::recipients, vec![said(&request)]).await;
+        }
+    }
 }
 
 fn filters() -> Vec<(&'static str, v1::IndicatorFilter)> {

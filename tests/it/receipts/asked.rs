@@ -168,8 +168,11 @@ async fn receipts_past_their_time_are_cut_and_no_newer_one_is_lost() {
     let [owner, other] = ["owner", "other"].map(|slug| witness(&hub, slug, SOC));
     let names = [owner.publish(draft("old.example")).await, owner.publish(draft("kept.example")).await];
     other.get(&names[0]).await.unwrap();
-    let count = async |name: &str| recipients(&owner, name).await.unwrap().recipient_count;
+    let told = async |name: &str| recipients(&owner, name).await.unwrap();
+    let count = async |name: &str| told(name).await.recipient_count;
     assert_eq!(count(&names[0]).await, 1);
+    let begin = told(&names[0]).await;
+    assert!(!begin.older_than_receipts, "nothing was handed over before");
     assert_eq!(hub.engine.cut_receipts().await.unwrap(), 0);
     hub.clock.advance(3 * YEAR);
     other.get(&names[1]).await.unwrap();
@@ -178,5 +181,19 @@ async fn receipts_past_their_time_are_cut_and_no_newer_one_is_lost() {
     assert_eq!((count(&names[0]).await, count(&names[1]).await), (0, 1));
     other.get(&names[0]).await.unwrap();
     assert_eq!(count(&names[0]).await, 1);
+    // Of what is older it is said that not all is known; of what came since all is.
+    let since = told(&names[0]).await;
+    assert!(since.older_than_receipts);
+    let seconds = |told: &v1::ListRecipientsResponse| told.receipts_begin_time.unwrap().seconds;
+    assert!(seconds(&since) >= seconds(&begin));
+    assert_eq!(hub.engine.statistics().receipts_begin, u64::try_from(seconds(&since)).unwrap());
+    let young = owner.publish(draft("young.example")).await;
+    other.get(&young).await.unwrap();
+    assert_eq!((count(&young).await, told(&young).await.older_than_receipts), (1, false));
+    assert_eq!(
+        told(&young).await.receipts_begin_time,
+        since.receipts_begin_time,
+        "the same of whatever record"
+    );
     hub.stop().await;
 }

@@ -39,7 +39,7 @@ fn on_record(hub: &TestHub) -> BTreeSet<Delivery> {
     let mut all = BTreeSet::new();
     while let Some((_, encoded)) = walk.next(|_| true).unwrap() {
         for receipt in Block::decode(&encoded).unwrap().receipts {
-            let party = store.receipt_party(receipt.party).unwrap();
+            let party = store.receipt_party(receipt.party).unwrap().unwrap();
             if !party.streams {
                 continue;
             }

@@ -155,6 +155,75 @@ async fn a_recall_that_all_have_acknowledged_is_complete_and_one_narrowed_concer
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_colleagues_subscription_acknowledges_a_reader_was_told_at_most() {
+    let hub = TestHub::builder()
+        .principal("owner", FEED, &MEMBER)
+        .principal("reader", FW, &[Role::Subscriber, Role::Analyst])
+        .principal("reader", "user/an", &[Role::Subscriber, Role::Analyst])
+        .start()
+        .await;
+    let owner = witness(&hub, "owner", FEED);
+    let [system, person] = [FW, "user/an"].map(|name| witness(&hub, "reader", name));
+    let mut stream = system.watch(named("reader")).await.unwrap();
+    let name = owner.publish(draft("wrong.example")).await;
+    stream.up_to_indicator(&name).await;
+    person.get(&name).await.unwrap();
+    stream.acknowledge().await;
+    revoke(&owner, &name).await;
+    hears_revoked(&mut stream).await;
+    stream.acknowledge().await;
+    assert_eq!(status(&hub, &name).await, (told(&[("reader", "delivered")]), 79));
+    // What he acknowledges himself he has.
+    let own = v1::Open {
+        subscription: "organisations/reader/subscriptions/own".to_owned(),
+        ..from_the_beginning()
+    };
+    let mut own = person.watch(own).await.unwrap();
+    hears_revoked(&mut own).await;
+    own.acknowledge().await;
+    assert_eq!(status(&hub, &name).await, (told(&[("reader", "acknowledged")]), 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_recall_of_what_is_older_than_receipts_is_never_called_complete() {
+    let mut hub = start().await;
+    let owner = witness(&hub, "owner", FEED);
+    let mut stream = witness(&hub, "named", FW).watch(named("named")).await.unwrap();
+    let name = owner.publish(draft("wrong.example")).await;
+    stream.up_to_indicator(&name).await;
+    revoke(&owner, &name).await;
+    hears_revoked(&mut stream).await;
+    stream.acknowledge().await;
+    drop(stream);
+    let acknowledged = told(&[("named", "acknowledged")]);
+    assert_eq!(status(&hub, &name).await, (acknowledged.clone(), 0));
+    hub.restart().await;
+    assert_eq!(status(&hub, &name).await.1, 0, "a restart forgets nothing");
+
+    // What was handed over after the copy was made is in none of it.
+    let backup = hub.backup("backup");
+    witness(&hub, "reader", FW).get(&name).await.unwrap();
+    assert!(hub.terminate().await.success());
+    hub.restore(&backup);
+    hub.serve().await;
+    assert_eq!(status(&hub, &name).await, (acknowledged, 79));
+    let run = async |words: &[&str]| luytre(&hub, "owner", FEED, words).await;
+    let text = run(&["recall", "status", &name]).await;
+    assert!(text.code == 79 && text.stdout.contains("\nreceipts are known only since "), "{text:?}");
+    let text = run(&["recall", "status", &name, "--lang", "vi"]).await;
+    assert!(text.code == 79 && text.stdout.contains("\nbiên nhận chỉ được biết từ "), "{text:?}");
+    for words in [&["recall", "status", &name, "--json"][..], &["recipients", &name, "--json"]] {
+        let text = run(words).await;
+        let line: serde_json::Value = serde_json::from_str(text.stdout.lines().next().unwrap()).unwrap();
+        assert!(line["receipts_begin_time"].is_string(), "{text:?}");
+        assert!(text.stderr.starts_with("luytre: receipts are known only since "), "{text:?}");
+    }
+    let young = owner.publish(draft("young.example")).await;
+    revoke(&owner, &young).await;
+    assert_eq!(status(&hub, &young).await, (vec![], 0), "of what came since all is known");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_false_positive_reaches_the_owner_at_once_whatever_he_asked_for_and_nobody_who_may_not_see_it() {
     let hub = start().await;
     let owner = witness(&hub, "owner", FEED);
