@@ -114,14 +114,21 @@ async fn import(client: &Client, options: &ImportAssets, data: &mut Data) -> Res
     }
     let before = client.assets().await?;
     let texts: BTreeSet<String> = assets.iter().map(ToString::to_string).collect();
-    let known: BTreeSet<&str> = before.assets.iter().map(|asset| asset.value.as_str()).collect();
-    let add = texts.iter().filter(|text| !known.contains(text.as_str())).cloned().collect();
+    let add = missing(&texts, &before);
     let gone = before.assets.iter().filter(|asset| options.replace && !texts.contains(&asset.value));
     let remove = gone.map(|asset| asset.value.clone()).collect();
     // Whoever replaces a list has seen it.
     let etag = if options.replace { before.etag.as_str() } else { "" };
     let after = client.change_assets(add, remove, etag).await?;
     tell(&before, &after, data)
+}
+
+/// What is to be registered. What is watched because another registered it is
+/// not: it would be gone with that one's list.
+fn missing(texts: &BTreeSet<String>, before: &v1::Assets) -> Vec<String> {
+    let own = before.assets.iter().filter(|asset| asset.inherited_from.is_empty());
+    let known: BTreeSet<&str> = own.map(|asset| asset.value.as_str()).collect();
+    texts.iter().filter(|text| !known.contains(text.as_str())).cloned().collect()
 }
 
 fn open(path: &Path) -> Result<Vec<Listed>, Failure> {
@@ -140,4 +147,18 @@ fn open(path: &Path) -> Result<Vec<Listed>, Failure> {
         return Err(Failure::Usage(format!("luytre: {} is longer than any list of assets", path.display())));
     }
     Ok(listed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_watched_through_another_is_registered_by_an_import() {
+        let asset = |value: &str, from: &str| v1::Asset { value: value.into(), inherited_from: from.into() };
+        let assets = vec![asset("a.example", ""), asset("b.example", "organisations/ended")];
+        let before = v1::Assets { assets, ..v1::Assets::default() };
+        let texts = ["a.example", "b.example", "c.example"].map(str::to_owned).into();
+        assert_eq!(missing(&texts, &before), ["b.example", "c.example"]);
+    }
 }

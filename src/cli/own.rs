@@ -71,7 +71,7 @@ pub(super) async fn run(
     let mut subscription = client.subscribe(subscribe);
     let times = Times { utc: options.utc, now: None };
     let teller = Teller { client, language, times, json: options.json, colours: terminal.colours };
-    let mut about = About { assets, of: BTreeMap::new() };
+    let mut about = About { assets, is_read: false, of: BTreeMap::new() };
     teller.head(data)?;
     let ended = follow(&mut subscription, &mut stop, options.once, state.as_ref(), &teller, &mut about, data);
     let ended = ended.await;
@@ -101,6 +101,7 @@ async fn follow(
         let Some(delivery) = delivery else { return Ok(()) };
         let token = delivery.token().cloned();
         let mut over = false;
+        about.is_read = false;
         match delivery {
             Delivery::Events(events) => {
                 // What stands is told to its end.
@@ -133,20 +134,24 @@ async fn follow(
 /// Which assets indicators are about.
 struct About {
     assets: Vec<Asset>,
+    /// Whether they were read for what is told now.
+    is_read: bool,
     of: BTreeMap<String, Vec<String>>,
 }
 
 impl About {
     /// The assets that a value is about.
     fn find(&self, value: &Observable) -> Vec<String> {
-        self.assets.iter().filter(|asset| asset.is_met_by(value)).map(ToString::to_string).collect()
+        let Some(place) = place(value) else { return Vec::new() };
+        self.assets.iter().filter(|asset| asset.is_met_at(&place)).map(ToString::to_string).collect()
     }
 
     /// The same; the list is read anew where it has none, for it was changed
-    /// meanwhile.
+    /// meanwhile: once for all that came together.
     async fn of_value(&mut self, client: &Client, value: &Observable) -> Vec<String> {
         let found = self.find(value);
         if found.is_empty()
+            && !std::mem::replace(&mut self.is_read, true)
             && let Ok(assets) = client.assets().await
         {
             self.assets = known(&assets);
@@ -353,7 +358,7 @@ mod tests {
     fn an_indicator_is_about_every_asset_that_it_meets() {
         let assets = ["198.51.100.0/24", "198.51.100.7", "example.vn", "AS64500"];
         let assets = assets.map(|text| Asset::parse(text).unwrap()).into();
-        let about = About { assets, of: BTreeMap::new() };
+        let about = About { assets, is_read: false, of: BTreeMap::new() };
         let found = |value: &str| about.find(&value_of(&indicator(value)).unwrap());
         assert_eq!(found("http://198.51.100.7/x"), ["198.51.100.0/24", "198.51.100.7"]);
         assert_eq!(found("a@mail.example.vn"), ["example.vn"]);

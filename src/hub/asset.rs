@@ -34,16 +34,32 @@ impl Assets {
     }
 }
 
+/// Most assets that one organisation has from all that it follows; what those
+/// registered beyond is watched for nobody else.
+pub(super) const MAX_INHERITED: usize = 16_384;
+
 /// What those registered that `org` follows, and from whom it has it.
 pub(super) fn inherited<E>(
     directory: &Directory,
     org: OrgNo,
+    own: impl FnMut(OrgNo) -> Result<Vec<Asset>, E>,
+) -> Result<BTreeMap<Asset, OrgNo>, E> {
+    of_each(directory.followed_by(org), own)
+}
+
+fn of_each<E>(
+    all_followed: impl IntoIterator<Item = OrgNo>,
     mut own: impl FnMut(OrgNo) -> Result<Vec<Asset>, E>,
 ) -> Result<BTreeMap<Asset, OrgNo>, E> {
     let mut inherited = BTreeMap::new();
-    for followed in directory.followed_by(org) {
+    for followed in all_followed {
+        if inherited.len() >= MAX_INHERITED {
+            break;
+        }
         for asset in own(followed)? {
-            inherited.entry(asset).or_insert(followed);
+            if inherited.len() < MAX_INHERITED {
+                inherited.entry(asset).or_insert(followed);
+            }
         }
     }
     Ok(inherited)
@@ -61,10 +77,16 @@ impl Group<'_> {
         if author.is_none_or(|author| self.directory.number(author.org()) != Some(org)) {
             return Ok(Decision::Refused(Refusal::Absent));
         }
+        if asked.is_too_much {
+            return Ok(Decision::Refused(Refusal::TooMuchStored));
+        }
         let stands = self.assets_of(org)?;
-        let inherited = inherited(&self.directory, org, |followed| {
-            self.assets_of(followed).map(|record| asset::own(&record.list).cloned().collect())
-        })?;
+        let inherited = if asked.expected.is_some() || !asked.change.remove.is_empty() {
+            inherited(&self.directory, org, |followed| self.own_of(followed))?
+        } else {
+            // What is added does not depend on it.
+            BTreeMap::new()
+        };
         let outdated = |expected: &String| *expected != etag(&self.directory, &stands.list, &inherited);
         if asked.expected.as_ref().is_some_and(outdated) {
             return Ok(Decision::Refused(Refusal::Stale));
@@ -88,6 +110,19 @@ impl Group<'_> {
             None => self.store.assets(org),
         }
     }
+
+    /// What an organisation registered itself; how that stood is not read.
+    fn own_of(&self, org: OrgNo) -> Result<Vec<Asset>, db::Error> {
+        let stored;
+        let list = match self.assets.changed.get(&org) {
+            Some((_, after)) => &after.list,
+            None => {
+                stored = self.store.asset_list(org)?;
+                &stored
+            }
+        };
+        Ok(asset::own(list).cloned().collect())
+    }
 }
 
 /// What an entry about assets asked for; `None`: it is about something else.
@@ -95,7 +130,25 @@ pub(super) fn stored(header: &proto::EntryHeader) -> Option<Result<Change, db::E
     let Stored::Assets(stored) = header.change.as_ref()? else { return None };
     let proposed = |(organisation, change)| {
         // It was as expected, or it would not have been written.
-        Change::Assets(Box::new(ProposedAssets { organisation, change, expected: None }))
+        Change::Assets(Box::new(ProposedAssets { organisation, change, expected: None, is_too_much: false }))
     };
     Some(decode_change(stored).map(proposed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_inherited_is_bounded_and_the_same_each_time() {
+        let own = |org: OrgNo| {
+            let numbers = (org.0 * 10_000..).take(MAX_ASSETS);
+            Ok::<_, std::convert::Infallible>(numbers.map(Asset::System).collect())
+        };
+        let followed = || (1..9).map(OrgNo);
+        let Ok(all) = of_each(followed(), own);
+        assert_eq!(all.len(), MAX_INHERITED);
+        assert_eq!(all.values().max(), Some(&OrgNo(4)), "the first of them whole");
+        assert_eq!(of_each(followed(), own), Ok(all));
+    }
 }

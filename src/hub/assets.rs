@@ -2,9 +2,9 @@
 //! where that is at hand: it is nobody else's to know.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use prost::Message as _;
 use uuid::Uuid;
 
@@ -13,6 +13,7 @@ use crate::base::{digest, random};
 use crate::model::asset::{self, Asset, AssetChange, List, Matcher};
 use crate::model::marking::Recipients;
 use crate::model::org::{OrgNo, OrgSlug};
+use crate::model::position::Position;
 use crate::store::asset::{Record, encode_change};
 use crate::store::{Store, db, requests};
 
@@ -47,7 +48,12 @@ pub struct AssetsView {
 
 /// The assets of all organisations.
 #[derive(Debug, Default)]
-pub struct Register(RwLock<BTreeMap<OrgNo, Arc<Record>>>);
+pub struct Register {
+    records: RwLock<BTreeMap<OrgNo, Arc<Record>>>,
+    /// What is watched for an organisation from a position on, compiled, while
+    /// somebody holds events against it: one for all of its streams.
+    compiled: Mutex<BTreeMap<(OrgNo, Position), Weak<Matcher>>>,
+}
 
 impl Register {
     /// Reads all of them.
@@ -56,19 +62,40 @@ impl Register {
     /// Whatever the store answers.
     pub fn load(store: &Store) -> Result<Self, db::Error> {
         let all = store.all_assets()?.into_iter().map(|(org, record)| (org, Arc::new(record)));
-        Ok(Self(RwLock::new(all.collect())))
+        Ok(Self { records: RwLock::new(all.collect()), compiled: Mutex::default() })
     }
 
     /// Those of one organisation, and how they stood.
     #[must_use]
     pub fn of(&self, org: OrgNo) -> Arc<Record> {
-        self.0.read().get(&org).cloned().unwrap_or_default()
+        self.records.read().get(&org).cloned().unwrap_or_default()
     }
 
     pub(super) fn take_in(&self, assets: &Assets) {
         for (org, record) in assets.changed() {
-            self.0.write().insert(org, Arc::new(record.clone()));
+            self.records.write().insert(org, Arc::new(record.clone()));
         }
+    }
+
+    /// What is watched for an organisation from a position on; `compile` makes
+    /// it where nobody has it.
+    pub(super) fn compiled<E>(
+        &self,
+        key: (OrgNo, Position),
+        compile: impl FnOnce() -> Result<Matcher, E>,
+    ) -> Result<Arc<Matcher>, E> {
+        if let Some(known) = self.compiled.lock().get(&key).and_then(Weak::upgrade) {
+            return Ok(known);
+        }
+        // Made without the lock, for others wait behind it.
+        let made = Arc::new(compile()?);
+        let mut compiled = self.compiled.lock();
+        if let Some(known) = compiled.get(&key).and_then(Weak::upgrade) {
+            return Ok(known);
+        }
+        compiled.retain(|_, held| held.strong_count() > 0);
+        compiled.insert(key, Arc::downgrade(&made));
+        Ok(made)
     }
 }
 
@@ -102,19 +129,9 @@ impl Shared {
         inherited::<std::convert::Infallible>(directory, org, own).unwrap_or_else(|never| match never {})
     }
 
-    /// What is about the assets of `org` as they stand.
-    pub(super) fn own_today(&self, org: OrgNo) -> Matcher {
+    fn assets_view(&self, org: OrgNo) -> AssetsView {
         let (directory, record) = (self.directory.load(), self.assets.of(org));
-        Matcher::new(asset::watched(&record.list, &self.inherited_assets(&directory, org)))
-    }
-}
-
-impl Hub {
-    /// What is watched for the caller's organisation.
-    #[must_use]
-    pub fn assets(&self, caller: &Caller) -> AssetsView {
-        let (directory, record) = (self.shared.directory.load(), self.shared.assets.of(caller.org()));
-        let inherited = self.shared.inherited_assets(&directory, caller.org());
+        let inherited = self.inherited_assets(&directory, org);
         AssetsView {
             assets: views(&directory, &record.list, &inherited),
             etag: etag(&directory, &record.list, &inherited),
@@ -122,11 +139,29 @@ impl Hub {
         }
     }
 
+    /// Names what is watched for `org` today.
+    pub(super) fn assets_etag(&self, org: OrgNo) -> String {
+        let (directory, record) = (self.directory.load(), self.assets.of(org));
+        etag(&directory, &record.list, &self.inherited_assets(&directory, org))
+    }
+}
+
+impl Hub {
+    /// What is watched for the caller's organisation.
+    ///
+    /// # Errors
+    /// The hub is going down.
+    pub async fn assets(&self, caller: &Caller) -> Result<AssetsView, Error> {
+        let org = caller.org();
+        self.blocking(move |shared| Ok(shared.assets_view(org))).await
+    }
+
     /// Changes what the caller's organisation calls its own; `expected` is the
     /// etag of the list that must stand.
     ///
     /// # Errors
-    /// `ETAG_MISMATCH`, `RATE_LIMITED` where there would be too many,
+    /// `ETAG_MISMATCH`, `RATE_LIMITED` where there would be too many, or too much
+    /// is stored already,
     /// `DUPLICATE_REQUEST_ID`, `STORE_READ_ONLY`, `DRAINING`.
     ///
     /// # Cancellation
@@ -148,13 +183,18 @@ impl Hub {
                 content: requests::first_16(&content.finish()),
                 salt: random::bytes(),
                 caller: Some(author),
-                change: Change::Assets(Box::new(ProposedAssets { organisation, change, expected })),
+                change: Change::Assets(Box::new(ProposedAssets {
+                    organisation,
+                    change,
+                    expected,
+                    is_too_much: false,
+                })),
                 reply,
             })
             .await?
             .pop();
         match decision {
-            Some(Decision::Written { .. } | Decision::Unchanged { .. }) => Ok(self.assets(caller)),
+            Some(Decision::Written { .. } | Decision::Unchanged { .. }) => self.assets(caller).await,
             Some(Decision::Refused(Refusal::Stale)) => Err(Error::new(
                 Reason::EtagMismatch,
                 "another list stands by now; read it with GetAssets and decide again",

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::base::digest;
 use crate::model::invalid::Invalid;
 use crate::model::marking::Tlp;
 use crate::model::position::Position;
@@ -65,7 +66,7 @@ impl Hub {
         page_token: &str,
     ) -> Result<Page, Error> {
         let question = question.into();
-        let arguments = filter::digest(&question);
+        let arguments = arguments(&self.shared, caller, &question);
         let purpose = Use::Page { method: METHOD, arguments: &arguments };
         let to = caller.identity();
         let size = page_size.clamp(1, MAX_PAGE);
@@ -113,6 +114,19 @@ impl Hub {
         };
         Ok(Page { indicators: found.indicators, next_page_token, plan: found.plan })
     }
+}
+
+/// What the pages of one walk have in common. Of a moment that has passed, the
+/// place of a page does not tell when it was asked for: the list of what is the
+/// caller's own does, which is that of the asking.
+fn arguments(shared: &Shared, caller: &Caller, question: &Question) -> [u8; 32] {
+    let asked = filter::digest(question);
+    let filter = &question.filter;
+    let own = filter.own_assets || filter.except.as_ref().is_some_and(|except| except.own_assets);
+    if !own || question.as_of.is_none() {
+        return asked;
+    }
+    digest::sha256(&[asked.as_slice(), shared.assets_etag(caller.org()).as_bytes()].concat())
 }
 
 /// What a walk that begins now shows: what stands, or stood.

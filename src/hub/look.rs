@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use rustc_hash::FxHashMap;
 
+use crate::model::asset::Matcher;
 use crate::model::audience::ClassNo;
 use crate::model::event::EventKind;
 use crate::model::indicator::State;
@@ -18,7 +20,7 @@ use crate::wire::{disclosure, event};
 
 use super::error::{Error, Kind};
 use super::recall::Skip;
-use super::select::{Held, Selection, Whole, is_own};
+use super::select::{Held, Selection, Whole};
 use super::shared::{Reclassed, Shared};
 use super::source::{Other, Source};
 use super::store_error;
@@ -40,7 +42,17 @@ pub(super) struct Looked {
     pub(super) generation: Option<Position>,
 }
 
-/// Looks at what follows `cursor`: in the ring, else in the log.
+/// From where on is looked at the log.
+#[derive(Debug, Clone)]
+pub(super) struct Whence {
+    pub(super) cursor: Position,
+    /// Events looked for.
+    pub(super) credit: u64,
+    /// What is looked for beside what is the viewer's own there.
+    pub(super) had: Option<Arc<Matcher>>,
+}
+
+/// Looks at what follows: in the ring, else in the log.
 ///
 /// # Errors
 /// `RESUME_TOKEN_EXPIRED` where some of it was cut out, also if the ring holds it
@@ -49,10 +61,10 @@ pub(super) async fn at(
     shared: &Arc<Shared>,
     selection: &Arc<Selection>,
     skip: &Arc<Skip>,
-    cursor: Position,
-    credit: u64,
+    whence: Whence,
 ) -> Result<Looked, Error> {
-    let looked = look(shared, selection, skip, cursor, credit).await?;
+    let cursor = whence.cursor;
+    let looked = look(shared, selection, skip, whence).await?;
     // To be asked after it was looked: what was cut out meanwhile was missing.
     shared.history.follows(cursor)?;
     Ok(looked)
@@ -62,12 +74,11 @@ async fn look(
     shared: &Arc<Shared>,
     selection: &Arc<Selection>,
     skip: &Arc<Skip>,
-    cursor: Position,
-    credit: u64,
+    whence: Whence,
 ) -> Result<Looked, Error> {
-    match shared.tail.read(cursor, BATCH_BYTES) {
+    match shared.tail.read(whence.cursor, BATCH_BYTES) {
         Read::Chunks(chunks) => {
-            let mut look = Look::new(shared, selection, skip, cursor, credit)?;
+            let mut look = Look::new(shared, selection, skip, whence)?;
             for chunk in &chunks {
                 let view = chunk.view().ok_or_else(|| super::fetch::damaged(chunk.first))?;
                 if !look.take(&view, &|range| chunk.bytes.slice(range))? {
@@ -79,25 +90,18 @@ async fn look(
         Read::Behind => {
             shared.counters.catch_ups.fetch_add(1, Ordering::Relaxed);
             let (selection, skip) = (Arc::clone(selection), Arc::clone(skip));
-            shared.read(move |shared| scan(shared, &selection, &skip, cursor, credit)).await
+            shared.read(move |shared| scan(shared, &selection, &skip, whence)).await
         }
     }
 }
 
-/// Reads the log after `cursor` until a batch is full.
-fn scan(
-    shared: &Arc<Shared>,
-    selection: &Selection,
-    skip: &Skip,
-    cursor: Position,
-    credit: u64,
-) -> Result<Looked, Error> {
+/// Reads the log until a batch is full.
+fn scan(shared: &Arc<Shared>, selection: &Selection, skip: &Skip, whence: Whence) -> Result<Looked, Error> {
     // The end comes first: a directory that is taken after it knows every
     // audience class up to it, and none is taken for unknown and passed over.
     let end = shared.tail.committed();
-    let mut look = Look::new(shared, selection, skip, cursor, credit)?;
-    let mut scan = shared.store.scan(cursor).map_err(store_error)?;
-    let mut read = 0;
+    let mut scan = shared.store.scan(whence.cursor).map_err(store_error)?;
+    let (mut look, mut read) = (Look::new(shared, selection, skip, whence)?, 0);
     while read < SCAN_BYTES {
         let Some((first, bytes)) = scan.peek().map_err(store_error)? else {
             return Ok(look.finish(true));
@@ -131,6 +135,9 @@ struct Look<'a> {
     credit: u64,
     /// What the class of the last newborn record was for the viewer.
     last: Option<(ClassNo, Birth)>,
+    /// Whether an indicator that was sighted is the viewer's own, once it was
+    /// read.
+    sighted: FxHashMap<Position, bool>,
 }
 
 /// Gives shared bytes of a chunk.
@@ -174,14 +181,13 @@ impl<'a> Look<'a> {
         shared: &'a Shared,
         selection: &'a Selection,
         skip: &'a Skip,
-        cursor: Position,
-        credit: u64,
+        Whence { cursor, credit, had }: Whence,
     ) -> Result<Self, Error> {
         let now = shared.directory.load_full();
         let ends = selection.next_change(shared, cursor, &now)?;
-        let rosters = selection.held(shared, cursor, now)?;
-        let (generation, batch, last) = (None, Batch::new(), None);
-        Ok(Self { shared, selection, skip, rosters, ends, generation, batch, cursor, credit, last })
+        let rosters = Held { had, ..selection.held(shared, cursor, now)? };
+        let (generation, batch, last, sighted) = (None, Batch::new(), None, FxHashMap::default());
+        Ok(Self { shared, selection, skip, rosters, ends, generation, batch, cursor, credit, last, sighted })
     }
 
     /// Takes in a chunk; `slice` gives shared bytes of it. Returns whether
@@ -256,7 +262,7 @@ impl<'a> Look<'a> {
             } else if newborn && class_now == header.class && self.birth(class_now) != Birth::Told {
                 if self.birth(class_now) == Birth::Plain
                     && self.selection.wants(&item)
-                    && is_own(self.rosters.own.as_deref(), item.body)
+                    && self.rosters.is_own(item.body)
                 {
                     if run.bytes.end != body.start {
                         run.flush(&mut self.batch, slice);
@@ -281,7 +287,7 @@ impl<'a> Look<'a> {
         {
             return birth;
         }
-        let Held { then, now, own: _ } = &self.rosters;
+        let Held { then, now, .. } = &self.rosters;
         let seen =
             self.selection.sees(then, class) && (self.rosters.unchanged() || self.selection.sees(now, class));
         let birth = match self.selection.source(now, class, class) {
@@ -307,13 +313,20 @@ impl<'a> Look<'a> {
     /// Whether an event is about what is asked for, where that is what is the
     /// viewer's own: of a sighting, whether its indicator is. What is told to the
     /// viewer of what he did himself is asked for whatever it is about.
-    fn is_own(&self, header: &ItemHeader) -> Result<bool, Error> {
-        let (Op::Sight, Some(own)) = (header.op, &self.rosters.own) else { return Ok(true) };
-        match super::fetch::newest_of_any(self.shared, header.previous) {
-            Ok((_, body)) => Ok(is_own(Some(own), &body)),
-            Err(error) if error.kind() == Kind::Absent => Ok(false),
-            Err(error) => Err(error),
+    fn is_own(&mut self, header: &ItemHeader) -> Result<bool, Error> {
+        if header.op != Op::Sight || self.rosters.own.is_none() {
+            return Ok(true);
         }
+        if let Some(known) = self.sighted.get(&header.previous) {
+            return Ok(*known);
+        }
+        let verdict = match super::fetch::newest_of_any(self.shared, header.previous) {
+            Ok((_, body)) => self.rosters.is_own(&body),
+            Err(error) if error.kind() == Kind::Absent => false,
+            Err(error) => return Err(error),
+        };
+        self.sighted.insert(header.previous, verdict);
+        Ok(verdict)
     }
 
     /// Adds what one item is for the viewer, if anything.
@@ -410,7 +423,8 @@ mod tests {
         let wants = Wants { sightings: false, notices: false };
         let selection = Selection::new(caller.org(), caller.identity().clone(), terms, wants);
         let skip = Skip::default();
-        let mut look = Look::new(shared, &selection, &skip, cursor, 10).unwrap();
+        let mut look =
+            Look::new(shared, &selection, &skip, Whence { cursor, credit: 10, had: None }).unwrap();
         publish(&["b"]).await;
         for chunk in &chunks {
             look.take(&chunk.view().unwrap(), &|range| chunk.bytes.slice(range)).unwrap();

@@ -40,6 +40,7 @@ pub mod budget;
 pub mod caller;
 pub mod certificates;
 mod certify;
+mod changing;
 mod compare;
 mod containing;
 pub mod containment;

@@ -210,13 +210,16 @@ pub struct ProposedAssets {
     pub change: AssetChange,
     /// The list that must stand.
     pub expected: Option<String>,
+    /// Whether the organisation has stored as much as it may.
+    pub is_too_much: bool,
 }
 
 impl ProposedAssets {
     fn weight(&self) -> usize {
         let AssetChange { add, remove } = &self.change;
-        // Each may be a name of 253 bytes, in the entry and in what stood before.
-        (add.len() + remove.len()) * 512 + 1_024
+        // Each may be a name of 253 bytes, in the entry and in what stood before;
+        // and the list is written anew whole.
+        (add.len() + remove.len()) * 512 + (1 << 20)
     }
 }
 

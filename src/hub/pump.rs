@@ -22,8 +22,9 @@ use crate::wire::token::{Place, Use};
 
 use super::audit::delivered::Delivered;
 use super::caller::Caller;
+use super::changing::Changing;
 use super::error::{Error, Reason};
-use super::look;
+use super::look::{self, Whence};
 use super::recall::{Recalls, Skip};
 use super::select::Selection;
 use super::shared::Shared;
@@ -81,9 +82,10 @@ pub struct Pump {
     recalls: Option<Recalls>,
     /// What the replay leaves out, as it was recalled.
     skip: Arc<Skip>,
-    /// The current state or what a change of the roster brings, while it goes
-    /// out.
+    /// The current state or what a change brings, while it goes out.
     walk: Option<Walk>,
+    /// The change that was come to, while it is looked for more of them.
+    changing: Option<Changing>,
     /// What goes out next whether there is credit or not.
     due: Option<Due>,
     credit: u64,
@@ -125,6 +127,7 @@ impl Pump {
             recalls: away.map(|end| Recalls::new(reached.position, end)),
             skip: Arc::default(),
             walk: None,
+            changing: None,
             due: (reached.stage == Stage::State(Step::default())).then_some(Due::Begin),
             credit,
             heartbeat,
@@ -233,8 +236,8 @@ impl Pump {
         match self.reached.stage {
             Stage::Log => {}
             Stage::State(step) => self.walk = Some(Walk::state(shared, selection, position, step).await?),
-            Stage::Roster(step) => {
-                self.walk = Walk::begin(shared, selection, position, step).await?;
+            Stage::Changed(together, step) => {
+                self.walk = Walk::begin(shared, selection, position, (together, step)).await?;
                 if self.walk.is_none() {
                     self.reached.stage = Stage::Log;
                 }
@@ -251,39 +254,36 @@ impl Pump {
         if self.walk.is_none() {
             self.take_up().await?;
         }
-        let Self { shared, selection, skip, reached, walk, due, credit, .. } = self;
+        let Self { shared, selection, skip, reached, walk, changing, due, credit, .. } = self;
+        if let Some(changes) = changing {
+            if !changes.goes_on(shared, selection, skip).await? {
+                *reached = changes.reached();
+                *changing = None;
+            }
+            return Ok((Batch::new(), false));
+        }
         if let Some(walking) = walk {
             let walked = walking.next(shared, selection, skip, *credit).await?;
             walking.step = walked.step;
-            let state = matches!(reached.stage, Stage::State(_));
-            reached.stage = match (state, walked.over) {
-                (true, _) => Stage::State(walked.step),
-                (false, false) => Stage::Roster(walked.step),
-                (false, true) => Stage::Log,
+            reached.stage = match reached.stage {
+                Stage::Changed(together, _) if !walked.over => Stage::Changed(together, walked.step),
+                Stage::State(_) => Stage::State(walked.step),
+                _ => Stage::Log,
             };
             if walked.over {
                 *walk = None;
-                *due = state.then_some(Due::End);
+                *due = matches!(reached.stage, Stage::State(_)).then_some(Due::End);
             }
             return Ok((walked.batch, false));
         }
         if skip.is_over(reached.position) {
             *skip = Arc::default();
         }
-        let looked = look::at(shared, selection, skip, reached.position, *credit).await?;
+        let whence = Whence { cursor: reached.position, credit: *credit, had: None };
+        let looked = look::at(shared, selection, skip, whence).await?;
         *reached = Reached::log(looked.cursor);
-        if let Some(at) = looked.generation {
-            self.change_roster(at).await?;
-        }
+        *changing = looked.generation.map(|at| Changing::new(shared, selection, at)).transpose()?;
         Ok((looked.batch, looked.caught_up))
-    }
-
-    /// Goes over to the roster generation that begins at `at`.
-    async fn change_roster(&mut self, at: Position) -> Result<(), Error> {
-        self.walk = Walk::begin(&self.shared, &self.selection, at, Step::default()).await?;
-        let stage = if self.walk.is_some() { Stage::Roster(Step::default()) } else { Stage::Log };
-        self.reached = Reached { position: at, stage };
-        Ok(())
     }
 
     fn batch(&mut self, mut batch: Batch) -> Result<Frame, Error> {

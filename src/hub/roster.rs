@@ -368,7 +368,7 @@ fn around(shared: &Shared, at: Position) -> ((Arc<Roster>, Date), Option<Arc<Ros
     if here.generation() != at {
         return ((here.shared_roster(), here.date()), None);
     }
-    let before = shared.rosters.at(Position::from_raw(at.raw().saturating_sub(1)), &now);
+    let before = shared.rosters.at(at.just_before(), &now);
     ((before.shared_roster(), here.date()), Some(here.shared_roster()))
 }
 

@@ -180,6 +180,8 @@ pub struct Held {
     pub now: Arc<Directory>,
     /// What is the viewer's own at the position, if he asks for that alone.
     pub own: Option<Arc<Matcher>>,
+    /// What else is looked for: what was his own, which he may have.
+    pub had: Option<Arc<Matcher>>,
 }
 
 impl Held {
@@ -187,6 +189,12 @@ impl Held {
     #[must_use]
     pub fn unchanged(&self) -> bool {
         Arc::ptr_eq(&self.then, &self.now)
+    }
+
+    /// Whether the version in a body is about what is looked for.
+    #[must_use]
+    pub fn is_own(&self, body: &[u8]) -> bool {
+        is_own(self.own.as_deref(), body) || self.had.as_deref().is_some_and(|had| is_own(Some(had), body))
     }
 }
 
@@ -369,7 +377,7 @@ impl Selection {
             return (wanted && sees(&rosters.then) && sees(&rosters.now)).then_some(kind);
         }
         // A record is about one value for good, which is read once at most.
-        let own = LazyCell::new(|| is_own(rosters.own.as_deref(), item.body));
+        let own = LazyCell::new(|| rosters.is_own(item.body));
         let after = sees(header.class) && now(class_now) && self.terms.matches(item) && *own;
         // Nobody has what was not there, or is revoked or expired.
         let absent = header.lapsed || matches!(header.op, Op::Create | Op::Reinstate);

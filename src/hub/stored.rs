@@ -6,7 +6,9 @@ use crate::model::org::OrgNo;
 use crate::store::db;
 
 use super::directory::Directory;
-use super::proposal::{Change, ProposedIndicator, ProposedPublication, ProposedSighting, Refusal};
+use super::proposal::{
+    Change, ProposedAssets, ProposedIndicator, ProposedPublication, ProposedSighting, Refusal,
+};
 use super::shared::Shared;
 
 /// The change without what is too much; `None`: all of it may stand.
@@ -38,6 +40,11 @@ pub(super) fn within(
                 other => other.clone(),
             };
             Ok((!over.is_empty()).then(|| Change::Sight(items.iter().map(judged).collect())))
+        }
+        Change::Assets(asked) if !asked.change.add.is_empty() => {
+            let over = over(vec![asked.organisation])?;
+            let without = || ProposedAssets { is_too_much: true, ..asked.as_ref().clone() };
+            Ok((!over.is_empty()).then(|| Change::Assets(Box::new(without()))))
         }
         _ => Ok(None),
     }

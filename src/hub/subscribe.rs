@@ -354,9 +354,15 @@ fn plan(shared: &Shared, caller: &Caller, open: Open, max: usize) -> Result<Plan
         }
     };
     let start = match open.start {
-        // All of it of which is known what was the organisation's own.
-        Some(Start::Earliest) if filter.own_assets => {
-            Reached::log(start.position.max(shared.own_known_from(caller.org())))
+        // Of what came before it is known what was the organisation's own, what
+        // stood by then is told in its place.
+        Some(Start::Earliest | Start::Time(_)) if filter.own_assets => {
+            let known_from = shared.own_known_from(caller.org());
+            if start.position < known_from {
+                Reached { position: known_from, stage: Stage::State(Step::default()) }
+            } else {
+                start
+            }
         }
         _ => start,
     };

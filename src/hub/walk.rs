@@ -10,7 +10,7 @@ use crate::model::audience::ClassNo;
 use crate::model::event::EventKind;
 use crate::model::indicator::State;
 use crate::model::position::Position;
-use crate::model::reached::Step;
+use crate::model::reached::{Step, Together};
 use crate::store::changed::Changed;
 use crate::store::chunk::View;
 use crate::store::keys::Dimension;
@@ -111,18 +111,19 @@ impl Walk {
         shared.read(made).await
     }
 
-    /// What a change of the roster, or of what is the viewer's own, that is at
-    /// `at` changes for the viewer of `selection`, from `step` on; `None`:
-    /// nothing.
+    /// What a change of the roster, or so many together of what is the viewer's
+    /// own, of which the last is at `at`, changes for the viewer of `selection`,
+    /// from `step` on; `None`: nothing.
     pub(super) async fn begin(
         shared: &Arc<Shared>,
         selection: &Arc<Selection>,
         at: Position,
-        step: Step,
+        (together, step): (Together, Step),
     ) -> Result<Option<Self>, Error> {
         let selection = Arc::clone(selection);
         let made = move |shared: &Arc<Shared>| {
-            let (now, just) = (shared.directory.load_full(), Position::from_raw(at.raw().saturating_sub(1)));
+            let now = shared.directory.load_full();
+            let just = selection.before_changes(shared, at, together, &now)?;
             let (before, after) = (shared.rosters.at(just, &now), shared.rosters.at(at, &now));
             let own = Owned {
                 before: selection.own_at(shared, just, &now)?,

@@ -2,15 +2,18 @@
 //! and wraps what it answers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tonic::{Request, Response, Status};
 
 use crate::hub::{AssetsView, Hub};
+use crate::policy::limits::Rate;
 use crate::wire::convert::asset;
 use crate::wire::proto::v1;
 use crate::wire::proto::v1::asset_service_server::AssetService;
 
 use super::call::Call;
+use super::exchange::charge;
 use super::status::{invalid, status};
 
 /// The calls of `AssetService`.
@@ -25,7 +28,7 @@ impl AssetService for Assets {
     ) -> Result<Response<v1::GetAssetsResponse>, Status> {
         let call = Call::take(&mut request)?;
         let v1::GetAssetsRequest {} = request.into_inner();
-        let assets = write(self.0.assets(&call.caller));
+        let assets = write(self.0.assets(&call.caller).await.map_err(status)?);
         Ok(Response::new(v1::GetAssetsResponse { assets: Some(assets) }))
     }
 
@@ -36,6 +39,9 @@ impl AssetService for Assets {
         let call = Call::take(&mut request)?;
         let asset::Request { id, change, etag } =
             asset::read_change(request.into_inner()).map_err(invalid)?;
+        // Whatever it changes, those who watch look anew at what they may see.
+        let items = 1 + change.add.len() + change.remove.len();
+        charge(&call, Rate::Items, items, Duration::ZERO).await?;
         let stands = self.0.change_assets(&call.caller, id, change, etag).await.map_err(status)?;
         Ok(Response::new(v1::ChangeAssetsResponse { assets: Some(write(stands)) }))
     }

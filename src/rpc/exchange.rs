@@ -247,7 +247,7 @@ pub(super) fn asked(request_id: &str, on_behalf_of: &str) -> Result<Asked, Inval
 }
 
 /// Charges the caller for so many, before they are looked at.
-async fn charge(call: &Call, rate: Rate, count: usize, patience: Duration) -> Result<(), Status> {
+pub(super) async fn charge(call: &Call, rate: Rate, count: usize, patience: Duration) -> Result<(), Status> {
     let amount = u64::try_from(count).unwrap_or(u64::MAX);
     call.account.pay(rate, amount, patience).await.map_err(status)
 }

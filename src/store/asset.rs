@@ -72,6 +72,13 @@ impl Record {
         Some(list)
     }
 
+    /// Where it was changed last at or before `position`, as far as is known.
+    #[must_use]
+    pub fn last(&self, position: Position) -> Position {
+        let after = self.past.partition_point(|(at, _)| *at <= position);
+        self.past.get(..after).and_then(<[_]>::last).map_or(self.known_from, |(at, _)| *at)
+    }
+
     /// Where it was changed next after `position`.
     #[must_use]
     pub fn next(&self, position: Position) -> Option<Position> {
@@ -144,6 +151,11 @@ fn decode(stored: &proto::Assets, organisation: OrgNo) -> Result<Before, Error> 
     Ok(all)
 }
 
+fn standing(stored: &proto::Assets, organisation: OrgNo) -> Result<List, Error> {
+    let all = decode(stored, organisation)?.into_iter();
+    Ok(all.filter_map(|(asset, standing)| Some((asset, standing?))).collect())
+}
+
 impl Batch<'_> {
     /// What an organisation calls its own, and how it stood; `before` is what is
     /// stored of it.
@@ -180,6 +192,16 @@ impl Store {
         }
     }
 
+    /// The list alone, as it stands.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], or whatever the engine answers.
+    pub fn asset_list(&self, organisation: OrgNo) -> Result<List, Error> {
+        let Some(stands) = self.small(&key(STANDS, organisation))? else { return Ok(List::default()) };
+        let stored = proto::Assets::decode(stands.as_slice()).map_err(|_| damaged(organisation))?;
+        standing(&stored, organisation)
+    }
+
     /// The same of every organisation that ever had any.
     ///
     /// # Errors
@@ -199,9 +221,8 @@ impl Store {
     fn read_assets(&self, organisation: OrgNo, stands: &[u8]) -> Result<Record, Error> {
         let damaged = || damaged(organisation);
         let stored = proto::Assets::decode(stands).map_err(|_| damaged())?;
-        let list = decode(&stored, organisation)?.into_iter();
         let mut record = Record {
-            list: list.filter_map(|(asset, standing)| Some((asset, standing?))).collect(),
+            list: standing(&stored, organisation)?,
             time: (stored.time != 0).then(|| Timestamp::from_micros_clamped(stored.time)),
             past: Vec::new(),
             known_from: Position::from_raw(stored.known_from),
@@ -255,6 +276,7 @@ mod tests {
             store.commit(batch).unwrap();
             before = record.clone();
             assert_eq!(store.assets(org).unwrap(), record);
+            assert_eq!(store.asset_list(org).unwrap(), record.list);
         }
         assert_eq!(store.assets(other).unwrap(), Record::default());
         assert_eq!(store.all_assets().unwrap(), [(org, record.clone())].into());
@@ -263,6 +285,8 @@ mod tests {
         assert_eq!(stood(4), [(asset(1), Standing::Own)]);
         assert_eq!(stood(8), [(asset(2), Standing::Dropped)]);
         assert_eq!(stood(99), [(asset(2), Standing::Own)]);
+        let last = [0, 3, 4, 9].map(|position| record.last(at(position)));
+        assert_eq!(last, [Position::ZERO, at(3), at(3), at(9)]);
         let next = [0, 3, 8, 9].map(|position| record.next(at(position)));
         assert_eq!(next, [Some(at(3)), Some(at(5)), Some(at(9)), None]);
     }

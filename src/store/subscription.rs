@@ -140,7 +140,7 @@ pub fn filter_digest(filter: &IndicatorFilter, sightings: bool, notices: bool) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::reached::Stage;
+    use crate::model::reached::{Stage, Together};
 
     #[test]
     fn a_subscription_decodes_to_what_was_encoded() {
@@ -158,7 +158,7 @@ mod tests {
         };
         let at = Timestamp::from_micros_clamped(1_700_000_000_000_000);
         let step = Step { class: ClassNo(3), after: Position::from_raw(5) };
-        let stages = [Stage::Log, Stage::State(step), Stage::Roster(step)];
+        let stages = [Stage::Log, Stage::State(step), Stage::Changed(Together::new(7).unwrap(), step)];
         for (stage, acked) in stages.into_iter().flat_map(|stage| [(stage, None), (stage, Some(at))]) {
             let cursor = Reached { position: Position::from_raw(9), stage };
             let record = Subscription {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::base::clock;
-use crate::model::position::Position;
 use crate::model::reached::{Reached, Stage};
 use crate::model::receipt::Way;
 use crate::store::receipts::Party;
@@ -76,7 +75,7 @@ impl Delivered {
     pub fn acknowledged(&self, shared: &Shared, reached: Reached) {
         let position = match reached.stage {
             Stage::State(_) => None,
-            Stage::Roster(_) => Some(Position::from_raw(reached.position.raw().saturating_sub(1))),
+            Stage::Changed(..) => Some(reached.position.just_before()),
             Stage::Log => Some(reached.position),
         };
         shared.receipts.acknowledge(&self.receipts, position, shared.clock.now());

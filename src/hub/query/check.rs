@@ -1,6 +1,8 @@
 //! Decides whether a version is one that was asked for: by its place and its
 //! header first, then by what it says, then by who sighted it.
 
+use std::sync::Arc;
+
 use crate::base::clock::Timestamp;
 use crate::model::asset::Matcher;
 use crate::model::indicator::{Observable, State};
@@ -32,7 +34,7 @@ pub(super) struct Conditions {
     /// Which sightings are asked for.
     pub(super) sightings: Option<Sightings>,
     /// What is the asker's own, if he asks for that alone.
-    own: Option<Matcher>,
+    own: Option<Arc<Matcher>>,
 }
 
 /// Positions after one, up to another.
@@ -75,12 +77,13 @@ pub(super) struct Sightings {
 
 impl Conditions {
     /// Resolves a filter under the roster that holds, for `asker`, whose own
-    /// assets are those of today whatever moment is asked about.
+    /// assets are those of `own_at`.
     pub(super) fn resolve(
         shared: &Shared,
         filter: &IndicatorFilter,
         directory: &Directory,
         asker: OrgNo,
+        own_at: Position,
     ) -> Result<Self, Error> {
         let kinds = &filter.org_kinds;
         let of_kind = |org: &&crate::model::org::Organisation| kinds.contains(&org.kind);
@@ -94,7 +97,7 @@ impl Conditions {
             versions: Range::of(shared, Span { from: filter.added_from, to: filter.added_to })?,
             births: Range::of(shared, filter.published)?,
             sightings: Sightings::resolve(shared, filter, directory)?,
-            own: filter.own_assets.then(|| shared.own_today(asker)),
+            own: filter.own_assets.then(|| shared.own_at(asker, own_at)).transpose()?,
             filter: filter.clone(),
         })
     }

@@ -176,7 +176,11 @@ impl<'a> Walk<'a> {
         time: Option<Duration>,
     ) -> Result<Self, Error> {
         let wanted = check::with_states(&question.filter);
-        let resolve = |filter| Conditions::resolve(shared, filter, sight.directory(), sight.viewer.org);
+        // A walk that goes on holds against what it began with; one that asks
+        // about a moment asks for what is the asker's own as he asks.
+        let own_at = if question.as_of.is_none() { place.origin } else { shared.tail.committed() };
+        let (directory, asker) = (sight.directory(), sight.viewer.org);
+        let resolve = |filter| Conditions::resolve(shared, filter, directory, asker, own_at);
         let asked = resolve(&wanted)?;
         let except = question.filter.except.as_deref().map(check::apart).unwrap_or_default();
         let except = except.iter().map(resolve).collect::<Result<_, _>>()?;

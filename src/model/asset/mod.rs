@@ -53,6 +53,19 @@ impl Asset {
         }
     }
 
+    /// The same of one that may have been read by other bounds, as those were
+    /// before the list of public suffixes changed: to be taken off.
+    ///
+    /// # Errors
+    /// As [`Self::parse`], but for what is nobody's own.
+    pub fn parse_by_any_bounds(text: &str) -> Result<Self, Invalid> {
+        match normalise::detect(text)?.observable {
+            Observable::Cidr(net) => Ok(Self::Network(net)),
+            Observable::Domain(name) => Ok(Self::Domain(name)),
+            _ => Self::parse(text),
+        }
+    }
+
     /// The asset of a canonical text, such as one that was stored, by whatever
     /// bounds held when it was read; `None` if the text is damaged.
     #[must_use]
@@ -72,13 +85,19 @@ impl Asset {
     /// Whether `value` is about it: lies in it, overlaps it, or its host does.
     #[must_use]
     pub fn is_met_by(&self, value: &Observable) -> bool {
-        match (self, place(value)) {
-            (Self::Network(own), Some(Place::Network(net))) => own.contains(&net) || net.contains(own),
-            (Self::Domain(own), Some(Place::Name(name))) => {
+        place(value).is_some_and(|place| self.is_met_at(&place))
+    }
+
+    /// The same of the place of a value.
+    #[must_use]
+    pub fn is_met_at(&self, place: &Place<'_>) -> bool {
+        match (self, place) {
+            (Self::Network(own), Place::Network(net)) => own.contains(net) || net.contains(own),
+            (Self::Domain(own), Place::Name(name)) => {
                 let above = name.strip_suffix(own.as_ref());
                 above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
             }
-            (Self::System(own), Some(Place::System(number))) => *own == number,
+            (Self::System(own), Place::System(number)) => own == number,
             _ => false,
         }
     }
@@ -257,6 +276,11 @@ mod tests {
             assert!(refused.problem.contains(advice), "{text}: {}", refused.problem);
             assert!(text.len() < 4 || !refused.problem.contains(text), "{text}: {}", refused.problem);
         }
+        for once in ["gov.vn", "8.0.0.0/7"] {
+            let read = Asset::parse_by_any_bounds(once).unwrap();
+            assert_eq!(Asset::from_canonical(once), Some(read), "{once}: as it was stored");
+        }
+        assert!(Asset::parse_by_any_bounds("http://hanoi.gov.vn/").is_err());
         assert!(Asset::parse("10.0.0.0/8").is_ok() && Asset::parse("2400::/16").is_ok());
     }
 

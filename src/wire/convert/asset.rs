@@ -34,7 +34,9 @@ pub struct Request {
 pub fn read_change(pb: v1::ChangeAssetsRequest) -> Result<Request, Invalid> {
     let v1::ChangeAssetsRequest { request_id, add, remove, etag } = pb;
     let id = name::read_request_id(&request_id)?;
-    let (add, remove) = (read_all("add", &add)?, read_all("remove", &remove)?);
+    let add = read_all("add", &add, Asset::parse)?;
+    // What was registered by other bounds than today's is taken off all the same.
+    let remove = read_all("remove", &remove, Asset::parse_by_any_bounds)?;
     let add: BTreeSet<_> = add.into_iter().collect();
     if let Some(both) = remove.iter().position(|asset| add.contains(asset)) {
         return Err(Invalid::new(format!("remove[{both}]"), "is added by the same request; decide for one"));
@@ -43,12 +45,16 @@ pub fn read_change(pb: v1::ChangeAssetsRequest) -> Result<Request, Invalid> {
     Ok(Request { id, change: AssetChange { add, remove: remove.into_iter().collect() }, etag })
 }
 
-fn read_all(field: &str, texts: &[String]) -> Result<Vec<Asset>, Invalid> {
+fn read_all(
+    field: &str,
+    texts: &[String],
+    parse: fn(&str) -> Result<Asset, Invalid>,
+) -> Result<Vec<Asset>, Invalid> {
     if texts.len() > MAX_ASSETS {
         return Err(Invalid::new(field, format!("at most {MAX_ASSETS}; these are {}", texts.len())));
     }
     let read = |(place, text): (usize, &String)| {
-        Asset::parse(text).map_err(|invalid| invalid.under(format_args!("{field}[{place}]")))
+        parse(text).map_err(|invalid| invalid.under(format_args!("{field}[{place}]")))
     };
     texts.iter().enumerate().map(read).collect()
 }

@@ -37,6 +37,14 @@ async fn a_flood_of_items_is_refused_with_when_to_come_again_and_nobody_else_is(
     assert_eq!(quota[0].description, "items_per_second: 10");
     // By whatever door, and whichever of its systems.
     let colleague = hub.peer("b", "system/soc");
+    let own = v1::ChangeAssetsRequest {
+        request_id: Uuid::new_v4().to_string(),
+        add: (1..1_000).map(|number| format!("AS{number}")).collect(),
+        ..Default::default()
+    };
+    let change = Witness::new(&colleague);
+    let refused = change.call::<v1::ChangeAssetsResponse>("AssetService/ChangeAssets", &own).await;
+    assert_eq!(reason(&refused.unwrap_err()), (Code::ResourceExhausted, "RATE_LIMITED".to_owned()));
     let more = batch(Uuid::new_v4(), (0..1_000).map(|n| draft(&format!("h{n}.example"))).collect());
     let mut answers = colleague
         .exchange()
@@ -177,6 +185,14 @@ async fn who_has_stored_as_much_as_he_may_stores_no_more_and_others_do() {
         hoarder.call("DirectoryService/WhoAmI", &v1::WhoAmIRequest {}).await.unwrap();
     let stored = me.allowances.iter().find(|it| it.limit == "stored_bytes_per_organisation").unwrap();
     assert_eq!((stored.most, stored.left), (20 << 10, Some(0)));
+    // Nor may he call more his own.
+    let own = v1::ChangeAssetsRequest {
+        request_id: Uuid::new_v4().to_string(),
+        add: vec!["AS64500".to_owned()],
+        ..Default::default()
+    };
+    let refused = hoarder.call::<v1::ChangeAssetsResponse>("AssetService/ChangeAssets", &own).await;
+    assert_eq!(reason(&refused.unwrap_err()), (Code::ResourceExhausted, "RATE_LIMITED".to_owned()));
     // What he said he may still take back.
     let revoked = v1::RevokeIndicatorRequest {
         request_id: Uuid::new_v4().to_string(),

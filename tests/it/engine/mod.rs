@@ -5,6 +5,7 @@ mod amending;
 mod apply;
 mod asking;
 mod assets;
+mod assets_meanwhile;
 mod audiences;
 mod certificates;
 mod chunks;

@@ -235,6 +235,20 @@ async fn counts(asker: &mut Asker<'_>) {
 
 /// What opens a stream.
 fn open(subscription: &str, start: Option<Start>, initial_credit: u32) -> Bytes {
+    open_with(subscription, start, initial_credit, None)
+}
+
+fn open_own(start: Option<Start>, initial_credit: u32) -> Bytes {
+    let filter = v1::IndicatorFilter { own_assets: true, ..v1::IndicatorFilter::default() };
+    open_with("", start, initial_credit, Some(filter))
+}
+
+fn open_with(
+    subscription: &str,
+    start: Option<Start>,
+    initial_credit: u32,
+    filter: Option<v1::IndicatorFilter>,
+) -> Bytes {
     let subscription = match subscription {
         "" => String::new(),
         name => format!("organisations/{VIEWER}/subscriptions/{name}"),
@@ -245,7 +259,7 @@ fn open(subscription: &str, start: Option<Start>, initial_credit: u32) -> Bytes 
         initial_credit,
         include_sightings: true,
         include_notices: true,
-        filter: None,
+        filter,
     };
     said(&v1::SubscribeRequest { message: Some(Say::Open(open)) })
 }
@@ -265,6 +279,12 @@ async fn streams(asker: &mut Asker<'_>, hub: &Hub) {
     for credit in [1, hub.standing] {
         let first = vec![open("", at(StartPosition::CurrentState), credit)];
         asker.ask(&format!("state {credit}"), Cost::Open, SUBSCRIBE, mask::frame, first).await;
+    }
+    // What is hidden is about the viewer's assets, which changed on the way.
+    for (what, start) in
+        [("own state", StartPosition::CurrentState), ("own earliest", StartPosition::Earliest)]
+    {
+        asker.ask(what, Cost::Open, SUBSCRIBE, mask::frame, vec![open_own(at(start), 1)]).await;
     }
     let mut state =
         asker.open("whole state", SUBSCRIBE, open("", at(StartPosition::CurrentState), 100)).await;
