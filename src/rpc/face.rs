@@ -165,8 +165,24 @@ impl Face {
         self.streams.wait().await;
     }
 
+    /// Answers a call, and whoever asks too much a little later.
+    async fn answer(self, request: Request<Body>, closing: Option<Arc<Closing>>) -> Response<Body> {
+        let time = deadline::of(request.headers(), self.longest);
+        let response = self.answer_at_once(request, time, closing).await;
+        let wait = deadline::held_back(repair::outcome(response.headers()), time);
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+        response
+    }
+
     /// Admits a call and sends it to its handler.
-    async fn answer(mut self, mut request: Request<Body>, closing: Option<Arc<Closing>>) -> Response<Body> {
+    async fn answer_at_once(
+        mut self,
+        mut request: Request<Body>,
+        time: Duration,
+        closing: Option<Arc<Closing>>,
+    ) -> Response<Body> {
         let method = Method::from_path(request.uri().path());
         let peer = request.extensions_mut().remove::<PeerCertificate>();
         let Some((peer, closing)) = peer.zip(closing) else {
@@ -191,7 +207,6 @@ impl Face {
             return streams::hold(place, self.route(method, request).await);
         }
         request.extensions_mut().insert(call);
-        let time = deadline::of(request.headers(), self.longest);
         let answered = async {
             let response = self.route(method, request).await;
             // It leaves once it is on record who got it.

@@ -328,6 +328,8 @@ impl Finder<'_> {
 
 /// Key and value.
 pub type Record = (Vec<u8>, Vec<u8>);
+/// The same where they lie.
+pub type Borrowed<'a> = (&'a [u8], &'a [u8]);
 
 /// Records of one family by key.
 pub struct Records<'a> {
@@ -358,7 +360,7 @@ impl Records<'_> {
     ///
     /// # Errors
     /// Whatever the engine answers.
-    pub fn peek(&self) -> Result<Option<(&[u8], &[u8])>, Error> {
+    pub fn peek(&self) -> Result<Option<Borrowed<'_>>, Error> {
         let Some((key, value)) = self.iterator.item() else {
             self.iterator.status()?;
             return Ok(None);

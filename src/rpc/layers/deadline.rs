@@ -1,9 +1,13 @@
 //! Decides how long a call may take: what its caller asks, at most what the
-//! hub allows.
+//! hub allows; and how long it takes at least where it asks too much.
 
 use std::time::Duration;
 
 use http::HeaderMap;
+
+use crate::hub::error::Reason;
+
+use super::repair::Outcome;
 
 /// The header in which gRPC carries a deadline.
 const HEADER: &str = "grpc-timeout";
@@ -16,6 +20,17 @@ pub(in crate::rpc) fn of(headers: &HeaderMap, max: Duration) -> Duration {
         .and_then(|value| value.to_str().ok())
         .and_then(parse)
         .map_or(max, |asked| asked.min(max))
+}
+
+/// How long whoever asks for more than he may waits for the answer: he is told
+/// to come again in a second at the soonest, and who comes again at once would
+/// else have the hub read and refuse without end what it could do for others.
+const REFUSED: Duration = Duration::from_millis(250);
+
+/// How long the answer to a call is held back that has come out so, and that has
+/// this time: long before it is over, so that it is that answer which he gets.
+pub(in crate::rpc) fn held_back(outcome: Outcome, time: Duration) -> Duration {
+    if outcome == Reason::RateLimited.as_str() { REFUSED.min(time / 4) } else { Duration::ZERO }
 }
 
 /// Reads one to eight digits and a unit.
@@ -54,6 +69,15 @@ mod tests {
         assert_eq!(asked("250m"), Duration::from_millis(250));
         assert_eq!(asked("7S"), Duration::from_secs(7));
         assert_eq!(asked("99999999H"), MAX);
+    }
+
+    #[test]
+    fn who_asks_too_much_waits_for_the_answer_and_gets_it_before_he_gives_up() {
+        let refused = |time| held_back(Reason::RateLimited.as_str(), time);
+        assert_eq!(refused(MAX), Duration::from_millis(250));
+        assert_eq!(refused(asked("400m")), Duration::from_millis(100));
+        assert_eq!(held_back(Reason::NotFound.as_str(), MAX), Duration::ZERO);
+        assert_eq!(held_back(super::super::repair::OK, MAX), Duration::ZERO);
     }
 
     #[test]
