@@ -98,7 +98,9 @@ mod tests {
     fn a_refusal_names_the_field_and_the_place() {
         let field = |pb| read_change(pb).unwrap_err().field;
         assert_eq!(field(request(&["a.example", "0.0.0.0/0"], &[])), "add[1]");
-        assert_eq!(field(request(&[], &["gov.vn"])), "remove[0]");
+        assert_eq!(field(request(&["gov.vn"], &[])), "add[0]");
+        assert!(read_change(request(&[], &["gov.vn"])).is_ok(), "it may be there since it was no suffix");
+        assert_eq!(field(request(&[], &["a.example", "not one"])), "remove[1]");
         assert_eq!(field(request(&["a.example"], &["AS1", "A.example"])), "remove[1]");
         assert_eq!(
             field(v1::ChangeAssetsRequest { request_id: "1".into(), ..request(&[], &[]) }),
