@@ -20,6 +20,9 @@ use super::engine::Hub;
 use super::error::{Error, Exceeded, Reason};
 use super::store_error;
 
+/// Longest that a request by itself is slowed down before it is refused: what is
+/// within the limit in the end goes on at its pace, and in no bursts.
+pub const SHAPED: Duration = Duration::from_secs(1);
 /// Longest that a stream is slowed down before it is refused.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 /// When a stream may be tried again: some other may have ended by then.

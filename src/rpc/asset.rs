@@ -2,10 +2,10 @@
 //! and wraps what it answers.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tonic::{Request, Response, Status};
 
+use crate::hub::budget::SHAPED;
 use crate::hub::{AssetsView, Hub};
 use crate::policy::limits::Rate;
 use crate::wire::convert::asset;
@@ -41,7 +41,7 @@ impl AssetService for Assets {
             asset::read_change(request.into_inner()).map_err(invalid)?;
         // Whatever it changes, those who watch look anew at what they may see.
         let items = 1 + change.add.len() + change.remove.len();
-        charge(&call, Rate::Items, items, Duration::ZERO).await?;
+        charge(&call, Rate::Items, items, SHAPED).await?;
         let stands = self.0.change_assets(&call.caller, id, change, etag).await.map_err(status)?;
         Ok(Response::new(v1::ChangeAssetsResponse { assets: Some(write(stands)) }))
     }

@@ -11,7 +11,7 @@ use prost::Message as _;
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::hub::budget::PATIENCE;
+use crate::hub::budget::{PATIENCE, SHAPED};
 use crate::hub::error::{Error, Reason};
 use crate::hub::{self, Asked, Caller, Hub, Rejection};
 use crate::model::Invalid;
@@ -48,7 +48,7 @@ impl ExchangeService for Exchange {
     ) -> Result<Response<v1::PublishIndicatorsResponse>, Status> {
         let call = Call::take(&mut request)?;
         let request = request.into_inner();
-        charge(&call, Rate::Items, request.indicators.len(), Duration::ZERO).await?;
+        charge(&call, Rate::Items, request.indicators.len(), SHAPED).await?;
         publish(&self.0, &call.caller, request).await.map(Response::new).map_err(status)
     }
 
@@ -93,7 +93,7 @@ impl ExchangeService for Exchange {
         let v1::RevokeIndicatorRequest { request_id, name, revocation, etag, on_behalf_of } =
             request.into_inner();
         call.caller.trail().about(|| name.clone());
-        charge(&call, Rate::Items, 1, Duration::ZERO).await?;
+        charge(&call, Rate::Items, 1, SHAPED).await?;
         let asked = asked(&request_id, &on_behalf_of).map_err(invalid)?;
         let id = name::read_indicator("name", &name).map_err(invalid)?;
         let revocation =
@@ -114,7 +114,7 @@ impl ExchangeService for Exchange {
         let request_id = name::read_request_id(&request_id).map_err(invalid)?;
         call.caller.trail().asked(sightings.len());
         check_batch("sightings", sightings.len(), size).map_err(status)?;
-        charge(&call, Rate::Items, sightings.len(), Duration::ZERO).await?;
+        charge(&call, Rate::Items, sightings.len(), SHAPED).await?;
         let items = sightings.into_iter().map(sighting::read).collect();
         let recorded = self.0.report_sightings(&call.caller, request_id, items).await.map_err(status)?;
         let taken = recorded.iter().filter(|verdict| verdict.is_ok()).count();
