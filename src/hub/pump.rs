@@ -251,17 +251,17 @@ impl Pump {
         if let Some(met) = self.selection.meet(&self.shared.directory.load()) {
             self.selection = Arc::new(met);
         }
+        if let Some(changes) = &mut self.changing {
+            if changes.goes_on(&self.shared, &self.selection, &self.skip).await? {
+                return Ok((Batch::new(), false));
+            }
+            self.reached = changes.reached();
+            self.changing = None;
+        }
         if self.walk.is_none() {
             self.take_up().await?;
         }
         let Self { shared, selection, skip, reached, walk, changing, due, credit, .. } = self;
-        if let Some(changes) = changing {
-            if !changes.goes_on(shared, selection, skip).await? {
-                *reached = changes.reached();
-                *changing = None;
-            }
-            return Ok((Batch::new(), false));
-        }
         if let Some(walking) = walk {
             let walked = walking.next(shared, selection, skip, *credit).await?;
             walking.step = walked.step;
