@@ -22,6 +22,8 @@ const BATCH: usize = 64;
 const HELD: &str = "[log]\nfilter = \"warn\"\n[limits.organisations.held]\nitems_per_second = 20000";
 /// Between two requests of the quiet one.
 const PACE: Duration = Duration::from_millis(10);
+/// After a flood, until the hub has worked off what it left behind.
+const REST: Duration = Duration::from_secs(5);
 
 /// P26: a request of 64 items every 10 ms, from sending to its answer.
 pub async fn neighbours(items: &mut Items, sizes: &Sizes, out: &mut Readings) {
@@ -33,33 +35,44 @@ pub async fn neighbours(items: &mut Items, sizes: &Sizes, out: &mut Readings) {
     let mut hub = builder.config(HELD).start().await;
     let rounds = sizes.alone;
     let quiet = target(&hub, "quiet", "system/feed");
-    let own = items.requests(3 * rounds + 30, BATCH);
+    let own = items.requests(3 * rounds, BATCH);
     let mut own = own.into_iter();
-    let mut measured = async || paced(&quiet, own.by_ref().take(rounds).collect()).await;
+    let mut measured = async |rounds| paced(&quiet, own.by_ref().take(rounds).collect()).await;
     // The first warms everything.
-    measured().await;
-    let alone = measured().await;
-    out.insert("p26.alone", alone);
-    for (organisation, reading, moved) in
-        [("held", "p26.held", "p26.held.moved"), ("free", "p26.free", "p26.free.moved")]
-    {
+    measured(rounds).await;
+    // As much before the held flood as after it: a machine has its moods.
+    let mut alone = measured(rounds / 2).await;
+    let mut beside = Vec::new();
+    for organisation in ["held", "free"] {
         let over = Arc::new(AtomicBool::new(false));
         let requests = items.requests(8_192, BATCH);
         let flood =
             tokio::spawn(flood(target(&hub, organisation, "system/feed"), requests, Arc::clone(&over)));
+        let held = organisation == "held";
         // The held one has ten seconds' worth to spend first, at its own speed.
-        tokio::time::sleep(Duration::from_secs(if organisation == "held" { 5 } else { 1 })).await;
-        let beside = paced(&quiet, own.by_ref().take(rounds / 2).collect()).await;
+        tokio::time::sleep(Duration::from_secs(if held { 5 } else { 1 })).await;
+        beside.push(quantile(&measured(rounds / 2).await, 0.99));
         over.store(true, Ordering::Relaxed);
         flood.await.expect("no flood panics");
+        if held {
+            tokio::time::sleep(REST).await;
+            alone.extend(measured(rounds / 2).await);
+        }
+    }
+    alone.sort_unstable();
+    let alone = quantile(&alone, 0.99);
+    out.insert("p26.alone", alone);
+    for ((reading, moved), beside) in
+        [("p26.held", "p26.held.moved"), ("p26.free", "p26.free.moved")].into_iter().zip(beside)
+    {
         out.extend([(reading, beside), (moved, beside / alone)]);
     }
     hub.terminate().await;
 }
 
-/// Sends one request after the other, at its pace; the 99th percentile of the
-/// answers, in milliseconds.
-async fn paced(to: &Target, requests: Vec<Encoded>) -> f64 {
+/// Sends one request after the other, at its pace; how long each waited for its
+/// answer, the shortest first.
+async fn paced(to: &Target, requests: Vec<Encoded>) -> Vec<Duration> {
     let channel = to.connect().await.expect("the server takes a connection");
     let mut waits = Vec::with_capacity(requests.len());
     let mut tick = tokio::time::interval(PACE);
@@ -71,7 +84,7 @@ async fn paced(to: &Target, requests: Vec<Encoded>) -> f64 {
         waits.push(sent.elapsed());
     }
     waits.sort_unstable();
-    quantile(&waits, 0.99)
+    waits
 }
 
 const UNARY: &str = "/luytre.v1.ExchangeService/PublishIndicators";

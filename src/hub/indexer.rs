@@ -21,20 +21,19 @@ use super::facets;
 use super::shared::Shared;
 
 /// Items that are indexed at a time, unless they say so much that they fill a
-/// step before; and those of the chunk that they end in.
-const STEP: usize = 8_192;
-/// Items of a step while the index keeps up: what publishers commit waits behind
-/// the commit of a step, some milliseconds for these.
-const SHORT_STEP: usize = 256;
-/// Short steps after which long ones are made, for they cost less in all.
-const SHORT_STEPS: usize = STEP / SHORT_STEP;
+/// step before; and those of the chunk that they end in. Much smaller steps cost
+/// publishing a fifth, for each writes a block for every term that it meets; much
+/// larger ones have what publishers commit wait behind all that they count.
+const STEP: usize = 2_048;
 /// How long what was committed waits for company, unless it is asked for.
 const COMPANY: Duration = Duration::from_millis(100);
 /// How long is waited for the index at most.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Steps that are still made when the hub goes down; the rest is made up for
 /// when it comes back.
-const LAST_STEPS: usize = SHORT_STEPS + 4;
+const LAST_STEPS: usize = 16;
+/// Counts by kinds that are written at a time, where all are made anew.
+const KINDS: usize = 8_192;
 /// Between two lines that tell how far counting by kinds is.
 const TOLD: Duration = Duration::from_secs(5);
 /// Terms whose names are known to be stored: past that they are written anew.
@@ -177,8 +176,6 @@ struct Steps {
     base: Position,
     /// Terms whose names are stored.
     named: FxHashSet<u64>,
-    /// Steps since the end of the log was last reached.
-    behind: usize,
 }
 
 /// What a step added.
@@ -191,13 +188,12 @@ struct Made {
 
 impl Steps {
     fn from(from: Position, base: Position) -> Self {
-        Self { from, base, named: FxHashSet::default(), behind: 0 }
+        Self { from, base, named: FxHashSet::default() }
     }
 
     /// Indexes some items, and none past `end`.
     fn make(&mut self, store: &Store, end: Position) -> Result<Made, db::Error> {
         let mut made = Made { index: Index::default(), items: 0, full: false };
-        let most = if self.behind < SHORT_STEPS { SHORT_STEP } else { STEP };
         let mut log = store.follow(self.from)?;
         let mut upto = self.from;
         while !made.full
@@ -217,11 +213,10 @@ impl Steps {
                 made.items += 1;
             }
             upto = upto.max(view.last_position());
-            made.full = made.items >= most || made.index.is_full();
+            made.full = made.items >= STEP || made.index.is_full();
             log.advance();
         }
         drop(log);
-        self.behind = if made.full { self.behind.saturating_add(1) } else { 0 };
         if upto == self.from {
             return Ok(made);
         }
@@ -274,7 +269,7 @@ pub(super) fn count_kinds(store: &Store) -> Result<(), db::Error> {
                 .ok_or_else(|| db::Error::corrupt("item", item.position))?;
             items += 1;
         }
-        if counts.kinds() >= STEP {
+        if counts.kinds() >= KINDS {
             store.add_kinds(&std::mem::take(&mut counts), false)?;
         }
         if told.elapsed() >= TOLD {

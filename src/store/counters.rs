@@ -270,14 +270,22 @@ pub(super) fn encode(sums: impl Iterator<Item = (u64, i64)>) -> Vec<u8> {
     value
 }
 
-/// Makes a family one of counters: changes are added up, and what came to
+/// The engine adds changes up for a counter whose blocks are no longer in its
+/// cache, too: else it would look for it at each further change, through all of
+/// those before, and leave them as they are.
+const ADD_UP_ALWAYS: &str = "strict_max_successive_merges=true";
+
+/// What makes a family one of counters: changes are added up, and what came to
 /// nothing is dropped as its tables are compacted.
-pub(super) fn set_up(options: &mut Options) {
+pub(super) fn options() -> Options {
+    // The binding has no call for this one; it is one of those the engine knows.
+    let mut options = Options::default().get_options_from_string(ADD_UP_ALWAYS).unwrap_or_default();
     options.set_merge_operator_associative("luytre.sum", sum);
     options.set_max_successive_merges(MAX_CHANGES);
     options.set_compaction_filter("luytre.nought", |_, _, value| {
         if is_nothing(value) { Decision::Remove } else { Decision::Keep }
     });
+    options
 }
 
 fn sum(_: &[u8], known: Option<&[u8]>, changes: &MergeOperands) -> Option<Vec<u8>> {

@@ -100,7 +100,7 @@ fn family_options(family: Family, tuning: &Tuning, cache: &Cache) -> Options {
     table.set_cache_index_and_filter_blocks(true);
     table.set_cache_index_and_filter_blocks_with_high_priority(true);
     table.set_pin_top_level_index_and_filter(true);
-    let mut options = Options::default();
+    let mut options = if family == Family::Counters { counters::options() } else { Options::default() };
     options.set_write_buffer_size(tuning.write_buffer_bytes);
     options.set_max_write_buffer_number(3);
     options.set_compression_type(DBCompressionType::Lz4);
@@ -142,7 +142,6 @@ fn family_options(family: Family, tuning: &Tuning, cache: &Cache) -> Options {
             options.set_bottommost_compression_type(DBCompressionType::Lz4);
         }
         Family::Counters => {
-            counters::set_up(&mut options);
             options.set_write_buffer_size(8 << 20);
             options.set_bottommost_compression_type(DBCompressionType::Zstd);
         }

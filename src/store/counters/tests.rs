@@ -3,6 +3,7 @@
 
 use proptest::prelude::*;
 use rocksdb::IteratorMode;
+use rocksdb::perf::{PerfContext, PerfMetric, PerfStatsLevel, set_perf_stats};
 
 use super::*;
 use crate::store::Tuning;
@@ -83,6 +84,28 @@ fn many_changes_of_one_counter_add_up() {
             assert_eq!(count(&store), Some(changes));
         }
     }
+}
+
+#[test]
+fn a_reader_adds_few_changes_up_though_the_count_before_is_in_no_cache() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    for changes in 1..=10 * MAX_CHANGES {
+        let mut counts = Counts::default();
+        counts.add(&Counted { born: Timestamp::EPOCH, class: ClassNo(1), kind: 1, terms: &[] }, 1);
+        add(&store, counts);
+        if changes == MAX_CHANGES {
+            // What is flushed is not put into the cache.
+            store.flush().unwrap();
+        }
+    }
+    set_perf_stats(PerfStatsLevel::EnableCount);
+    let mut seen = PerfContext::default();
+    seen.reset();
+    let mut counts = store.counts(Granularity::All, Dimension::Class, 0..=0, &[0]).unwrap();
+    assert_eq!(counts.next_count().unwrap().map(|of| of.count), Some(10 * MAX_CHANGES as u64));
+    let added_up = seen.metric(PerfMetric::InternalMergeCount);
+    assert!(added_up <= 2 * MAX_CHANGES as u64, "{added_up}");
 }
 
 #[test]
