@@ -47,7 +47,7 @@ pub enum ReloadAnswer {
         /// Why limits and lists are those that were in force, with what to do.
         problem: Option<String>,
     },
-    /// It is not; what was in force still is.
+    /// The certificates are not; those that were in force still are.
     Refused {
         /// The class of what is wrong, as in the metric.
         reason: String,
@@ -55,6 +55,10 @@ pub enum ReloadAnswer {
         problem: String,
         /// Number of the configuration in force.
         epoch: u64,
+        /// What has changed of limits and lists, in words; empty: nothing.
+        changes: Vec<String>,
+        /// Why those are as they were, too, with what to do.
+        unread: Option<String>,
     },
 }
 

@@ -93,7 +93,7 @@ impl ExchangeService for Exchange {
         let v1::RevokeIndicatorRequest { request_id, name, revocation, etag, on_behalf_of } =
             request.into_inner();
         call.caller.trail().about(|| name.clone());
-        charge(&call, Rate::Items, 1, SHAPED).await?;
+        charge(&call, Rate::Items, 1, PATIENCE).await?;
         let asked = asked(&request_id, &on_behalf_of).map_err(invalid)?;
         let id = name::read_indicator("name", &name).map_err(invalid)?;
         let revocation =

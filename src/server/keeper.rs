@@ -103,6 +103,8 @@ fn answer(reloaded: Result<Reloaded, NotReloaded>, read: Result<Vec<String>, Str
             reason: Failure::of(&error).as_str().to_owned(),
             problem: error.to_string(),
             epoch,
+            changes: changed,
+            unread: problem,
         },
     }
 }

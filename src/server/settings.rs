@@ -21,13 +21,15 @@ pub struct Settings {
     /// As it was when the hub started.
     started: Config,
     failed: AtomicU64,
+    /// One reload at a time: what was read first is not to be taken up last.
+    one: tokio::sync::Mutex<()>,
 }
 
 impl Settings {
     /// Those of this hub.
     #[must_use]
-    pub const fn new(hub: Arc<Hub>, started: Config) -> Self {
-        Self { hub, started, failed: AtomicU64::new(0) }
+    pub fn new(hub: Arc<Hub>, started: Config) -> Self {
+        Self { hub, started, failed: AtomicU64::new(0), one: tokio::sync::Mutex::default() }
     }
 
     /// How many times they could not be read anew.
@@ -42,6 +44,7 @@ impl Settings {
     /// # Errors
     /// What is unsound.
     pub async fn reload(&self) -> Result<Vec<String>, Error> {
+        let _one = self.one.lock().await;
         let file = self.started.file.clone();
         let read = tasks::spawn_blocking(move || {
             let config = Config::load(&file)?;

@@ -142,6 +142,13 @@ async fn limits_and_modes_of_lists_are_taken_up_while_the_hub_runs_and_unsound_o
     let (code, told, _) = operate(&hub, &["reload"]);
     assert_eq!(code, Some(0), "{told}");
     assert!(told.contains("read at the next start"), "{told}");
+
+    // Certificates that are refused hold nothing else up, and it is told.
+    fs::write(hub.dir().join("pki/server.pem"), "none").unwrap();
+    rewrite(&hub, "items_per_second = 10\n", "items_per_second = 20\n");
+    let (code, _, problem) = operate(&hub, &["reload"]);
+    assert_eq!((code, most().await), (Some(65), vec![20, 20]));
+    assert!(problem.contains("changed all the same: the limits of organisations are others"), "{problem}");
 }
 
 #[tokio::test]

@@ -13,8 +13,16 @@ pub(super) fn reload(place: &Place, options: &Reload, data: &mut Data) -> Result
         data.json(&answer)?;
     }
     match answer {
-        ReloadAnswer::Refused { reason, problem, epoch } => {
-            Err(Failure::Input(format!("not reloaded ({reason}): {problem}\n  epoch {epoch} stays in force")))
+        ReloadAnswer::Refused { reason, problem, epoch, changes, unread } => {
+            let mut told =
+                format!("certificates not reloaded ({reason}): {problem}\n  epoch {epoch} stays in force");
+            for change in changes {
+                told.push_str(&format!("\n  changed all the same: {change}"));
+            }
+            if let Some(unread) = unread {
+                told.push_str(&format!("\n  nor limits and lists: {unread}"));
+            }
+            Err(Failure::Input(told))
         }
         ReloadAnswer::Reloaded { problem, .. } if options.json => unread(problem),
         ReloadAnswer::Reloaded {
