@@ -1,6 +1,7 @@
 //! Decides what a commit group sees: what is stored, under what the group
 //! itself has changed so far, so that duplicates inside a group are found.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -48,6 +49,8 @@ pub struct Group<'a> {
     values: Values,
     latest: FxHashMap<Position, Latest>,
     recent: FxHashMap<Position, Item>,
+    /// The chunk that was last read: what came together once comes together again.
+    last_read: RefCell<Option<Chunk>>,
     pub(super) postings: Postings,
     /// Sightings of the group, as keys and what lies under them.
     sightings: BTreeMap<[u8; keys::SIGHTING_KEY_BYTES], Vec<u8>>,
@@ -144,6 +147,7 @@ impl<'a> Group<'a> {
             values: FxHashMap::default(),
             latest: FxHashMap::default(),
             recent: FxHashMap::default(),
+            last_read: RefCell::default(),
             postings: Postings::default(),
             sightings: BTreeMap::new(),
             new_classes: Vec::new(),
@@ -372,7 +376,11 @@ impl<'a> Group<'a> {
         if self.gone.contains_key(&at) {
             return Ok(None);
         }
-        let Some(chunk) = self.store.chunk_at(at)? else { return Ok(None) };
+        let mut last = self.last_read.borrow_mut();
+        if !last.as_ref().is_some_and(|chunk| chunk.holds(at)) {
+            *last = self.store.chunk_at(at)?;
+        }
+        let Some(chunk) = last.as_ref() else { return Ok(None) };
         let view = chunk.view().ok_or_else(|| db::Error::corrupt("item", at))?;
         let item = view.items().flatten().find(|item| item.position == at);
         Ok(item.map(|item| Standing {

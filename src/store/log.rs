@@ -212,6 +212,13 @@ const _: () = assert!(FULL_CHUNK as usize == MAX_CHUNK_ITEMS);
 /// Chunks that are read over before the engine is asked to seek.
 const NEAR: usize = 8;
 
+impl Chunk {
+    /// Whether `position` is among its own.
+    pub(crate) fn holds(&self, position: Position) -> bool {
+        self.first <= position && holds(self.first, &self.bytes, position)
+    }
+}
+
 /// Whether the chunk holds `position`, which is not before it.
 fn holds(first: Position, bytes: &[u8], position: Position) -> bool {
     first.seq() == position.seq()
