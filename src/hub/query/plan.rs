@@ -135,7 +135,12 @@ pub(super) fn choose<'a>(walk: &mut Walk<'a>, past: Option<Rank>) -> Result<(Sou
     }
     let source = match lead {
         Lead::Values => {
-            let bounds = value::Bounds { indexed: walk.indexed, most: MAX_KNOWN, until: walk.planned_by };
+            let bounds = value::Bounds {
+                indexed: walk.indexed,
+                origin: walk.origin.at,
+                most: MAX_KNOWN,
+                until: walk.planned_by,
+            };
             match value::find(walk.shared, &mut walk.sight, &walk.asked.filter, bounds)? {
                 Some((records, true)) if ways::may_stand(walk, &records) => {
                     ways::gathered(walk, records, past)

@@ -157,11 +157,35 @@ async fn a_record_of_a_class_that_is_new_while_a_question_is_planned_is_found() 
             &hub.shared,
             &mut sight,
             &filter,
-            value::Bounds { indexed: true, most: 10, until: None },
+            value::Bounds { indexed: true, origin: Position::ZERO, most: 10, until: None },
         )
         .unwrap();
         assert_eq!(found.map(|(found, _)| found.len()), Some(1), "{filter:?}");
     }
+    hub.close().await;
+}
+
+#[tokio::test]
+async fn files_that_changed_before_it_stand_in_the_way_of_no_question_for_a_hash() {
+    let (_dir, hub, caller) = hub(&["a"]);
+    let value = |hash: String| normalise::detect(&hash).unwrap().observable;
+    let file = |number: u64, md5: u64| Draft {
+        aliases: vec![value(format!("{md5:032x}"))],
+        ..Draft::new(value(format!("{number:0<64x}")), Marking::open(Tlp::Green))
+    };
+    let first = publish(&hub, &caller, (16..32).map(|number| file(number, number)).collect()).await;
+    let changed = publish(&hub, &caller, (16..32).map(|number| file(number, 100 + number)).collect()).await;
+    let found = |values: Vec<ValueMatch>, origin| {
+        let filter = IndicatorFilter { values, ..IndicatorFilter::default() };
+        let mut sight = Sight::new(&hub.shared, &caller, Purpose::Search, None);
+        let bounds = value::Bounds { indexed: true, origin, most: 10, until: None };
+        value::find(&hub.shared, &mut sight, &filter, bounds).unwrap().map(|(found, _)| found.len())
+    };
+    let beginning = |text: &str| vec![ValueMatch::Prefix(text.into())];
+    assert_eq!(found(beginning("11000"), changed), Some(1));
+    assert_eq!(found(beginning("11000"), first), None, "any of them may have had such a hash then");
+    let former = || vec![ValueMatch::Exact(value(format!("{:032x}", 17)))];
+    assert_eq!((found(former(), first), found(former(), changed)), (Some(1), Some(0)));
     hub.close().await;
 }
 

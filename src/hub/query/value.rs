@@ -35,13 +35,15 @@ const UNORDERED: usize = 4_096;
 /// Values, or blocks of postings, after which is looked what time it is.
 const LOOKED_UP: usize = 256;
 /// Most chunks of the log that are looked at for what is not indexed yet.
-const UNINDEXED: usize = 64;
+const READ: usize = 64;
 
 /// How far one looks.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
     /// Whether what may be asked for is in the index.
     pub(super) indexed: bool,
+    /// As of when records are asked for.
+    pub(super) origin: Position,
     /// Most records.
     pub(super) most: usize,
     /// When to give up.
@@ -149,9 +151,16 @@ impl Found<'_, '_> {
                 && self.bounds.until.is_some_and(|until| clock::monotonic() > until))
     }
 
-    /// Adds the records that had such a hash once: they may be asked for as
-    /// they stood then. Whether they were not too many.
+    /// Adds the records that had such a hash at the origin and have it no more.
+    /// Whether they were not too many.
     fn former(&mut self, values: &[ValueMatch]) -> Result<bool, Error> {
+        let origin = self.bounds.origin;
+        let any = values.iter().any(|value| matches!(value, ValueMatch::Prefix(_)));
+        // How they begin no term tells; but of what is asked for as it stands
+        // little has changed since.
+        if any && self.changed_since(origin)? {
+            return Ok(true);
+        }
         let (store, end) = (&self.shared.store, Position::from_raw(u64::MAX));
         let indexed = self.shared.index.upto();
         let exact = |value: &ValueMatch| match value {
@@ -161,32 +170,32 @@ impl Found<'_, '_> {
             }
             _ => None,
         };
-        // How they begin no term tells: all of them are read, and once.
-        let any = values.iter().any(|value| matches!(value, ValueMatch::Prefix(_)));
+        // All of them are read, and once.
         let terms = if any { vec![0..=u64::MAX] } else { values.iter().filter_map(exact).collect() };
         for terms in terms {
             let mut blocks = store.all_postings_in(Dimension::Former, terms, end).map_err(store_error)?;
             while let Some(block) = blocks.next_block().map_err(store_error)? {
-                self.versions.extend(block);
+                // Each stands where a hash was given up.
+                self.versions.extend(block.into_iter().filter(|version| version.position > origin));
                 if self.is_over() {
                     return Ok(false);
                 }
             }
         }
-        self.unindexed(indexed)
+        self.changed_since(indexed)
     }
 
-    /// Adds the files that changed since the index got so far; whether they
-    /// were not too many.
-    fn unindexed(&mut self, indexed: Position) -> Result<bool, Error> {
-        let mut log = self.shared.store.scan(indexed).map_err(store_error)?;
-        for _ in 0..UNINDEXED {
+    /// Adds the files that have changed since; whether that is not too long ago
+    /// to tell by the log.
+    fn changed_since(&mut self, since: Position) -> Result<bool, Error> {
+        let mut log = self.shared.store.scan(since).map_err(store_error)?;
+        for _ in 0..READ {
             let Some(chunk) = log.next_chunk().map_err(store_error)? else { return Ok(true) };
             let view = chunk.view().ok_or_else(|| damaged(chunk.first))?;
             for item in view.items() {
                 let item = item.ok_or_else(|| damaged(chunk.first))?;
                 let hash = Kind::ALL.iter().any(|kind| kind.is_hash() && kind.number() == item.header.kind);
-                if item.position > indexed
+                if item.position > since
                     && hash
                     && item.header.op.is_version()
                     && item.header.op != Op::Create
