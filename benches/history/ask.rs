@@ -209,7 +209,8 @@ impl Pages {
             Some(expected) => format!("{} ({} of {expected} expected)", step.text, step.rows),
             None => format!("{} ({})", step.text, step.rows),
         };
-        steps.iter().map(step).collect::<Vec<_>>().join("; ")
+        let steps = steps.iter().map(step).collect::<Vec<_>>().join("; ");
+        format!("{:?}: {steps}", list.filter.clone().unwrap_or_default())
     }
 
     /// Rows of a first page, on average.

@@ -262,7 +262,7 @@ impl Hub {
             in_force_changes: tokio::sync::watch::Sender::new(0),
             switchboard: OnceLock::new(),
             cursors: Cursors::default(),
-            index: Indexed::new(store.indexed()?),
+            index: Indexed::of(&store)?,
             replaced: Replaced::default(),
             sums: super::aggregate::Kept::default(),
             backlog: Backlog::default(),

@@ -11,7 +11,7 @@ use crate::model::text;
 use crate::store::chunk::{ItemHeader, ItemView, Op};
 use crate::store::counters::{Counted, Counts};
 use crate::store::index::Index;
-use crate::store::keys::{self, Dimension};
+use crate::store::keys::{self, Cut, Dimension};
 use crate::store::postings::Posting;
 use crate::store::term_names::{TermKind, TermName, TermNames};
 use crate::store::{Store, db};
@@ -20,15 +20,24 @@ use crate::wire::facts::{self, Facts};
 /// Most different words by which one version is found: those that come first.
 pub const MAX_WORDS: usize = 512;
 
-/// Adds an item to the index; `None`: its body is damaged. Up to `base`, what it
-/// replaced may have been cut out, and was not counted then.
+/// What was otherwise before.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Before {
+    /// Up to here what an item replaced may have been cut out, and was not
+    /// counted then.
+    pub(super) base: Position,
+    /// Up to here see [`Store::all_cut_upto`].
+    pub(super) cut_all: Position,
+}
+
+/// Adds an item to the index; `None`: its body is damaged.
 ///
 /// # Errors
 /// Whatever the store answers.
 pub(super) fn index(
     store: &Store,
     item: &ItemView<'_>,
-    base: Position,
+    Before { base, cut_all }: Before,
     to: &mut Index,
 ) -> Result<Option<()>, db::Error> {
     if item.header.op == Op::Sight {
@@ -39,7 +48,8 @@ pub(super) fn index(
     }
     let Some(facts) = facts::read(item.body) else { return Ok(None) };
     let posting = Posting { position: item.position, handle: item.header.handle };
-    for (dimension, term) in terms(&facts) {
+    let cut = if item.position <= cut_all { Cut::All } else { Cut::Web };
+    for (dimension, term) in terms(&facts, cut) {
         to.postings.add(dimension, term, posting);
     }
     to.postings.add(Dimension::Born, keys::born_term(item.header.handle), posting);
@@ -54,8 +64,8 @@ pub(super) fn index(
     Ok(Some(()))
 }
 
-/// Counts an item by kinds alone; `None`: its body is damaged. `base` as for
-/// [`index`].
+/// Counts an item by kinds alone; `None`: its body is damaged. `base` as in
+/// [`Before`].
 ///
 /// # Errors
 /// Whatever the store answers.
@@ -155,7 +165,7 @@ fn name(facts: &Facts, names: &mut TermNames) {
 
 /// By what else than its header a version is found: terms by dimension, in
 /// order, without repeats. What it does not say has none.
-fn terms(facts: &Facts) -> Vec<(Dimension, u64)> {
+fn terms(facts: &Facts, cut: Cut) -> Vec<(Dimension, u64)> {
     let mut terms = Vec::new();
     terms.extend(facts.action.map(|action| (Dimension::Action, u64::from(action.number()))));
     terms.extend(facts.confidence.map(|confidence| (Dimension::Confidence, u64::from(confidence))));
@@ -165,7 +175,7 @@ fn terms(facts: &Facts) -> Vec<(Dimension, u64)> {
     terms.extend(early.map(|from| (Dimension::ValidFrom, keys::valid_from_term(from))));
     let long = facts.values().filter(|value| keys::is_digest(&keys::value(value)));
     terms.extend(
-        long.map(|value| (Dimension::Beginning, keys::beginning_term(value.kind(), &value.to_string()))),
+        long.map(|value| (Dimension::Beginning, keys::beginning_term(value.kind(), &value.to_string(), cut))),
     );
     if let Some(name) = wider::host_name(&facts.value) {
         terms.extend(keys::host_terms(&name).map(|term| (Dimension::Host, term)));
@@ -263,8 +273,8 @@ mod tests {
         let pair = |(left, right)| (Dimension::Pair, keys::pair_term(left, right));
         expected.extend([("lua", "dao"), ("ho", "a"), ("lua", "tien")].map(pair));
         expected.sort_unstable();
-        assert_eq!(terms(&said(&full)), expected);
-        assert_eq!(terms(&said(&draft("198.51.100.7"))), []);
+        assert_eq!(terms(&said(&full), Cut::Web), expected);
+        assert_eq!(terms(&said(&draft("198.51.100.7")), Cut::Web), []);
     }
 
     #[test]
@@ -298,7 +308,7 @@ mod tests {
         let pair = |left, right| found.contains(&(Dimension::Pair, keys::pair_term(left, right)));
         assert!(pair("0508", "0509") && !pair("0509", "0510") && !pair("label", "family"));
         let long = Draft { description, ..draft("a.example") };
-        assert!(terms(&said(&long)).len() <= 2 * MAX_WORDS + 6);
+        assert!(terms(&said(&long), Cut::Web).len() <= 2 * MAX_WORDS + 6);
     }
 
     #[test]

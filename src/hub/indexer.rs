@@ -17,7 +17,7 @@ use crate::store::index::Index;
 use crate::store::{Store, db};
 
 use super::error::{Error, Reason};
-use super::facets;
+use super::facets::{self, Before};
 use super::shared::Shared;
 
 /// Items that are indexed at a time, unless they say so much that they fill a
@@ -44,6 +44,8 @@ const MAX_NAMED: usize = 1 << 16;
 pub struct Indexed {
     mark: watch::Sender<Mark>,
     wanted: Notify,
+    /// See [`Store::all_cut_upto`].
+    pub(super) all_cut_upto: Position,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -54,10 +56,13 @@ struct Mark {
 }
 
 impl Indexed {
-    /// It is, up to `mark`.
-    #[must_use]
-    pub fn new(upto: Position) -> Self {
-        Self { mark: watch::Sender::new(Mark { upto, stuck: false }), wanted: Notify::new() }
+    /// As far as a store says.
+    ///
+    /// # Errors
+    /// Whatever the store answers.
+    pub fn of(store: &Store) -> Result<Self, db::Error> {
+        let mark = watch::Sender::new(Mark { upto: store.indexed()?, stuck: false });
+        Ok(Self { mark, wanted: Notify::new(), all_cut_upto: store.all_cut_upto()? })
     }
 
     /// Up to where it is now.
@@ -115,7 +120,8 @@ impl Indexer {
 
     async fn follow(&self) -> Result<(), db::Error> {
         let mut committed = self.shared.tail.watch();
-        let mut steps = Steps::from(self.shared.index.upto(), Position::ZERO);
+        let before = Before { cut_all: self.shared.index.all_cut_upto, ..Before::default() };
+        let mut steps = Steps::from(self.shared.index.upto(), before);
         while !self.stop.is_cancelled() {
             let news = committed.wait_for(|end| *end > steps.from);
             if !matches!(self.stop.run_until_cancelled(news).await, Some(Ok(_))) {
@@ -172,8 +178,7 @@ impl Indexer {
 #[derive(Debug)]
 struct Steps {
     from: Position,
-    /// Up to here versions may be missing.
-    base: Position,
+    before: Before,
     /// Terms whose names are stored.
     named: FxHashSet<u64>,
 }
@@ -187,8 +192,8 @@ struct Made {
 }
 
 impl Steps {
-    fn from(from: Position, base: Position) -> Self {
-        Self { from, base, named: FxHashSet::default() }
+    fn from(from: Position, before: Before) -> Self {
+        Self { from, before, named: FxHashSet::default() }
     }
 
     /// Indexes some items, and none past `end`.
@@ -207,7 +212,7 @@ impl Steps {
                 if item.position <= self.from {
                     continue;
                 }
-                facets::index(store, &item, self.base, &mut made.index)?
+                facets::index(store, &item, self.before, &mut made.index)?
                     .ok_or_else(|| db::Error::corrupt("item", item.position))?;
                 made.index.sizes.add(&item);
                 made.items += 1;
@@ -233,12 +238,11 @@ impl Steps {
 }
 
 /// Indexes a store up to a position: what a hub would, for comparing with it.
-/// Up to `base`, versions may be missing.
 ///
 /// # Errors
 /// Whatever the store answers.
-pub(super) fn index_upto(store: &Store, end: Position, base: Position) -> Result<(), db::Error> {
-    let mut steps = Steps::from(store.indexed()?, base);
+pub(super) fn index_upto(store: &Store, end: Position, before: Before) -> Result<(), db::Error> {
+    let mut steps = Steps::from(store.indexed()?, before);
     while steps.make(store, end)?.full {}
     Ok(())
 }
@@ -309,7 +313,7 @@ mod tests {
         }
         let store = &hub.shared.store;
         let end = hub.shared.tail.committed();
-        let mut steps = Steps::from(Position::ZERO, Position::ZERO);
+        let mut steps = Steps::from(Position::ZERO, Before::default());
         let mut sizes = Vec::new();
         loop {
             let made = steps.make(store, end).unwrap();

@@ -18,6 +18,7 @@ use crate::store::{Store, Tuning, db};
 
 use super::audit;
 use super::compare::{compare, compare_counters, compare_postings};
+use super::facets::Before;
 use super::indexer::index_upto;
 
 mod replay;
@@ -123,7 +124,8 @@ pub fn verify_in(
         compare(&store, copy, Family::Meta, KeyKind::Asset, &mut report)?;
         compare(&store, copy, Family::Meta, KeyKind::Certificate, &mut report)?;
         let indexed = store.indexed()?;
-        index_upto(copy, indexed, store.base()?.position)?;
+        let before = Before { base: store.base()?.position, cut_all: store.all_cut_upto()? };
+        index_upto(copy, indexed, before)?;
         check_base(&store, copy, &mut report)?;
         compare_postings(&store, copy, indexed, &mut report)?;
         compare_counters(&store, copy, &mut report)?;

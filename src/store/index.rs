@@ -23,6 +23,8 @@ use super::usage::Sizes;
 pub(super) const MARK: &str = "indexed";
 /// Meta record of [`Store::kinds_are_counted`].
 const KINDS_MARK: &str = "counted-by-kinds";
+/// Meta record of [`Store::all_cut_upto`]: that, and how far was indexed then.
+const CUT_MARK: &str = "schemes-cut";
 /// Most records of a batch: what the writer may have to wait for.
 const BATCH: usize = 256;
 
@@ -90,6 +92,8 @@ impl Store {
         index.sizes.write_to(self, &mut batch)?;
         self.counted_usage(&mut batch, upto)?;
         let meta = self.family(Family::Meta)?;
+        let cut = [self.all_cut_upto()?, upto].map(|at| at.raw().to_be_bytes()).concat();
+        batch.put_cf(meta, keys::meta(CUT_MARK), cut);
         batch.put_cf(meta, keys::meta(MARK), upto.raw().to_be_bytes());
         batch.put_cf(meta, keys::meta(KINDS_MARK), upto.raw().to_be_bytes());
         self.write_again(batch)
@@ -102,6 +106,22 @@ impl Store {
     /// Whatever the engine answers.
     pub fn kinds_are_counted(&self) -> Result<bool, Error> {
         Ok(self.mark(KINDS_MARK)? == self.mark(MARK)?)
+    }
+
+    /// Up to where all schemes are cut in the terms of how URLs begin
+    /// ([`keys::Cut`]): to where a release before indexed, which moved the one
+    /// mark alone.
+    ///
+    /// # Errors
+    /// Whatever the engine answers.
+    pub fn all_cut_upto(&self) -> Result<Position, Error> {
+        let indexed = self.mark(MARK)?;
+        let found = self.meta(CUT_MARK)?.unwrap_or_default();
+        let at = |place: usize| {
+            let bytes = found.get(place..place + 8)?.try_into().ok()?;
+            Some(Position::from_raw(u64::from_be_bytes(bytes)))
+        };
+        Ok(at(0).filter(|_| at(8) == Some(indexed)).unwrap_or(indexed))
     }
 
     /// Takes away what is counted by kinds, which is to be counted again.
@@ -167,6 +187,21 @@ pub(crate) mod tests {
         batch.put_cf(store.family(Family::Meta).unwrap(), keys::meta(KINDS_MARK), left.raw().to_be_bytes());
         store.write_again(batch).unwrap();
         assert!(!store.kinds_are_counted().unwrap());
+    }
+
+    /// Has the indexer work on a store as a release did that cut all schemes,
+    /// up to a position; `None`: leaves the store as that release did.
+    pub(crate) fn cut_all(store: &Store, upto: Option<Position>) {
+        let (meta, key) = (store.family(Family::Meta).unwrap(), keys::meta(CUT_MARK));
+        let mut batch = WriteBatch::default();
+        match upto {
+            Some(upto) => {
+                let parts = [upto, store.indexed().unwrap()];
+                batch.put_cf(meta, key, parts.map(|at| at.raw().to_be_bytes()).concat());
+            }
+            None => batch.delete_cf(meta, key),
+        }
+        store.write_again(batch).unwrap();
     }
 
     const TERMS: u64 = 3 * BATCH as u64;

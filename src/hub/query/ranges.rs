@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use ipnet::IpNet;
 
 use crate::model::indicator::Kind;
-use crate::store::keys::{self, KeyKind};
+use crate::store::keys::{self, Cut, KeyKind};
 
 /// Values of a kind from one key to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,9 +26,9 @@ impl Range {
     }
 
     /// Those that are too long for their keys and begin with a text.
-    fn long(kind: Kind, prefix: &str) -> Self {
+    fn long(kind: Kind, prefix: &str, cut: Cut) -> Self {
         let head = [KeyKind::Value.byte(), kind.number(), 1];
-        let digests = Some(keys::beginning_terms(kind, prefix));
+        let digests = Some(keys::beginning_terms(kind, prefix, cut));
         Self { kind, from: head.to_vec(), to: [&head[..], &[u8::MAX; 33]].concat(), digests }
     }
 }
@@ -55,8 +55,9 @@ fn between(first: &[u8], last: &[u8], length: u8) -> Vec<Range> {
 }
 
 /// Where values of the kinds that are asked for, or of any, lie that begin with
-/// a text, and perhaps others.
-pub(super) fn beginning(prefix: &str, kinds: &[Kind]) -> Vec<Range> {
+/// a text, and perhaps others. `all_cut`: of the terms of how they begin, some
+/// are older than [`Cut::Web`].
+pub(super) fn beginning(prefix: &str, kinds: &[Kind], all_cut: bool) -> Vec<Range> {
     let all = |kind: &Kind| kinds.is_empty() || kinds.contains(kind);
     // A file is known by hashes of other kinds than its own.
     let hashes = kinds.is_empty() || kinds.iter().any(|kind| kind.is_hash());
@@ -72,7 +73,7 @@ pub(super) fn beginning(prefix: &str, kinds: &[Kind]) -> Vec<Range> {
                 if kind == Kind::Endpoint {
                     let named = [&[0], text].concat();
                     ranges.push(Range::of(kind, &named, &[&named[..], &[u8::MAX]].concat()));
-                    ranges.push(Range::long(kind, prefix));
+                    ranges.push(Range::long(kind, prefix, Cut::Web));
                 }
             }
             // A scheme begins with a letter.
@@ -80,7 +81,10 @@ pub(super) fn beginning(prefix: &str, kinds: &[Kind]) -> Vec<Range> {
             _ => {
                 // No text holds the byte 255.
                 ranges.push(Range::of(kind, text, &[text, &[u8::MAX]].concat()));
-                ranges.push(Range::long(kind, prefix));
+                let web = Range::long(kind, prefix, Cut::Web);
+                let all = Range::long(kind, prefix, Cut::All);
+                ranges.extend((all_cut && all != web).then_some(all));
+                ranges.push(web);
             }
         }
     }
@@ -222,7 +226,7 @@ mod tests {
             ),
             ("0a", vec![Kind::Sha1], vec!["0a0b0c0d0e0f00112233445566778899"], vec!["evil.example"]),
         ] {
-            let ranges = beginning(prefix, &kinds);
+            let ranges = beginning(prefix, &kinds, false);
             for text in inside {
                 assert!(holds(&ranges, text), "{prefix} {text}");
             }
@@ -256,7 +260,7 @@ mod tests {
             ("256.", vec![], vec!["25.6.0.1"]),
             ("010.", vec![], vec!["10.0.0.1"]),
         ] {
-            let ranges = beginning(prefix, &[]);
+            let ranges = beginning(prefix, &[], false);
             for text in inside {
                 assert!(holds(&ranges, text), "{prefix} {text}");
             }
@@ -277,7 +281,7 @@ mod tests {
                 let Ok(found) = normalise::detect(&text) else { continue };
                 let canonical = found.observable.to_string();
                 let prefix: String = canonical.chars().take(length).collect();
-                proptest::prop_assert!(holds(&beginning(&prefix, &[]), &text), "{prefix} {text}");
+                proptest::prop_assert!(holds(&beginning(&prefix, &[], false), &text), "{prefix} {text}");
             }
         }
     }

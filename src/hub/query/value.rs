@@ -74,6 +74,7 @@ pub(super) fn find(
     let most = bounds.most;
     let mut found = Found { shared, sight, versions: Vec::new(), bounds, passed: 0 };
     let (mut keys, mut hashes) = (Vec::new(), false);
+    let all_cut = shared.index.all_cut_upto != Position::ZERO;
     for value in &filter.values {
         let ranges = match value {
             ValueMatch::Exact(value) => {
@@ -86,7 +87,7 @@ pub(super) fn find(
                 continue;
             }
             ValueMatch::Inside(net) => inside(*net),
-            ValueMatch::Prefix(prefix) => beginning(prefix, &filter.kinds),
+            ValueMatch::Prefix(prefix) => beginning(prefix, &filter.kinds, all_cut),
             ValueMatch::DomainSuffix(_) => return Ok(None),
         };
         for range in ranges {
@@ -254,5 +255,87 @@ impl Found<'_, '_> {
             records.advance();
         }
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::hub::caller::Caller;
+    use crate::hub::{Hub, Options, testing, verify};
+    use crate::model::indicator::{Draft, normalise};
+    use crate::model::marking::{Marking, Tlp};
+    use crate::model::query::Question;
+    use crate::policy::visibility::Purpose;
+    use crate::store::index::tests::cut_all;
+    use crate::store::{Store, Tuning};
+
+    async fn publish(hub: &Hub, caller: &Caller, schemes: &[&str], host: &str) {
+        let url = |scheme: &&str| {
+            let url = format!("{scheme}://{host}/{}", "x".repeat(200));
+            Ok(Draft::new(normalise::detect(&url).unwrap().observable, Marking::open(Tlp::Green)))
+        };
+        let done = hub.publish(caller, Uuid::new_v4(), schemes.iter().map(url).collect()).await.unwrap();
+        assert!(done.iter().all(Result::is_ok), "{done:?}");
+        hub.shared.index.reached(hub.shared.tail.committed()).await;
+    }
+
+    /// Records that are found by a beginning, where no more than `most` may be.
+    fn found(hub: &Hub, caller: &Caller, beginning: &str, most: usize) -> Option<usize> {
+        let values = vec![ValueMatch::Prefix(beginning.into())];
+        let filter = IndicatorFilter { values, kinds: vec![Kind::Url], ..IndicatorFilter::default() };
+        let mut sight = Sight::new(&hub.shared, caller, Purpose::Search, None);
+        let bounds = Bounds { indexed: true, origin: hub.shared.tail.committed(), most, until: None };
+        find(&hub.shared, &mut sight, &filter, bounds).unwrap().map(|(found, _)| found.len())
+    }
+
+    #[tokio::test]
+    async fn web_addresses_stand_in_the_way_of_no_other_beginning() {
+        let (_dir, hub, caller) = testing::hub(&["a"]);
+        for host in 0..20 {
+            publish(&hub, &caller, &["https", "http"], &format!("h{host}.example")).await;
+        }
+        publish(&hub, &caller, &["ftp", "hop"], "files.example").await;
+        for (beginning, expected) in [
+            // By either scheme.
+            ("https://h1.", Some(2)),
+            ("ht", None),
+            ("https:/", None),
+            ("ho", Some(1)),
+            ("hop://files", Some(1)),
+            ("f", Some(1)),
+            ("hx", Some(0)),
+        ] {
+            assert_eq!(found(&hub, &caller, beginning, 4), expected, "{beginning}");
+        }
+        hub.close().await;
+    }
+
+    #[tokio::test]
+    async fn long_urls_that_a_release_before_indexed_are_found_by_how_they_begin() {
+        let (dir, hub, _) = testing::hub(&["a"]);
+        let path = dir.path().join("data");
+        let mut hub = hub;
+        for (step, upto) in [Some(Position::from_raw(u64::MAX)), None].into_iter().enumerate() {
+            hub.close().await;
+            testing::wait_until_gone(hub).await;
+            cut_all(&Store::open(&path, &Tuning::default()).unwrap(), upto);
+            assert!(verify(&path, |_| ()).unwrap().is_clean(), "step {step}");
+            hub = Hub::open(Options { data_dir: path.clone(), ..Options::default() }).unwrap();
+            let caller = testing::caller(&hub, "spiffe://test.example/org/a/system/feed");
+            publish(&hub, &caller, &["ftp", "hop", "https"], &format!("n{step}.example")).await;
+        }
+        let caller = testing::caller(&hub, "spiffe://test.example/org/a/system/feed");
+        for beginning in ["ftp:", "f", "ho", "hop:", "hop://n", "https://n", "ht"] {
+            let values = vec![ValueMatch::Prefix(beginning.into())];
+            let question = Question::new(IndicatorFilter { values, ..IndicatorFilter::default() });
+            let page = hub.list(&caller, question, 10, "").await.unwrap();
+            assert_eq!(page.indicators.len(), 2, "{beginning}");
+        }
+        hub.close().await;
+        testing::wait_until_gone(hub).await;
+        assert!(verify(&path, |_| ()).unwrap().is_clean());
     }
 }

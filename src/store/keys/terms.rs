@@ -156,22 +156,34 @@ pub const fn born_term(handle: Position) -> u64 {
     handle.seq().raw() >> BORN_BITS
 }
 
+/// Which schemes of URLs are cut to their first letter in terms of how they
+/// begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// `http` and `https`: another beginning with an h is not among theirs.
+    Web,
+    /// All, as a release before did.
+    All,
+}
+
 /// The term of how a long value of a kind begins: the number of the kind, then
-/// seven bytes, which for a URL are the first of its scheme and what stands
-/// behind `://`, since nearly all begin alike.
+/// seven bytes. Of a web address those are the first of its scheme and what
+/// stands behind `://`, since nearly all begin alike.
 #[must_use]
-pub fn beginning_term(kind: Kind, text: &str) -> u64 {
-    *beginning_terms(kind, text).start()
+pub fn beginning_term(kind: Kind, text: &str, cut: Cut) -> u64 {
+    *beginning_terms(kind, text, cut).start()
 }
 
 /// The terms of the long values of a kind that begin with a text, and perhaps
 /// of some others.
 #[must_use]
-pub fn beginning_terms(kind: Kind, text: &str) -> RangeInclusive<u64> {
+pub fn beginning_terms(kind: Kind, text: &str, cut: Cut) -> RangeInclusive<u64> {
+    let is_cut = |scheme: &str| cut == Cut::All || matches!(scheme, "http" | "https");
+    let may_be_cut = || cut == Cut::All || ["http://", "https://"].iter().any(|web| web.starts_with(text));
     let parts = match (kind, text.split_once("://")) {
-        (Kind::Url, Some((scheme, rest))) => [scheme.get(..1).unwrap_or_default(), rest],
-        // It may end within the scheme.
-        (Kind::Url, None) => [text.get(..1).unwrap_or_default(), ""],
+        (Kind::Url, Some((scheme, rest))) if is_cut(scheme) => [scheme.get(..1).unwrap_or_default(), rest],
+        // It ends within the scheme.
+        (Kind::Url, None) if may_be_cut() => [text.get(..1).unwrap_or_default(), ""],
         _ => [text, ""],
     };
     let known = parts.iter().flat_map(|part| part.bytes());
