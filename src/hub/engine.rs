@@ -265,6 +265,7 @@ impl Hub {
             index: Indexed::of(&store)?,
             replaced: Replaced::default(),
             sums: super::aggregate::Kept::default(),
+            totals: super::totals::Totals::of(&store)?,
             backlog: Backlog::default(),
             guard: ArcSwap::new(Arc::clone(&options.guard)),
             space: Space::new(Arc::clone(&options.volume), options.free_space_floor),

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::base::{clock, tasks};
 use crate::model::position::Position;
 use crate::store::counters::Counts;
-use crate::store::index::Index;
+use crate::store::index::{Changes, Index};
 use crate::store::{Store, db};
 
 use super::error::{Error, Reason};
@@ -160,6 +160,7 @@ impl Indexer {
             let made = steps.make(&shared.store, end)?;
             if steps.from != from {
                 shared.sums.note(from, steps.from, &made.index.counts);
+                shared.totals.note(from, steps.from, &made.changes);
             }
             let full = made.full;
             shared.backlog.note(made.index.postings.terms());
@@ -186,6 +187,7 @@ struct Steps {
 /// What a step added.
 struct Made {
     index: Index,
+    changes: Changes,
     items: usize,
     /// Whether it ended before the log did.
     full: bool,
@@ -198,7 +200,7 @@ impl Steps {
 
     /// Indexes some items, and none past `end`.
     fn make(&mut self, store: &Store, end: Position) -> Result<Made, db::Error> {
-        let mut made = Made { index: Index::default(), items: 0, full: false };
+        let mut made = Made { index: Index::default(), changes: Changes::new(), items: 0, full: false };
         let mut log = store.follow(self.from)?;
         let mut upto = self.from;
         while !made.full
@@ -227,7 +229,7 @@ impl Steps {
         }
         made.index.names.retain(|term, _| !self.named.contains(term));
         made.index.postings.sort();
-        store.add_index(&made.index, upto)?;
+        made.changes = store.add_index(&made.index, upto)?;
         if self.named.len() > MAX_NAMED {
             self.named.clear();
         }

@@ -106,6 +106,7 @@ pub mod subscribe;
 pub mod tail;
 #[cfg(test)]
 mod testing;
+pub mod totals;
 pub mod usage;
 pub mod verify;
 pub mod versions;

@@ -47,6 +47,7 @@ use super::rosters::Rosters;
 use super::rotation::InForce;
 use super::space::Space;
 use super::tail::Tail;
+use super::totals::Totals;
 
 /// What the engine's parts share.
 #[derive(Debug)]
@@ -97,6 +98,8 @@ pub struct Shared {
     pub replaced: Replaced,
     /// Sums of counters, for those who ask again.
     pub sums: Kept,
+    /// Counters by which questions are planned.
+    pub totals: Totals,
     /// Terms whose postings may have become many small blocks.
     pub backlog: Backlog,
     /// The lists that values are held against now.

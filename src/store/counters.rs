@@ -33,6 +33,8 @@ use super::keys::{Dimension, Family, KeyKind};
 
 /// Bytes of the key of a counter.
 pub const KEY_BYTES: usize = 15;
+/// The key of a counter.
+pub type Key = [u8; KEY_BYTES];
 const PREFIX_BYTES: usize = 3;
 const DAY: u64 = 86_400;
 /// Seconds by which days begin before those of UTC: they are those of Viet Nam,
@@ -155,7 +157,7 @@ impl Counts {
 
     /// The keys whose counters change, in order, and what is to be merged with
     /// their values.
-    pub fn changes(&self) -> impl Iterator<Item = ([u8; KEY_BYTES], Vec<u8>)> {
+    pub fn changes(&self) -> impl Iterator<Item = (Key, Vec<u8>)> {
         let mut all: BTreeMap<_, BTreeMap<u64, i64>> = BTreeMap::new();
         for (&(day, dimension, term, class), &by) in self.changes.iter().filter(|(_, by)| **by != 0) {
             for granularity in Granularity::ALL {
@@ -201,7 +203,9 @@ pub struct Count {
     pub count: u64,
 }
 
-pub(super) fn key(granularity: Granularity, dimension: Dimension, bucket: u32, term: u64) -> [u8; KEY_BYTES] {
+/// The key of the counter of a term in a bucket.
+#[must_use]
+pub fn key(granularity: Granularity, dimension: Dimension, bucket: u32, term: u64) -> Key {
     let mut key = [0; KEY_BYTES];
     let (head, rest) = key.split_at_mut(PREFIX_BYTES);
     head.copy_from_slice(&prefix(granularity, dimension));
@@ -240,10 +244,18 @@ pub fn is_by_kinds(key: &[u8]) -> bool {
 
 /// Shows the number of each class and its count; `None`: the bytes are damaged.
 pub(super) fn read(mut value: &[u8], mut see: impl FnMut(u64, i64)) -> Option<()> {
+    // Nearly all are of one byte, and many are read for one question.
+    let next = |value: &mut &[u8]| match value.split_first() {
+        Some((&byte, rest)) if byte < 0x80 => {
+            *value = rest;
+            Some(u64::from(byte))
+        }
+        _ => decode_varint(value).ok(),
+    };
     let mut class = 0_u64;
     while !value.is_empty() {
-        class = class.checked_add(decode_varint(&mut value).ok()?)?;
-        let zigzag = decode_varint(&mut value).ok()?;
+        class = class.checked_add(next(&mut value)?)?;
+        let zigzag = next(&mut value)?;
         see(class, (zigzag >> 1).cast_signed() ^ -(zigzag & 1).cast_signed());
     }
     Some(())
@@ -251,7 +263,8 @@ pub(super) fn read(mut value: &[u8], mut see: impl FnMut(u64, i64)) -> Option<()
 
 /// How many records hold of the classes that are `seen`; `None`: the bytes are
 /// damaged.
-pub(super) fn sum_of(value: &[u8], seen: impl Fn(ClassNo) -> bool) -> Option<u64> {
+#[must_use]
+pub fn sum_of(value: &[u8], seen: impl Fn(ClassNo) -> bool) -> Option<u64> {
     let (mut sum, mut whole) = (0_u64, true);
     read(value, |class, count| match (u32::try_from(class), u64::try_from(count)) {
         (Ok(class), Ok(count)) => sum += if seen(ClassNo(class)) { count } else { 0 },
@@ -289,8 +302,14 @@ pub(super) fn options() -> Options {
 }
 
 fn sum(_: &[u8], known: Option<&[u8]>, changes: &MergeOperands) -> Option<Vec<u8>> {
+    changed(known.into_iter().chain(changes))
+}
+
+/// What a counter and its changes come to, as the engine adds them up; `None`:
+/// the bytes are damaged.
+pub fn changed<'v>(values: impl Iterator<Item = &'v [u8]>) -> Option<Vec<u8>> {
     let mut all = Vec::new();
-    for value in known.into_iter().chain(changes) {
+    for value in values {
         read(value, |class, by| all.push((class, by)))?;
     }
     add_up(all).map(|sums| encode(sums.into_iter()))

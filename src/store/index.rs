@@ -34,6 +34,9 @@ const MAX_POSTINGS: usize = 1 << 17;
 /// writer waits.
 const MAX_COUNTED: usize = 5 << 12;
 
+/// Keys of counters, in order, and what was merged with their values.
+pub type Changes = Vec<(counters::Key, Vec<u8>)>;
+
 /// What one step of indexing adds.
 #[derive(Debug, Default)]
 pub struct Index {
@@ -70,12 +73,13 @@ impl Store {
         Ok(Position::from_raw(u64::from_be_bytes(mark)))
     }
 
-    /// Adds what was found up to a position. It is not waited for the disk:
-    /// the log that it is made of is there already.
+    /// Adds what was found up to a position, and tells what that changed of the
+    /// counters. It is not waited for the disk: the log that it is made of is
+    /// there already.
     ///
     /// # Errors
     /// Whatever the engine answers.
-    pub fn add_index(&self, index: &Index, upto: Position) -> Result<(), Error> {
+    pub fn add_index(&self, index: &Index, upto: Position) -> Result<Changes, Error> {
         let (postings, counters) = (self.family(Family::Postings)?, self.family(Family::Counters)?);
         let mut batch = WriteBatch::default();
         for (key, block) in index.postings.blocks() {
@@ -86,7 +90,8 @@ impl Store {
             batch.put_cf(counters, keys::term_name(term), name.encode());
             self.write_full(&mut batch)?;
         }
-        for (key, change) in index.counts.changes() {
+        let changes: Changes = index.counts.changes().collect();
+        for (key, change) in &changes {
             batch.merge_cf(counters, key, change);
         }
         index.sizes.write_to(self, &mut batch)?;
@@ -96,7 +101,8 @@ impl Store {
         batch.put_cf(meta, keys::meta(CUT_MARK), cut);
         batch.put_cf(meta, keys::meta(MARK), upto.raw().to_be_bytes());
         batch.put_cf(meta, keys::meta(KINDS_MARK), upto.raw().to_be_bytes());
-        self.write_again(batch)
+        self.write_again(batch)?;
+        Ok(changes)
     }
 
     /// Whether all that is indexed is counted by kinds, too: a release before

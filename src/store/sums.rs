@@ -50,6 +50,15 @@ impl Still<'_> {
         Ok(Position::from_raw(u64::from_be_bytes(mark)))
     }
 
+    /// The counter of a key, see [`counters::sum_of`]; empty: there is none.
+    ///
+    /// # Errors
+    /// Whatever the engine answers.
+    pub fn counter(&self, key: &counters::Key) -> Result<Vec<u8>, Error> {
+        count(&self.store.counters.small, 1);
+        Ok(self.snapshot.get_cf(self.store.family(Family::Counters)?, key)?.unwrap_or_default())
+    }
+
     /// Shows, for each bucket and each term that is `wanted`, how many records
     /// hold of the classes that are `seen`, where some do, and `None` for any
     /// other term; until `see` has enough. Whether that was all.

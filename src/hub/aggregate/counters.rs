@@ -20,6 +20,7 @@ use crate::store::keys::{self, Dimension as Index};
 use super::super::directory::Directory;
 use super::super::error::Error;
 use super::super::store_error;
+use super::kept::sees;
 use super::tally::{Slot, Tally};
 use super::terms::{self, MAX_TERMS};
 use super::{Asked, term_kind};
@@ -158,6 +159,11 @@ fn time(published: Span, spans: Option<Spans>) -> Option<(Granularity, RangeIncl
 /// Counts by what a plan says.
 pub(super) fn count(asked: &Asked<'_>, plan: &Plan) -> Result<Tally, Error> {
     let Plan { index, terms, granularity, buckets } = plan;
+    if matches!(index, Index::Class | Index::Kind)
+        && matches!(asked.counting.by, None | Some(Dimension::Kind))
+    {
+        return count_together(asked, plan);
+    }
     let open = |index, terms: &[u64]| {
         asked.shared.store.counts(*granularity, index, buckets.clone(), terms).map_err(store_error)
     };
@@ -210,6 +216,40 @@ pub(super) fn count(asked: &Asked<'_>, plan: &Plan) -> Result<Tally, Error> {
     }
     tally.exact = sums.exact;
     Ok(tally)
+}
+
+/// Counts where no row goes by audience class: of each counter the sum is told.
+fn count_together(asked: &Asked<'_>, plan: &Plan) -> Result<Tally, Error> {
+    let Plan { index, terms, granularity, buckets } = plan;
+    let until = clock::monotonic().checked_add(asked.bounds.time);
+    let still = asked.shared.store.still();
+    // After what is read stands still, so that it knows every class of it.
+    let seen = seen(asked, &asked.shared.directory.load_full());
+    let (mut tally, mut looked) = (Tally::new(), 0_u32);
+    let see = |bucket: u32, term, sum: Option<u64>| {
+        if let Some(sum) = sum.filter(|sum| *sum > 0) {
+            let span = asked.spans.map(|_| i64::from(bucket));
+            tally.add(span, sum);
+            if asked.counting.by == Some(Dimension::Kind) {
+                tally.add_to(kind(term), span, sum);
+            }
+        }
+        looked = looked.wrapping_add(1);
+        let over = || until.is_some_and(|until| clock::monotonic() > until);
+        !tally.is_full() && !(looked.is_multiple_of(LOOK) && over())
+    };
+    let wanted = |term| terms.is_empty() || terms.contains(&term);
+    let whole = still
+        .sum_up(*granularity, *index, buckets, wanted, |class| sees(&seen, class), see)
+        .map_err(store_error)?;
+    tally.exact = whole;
+    Ok(tally)
+}
+
+/// Over which classes is counted, by number.
+pub(super) fn seen(asked: &Asked<'_>, directory: &Directory) -> Vec<bool> {
+    let classes = 0..=u32::try_from(directory.class_count()).unwrap_or(u32::MAX);
+    classes.map(|class| row(asked, directory, ClassNo(class)).is_some()).collect()
 }
 
 fn kind(term: u64) -> Option<String> {
@@ -268,7 +308,7 @@ impl<'a> Sums<'a> {
 /// The row in which records of a class are counted, where it goes by class;
 /// `None`: they are not counted. Who asks for owners is not given those whose
 /// owner he is not told: a count would tell him.
-pub(super) fn row(asked: &Asked<'_>, directory: &Directory, class: ClassNo) -> Option<Option<String>> {
+fn row(asked: &Asked<'_>, directory: &Directory, class: ClassNo) -> Option<Option<String>> {
     let viewer = Viewer { org: asked.caller.org(), principal: asked.caller.identity() };
     let definition = &directory.class(class)?.definition;
     let IndicatorFilter { owners, tlps, org_kinds, .. } = &asked.counting.filter;

@@ -10,7 +10,6 @@ use std::time::Instant;
 use rustc_hash::FxHashMap;
 
 use crate::base::clock;
-use crate::model::audience::ClassNo;
 use crate::model::position::Position;
 use crate::model::query::IndicatorFilter;
 use crate::store::counters::Granularity;
@@ -18,11 +17,10 @@ use crate::store::keys::Dimension as Index;
 use crate::store::sums::Still;
 use crate::store::term_names::TermKind;
 
-use super::super::directory::Directory;
 use super::super::error::Error;
 use super::super::store_error;
 use super::Asked;
-use super::counters::{self, LOOK};
+use super::counters::{LOOK, seen};
 use super::kept::{Key, Sums, Term, sees};
 use super::tally::{MAX_CELLS, Slot, Tally};
 
@@ -69,12 +67,6 @@ fn key(asked: &Asked<'_>, kind: TermKind, granularity: Granularity) -> Key {
     let (owners, tlps, org_kinds) = (owners.clone(), tlps.clone(), org_kinds.clone());
     let (org, identity) = (asked.caller.org(), asked.caller.identity().clone());
     Key { org, identity, kind, granularity, owners, tlps, org_kinds }
-}
-
-/// Over which classes is counted, by number.
-fn seen(asked: &Asked<'_>, directory: &Directory) -> Vec<bool> {
-    let classes = 0..=u32::try_from(directory.class_count()).unwrap_or(u32::MAX);
-    classes.map(|class| counters::row(asked, directory, ClassNo(class)).is_some()).collect()
 }
 
 /// Brings sums up to date; whether that could be done.

@@ -23,8 +23,9 @@ const BLOCK: u64 = 1_000;
 const POSTING: u64 = 10;
 /// Blocks of a term that are not merged yet, about.
 const BLOCKS: u64 = 20;
-/// Most nanoseconds for a range.
-const MAX_BESIDE: u64 = 80_000_000;
+/// Most nanoseconds for a range before anything was read: see also
+/// [`super::later`].
+const MAX_BESIDE: u64 = 5_000_000;
 
 /// How two ways to the same versions are joined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +92,9 @@ pub(super) fn gather(
 ) -> Result<Option<Vec<Posting>>, Error> {
     match (walk.beside.as_ref().and_then(range_of), join(walk, lists)?) {
         (Some(range), Some((Join::RangeFirst, _))) => {
-            let Some(mut all) = whole(walk, range, (after, upto))? else { return gathered() };
+            let Some(mut all) = whole(walk, range, (after, upto), MAX_LOOKED as u64)? else {
+                return gathered();
+            };
             let mut common = common(walk, lists, Start { way: Way::Back, past: upto.next() })?;
             let mut kept = Vec::new();
             while let Some(posting) = all.pop() {
@@ -111,12 +114,8 @@ pub(super) fn gather(
                 return Ok(Some(all));
             }
             let wanted: FxHashSet<_> = all.iter().map(|posting| posting.position).collect();
-            let mut met = FxHashSet::default();
-            let done = each_block(walk, range, (after, upto), u64::MAX, |block| {
-                met.extend(block.iter().map(|posting| posting.position).filter(|at| wanted.contains(at)));
-            })?;
-            if done {
-                all.retain(|posting| met.contains(&posting.position));
+            if let Some(held) = held(walk, range, (after, upto), &wanted)? {
+                all.retain(|posting| held.contains(&posting.position));
             }
             Ok(Some(all))
         }
@@ -124,15 +123,30 @@ pub(super) fn gather(
     }
 }
 
+/// Which of some versions a range holds; `None`: that takes too long.
+pub(super) fn held(
+    walk: &Walk<'_>,
+    range: (Dimension, &RangeInclusive<u64>),
+    bounds: (Position, Position),
+    wanted: &FxHashSet<Position>,
+) -> Result<Option<FxHashSet<Position>>, Error> {
+    let mut held = FxHashSet::default();
+    let done = each_block(walk, range, bounds, u64::MAX, |block| {
+        held.extend(block.iter().map(|posting| posting.position).filter(|at| wanted.contains(at)));
+    })?;
+    Ok(done.then_some(held))
+}
+
 /// All versions of a range after one position and up to another that may stand,
-/// in their order; `None`: there are too many.
+/// in their order; `None`: there are more than `most`.
 pub(super) fn whole(
     walk: &Walk<'_>,
     range: (Dimension, &RangeInclusive<u64>),
     (after, upto): (Position, Position),
+    most: u64,
 ) -> Result<Option<Vec<Posting>>, Error> {
     let mut all = Vec::new();
-    let done = each_block(walk, range, (after, upto), MAX_LOOKED as u64, |block| all.append(block))?;
+    let done = each_block(walk, range, (after, upto), most, |block| all.append(block))?;
     // A version may have several of the terms.
     all.sort_unstable();
     all.dedup();

@@ -5,19 +5,19 @@
 //! either; whether it is walked may.
 
 use std::ops::RangeInclusive;
-use std::sync::Once;
+use std::sync::{Arc, Once};
 
 use crate::model::audience::ClassNo;
 use crate::model::indicator::{Kind, State};
 use crate::model::org::OrgNo;
 use crate::model::query::{IndicatorFilter, Span, ValueMatch};
 use crate::model::search::{self, Wanted};
-use crate::store::Store;
-use crate::store::counters::Granularity;
+use crate::store::counters::sum_of;
 use crate::store::keys::{self, Dimension};
 
 use super::super::error::Error;
 use super::super::facets;
+use super::super::shared::Shared;
 use super::super::store_error;
 use super::check::Conditions;
 use super::sight::Sight;
@@ -59,8 +59,8 @@ impl List {
 }
 
 /// The lists that a question allows, those that tell the most first.
-pub(super) fn of(store: &Store, asked: &Conditions, sight: &Sight<'_>) -> Result<Vec<List>, Error> {
-    let mut lists = Lists { store, sight, found: Vec::new() };
+pub(super) fn of(shared: &Shared, asked: &Conditions, sight: &Sight<'_>) -> Result<Vec<List>, Error> {
+    let mut lists = Lists { shared, sight, found: Vec::new() };
     let numbers = |orgs: &[OrgNo]| orgs.iter().map(|org| u64::from(org.0)).collect::<Vec<_>>();
     let filter = &asked.filter;
     for (name, terms) in asked.terms.labelled() {
@@ -111,8 +111,8 @@ pub(super) fn of(store: &Store, asked: &Conditions, sight: &Sight<'_>) -> Result
 }
 
 /// How many records that hold the caller may see; `None`: nobody knows.
-pub(super) fn total(store: &Store, sight: &Sight<'_>) -> Option<u64> {
-    count(store, sight, Dimension::Class, &[0], |_| true)
+pub(super) fn total(shared: &Shared, sight: &Sight<'_>) -> Option<u64> {
+    count(shared, sight, Dimension::Class, &[0], |_| true)
 }
 
 /// The terms of an ordered dimension that a filter asks for; `None`: it does
@@ -144,17 +144,21 @@ fn classes<'s>(sight: &'s Sight<'_>) -> impl Iterator<Item = ClassNo> + 's {
 /// The sum of counters of what the caller may see. A counter that cannot be
 /// read costs an estimate, and no answer.
 fn count(
-    store: &Store,
+    shared: &Shared,
     sight: &Sight<'_>,
     dimension: Dimension,
     terms: &[u64],
     classes: impl Fn(ClassNo) -> bool,
 ) -> Option<u64> {
     static TOLD: Once = Once::new();
-    let counters = store.counts(Granularity::All, dimension, 0..=0, terms);
-    let sums = counters.and_then(|counters| counters.sum(|class| sight.sees_now(class) && classes(class)));
-    match sums {
-        Ok(sums) => Some(sums.values().sum()),
+    sight.know_classes();
+    let seen = |class| sight.sees_now(class) && classes(class);
+    let summed = |counter: &Arc<[u8]>| {
+        sum_of(counter, seen).ok_or_else(|| crate::store::Error::corrupt("counter", dimension))
+    };
+    let counters = shared.totals.read(&shared.store, dimension, terms);
+    match counters.and_then(|counters| counters.iter().map(summed).sum()) {
+        Ok(sum) => Some(sum),
         Err(error) => {
             TOLD.call_once(|| {
                 tracing::warn!(%error, "questions are planned without counters that cannot be read; run `luytre verify`");
@@ -186,7 +190,7 @@ fn whole_host(prefix: &str) -> Option<&str> {
 }
 
 struct Lists<'a> {
-    store: &'a Store,
+    shared: &'a Shared,
     sight: &'a Sight<'a>,
     found: Vec<List>,
 }
@@ -204,14 +208,14 @@ impl Lists<'_> {
             let owner = now.class(class).and_then(|class| now.number(&class.definition.owner));
             owner.is_some_and(|owner| terms.contains(&u64::from(owner.0))) && self.sight.told_now(class)
         };
-        let (store, sight) = (self.store, self.sight);
+        let (shared, sight) = (self.shared, self.sight);
         let expected = match dimension {
             _ if terms.is_empty() => Some(0),
-            Dimension::Label | Dimension::Kind => count(store, sight, dimension, &terms, |_| true),
-            Dimension::Owner => count(store, sight, Dimension::Class, &[0], owned),
+            Dimension::Label | Dimension::Kind => count(shared, sight, dimension, &terms, |_| true),
+            Dimension::Owner => count(shared, sight, Dimension::Class, &[0], owned),
             Dimension::Class => {
                 let of = |class: ClassNo| terms.contains(&u64::from(class.0));
-                count(store, sight, Dimension::Class, &[0], of)
+                count(shared, sight, Dimension::Class, &[0], of)
             }
             _ => None,
         };
@@ -243,7 +247,7 @@ impl Lists<'_> {
         let wide = dimension != Dimension::Text && range.end() - range.start() >= 4 * MAX_NEIGHBOURS as u64;
         let terms = match wide {
             true => None,
-            false => self.store.terms_in(dimension, &range, MAX_NEIGHBOURS).map_err(store_error)?,
+            false => self.shared.store.terms_in(dimension, &range, MAX_NEIGHBOURS).map_err(store_error)?,
         };
         self.found.push(List { name, dimension, terms, range: Some(range), expected: None });
         Ok(())

@@ -9,7 +9,8 @@
 //! it stands at the origin.
 //!
 //! * [`plan`] chooses among [`source`]s: [`lists`] of postings, walked as [`stream`]s, the log,
-//!   [`value`]s, records that were [`sighted_by`] somebody; and [`ways`] how they are come by;
+//!   [`value`]s, records that were [`sighted_by`] somebody; and [`ways`] how they are come by,
+//!   first and, if that meets little, [`later`];
 //! * [`walk`] holds each candidate against what is [`standing`], what is in [`sight`], and what
 //!   was asked, which [`check`] and [`sighted`] know;
 //! * [`order`] says what comes first;
@@ -21,6 +22,7 @@ mod among;
 mod beside;
 mod check;
 mod held;
+mod later;
 mod lists;
 mod order;
 mod places;

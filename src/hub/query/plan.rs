@@ -19,7 +19,7 @@ use super::sighted_by;
 use super::source::Source;
 use super::stream::Way;
 use super::value;
-use super::walk::{Tally, Walk};
+use super::walk::Walk;
 use super::ways;
 use crate::model::indicator::State;
 use crate::model::position::Position;
@@ -46,6 +46,15 @@ pub(super) enum Found {
     Said,
     /// Once it was sighted so.
     Sighted,
+}
+
+/// Rows that were found, step by step; of what the caller may see alone.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Tally {
+    pub(super) header: u64,
+    pub(super) body: u64,
+    pub(super) sighted: u64,
+    pub(super) rows: u64,
 }
 
 /// How an answer is found.
@@ -124,7 +133,7 @@ pub(super) fn last(walk: &Walk<'_>) -> Option<Rank> {
 
 /// Chooses where candidates come from.
 pub(super) fn choose<'a>(walk: &mut Walk<'a>, past: Option<Rank>) -> Result<(Source<'a>, Plan), Error> {
-    let lists = lists::of(&walk.shared.store, &walk.asked, &walk.sight)?;
+    let lists = lists::of(walk.shared, &walk.asked, &walk.sight)?;
     let nothing = is_nothing(walk, &lists);
     let (lists, plan) = chosen(walk, lists);
     let (lists, beside) = lists;
@@ -216,7 +225,7 @@ fn chosen(walk: &Walk<'_>, mut lists: Vec<List>) -> (Chosen, Option<Plan>) {
     if lists.is_empty() {
         return ((lists, None), None);
     }
-    let total = lists::total(&walk.shared.store, &walk.sight);
+    let total = lists::total(walk.shared, &walk.sight);
     let least = lists.iter().filter_map(|list| list.expected).min();
     lists.retain(|list| match list.expected {
         None => true,

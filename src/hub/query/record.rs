@@ -32,6 +32,15 @@ impl Walk<'_> {
         self.answers(&item, class_now.unwrap_or(item.header.class))
     }
 
+    /// The version that stands of a record that was born by the origin and
+    /// whose newest version is at `newest`.
+    ///
+    /// # Errors
+    /// A failure of the store.
+    pub fn standing(&mut self, handle: Position, newest: Position) -> Result<Position, Error> {
+        if newest <= self.origin.at { Ok(newest) } else { self.origin.before(self.shared, handle, newest) }
+    }
+
     /// Whether the caller is told whose a version of `class` is, of a record
     /// that is of `class_now` today.
     #[must_use]

@@ -1,6 +1,7 @@
 //! Decides what of history a caller may see: what he may see today, and of a
 //! past moment only what he might see then as well.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use crate::model::audience::ClassNo;
@@ -24,6 +25,9 @@ pub(super) struct Sight<'a> {
     then: Option<(Position, Arc<Directory>)>,
     /// Nobody asked about a moment: what was begun goes on as it began.
     goes_on: bool,
+    /// Whether records of each class are seen today, by its number, once many
+    /// are asked for.
+    seen: OnceCell<Box<[bool]>>,
 }
 
 impl<'a> Sight<'a> {
@@ -36,7 +40,7 @@ impl<'a> Sight<'a> {
         let now = shared.directory.load_full();
         let then = as_of.map(|at| (at, shared.rosters.at(at, &now)));
         let viewer = Viewer { org: caller.org(), principal: caller.identity() };
-        Self { viewer, purpose, now, then, goes_on: false }
+        Self { viewer, purpose, now, then, goes_on: false, seen: OnceCell::new() }
     }
 
     /// The same, for a walk that began at a position and goes on.
@@ -46,9 +50,11 @@ impl<'a> Sight<'a> {
 
     /// Goes over to the directory of today. To be done after a class was read.
     pub(super) fn renew(&mut self, shared: &Shared) {
-        if shared.renew(&mut self.now)
-            && let Some((at, then)) = &mut self.then
-        {
+        let renewed = shared.renew(&mut self.now);
+        if renewed {
+            self.seen = OnceCell::new();
+        }
+        if renewed && let Some((at, then)) = &mut self.then {
             *then = shared.rosters.at(*at, &self.now);
         }
     }
@@ -66,7 +72,18 @@ impl<'a> Sight<'a> {
 
     /// Whether a record that is of `class` today is seen.
     pub(super) fn sees_now(&self, class: ClassNo) -> bool {
-        self.now.visible(self.viewer, class, self.purpose)
+        match self.seen.get() {
+            Some(seen) => usize::try_from(class.0).is_ok_and(|class| seen.get(class) == Some(&true)),
+            None => self.now.visible(self.viewer, class, self.purpose),
+        }
+    }
+
+    /// To be done before [`Self::sees_now`] is asked of many classes.
+    pub(super) fn know_classes(&self) {
+        self.seen.get_or_init(|| {
+            let all = 0..=u32::try_from(self.now.class_count()).unwrap_or(u32::MAX);
+            all.map(|class| self.now.visible(self.viewer, ClassNo(class), self.purpose)).collect()
+        });
     }
 
     /// Whether a version of `class` is seen: of a past moment by who might see

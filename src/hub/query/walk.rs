@@ -25,9 +25,10 @@ use super::super::shared::Shared;
 use super::super::store_error;
 use super::among::{self, Among};
 use super::check::{self, Conditions};
+use super::later::{self, Later};
 use super::lists::List;
 use super::order::{self, Rank};
-use super::plan::{self, Found, Plan};
+use super::plan::{self, Found, Plan, Tally};
 use super::said::Said;
 use super::sight::Sight;
 use super::sighted::{self, Kept, Sighted};
@@ -73,15 +74,6 @@ pub struct Row {
     rank: Rank,
 }
 
-/// Rows that were found, step by step; of what the caller may see alone.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Tally {
-    pub(super) header: u64,
-    pub(super) body: u64,
-    pub(super) sighted: u64,
-    pub(super) rows: u64,
-}
-
 /// A walk through the standing versions that answer a question.
 pub struct Walk<'a> {
     pub(super) shared: &'a Shared,
@@ -101,6 +93,8 @@ pub struct Walk<'a> {
     /// A range of terms in which everything lies, beside the lists that are
     /// walked.
     pub(super) beside: Option<List>,
+    /// What is gathered if little is met without it.
+    pub(super) later: Option<Later>,
     /// Beyond this rank nothing is asked for.
     last: Option<Rank>,
     /// Candidates of which it is not known yet whether they stand, and how far
@@ -201,6 +195,7 @@ impl<'a> Walk<'a> {
             source: None,
             among: None,
             beside: None,
+            later: None,
             last: None,
             waiting: VecDeque::new(),
             taken: None,
@@ -273,15 +268,6 @@ impl<'a> Walk<'a> {
         self.origin.at
     }
 
-    /// The version that stands of a record that was born by the origin and
-    /// whose newest version is at `newest`.
-    ///
-    /// # Errors
-    /// A failure of the store.
-    pub fn standing(&mut self, handle: Position, newest: Position) -> Result<Position, Error> {
-        if newest <= self.origin.at { Ok(newest) } else { self.origin.before(self.shared, handle, newest) }
-    }
-
     /// Goes over to the roster of today. To be done after a class was read.
     pub fn renew(&mut self) {
         self.sight.renew(self.shared);
@@ -317,8 +303,8 @@ impl<'a> Walk<'a> {
         if self.waiting.is_empty()
             && let Some(mut source) = self.source.take()
         {
-            if let Some(sorted) = among::sorted(self, self.taken)? {
-                source = sorted;
+            if let Some(sooner) = self.sooner()? {
+                source = sooner;
             }
             let more = self.pull(&mut source)?;
             self.of_records = source.of_records();
@@ -333,6 +319,14 @@ impl<'a> Walk<'a> {
         }
         self.pulled = self.taken;
         Ok(())
+    }
+
+    /// Another way to what is left, once it is likely to be the shorter one.
+    fn sooner(&mut self) -> Result<Option<Source<'a>>, Error> {
+        match among::sorted(self, self.taken)? {
+            None => later::gathered(self, self.taken),
+            sorted => Ok(sorted),
+        }
     }
 
     /// Takes some more candidates; whether there may be more.

@@ -22,6 +22,7 @@ use super::super::store_error;
 use super::among::{Among, Records};
 use super::beside;
 use super::check::Range;
+use super::later::Later;
 use super::lists::{self, List};
 use super::order::{self, Rank};
 use super::plan::bounds;
@@ -152,6 +153,7 @@ pub(super) fn in_order<'a>(
         walk.among = Some(Among::new(Vec::new(), span));
     }
     let start = start(walk, past);
+    walk.later = Later::of(walk, lists);
     if by_version { along(walk, lists, start) } else { log(walk, start, true) }
 }
 
@@ -333,7 +335,7 @@ fn by_index<'a>(
 fn pays_to_sort(walk: &Walk<'_>, count: usize) -> bool {
     const PAGE: u64 = 100;
     const READ: u64 = 400;
-    let total = lists::total(&walk.shared.store, &walk.sight).unwrap_or(u64::MAX);
+    let total = lists::total(walk.shared, &walk.sight).unwrap_or(u64::MAX);
     let count = count as u64;
     let met = total.min(PAGE.saturating_mul(total) / count.max(1));
     count <= FEW as u64 && count.saturating_mul(READ) <= met
@@ -370,14 +372,14 @@ fn gather(walk: &Walk<'_>, lists: &[List], most: usize) -> Result<Option<Vec<Pos
     let upto = walk.asked.versions.upto.min(walk.origin.at);
     let after = walk.asked.versions.after.max(walk.asked.births.after);
     beside::gather(walk, lists, (after, upto), || match of_range(lists) {
-        Some(range) => beside::whole(walk, range, (after, upto)),
+        Some(range) => beside::whole(walk, range, (after, upto), MAX_LOOKED as u64),
         None => in_common(walk, lists, (after, upto), most),
     })
 }
 
 /// What several lists have in common, the newest first; `None`: that is too
 /// much.
-fn in_common(
+pub(super) fn in_common(
     walk: &Walk<'_>,
     lists: &[List],
     (after, upto): (Position, Position),
