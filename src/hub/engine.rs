@@ -45,7 +45,7 @@ use super::receipts::{self, Receipts};
 use super::replaced::Replaced;
 use super::retention::{History, Turn};
 use super::rosters::Rosters;
-use super::shared::{Counters, FirstUses, Latch, MAX_READS, Shared, Signings};
+use super::shared::{Counters, FirstUses, Latch, MAX_READS, Reclassed, Shared, Signings};
 use super::space::Space;
 use super::subscribe::LiveStreams;
 use super::tail::Tail;
@@ -229,7 +229,7 @@ impl Hub {
         let tokens = Tokens::new(keys).ok_or_else(|| db::Error::corrupt("key", "token"))?;
         let last = store.last_position()?.ok_or_else(|| db::Error::corrupt("log", "end"))?;
         let last_version = last_version(&store, last)?;
-        let requests = requests::Index::load(&store)?;
+        let (requests, reclassed) = read_together(&store)?;
         let fence = store.expiry_fence()?;
         let (began, stored) = (genesis::began(genesis.time), store.directory()?);
         let book = Book::open(&store, last, options.clock.now())?;
@@ -243,7 +243,7 @@ impl Hub {
             directory: ArcSwap::from_pointee(Directory::from_stored(stored, began)),
             assets: Register::load(&store)?,
             tail: Tail::new(last, options.ring_bytes),
-            reclassed: parking_lot::RwLock::new(store.reclassed()?),
+            reclassed: parking_lot::RwLock::new(reclassed),
             expiries: Expiries::new(fence),
             history: History::load(&store)?,
             retaining: Turn::default(),
@@ -439,6 +439,18 @@ pub(super) fn draining() -> Error {
         retry_after: Some(Duration::from_secs(1)),
         ..Error::new(Reason::Draining, "the hub is going down; try again on it or its successor in a moment")
     }
+}
+
+/// The answered requests, and the records whose class changed: both are read
+/// whole, each by itself, and nobody is served before they are.
+fn read_together(store: &Store) -> Result<(requests::Index, Reclassed), db::Error> {
+    std::thread::scope(|scope| {
+        let requests = scope.spawn(|| requests::Index::load(store));
+        let reclassed = store.reclassed()?;
+        let requests =
+            requests.join().map_err(|_| db::Error::corrupt("requests", "the thread that reads them"))?;
+        Ok((requests?, reclassed))
+    })
 }
 
 fn start_writer(writer: Writer) -> Result<(), db::Error> {

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use bytes::Bytes;
 use prost::Message as _;
 use rustc_hash::FxHashMap;
 
@@ -117,6 +118,24 @@ pub fn unpack(runs: &[proto::OutcomeRun]) -> Option<Vec<ItemOutcome>> {
     Some(out)
 }
 
+/// A [`proto::RequestGroup`] without what came of the requests: a start reads
+/// a day of them.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Heads {
+    #[prost(message, repeated, tag = "1")]
+    requests: Vec<Head>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Head {
+    #[prost(bytes = "bytes", tag = "1")]
+    key: Bytes,
+    #[prost(uint64, tag = "3")]
+    time: u64,
+    #[prost(uint32, tag = "5")]
+    organisation: u32,
+}
+
 /// The index over answered requests: which group answered which request.
 ///
 /// Past its bound the organisation that has most is forgotten most: whatever
@@ -171,11 +190,15 @@ impl Index {
     fn load_at_most(store: &Store, most: usize) -> Result<Self, Error> {
         let mut index = Self::new(most);
         let mut records = store.records(Family::Meta, &[KeyKind::Request.byte()])?;
-        while let Some((key, value)) = records.next_record()? {
-            let damaged = || Error::corrupt("requests", &key);
-            let group = keys::number_of(&key).ok_or_else(damaged)?;
-            let packed = proto::RequestGroup::decode(value.as_slice()).map_err(|_| damaged())?;
-            index.add(group, &packed);
+        while let Some((key, value)) = records.peek()? {
+            let damaged = || Error::corrupt("requests", key);
+            let group = keys::number_of(key).ok_or_else(damaged)?;
+            let packed = Heads::decode(value).map_err(|_| damaged())?;
+            index.remember(
+                group,
+                packed.requests.iter().map(|head| (head.organisation, &head.key, head.time)),
+            );
+            records.advance();
             // A group stays on disk while any of it is remembered.
             while index.forget_too_many() {}
         }
@@ -190,11 +213,17 @@ impl Index {
 
     /// Adds a group's requests. Groups come in rising order.
     pub fn add(&mut self, group: u64, packed: &proto::RequestGroup) {
+        self.remember(group, packed.requests.iter().map(|of| (of.organisation, &of.key, of.time)));
+    }
+
+    /// The same, of each who asked, its key, and when it was answered.
+    fn remember<'r>(&mut self, group: u64, requests: impl ExactSizeIterator<Item = (u32, &'r Bytes, u64)>) {
         self.last = self.last.max(group);
-        let mut keys = Vec::with_capacity(packed.requests.len());
-        for request in &packed.requests {
-            let Ok(key) = RequestKey::try_from(request.key.as_ref()) else { continue };
-            let org = OrgNo(request.organisation);
+        let (mut keys, mut answered) = (Vec::with_capacity(requests.len()), 0);
+        for (org, key, time) in requests {
+            answered = time;
+            let Ok(key) = RequestKey::try_from(key.as_ref()) else { continue };
+            let org = OrgNo(org);
             let shelf = self.shelves.entry(org).or_default();
             // Answered anew after it was forgotten, it is there once.
             shelf.count += usize::from(self.groups.insert(key, group).is_none());
@@ -203,8 +232,7 @@ impl Index {
             }
             keys.push((org, key));
         }
-        let time = packed.requests.last().map_or(0, |request| request.time);
-        self.order.insert(group, Remembered { time: Timestamp::from_micros_clamped(time), keys });
+        self.order.insert(group, Remembered { time: Timestamp::from_micros_clamped(answered), keys });
     }
 
     /// The group that answered a request.

@@ -18,7 +18,7 @@ use super::ways;
 
 /// Times that candidates are taken before the range is gathered; of fewer in
 /// the tests.
-const PULLS: usize = if cfg!(test) { 2 } else { 12 };
+const PULLS: usize = if cfg!(test) { 2 } else { 8 };
 /// Most postings that are gathered, of lists or of a range.
 const MAX_GATHERED: u64 = 1 << 19;
 /// Versions that are read without going through the range for them.
