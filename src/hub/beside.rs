@@ -15,6 +15,7 @@ use super::membership;
 use super::merger::{Merger, Offer};
 use super::replaced;
 use super::shared::Shared;
+use super::tail;
 
 /// The tasks beside the writer.
 #[derive(Debug)]
@@ -37,6 +38,7 @@ impl Beside {
         let mut all =
             vec![tasks::spawn("postings merger", merger.run()), tasks::spawn("indexer", indexer.run())];
         all.push(replaced::go_on(shared, early.clone()));
+        all.push(tail::go_on(shared, early.clone()));
         all.extend(unread.map(|from| membership::go_on(shared, from, early.clone())));
         Self { early, late, tasks: all }
     }

@@ -1,14 +1,23 @@
 //! Decides how what was just committed reaches those who follow: a bounded
 //! ring of shared chunks, and a watch that says how far the log goes. Who
 //! falls off the ring goes on from the log itself, so nothing is ever dropped.
+//! Whoever asks what is known finds the newest of it here, too: most questions
+//! ask for that first.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use parking_lot::RwLock;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
+use crate::base::tasks;
 use crate::model::position::Position;
 use crate::store::chunk::Chunk;
+use crate::store::db;
+
+use super::shared::Shared;
 
 /// The end of the log, in memory.
 #[derive(Debug)]
@@ -88,6 +97,36 @@ impl Tail {
         Read::Chunks(chunks)
     }
 
+    /// The chunk that holds a position, if it is in the ring. Below the base of
+    /// the log it may hold what was cut out there.
+    #[must_use]
+    pub fn chunk_at(&self, at: Position) -> Option<Chunk> {
+        let ring = self.ring.read();
+        if at <= ring.floor {
+            return None;
+        }
+        let place = ring.chunks.partition_point(|(last, _)| *last < at);
+        ring.chunks.get(place).map(|(_, chunk)| chunk).filter(|chunk| chunk.first <= at).cloned()
+    }
+
+    /// Puts the chunk before all others, if there is room and the ring still
+    /// begins at `floor`; where it begins then.
+    fn put_before(&self, floor: Position, chunk: Chunk) -> Option<Position> {
+        let last = chunk.view()?.last_position();
+        let mut ring = self.ring.write();
+        if ring.floor != floor || last > floor || ring.bytes + chunk.bytes.len() > self.capacity_bytes {
+            return None;
+        }
+        ring.floor = Position::from_raw(chunk.first.raw().saturating_sub(1));
+        ring.bytes += chunk.bytes.len();
+        ring.chunks.push_front((last, chunk));
+        Some(ring.floor)
+    }
+
+    fn floor(&self) -> Position {
+        self.ring.read().floor
+    }
+
     /// Position of the last committed item.
     #[must_use]
     pub fn committed(&self) -> Position {
@@ -105,6 +144,31 @@ impl Tail {
     pub fn bytes(&self) -> usize {
         self.ring.read().bytes
     }
+}
+
+/// Takes in beside the hub what was committed before it started, the newest of
+/// it, as far as there is room and the log is whole, until `stop`.
+pub fn go_on(shared: &Arc<Shared>, stop: CancellationToken) -> JoinHandle<()> {
+    let shared = Arc::clone(shared);
+    tasks::spawn_blocking(move || {
+        if let Err(error) = take_in(&shared, &stop) {
+            // Reading tells of it where it matters.
+            tracing::error!(%error, "the end of the log is not in memory");
+        }
+    })
+}
+
+fn take_in(shared: &Shared, stop: &CancellationToken) -> Result<(), db::Error> {
+    let mut floor = shared.tail.floor();
+    let mut log = shared.store.follow_back(floor)?;
+    while !stop.is_cancelled()
+        && let Some(chunk) = log.next_chunk()?
+        && chunk.first > shared.history.base().position
+    {
+        let Some(before) = shared.tail.put_before(floor, chunk) else { break };
+        floor = before;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -135,6 +199,30 @@ mod tests {
         assert_eq!(read(&tail, Seq::new(0, 14).at(0)), Some(vec![]));
         assert_eq!(read(&tail, Seq::new(0, 10).at(0)), None);
         assert!(tail.bytes() <= 3 * size);
+    }
+
+    #[test]
+    fn what_was_committed_before_is_put_before_the_rest_as_long_as_there_is_room() {
+        let size = chunk(1).bytes.len();
+        let at = |counter| Seq::new(0, counter).at(0);
+        let tail = Tail::new(at(9), 4 * size);
+        tail.push(vec![chunk(10)]);
+        let floor = tail.put_before(at(9), chunk(9)).unwrap();
+        assert_eq!(tail.put_before(at(9), chunk(8)), None, "it begins elsewhere by now");
+        let floor = tail.put_before(floor, chunk(7)).unwrap();
+        assert_eq!(read(&tail, at(8)), Some(vec![9, 10]));
+        assert_eq!(read(&tail, Position::from_raw(at(7).raw() - 1)), Some(vec![7, 9, 10]));
+        assert_eq!(read(&tail, at(6)), None);
+        let held = |position| tail.chunk_at(position).map(|chunk| chunk.first.seq().counter());
+        assert_eq!(
+            [at(6), at(7), at(8), at(9), at(10), at(11)].map(held),
+            [None, Some(7), None, Some(9), Some(10), None]
+        );
+        tail.push(vec![chunk(11)]);
+        assert_eq!(tail.put_before(floor, chunk(6)), None, "it is full");
+        tail.push(vec![chunk(12)]);
+        assert_eq!((held(at(7)), held(at(9))), (None, Some(9)));
+        assert!(tail.bytes() <= 4 * size);
     }
 
     #[test]

@@ -109,6 +109,18 @@ impl Store {
         Ok(Scan { iterator, forward: false })
     }
 
+    /// As [`Self::scan_back`], on nobody's behalf.
+    ///
+    /// # Errors
+    /// Whatever the engine answers.
+    pub fn follow_back(&self, from: Position) -> Result<Scan<'_>, Error> {
+        let mut options = ReadOptions::default();
+        options.fill_cache(false);
+        let mut iterator = self.db.raw_iterator_cf_opt(self.family(Family::Log)?, options);
+        iterator.seek_for_prev(keys::log(from));
+        Ok(Scan { iterator, forward: false })
+    }
+
     /// The position after which everything was recorded at or after `micros`:
     /// a binary search, as versions rise with positions.
     ///

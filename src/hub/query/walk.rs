@@ -484,7 +484,10 @@ impl<'a> Walk<'a> {
         if let Some(chunk) = self.chunk.as_ref().filter(holds) {
             return Ok(Some(chunk.clone()));
         }
-        let found = self.finder.find(at).map_err(store_error)?;
+        // The newest of the log is in memory, and is whole past its base.
+        let newest = self.shared.tail.chunk_at(at).filter(|_| at > self.shared.history.base().position);
+        let found =
+            newest.map_or_else(|| self.finder.find(at), |newest| Ok(Some(newest))).map_err(store_error)?;
         match &found {
             Some(_) => self.chunk.clone_from(&found),
             None => self.shared.store.gone(at).map_err(store_error)?,
