@@ -34,8 +34,15 @@ async fn values(asker: &Asker, corpus: &Corpus, count: usize) -> Values {
         }
     }
     // Under the same domains, so that as much may contain them.
-    let new = |number: u64| corpus.values.of(&corpus.words, corpus.rows + number).1;
-    let absent = (0..hidden.len() as u64).map(new).collect();
+    let (mut absent, mut number) = (Vec::with_capacity(hidden.len()), corpus.rows);
+    while absent.len() < hidden.len() {
+        let (_, value) = corpus.values.of(&corpus.words, number);
+        number += 1;
+        // A network may be one that is there.
+        if answers::look_up(asker, value.clone()).await.1.matches.is_empty() {
+            absent.push(value);
+        }
+    }
     [hidden, absent]
 }
 

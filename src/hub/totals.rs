@@ -1,5 +1,5 @@
 //! Decides which counters are kept in memory: those by which questions were
-//! planned of late, whoever asked. They are as good as those in the store: what
+//! planned of late, and records of a kind counted, whoever asked. They are as good as those in the store: what
 //! a step of indexing changes is added to them before anybody is told that it
 //! was made.
 
@@ -21,7 +21,7 @@ const BYTES: usize = 96;
 /// Most changes of a counter that nobody asks for any more.
 const MAX_CHANGES: usize = 32;
 
-/// Counters over all of time.
+/// Counters that were read of late.
 #[derive(Debug)]
 pub struct Totals(Mutex<Memory>);
 
@@ -52,8 +52,7 @@ impl Totals {
         Ok(Self(Mutex::new(Memory { upto, ..Memory::default() })))
     }
 
-    /// The counters of some terms, as [`counters::sum_of`] reads them; empty
-    /// where nothing is counted.
+    /// The counters of some terms over all of time, see [`Self::all`].
     ///
     /// # Errors
     /// Whatever the store answers.
@@ -64,19 +63,30 @@ impl Totals {
         terms: &[u64],
     ) -> Result<Vec<Arc<[u8]>>, db::Error> {
         let key = |term: &u64| counters::key(Granularity::All, dimension, 0, *term);
-        let mut found: Vec<_> = {
+        self.all(store, &terms.iter().map(key).collect::<Vec<_>>())
+    }
+
+    /// The counters of some keys as they stand at one moment, in the form that
+    /// [`counters::sum_of`] reads; empty where nothing is counted.
+    ///
+    /// # Errors
+    /// Whatever the store answers.
+    pub(super) fn all(&self, store: &Store, keys: &[Key]) -> Result<Vec<Arc<[u8]>>, db::Error> {
+        let (mut found, known_upto): (Vec<_>, _) = {
             let mut memory = self.0.lock();
-            terms.iter().map(|term| memory.get(&key(term))).collect()
+            (keys.iter().map(|key| memory.get(key)).collect(), memory.upto)
         };
-        if found.iter().all(Option::is_some) {
-            return Ok(found.into_iter().flatten().collect());
-        }
-        let still = store.still();
-        let upto = still.upto()?;
-        for (found, term) in found.iter_mut().zip(terms).filter(|(found, _)| found.is_none()) {
-            let value: Arc<[u8]> = still.counter(&key(term))?.into();
-            *found = Some(Arc::clone(&value));
-            self.0.lock().put(key(term), value, upto);
+        if found.iter().any(Option::is_none) {
+            let still = store.still();
+            let upto = still.upto()?;
+            for (found, key) in found.iter_mut().zip(keys) {
+                if found.is_some() && upto == known_upto {
+                    continue;
+                }
+                let value: Arc<[u8]> = still.counter(key)?.into();
+                self.0.lock().put(*key, Arc::clone(&value), upto);
+                *found = Some(value);
+            }
         }
         Ok(found.into_iter().flatten().collect())
     }

@@ -2,7 +2,7 @@
 //! kind or one term, by the UTC day or month of their birth and by audience
 //! class, which says owner and marking.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::time::Instant;
 
@@ -28,6 +28,8 @@ use super::{Asked, term_kind};
 const DAY: u64 = 86_400_000_000;
 /// Counters between two looks at the time.
 pub(super) const LOOK: u32 = 4_096;
+/// Most counters that are looked for in memory.
+const MAX_KEPT: usize = 1_024;
 /// Which counters answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Plan {
@@ -219,21 +221,27 @@ pub(super) fn count(asked: &Asked<'_>, plan: &Plan) -> Result<Tally, Error> {
 }
 
 /// Counts where no row goes by audience class: of each counter the sum is told.
+/// Of kinds there are few: unless there are many days, those are in memory.
 fn count_together(asked: &Asked<'_>, plan: &Plan) -> Result<Tally, Error> {
     let Plan { index, terms, granularity, buckets } = plan;
+    let (first, last) = (*buckets.start(), *buckets.end());
+    let of: BTreeSet<u64> = match index {
+        Index::Kind if terms.is_empty() => Kind::ALL.iter().map(|kind| kind.number().into()).collect(),
+        Index::Class => BTreeSet::from([0]),
+        _ => terms.iter().copied().collect(),
+    };
+    if usize::try_from(last - first).is_ok_and(|more| of.len().saturating_mul(more + 1) <= MAX_KEPT) {
+        let keys: Vec<_> =
+            (first..=last).flat_map(|bucket| of.iter().map(move |term| (bucket, *term))).collect();
+        return count_kept(asked, (*granularity, *index), &keys);
+    }
     let until = clock::monotonic().checked_add(asked.bounds.time);
     let still = asked.shared.store.still();
     // After what is read stands still, so that it knows every class of it.
     let seen = seen(asked, &asked.shared.directory.load_full());
     let (mut tally, mut looked) = (Tally::new(), 0_u32);
     let see = |bucket: u32, term, sum: Option<u64>| {
-        if let Some(sum) = sum.filter(|sum| *sum > 0) {
-            let span = asked.spans.map(|_| i64::from(bucket));
-            tally.add(span, sum);
-            if asked.counting.by == Some(Dimension::Kind) {
-                tally.add_to(kind(term), span, sum);
-            }
-        }
+        put(asked, &mut tally, (bucket, term), sum.unwrap_or_default());
         looked = looked.wrapping_add(1);
         let over = || until.is_some_and(|until| clock::monotonic() > until);
         !tally.is_full() && !(looked.is_multiple_of(LOOK) && over())
@@ -244,6 +252,37 @@ fn count_together(asked: &Asked<'_>, plan: &Plan) -> Result<Tally, Error> {
         .map_err(store_error)?;
     tally.exact = whole;
     Ok(tally)
+}
+
+/// The same of some buckets and terms by counters that are kept in memory.
+fn count_kept(
+    asked: &Asked<'_>,
+    (granularity, index): (Granularity, Index),
+    places: &[(u32, u64)],
+) -> Result<Tally, Error> {
+    let keys: Vec<_> =
+        places.iter().map(|&(bucket, term)| counters::key(granularity, index, bucket, term)).collect();
+    let counters = asked.shared.totals.all(&asked.shared.store, &keys).map_err(store_error)?;
+    // After what was read, so that it knows every class of it.
+    let seen = seen(asked, &asked.shared.directory.load_full());
+    let mut tally = Tally::new();
+    for (&place, counter) in places.iter().zip(&counters) {
+        let sum = counters::sum_of(counter, |class| sees(&seen, class));
+        let sum = sum.ok_or_else(|| store_error(crate::store::Error::corrupt("counter", place)))?;
+        put(asked, &mut tally, place, sum);
+    }
+    Ok(tally)
+}
+
+/// Adds what a counter comes to.
+fn put(asked: &Asked<'_>, tally: &mut Tally, (bucket, term): (u32, u64), sum: u64) {
+    if sum > 0 {
+        let span = asked.spans.map(|_| i64::from(bucket));
+        tally.add(span, sum);
+        if asked.counting.by == Some(Dimension::Kind) {
+            tally.add_to(kind(term), span, sum);
+        }
+    }
 }
 
 /// Over which classes is counted, by number.

@@ -11,6 +11,7 @@ use crate::store::postings::Posting;
 
 use super::super::error::Error;
 use super::super::store_error;
+use super::later;
 use super::lists::List;
 use super::stream::{Start, Way};
 use super::walk::Walk;
@@ -59,7 +60,10 @@ fn join(walk: &Walk<'_>, lists: &[List]) -> Result<Option<(Join, u64)>, Error> {
         };
         least = least.min(about);
     }
-    // Tests, whose stores have no tables to weigh, see both.
+    // Tests, whose stores have no tables to weigh, see all ways.
+    if later::is_tested(range) {
+        return Ok(None);
+    }
     if cfg!(test) && range.start().is_multiple_of(2) {
         return Ok(Some((Join::ListsFirst, 0)));
     }

@@ -3,6 +3,8 @@
 //! is asked for nobody knows before, and to gather a wide range costs as much as
 //! to read some thousands of versions.
 
+use std::ops::RangeInclusive;
+
 use rustc_hash::FxHashSet;
 
 use super::super::error::Error;
@@ -42,6 +44,12 @@ impl Later {
     }
 }
 
+/// Whether a range is one of those that tests take for a heavy one: their
+/// stores have no tables to weigh.
+pub(super) const fn is_tested(range: &RangeInclusive<u64>) -> bool {
+    cfg!(test) && *range.start() % 8 == 6
+}
+
 /// What to go on with past a rank, once it is time to gather; `None`: the walk
 /// goes on, for it is not, or that is too much.
 pub(super) fn gathered<'a>(walk: &mut Walk<'a>, past: Option<Rank>) -> Result<Option<Source<'a>>, Error> {
@@ -79,4 +87,85 @@ pub(super) fn gathered<'a>(walk: &mut Walk<'a>, past: Option<Rank>) -> Result<Op
         Some(all)
     };
     Ok(found.map(|postings| ways::gathered(walk, postings, past)))
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::super::{Place, Row, Walk};
+    use crate::base::clock::Timestamp;
+    use crate::hub::caller::Caller;
+    use crate::hub::shared::Shared;
+    use crate::hub::testing;
+    use crate::model::indicator::{Draft, normalise};
+    use crate::model::marking::{Marking, Tlp};
+    use crate::model::query::{IndicatorFilter, Order, Question, Span};
+    use crate::policy::visibility::Purpose;
+    use crate::wire::facts;
+
+    const HOUR: u64 = 3_600_000_000;
+
+    fn hours(number: u64) -> Timestamp {
+        Timestamp::from_micros_clamped((400_000 + number) * HOUR)
+    }
+
+    /// The values that answer, page by page.
+    fn walked(shared: &Shared, caller: &Caller, question: &Question) -> Vec<String> {
+        let (mut found, mut past) = (Vec::new(), None);
+        loop {
+            let place = Place { origin: shared.tail.committed(), past };
+            let mut walk = Walk::new(shared, caller, question, Purpose::Search, place, None).unwrap();
+            let page: Vec<_> = std::iter::from_fn(|| walk.next_row().unwrap()).take(7).collect();
+            let value = |row: &Row| facts::read(&row.body).unwrap().value.to_string();
+            found.extend(page.iter().map(value));
+            match page.last() {
+                Some(last) => past = Some(walk.behind(last)),
+                None => return found,
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_range_that_is_gathered_late_gives_what_a_walk_would_in_pages_and_either_way() {
+        let (_dir, hub, caller) = testing::hub(&["a"]);
+        // Some are of the range, few in a row, and most of another time.
+        let seen = |number: u64| if number % 40 < 9 { number * 7 % 2_000 } else { 5_000 + number };
+        let carries = |number: u64| number % 3 == 0;
+        let draft = |number: u64| Draft {
+            last_seen: Some(hours(seen(number))),
+            labels: if carries(number) { vec!["c2".to_owned()] } else { vec![] },
+            ..Draft::new(
+                normalise::detect(&format!("n{number}.example")).unwrap().observable,
+                Marking::open(Tlp::Green),
+            )
+        };
+        for some in (0..400).collect::<Vec<_>>().chunks(50) {
+            let drafts = some.iter().map(|number| Ok(draft(*number))).collect();
+            let done = hub.publish(&caller, Uuid::new_v4(), drafts).await.unwrap();
+            assert!(done.iter().all(Result::is_ok));
+        }
+        hub.shared.index.reached(hub.shared.tail.committed()).await;
+        for first in 0..8 {
+            for labels in [vec![], vec!["c2".to_owned()]] {
+                for order in [Order::ModifiedNewest, Order::ModifiedOldest] {
+                    let last_seen = Span { from: Some(hours(first)), to: Some(hours(2_000)) };
+                    let filter =
+                        IndicatorFilter { last_seen, labels: labels.clone(), ..IndicatorFilter::default() };
+                    let question = Question { order, ..Question::new(filter) };
+                    let found = walked(&hub.shared, &caller, &question);
+                    let asked = |number: &u64| {
+                        (first..2_000).contains(&seen(*number)) && (labels.is_empty() || carries(*number))
+                    };
+                    let mut expected: Vec<_> =
+                        (0..400).filter(asked).map(|number| format!("n{number}.example")).collect();
+                    if order == Order::ModifiedNewest {
+                        expected.reverse();
+                    }
+                    assert_eq!(found, expected, "{first} {labels:?} {order:?}");
+                }
+            }
+        }
+        hub.close().await;
+    }
 }

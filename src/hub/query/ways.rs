@@ -22,7 +22,7 @@ use super::super::store_error;
 use super::among::{Among, Records};
 use super::beside;
 use super::check::Range;
-use super::later::Later;
+use super::later::{self, Later};
 use super::lists::{self, List};
 use super::order::{self, Rank};
 use super::plan::bounds;
@@ -207,7 +207,7 @@ fn of_range(lists: &[List]) -> Option<(Dimension, &RangeInclusive<u64>)> {
 fn is_light(walk: &Walk<'_>, lists: &[List]) -> Result<bool, Error> {
     let Some((dimension, range)) = of_range(lists) else { return Ok(false) };
     let about = walk.shared.store.postings_about(dimension, range).map_err(store_error)?;
-    Ok(about <= MAX_LOOKED as u64)
+    Ok(about <= MAX_LOOKED as u64 && !later::is_tested(range))
 }
 
 /// In the order of positions.
