@@ -441,20 +441,6 @@ impl Counters<'_> {
             None => (bucket.saturating_add(1), first),
         })
     }
-
-    /// The sum over `classes` of what is left, per bucket and term.
-    ///
-    /// # Errors
-    /// As [`Self::next_count`].
-    pub fn sum(mut self, classes: impl Fn(ClassNo) -> bool) -> Result<BTreeMap<(u32, u64), u64>, Error> {
-        let mut sums = BTreeMap::new();
-        while let Some(counter) = self.next_count()? {
-            if classes(counter.class) {
-                *sums.entry((counter.bucket, counter.term)).or_default() += counter.count;
-            }
-        }
-        Ok(sums)
-    }
 }
 
 /// The bucket and the term in the rest of a key.

@@ -243,8 +243,8 @@ fn count_together(asked: &Asked<'_>, plan: &Plan) -> Result<Tally, Error> {
     let see = |bucket: u32, term, sum: Option<u64>| {
         put(asked, &mut tally, (bucket, term), sum.unwrap_or_default());
         looked = looked.wrapping_add(1);
-        let over = || until.is_some_and(|until| clock::monotonic() > until);
-        !tally.is_full() && !(looked.is_multiple_of(LOOK) && over())
+        let over = looked.is_multiple_of(LOOK) && until.is_some_and(|until| clock::monotonic() > until);
+        !(tally.is_full() || over)
     };
     let wanted = |term| terms.is_empty() || terms.contains(&term);
     let whole = still

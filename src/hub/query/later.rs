@@ -131,7 +131,7 @@ mod tests {
         let (_dir, hub, caller) = testing::hub(&["a"]);
         // Some are of the range, few in a row, and most of another time.
         let seen = |number: u64| if number % 40 < 9 { number * 7 % 2_000 } else { 5_000 + number };
-        let carries = |number: u64| number % 3 == 0;
+        let carries = |number: u64| number.is_multiple_of(3);
         let draft = |number: u64| Draft {
             last_seen: Some(hours(seen(number))),
             labels: if carries(number) { vec!["c2".to_owned()] } else { vec![] },
