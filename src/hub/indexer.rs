@@ -200,7 +200,8 @@ impl Steps {
 
     /// Indexes some items, and none past `end`.
     fn make(&mut self, store: &Store, end: Position) -> Result<Made, db::Error> {
-        let mut made = Made { index: Index::default(), changes: Changes::new(), items: 0, full: false };
+        let index = Index { all_cut_upto: self.before.cut_all, ..Index::default() };
+        let mut made = Made { index, changes: Changes::new(), items: 0, full: false };
         let mut log = store.follow(self.from)?;
         let mut upto = self.from;
         while !made.full

@@ -48,6 +48,8 @@ pub struct Index {
     pub names: TermNames,
     /// What it takes.
     pub sizes: Sizes,
+    /// What [`Store::all_cut_upto`] was before.
+    pub all_cut_upto: Position,
 }
 
 impl Index {
@@ -97,7 +99,7 @@ impl Store {
         index.sizes.write_to(self, &mut batch)?;
         self.counted_usage(&mut batch, upto)?;
         let meta = self.family(Family::Meta)?;
-        let cut = [self.all_cut_upto()?, upto].map(|at| at.raw().to_be_bytes()).concat();
+        let cut = [index.all_cut_upto, upto].map(|at| at.raw().to_be_bytes()).concat();
         batch.put_cf(meta, keys::meta(CUT_MARK), cut);
         batch.put_cf(meta, keys::meta(MARK), upto.raw().to_be_bytes());
         batch.put_cf(meta, keys::meta(KINDS_MARK), upto.raw().to_be_bytes());
