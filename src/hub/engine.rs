@@ -277,6 +277,7 @@ impl Hub {
             suspected: secrecy::keyed(genesis.seal_key.expose()),
             trust_domain: genesis.trust_domain.clone(),
             reads: Arc::new(tokio::sync::Semaphore::new(MAX_READS)),
+            gathering: Arc::new(tokio::sync::Semaphore::new(super::query::GATHERING)),
             budgets: Budgets::new(Quotas::clone(&options.quotas), Arc::clone(&options.stopwatch)),
             questions: Questions::default(),
             store,

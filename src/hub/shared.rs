@@ -98,7 +98,8 @@ pub struct Shared {
     pub replaced: Replaced,
     /// Sums of counters, for those who ask again.
     pub sums: Kept,
-    /// Counters by which questions are planned.
+    /// Counters by which questions are planned, and kinds counted: what is
+    /// nothing by them is answered with nothing.
     pub totals: Totals,
     /// Terms whose postings may have become many small blocks.
     pub backlog: Backlog,
@@ -135,6 +136,8 @@ pub struct Shared {
     /// Places for blocking reads: past them a read waits its turn, so that no
     /// caller takes every thread.
     pub reads: Arc<Semaphore>,
+    /// Places for walks that gather much before they go on.
+    pub gathering: Arc<Semaphore>,
     /// What everyone has used of late.
     pub budgets: Arc<Budgets>,
     /// Who asks about history at present.

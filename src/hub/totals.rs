@@ -18,6 +18,8 @@ use crate::store::{Store, db};
 const MAX_BYTES: usize = 8 << 20;
 /// What one takes beside its value, about.
 const BYTES: usize = 96;
+/// What a change takes beside its bytes, about.
+const CHANGE_BYTES: usize = 56;
 /// Most changes of a counter that nobody asks for any more.
 const MAX_CHANGES: usize = 32;
 
@@ -104,6 +106,9 @@ impl Totals {
         for (key, change) in changes {
             memory.change(key, change);
         }
+        if memory.bytes > MAX_BYTES {
+            memory.make_room();
+        }
     }
 }
 
@@ -146,7 +151,7 @@ impl Memory {
             self.forget(key);
         } else {
             kept.changes.push(change.to_vec());
-            self.bytes += change.len();
+            self.bytes += change.len() + CHANGE_BYTES;
         }
     }
 
@@ -176,7 +181,9 @@ impl Memory {
 
 impl Kept {
     fn bytes(&self) -> usize {
-        self.value.len() + self.changes.iter().map(Vec::len).sum::<usize>() + BYTES
+        self.value.len()
+            + self.changes.iter().map(|change| change.len() + CHANGE_BYTES).sum::<usize>()
+            + BYTES
     }
 }
 

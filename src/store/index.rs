@@ -77,7 +77,7 @@ impl Store {
 
     /// Adds what was found up to a position, and tells what that changed of the
     /// counters. It is not waited for the disk: the log that it is made of is
-    /// there already.
+    /// there already. Whoever keeps counters in memory is to be told all of it.
     ///
     /// # Errors
     /// Whatever the engine answers.

@@ -4,6 +4,7 @@
 //! to read some thousands of versions.
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use rustc_hash::FxHashSet;
 
@@ -23,6 +24,9 @@ use super::ways;
 const PULLS: usize = if cfg!(test) { 2 } else { 8 };
 /// Most postings that are gathered, of lists or of a range.
 const MAX_GATHERED: u64 = 1 << 19;
+/// Walks that gather so much at once, of all that are under way: each takes some
+/// tens of megabytes for it.
+pub const AT_ONCE: usize = 4;
 /// Versions that are read without going through the range for them.
 const FEW: usize = if cfg!(test) { 4 } else { 1_024 };
 
@@ -59,6 +63,8 @@ pub(super) fn gathered<'a>(walk: &mut Walk<'a>, past: Option<Rank>) -> Result<Op
         return Ok(None);
     }
     let Some(Later { lists, .. }) = walk.later.take() else { return Ok(None) };
+    // Where others gather, the walk goes on: it takes longer, and no room.
+    let Ok(place) = Arc::clone(&walk.shared.gathering).try_acquire_owned() else { return Ok(None) };
     let (mut after, mut upto) = bounds(walk);
     if let Some((at, _)) = past.map(|past| past.parts(walk.order)) {
         match order::way(walk.order) {
@@ -86,7 +92,10 @@ pub(super) fn gathered<'a>(walk: &mut Walk<'a>, past: Option<Rank>) -> Result<Op
         }
         Some(all)
     };
-    Ok(found.map(|postings| ways::gathered(walk, postings, past)))
+    Ok(found.map(|postings| {
+        walk.place = Some(place);
+        ways::gathered(walk, postings, past)
+    }))
 }
 
 #[cfg(test)]
@@ -154,6 +163,9 @@ mod tests {
                         IndicatorFilter { last_seen, labels: labels.clone(), ..IndicatorFilter::default() };
                     let question = Question { order, ..Question::new(filter) };
                     let found = walked(&hub.shared, &caller, &question);
+                    let gathering = hub.shared.gathering.acquire_many(4).await.unwrap();
+                    assert_eq!(walked(&hub.shared, &caller, &question), found, "no place is left");
+                    drop(gathering);
                     let asked = |number: &u64| {
                         (first..2_000).contains(&seen(*number)) && (labels.is_empty() || carries(*number))
                     };

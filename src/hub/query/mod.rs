@@ -43,6 +43,7 @@ mod value;
 mod walk;
 mod ways;
 
+pub use later::AT_ONCE as GATHERING;
 pub use places::Questions;
 pub(super) use places::Turn;
 pub use plan::Step;

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::base::clock;
 use crate::model::audience::ClassNo;
@@ -93,8 +94,9 @@ pub struct Walk<'a> {
     /// A range of terms in which everything lies, beside the lists that are
     /// walked.
     pub(super) beside: Option<List>,
-    /// What is gathered if little is met without it.
+    /// What is gathered if little is met without it, and the place for that.
     pub(super) later: Option<Later>,
+    pub(super) place: Option<OwnedSemaphorePermit>,
     /// Beyond this rank nothing is asked for.
     last: Option<Rank>,
     /// Candidates of which it is not known yet whether they stand, and how far
@@ -196,6 +198,7 @@ impl<'a> Walk<'a> {
             among: None,
             beside: None,
             later: None,
+            place: None,
             last: None,
             waiting: VecDeque::new(),
             taken: None,
