@@ -59,6 +59,11 @@ use self::place::{Made, Place, Recipe};
 const ROWS: [&str; 12] =
     ["P11", "P12", "P13", "P14", "P15", "P16", "P17", "P18", "P20", "EXPORT", "HIDDEN", "SQLITE"];
 
+/// That of the hub, for its engine where it is asked in this process, and for
+/// what it is compared with.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const HELP: &str = "make bench-history BENCH=\"[ROW ...] [--only P13,P14] [--rows N] [--events N] [--data DIR] [--runs N]
     [--questions N] [--cold N] [--compare N] [--asking TEXT] [--no-limits] [--seed N]\"
 Rows: P11 P12 P13 P14 P15 P16 P17 P18 P20 EXPORT HIDDEN SQLITE; all of them without a name.

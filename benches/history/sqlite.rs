@@ -14,7 +14,7 @@ use luytre::wire::observable::flat;
 use luytre::wire::proto::v1;
 use prost::Message as _;
 use rusqlite::types::Value;
-use rusqlite::{Connection, params, params_from_iter};
+use rusqlite::{Connection, OpenFlags, params, params_from_iter};
 
 use super::ask::{Asker, PAGE, Times};
 use super::filters::Ask;
@@ -30,6 +30,7 @@ const TABLES: &str = "
     CREATE TABLE technique(technique TEXT, id INT, PRIMARY KEY(technique, id)) WITHOUT ROWID;
     CREATE TABLE known(value TEXT, id INT, PRIMARY KEY(value, id)) WITHOUT ROWID;
     CREATE TABLE sighting(reporter TEXT, outcome INT, at INT, id INT);
+    CREATE TABLE filled(rows INT, sightings INT, seconds REAL);
     CREATE VIRTUAL TABLE words USING fts5(text, content='', tokenize=\"unicode61 remove_diacritics 2\");";
 
 const INDEXES: &str = "
@@ -59,6 +60,18 @@ pub struct Sqlite {
 }
 
 impl Sqlite {
+    /// The same rows, where a run before stored them.
+    pub fn kept(path: &Path) -> Option<Self> {
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).ok()?;
+        connection.execute_batch(SETTINGS).ok()?;
+        let filled = connection.query_row("SELECT * FROM filled", [], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get(2)?))
+        });
+        let (rows, sightings, seconds) = filled.ok()?;
+        let number = |count: i64| usize::try_from(count).unwrap_or_default();
+        Some(Self { connection, rows: number(rows), sightings: number(sightings), seconds })
+    }
+
     /// Takes from the hub all that the analyst may see, and stores it.
     pub async fn filled(asker: &Asker, path: &Path) -> Self {
         let (standing, sightings) = (standing(asker).await, sightings(asker).await);
@@ -82,6 +95,8 @@ impl Sqlite {
             .execute_batch("INSERT INTO words(words) VALUES('optimize'); PRAGMA optimize;")
             .expect("an order");
         let seconds = started.elapsed().as_secs_f64();
+        let filled = params![standing.len() as i64, sightings.len() as i64, seconds];
+        connection.execute("INSERT INTO filled VALUES(?,?,?)", filled).expect("a note");
         Self { connection, rows: standing.len(), sightings: sightings.len(), seconds }
     }
 

@@ -128,7 +128,7 @@ fn is_void(store: &Store, base: Position, (term, posting): &(Vec<u8>, Posting)) 
     }
     let Some(chunk) = store.chunk_at(at)? else { return Ok(at <= base) };
     let view = chunk.view().ok_or_else(|| db::Error::corrupt("chunk", at))?;
-    match view.items().flatten().find(|item| item.position == at) {
+    match view.item(at) {
         None => Ok(at <= base),
         Some(item) if item.header.op == Op::Born => Ok(true),
         Some(item) => tells_of_dropped(store, &item),

@@ -22,6 +22,8 @@ use crate::policy::visibility::{self, Audience, Purpose, Viewer};
 use crate::store::roster::StoredDirectory;
 use crate::store::{Batch, db};
 
+use super::seen::{Classes, Sets, Wanted};
+
 /// An audience class and, once somebody asked, whom it reaches.
 #[derive(Debug)]
 pub struct Class {
@@ -40,11 +42,13 @@ pub struct Directory {
     slugs: Arc<Vec<OrgSlug>>,
     classes: Vec<Arc<Class>>,
     by_definition: FxHashMap<Arc<ClassDefinition>, ClassNo>,
-    class_counts: FxHashMap<OrgSlug, u32>,
+    by_owner: FxHashMap<OrgSlug, Vec<ClassNo>>,
     pending: Arc<BTreeMap<Position, Arc<PendingChange>>>,
     lengths: Arc<BTreeMap<ClassNo, PrefixLengths>>,
     /// What the roster protects, made once somebody publishes.
     protected: Arc<OnceLock<Matcher>>,
+    /// Which classes whoever asked sees.
+    sets: Sets,
 }
 
 impl Directory {
@@ -63,7 +67,8 @@ impl Directory {
             numbers: Arc::new(numbers.into_iter().map(|(number, slug)| (slug, number)).collect()),
             classes: Vec::new(),
             by_definition: FxHashMap::default(),
-            class_counts: FxHashMap::default(),
+            by_owner: FxHashMap::default(),
+            sets: Sets::default(),
             pending: Arc::new(stored.pending),
             lengths: Arc::new(stored.lengths),
             protected: Arc::default(),
@@ -227,7 +232,8 @@ impl Directory {
         let shared = Arc::new(definition.clone());
         self.classes.push(Arc::new(Class { definition: Arc::clone(&shared), audience: OnceLock::new() }));
         self.by_definition.insert(shared, number);
-        *self.class_counts.entry(definition.owner.clone()).or_default() += 1;
+        self.by_owner.entry(definition.owner.clone()).or_default().push(number);
+        self.sets = Sets::default();
         number
     }
 
@@ -240,7 +246,13 @@ impl Directory {
     /// Number of audience classes of one owner.
     #[must_use]
     pub fn class_count_of(&self, owner: &OrgSlug) -> u32 {
-        self.class_counts.get(owner).copied().unwrap_or_default()
+        u32::try_from(self.classes_of(owner).len()).unwrap_or(u32::MAX)
+    }
+
+    /// Audience classes of one owner, in order.
+    #[must_use]
+    pub fn classes_of(&self, owner: &OrgSlug) -> &[ClassNo] {
+        self.by_owner.get(owner).map_or(&[], Vec::as_slice)
     }
 
     /// Number of audience classes.
@@ -267,6 +279,18 @@ impl Directory {
     #[must_use]
     pub fn discloses(&self, viewer: Viewer<'_>, class: ClassNo, purpose: Purpose) -> bool {
         self.audience(class).is_some_and(|audience| visibility::discloses(viewer, audience, purpose))
+    }
+
+    /// All classes whose records `viewer` may see.
+    pub(super) fn seen(&self, viewer: Viewer<'_>, purpose: Purpose) -> Arc<Classes> {
+        let seen = |class| self.visible(viewer, class, purpose);
+        self.sets.of(viewer, (purpose, Wanted::Seen), self.classes.len(), seen)
+    }
+
+    /// All classes of which `viewer` is told whose the records are.
+    pub(super) fn told(&self, viewer: Viewer<'_>, purpose: Purpose) -> Arc<Classes> {
+        let told = |class| self.discloses(viewer, class, purpose);
+        self.sets.of(viewer, (purpose, Wanted::Told), self.classes.len(), told)
     }
 
     /// Whether everyone in `org` may get records of `class`.

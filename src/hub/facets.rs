@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::base::clock::Timestamp;
 use crate::model::indicator::{State, technique, wider};
 use crate::model::position::Position;
 use crate::model::text;
@@ -15,7 +16,7 @@ use crate::store::keys::{self, Cut, Dimension};
 use crate::store::postings::Posting;
 use crate::store::term_names::{TermKind, TermName, TermNames};
 use crate::store::{Store, db};
-use crate::wire::facts::{self, Facts};
+use crate::wire::facts::{self, Facts, Texts, Values};
 
 /// Most different words by which one version is found: those that come first.
 pub const MAX_WORDS: usize = 512;
@@ -53,13 +54,13 @@ pub(super) fn index(
         to.postings.add(dimension, term, posting);
     }
     to.postings.add(Dimension::Born, keys::born_term(item.header.handle), posting);
-    if let Some(former) = former(store, &item.header, &facts)? {
+    if let Some(former) = former(store, &item.header, &facts.values)? {
         former.into_iter().for_each(|term| to.postings.add(Dimension::Former, term, posting));
     } else {
         return Ok(None);
     }
     let alone = item.position <= base && !is_left(store, item.header.previous)?;
-    count(item, &facts, alone, |record, by| to.counts.add(record, by));
+    count(item, facts.numbers.created, alone, |record, by| to.counts.add(record, by));
     name(&facts, &mut to.names);
     Ok(Some(()))
 }
@@ -78,9 +79,9 @@ pub(super) fn count_kinds(
     if !item.header.op.is_version() {
         return Ok(Some(()));
     }
-    let Some(facts) = facts::read(item.body) else { return Ok(None) };
+    let Some(said) = facts::numbers(item.body) else { return Ok(None) };
     let alone = item.position <= base && !is_left(store, item.header.previous)?;
-    count(item, &facts, alone, |record, by| counts.add_kinds(record, by));
+    count(item, said.created, alone, |record, by| counts.add_kinds(record, by));
     Ok(Some(()))
 }
 
@@ -98,7 +99,7 @@ fn sighting(item: &ItemView<'_>, to: &mut Index) -> Option<()> {
 
 /// Counts a version among the records that hold, if it does, and the one
 /// before among them no longer, if that did and it is not `alone`.
-fn count(item: &ItemView<'_>, facts: &Facts, alone: bool, mut add: impl FnMut(&Counted<'_>, i64)) {
+fn count(item: &ItemView<'_>, born: Timestamp, alone: bool, mut add: impl FnMut(&Counted<'_>, i64)) {
     let header = &item.header;
     let terms: Vec<_> = item.terms().collect();
     let held = !alone && !matches!(header.op, Op::Create | Op::Reinstate) && !header.lapsed;
@@ -106,11 +107,11 @@ fn count(item: &ItemView<'_>, facts: &Facts, alone: bool, mut add: impl FnMut(&C
         let before: Vec<_> = item.previous_terms().collect();
         let before = if header.relabelled { &before } else { &terms };
         let (class, kind) = (header.previous_class, header.previous_kind);
-        add(&Counted { born: facts.created, class, kind, terms: before }, -1);
+        add(&Counted { born, class, kind, terms: before }, -1);
     }
     if header.state == State::Active {
         let (class, kind) = (header.class, header.kind);
-        add(&Counted { born: facts.created, class, kind, terms: &terms }, 1);
+        add(&Counted { born, class, kind, terms: &terms }, 1);
     }
 }
 
@@ -123,22 +124,22 @@ fn is_left(store: &Store, at: Position) -> Result<bool, db::Error> {
 
 /// The terms of the hashes that the version before had and this one has not;
 /// `None`: that is damaged.
-fn former(store: &Store, header: &ItemHeader, facts: &Facts) -> Result<Option<Vec<u64>>, db::Error> {
+fn former(store: &Store, header: &ItemHeader, values: &Values) -> Result<Option<Vec<u64>>, db::Error> {
     // Only a file is known by more than one value.
-    let file = facts.value.kind().is_hash();
+    let file = values.value.kind().is_hash();
     if header.op == Op::Create || header.previous == Position::ZERO || !file {
         return Ok(Some(Vec::new()));
     }
     let mut log = store.reader()?;
     let chunk = log.seek(header.previous)?;
     let view = chunk.and_then(|(first, bytes)| crate::store::chunk::View::parse(first, bytes));
-    let before = view.and_then(|view| view.items().flatten().find(|item| item.position == header.previous));
+    let before = view.and_then(|view| view.item(header.previous));
     let Some(before) = before.filter(|item| item.header.op.is_version()) else {
         store.gone(header.previous)?;
         return Ok(Some(Vec::new()));
     };
-    let Some(before) = facts::read(before.body) else { return Ok(None) };
-    let gone = before.values().filter(|value| facts.values().all(|now| now != *value));
+    let Some(before) = facts::values(before.body) else { return Ok(None) };
+    let gone = before.iter().filter(|value| values.iter().all(|now| now != *value));
     Ok(Some(gone.map(|value| keys::value_term(&keys::value(value))).collect()))
 }
 
@@ -147,14 +148,15 @@ fn name(facts: &Facts, names: &mut TermNames) {
     let mut add = |term, kind, text: &str| {
         names.entry(term).or_insert_with(|| TermName { kind, text: text.to_owned() });
     };
-    for label in &facts.labels {
+    let Texts { labels, family, campaign, .. } = &facts.texts;
+    for label in labels {
         add(keys::label_term(label), TermKind::Label, label);
     }
-    if !facts.family.is_empty() {
-        add(keys::family_term(&facts.family), TermKind::Family, &facts.family.to_lowercase());
+    if !family.is_empty() {
+        add(keys::family_term(family), TermKind::Family, &family.to_lowercase());
     }
-    if !facts.campaign.is_empty() {
-        add(keys::campaign_term(&facts.campaign), TermKind::Campaign, &facts.campaign.to_lowercase());
+    if !campaign.is_empty() {
+        add(keys::campaign_term(campaign), TermKind::Campaign, &campaign.to_lowercase());
     }
     for technique in &facts.techniques {
         for technique in technique::parent(technique).into_iter().chain([technique.as_str()]) {
@@ -166,21 +168,22 @@ fn name(facts: &Facts, names: &mut TermNames) {
 /// By what else than its header a version is found: terms by dimension, in
 /// order, without repeats. What it does not say has none.
 fn terms(facts: &Facts, cut: Cut) -> Vec<(Dimension, u64)> {
+    let Facts { values, numbers: said, texts: words, .. } = facts;
     let mut terms = Vec::new();
-    terms.extend(facts.action.map(|action| (Dimension::Action, u64::from(action.number()))));
-    terms.extend(facts.confidence.map(|confidence| (Dimension::Confidence, u64::from(confidence))));
-    terms.extend(facts.first_seen.map(|_| (Dimension::FirstSeen, keys::seen_term(facts.first_seen))));
-    terms.extend(facts.last_seen.map(|_| (Dimension::LastSeen, keys::seen_term(facts.last_seen))));
-    let early = facts.valid_from.filter(|from| *from < facts.created);
+    terms.extend(said.action.map(|action| (Dimension::Action, u64::from(action.number()))));
+    terms.extend(said.confidence.map(|confidence| (Dimension::Confidence, u64::from(confidence))));
+    terms.extend(said.first_seen.map(|_| (Dimension::FirstSeen, keys::seen_term(said.first_seen))));
+    terms.extend(said.last_seen.map(|_| (Dimension::LastSeen, keys::seen_term(said.last_seen))));
+    let early = said.valid_from.filter(|from| *from < said.created);
     terms.extend(early.map(|from| (Dimension::ValidFrom, keys::valid_from_term(from))));
-    let long = facts.values().filter(|value| keys::is_digest(&keys::value(value)));
+    let long = values.iter().filter(|value| keys::is_digest(&keys::value(value)));
     terms.extend(
         long.map(|value| (Dimension::Beginning, keys::beginning_term(value.kind(), &value.to_string(), cut))),
     );
-    if let Some(name) = wider::host_name(&facts.value) {
+    if let Some(name) = wider::host_name(&values.value) {
         terms.extend(keys::host_terms(&name).map(|term| (Dimension::Host, term)));
     }
-    terms.extend(texts(facts.texts()));
+    terms.extend(texts(words.iter()));
     terms.sort_unstable();
     terms.dedup();
     terms

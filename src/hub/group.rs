@@ -382,7 +382,7 @@ impl<'a> Group<'a> {
         }
         let Some(chunk) = last.as_ref() else { return Ok(None) };
         let view = chunk.view().ok_or_else(|| db::Error::corrupt("item", at))?;
-        let item = view.items().flatten().find(|item| item.position == at);
+        let item = view.item(at);
         Ok(item.map(|item| Standing {
             header: item.header,
             terms: item.terms().collect(),

@@ -95,6 +95,7 @@ pub mod roster;
 pub mod rosters;
 mod rotation;
 mod secrecy;
+mod seen;
 pub mod select;
 pub mod shared;
 mod shown;

@@ -195,7 +195,7 @@ impl<'a> Reading<'a> {
         let chunk = self.log.seek(at).map_err(store_error)?;
         let view = chunk.map(|(first, bytes)| View::parse(first, bytes).ok_or_else(|| damaged(first)));
         let view = view.transpose()?;
-        let item = view.and_then(|view| view.items().flatten().find(|item| item.position == at));
+        let item = view.and_then(|view| view.item(at));
         let Some(item) = item else {
             self.shared.store.gone(at).map_err(store_error)?;
             return Ok(None);

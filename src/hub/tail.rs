@@ -101,12 +101,20 @@ impl Tail {
     /// the log it may hold what was cut out there.
     #[must_use]
     pub fn chunk_at(&self, at: Position) -> Option<Chunk> {
+        self.newest(at).filter(|(last, _)| *last >= at).map(|(_, chunk)| chunk)
+    }
+
+    /// The last chunk that begins at or before a position, if it is in the ring;
+    /// likewise.
+    #[must_use]
+    pub fn chunk_upto(&self, at: Position) -> Option<Chunk> {
+        self.newest(at).map(|(_, chunk)| chunk)
+    }
+
+    fn newest(&self, at: Position) -> Option<(Position, Chunk)> {
         let ring = self.ring.read();
-        if at <= ring.floor {
-            return None;
-        }
-        let place = ring.chunks.partition_point(|(last, _)| *last < at);
-        ring.chunks.get(place).map(|(_, chunk)| chunk).filter(|chunk| chunk.first <= at).cloned()
+        let place = ring.chunks.partition_point(|(_, chunk)| chunk.first <= at);
+        ring.chunks.get(place.checked_sub(1)?).cloned()
     }
 
     /// Puts the chunk before all others, if there is room and the ring still

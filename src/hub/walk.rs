@@ -333,7 +333,7 @@ impl Stride<'_> {
         let chunk = self.log.seek(position).map_err(store_error)?;
         let view = chunk.map(|(first, bytes)| View::parse(first, bytes).ok_or_else(|| damaged(first)));
         let view = view.transpose()?;
-        let item = view.and_then(|view| view.items().flatten().find(|item| item.position == position));
+        let item = view.and_then(|view| view.item(position));
         let Some(item) = item else { return self.shared.store.gone(position).map_err(store_error) };
         if item.header.state != State::Active || !self.selection.wants(&item) {
             return Ok(());

@@ -25,6 +25,14 @@ pub enum Purpose {
     Feed,
 }
 
+impl Purpose {
+    /// Whether what is addressed to persons is for this.
+    #[must_use]
+    pub const fn reaches_persons(self) -> bool {
+        matches!(self, Self::Deliver | Self::Get)
+    }
+}
+
 /// Who wants to see it.
 #[derive(Debug, Clone, Copy)]
 pub struct Viewer<'a> {
@@ -170,9 +178,7 @@ pub fn visible(viewer: Viewer<'_>, audience: &Audience, purpose: Purpose) -> boo
     match &audience.reach {
         Reach::Everyone => true,
         Reach::Organisations(bits) => bits.contains(viewer.org),
-        Reach::Principals(named) => {
-            matches!(purpose, Purpose::Deliver | Purpose::Get) && named.contains(viewer.principal)
-        }
+        Reach::Principals(named) => purpose.reaches_persons() && named.contains(viewer.principal),
     }
 }
 

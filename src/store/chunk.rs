@@ -19,15 +19,22 @@ use crate::model::org::OrgNo;
 use crate::model::position::Position;
 
 mod cut;
+mod items;
 mod op;
 
 pub use cut::{Cut, Rest};
+pub use items::{ItemView, Items};
 pub use op::Op;
 
 const FORMAT: u8 = 1;
 const HEAD_BYTES: usize = 24;
 const ITEM_BYTES: usize = 76;
 const _: () = assert!(HEAD_BYTES == 4 + 4 + 4 + 4 + 8);
+/// Where in an item's header the length of its body stands.
+const BODY_LEN_AT: usize = 8 + 8 + 8 + 8 + 16 + 4 + 4 + 4;
+/// What it is a republication of.
+const ORIGINAL_BYTES: usize = 8 + 4;
+const FLAG_ORIGINAL: u8 = 1 << 2;
 
 /// Most items in one chunk.
 pub const MAX_CHUNK_ITEMS: usize = 16;
@@ -242,7 +249,7 @@ fn write_item(item: &Item, out: &mut Vec<u8>) {
         count(&item.terms),
         count(&item.previous_terms),
         h.previous_kind,
-        u8::from(h.relabelled) | u8::from(h.lapsed) << 1 | u8::from(h.original.is_some()) << 2,
+        u8::from(h.relabelled) | u8::from(h.lapsed) << 1 | u8::from(h.original.is_some()) * FLAG_ORIGINAL,
     ]);
     for term in item.terms.iter().take(MAX_TERMS).chain(item.previous_terms.iter().take(MAX_TERMS)) {
         out.extend_from_slice(&term.to_be_bytes());
@@ -331,144 +338,4 @@ impl<'a> View<'a> {
     pub const fn last_position(&self) -> Position {
         Position::from_raw(self.first.raw() + (self.count.saturating_sub(1)) as u64)
     }
-
-    /// The items in order; `None` in place of one that is damaged, which ends
-    /// the walk.
-    #[must_use]
-    pub const fn items(&self) -> Items<'a> {
-        Items { at: self.first, left: self.count, headers: self.items, bodies: self.bodies, offset: 0 }
-    }
-}
-
-/// An item being read.
-#[derive(Debug, Clone, Copy)]
-pub struct ItemView<'a> {
-    /// Where it stands.
-    pub position: Position,
-    /// Its header.
-    pub header: ItemHeader,
-    terms: &'a [u8],
-    previous_terms: &'a [u8],
-    /// Its header as it is stored.
-    raw: &'a [u8],
-    /// Its body as it travels.
-    pub body: &'a [u8],
-    /// Where the body begins among the bodies of its chunk.
-    pub offset: usize,
-}
-
-impl ItemView<'_> {
-    /// Bytes that it takes, header and body.
-    #[must_use]
-    pub const fn size(&self) -> u64 {
-        (self.raw.len() + self.body.len()) as u64
-    }
-
-    /// Label terms from here on.
-    pub fn terms(&self) -> impl Iterator<Item = u64> + '_ {
-        read_terms(self.terms)
-    }
-
-    /// Label terms before; the same as [`Self::terms`] where they did not
-    /// change.
-    pub fn previous_terms(&self) -> impl Iterator<Item = u64> + '_ {
-        read_terms(if self.header.relabelled { self.previous_terms } else { self.terms })
-    }
-}
-
-fn read_terms(bytes: &[u8]) -> impl Iterator<Item = u64> + '_ {
-    bytes.chunks_exact(8).filter_map(|term| term.try_into().ok().map(u64::from_be_bytes))
-}
-
-/// The items of a chunk.
-#[derive(Debug, Clone)]
-pub struct Items<'a> {
-    at: Position,
-    left: u16,
-    headers: &'a [u8],
-    bodies: &'a [u8],
-    offset: usize,
-}
-
-impl<'a> Iterator for Items<'a> {
-    type Item = Option<ItemView<'a>>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        while self.left > 0 {
-            let item = self.read();
-            self.left = if item.is_some() { self.left - 1 } else { 0 };
-            // What was cut out is not there for anybody.
-            if item.is_none_or(|item| item.header.op != Op::Gone) {
-                return Some(item);
-            }
-        }
-        None
-    }
-}
-
-impl<'a> Items<'a> {
-    fn read(&mut self) -> Option<ItemView<'a>> {
-        let (fixed, rest) = self.headers.split_first_chunk::<ITEM_BYTES>()?;
-        let mut header = read_header(fixed)?;
-        let (terms, rest) = rest.split_at_checked(usize::from(header.terms) * 8)?;
-        let (previous_terms, rest) = rest.split_at_checked(usize::from(header.previous_terms) * 8)?;
-        let rest = if let Some(original) = &mut header.original {
-            let (handle, rest) = rest.split_first_chunk::<8>()?;
-            let (class, rest) = rest.split_first_chunk::<4>()?;
-            original.handle = Position::from_raw(u64::from_be_bytes(*handle));
-            original.class = ClassNo(u32::from_be_bytes(*class));
-            rest
-        } else {
-            rest
-        };
-        let (body, bodies) = self.bodies.split_at_checked(usize::try_from(header.body_len).ok()?)?;
-        let raw = self.headers.get(..self.headers.len() - rest.len())?;
-        let (position, offset) = (self.at, self.offset);
-        let view = ItemView { position, header, terms, previous_terms, raw, body, offset };
-        self.headers = rest;
-        self.bodies = bodies;
-        self.offset += body.len();
-        self.at = self.at.next();
-        Some(view)
-    }
-}
-
-fn read_header(bytes: &[u8; ITEM_BYTES]) -> Option<ItemHeader> {
-    let (handle, rest) = bytes.split_first_chunk::<8>()?;
-    let (previous, rest) = rest.split_first_chunk::<8>()?;
-    let (version, rest) = rest.split_first_chunk::<8>()?;
-    let (digest, rest) = rest.split_first_chunk::<8>()?;
-    let (salted, rest) = rest.split_first_chunk::<16>()?;
-    let (class, rest) = rest.split_first_chunk::<4>()?;
-    let (previous_class, rest) = rest.split_first_chunk::<4>()?;
-    let (owner, rest) = rest.split_first_chunk::<4>()?;
-    let (body_len, rest) = rest.split_first_chunk::<4>()?;
-    let (tail_len, rest) = rest.split_first_chunk::<2>()?;
-    let [kind, op, state, tlp, previous_tlp, aliases, terms, previous_terms, previous_kind, flags] =
-        *rest.first_chunk::<10>()?;
-    Some(ItemHeader {
-        handle: Position::from_raw(u64::from_be_bytes(*handle)),
-        previous: Position::from_raw(u64::from_be_bytes(*previous)),
-        version: u64::from_be_bytes(*version),
-        digest: u64::from_be_bytes(*digest),
-        salted: *salted,
-        class: ClassNo(u32::from_be_bytes(*class)),
-        previous_class: ClassNo(u32::from_be_bytes(*previous_class)),
-        owner: OrgNo(u32::from_be_bytes(*owner)),
-        body_len: u32::from_be_bytes(*body_len),
-        tail_len: u16::from_be_bytes(*tail_len),
-        kind,
-        op: Op::from_number(op)?,
-        state: State::from_number(state)?,
-        tlp,
-        previous_tlp,
-        aliases: aliases != 0,
-        terms,
-        previous_terms,
-        previous_kind,
-        relabelled: flags & 1 != 0,
-        lapsed: flags & 2 != 0,
-        // Read behind the terms.
-        original: (flags & 4 != 0).then_some(Original { handle: Position::ZERO, class: ClassNo(0) }),
-    })
 }

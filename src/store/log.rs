@@ -2,7 +2,7 @@
 //! and small records by prefix.
 
 use bytes::Bytes;
-use rocksdb::{DBRawIterator, ReadOptions};
+use rocksdb::{DBPinnableSlice, DBRawIterator, ReadOptions};
 
 use crate::model::org::OrgNo;
 use crate::model::position::Position;
@@ -47,11 +47,28 @@ impl Store {
     /// before it in the entry are full. To ask by a key costs a fraction of
     /// going back to the key before.
     fn likely_chunk(&self, position: Position) -> Result<Option<Chunk>, Error> {
-        let first = position.ordinal() - position.ordinal() % FULL_CHUNK;
-        let first = position.seq().at(first);
+        let first = likely_first(position);
         let found = self.db.get_pinned_cf(self.family(Family::Log)?, keys::log(first))?;
         let held = found.filter(|bytes| holds(first, bytes, position));
         Ok(held.map(|bytes| Chunk { first, bytes: Bytes::copy_from_slice(&bytes) }))
+    }
+
+    /// The chunks that hold some positions, given in order, of those that begin
+    /// where they do where all before them in their entries are full; each once.
+    ///
+    /// # Errors
+    /// Whatever the engine answers.
+    pub fn likely_chunks(&self, positions: &[Position]) -> Result<Vec<Chunk>, Error> {
+        let mut firsts: Vec<_> = positions.iter().map(|at| likely_first(*at)).collect();
+        firsts.dedup();
+        count(&self.counters.chunks, firsts.len());
+        let keys: Vec<_> = firsts.iter().map(|first| keys::log(*first)).collect();
+        let found = self.db.batched_multi_get_cf(self.family(Family::Log)?, keys.iter(), true);
+        let chunk = |(found, first): (Result<Option<DBPinnableSlice<'_>>, _>, _)| match found {
+            Ok(bytes) => bytes.map(|bytes| Ok(Chunk { first, bytes: Bytes::copy_from_slice(&bytes) })),
+            Err(error) => Some(Err(Error::from(error))),
+        };
+        found.into_iter().zip(firsts).filter_map(chunk).collect()
     }
 
     /// The chunks of the log from the one that holds or follows `after.next()`.
@@ -91,11 +108,9 @@ impl Store {
     }
 
     /// Finds chunks of the log by positions in any order.
-    ///
-    /// # Errors
-    /// If the store has lost its families.
-    pub fn finder(&self) -> Result<Finder<'_>, Error> {
-        Ok(Finder { store: self, iterator: self.db.raw_iterator_cf(self.family(Family::Log)?) })
+    #[must_use]
+    pub const fn finder(&self) -> Finder<'_> {
+        Finder { store: self, iterator: None }
     }
 
     /// The chunks of the log from the one that holds `from` back to the first.
@@ -237,6 +252,12 @@ fn holds(first: Position, bytes: &[u8], position: Position) -> bool {
         && View::parse(first, bytes).is_some_and(|view| view.last_position() >= position)
 }
 
+/// Where the chunk begins that holds a position, where all before it in its
+/// entry are full.
+fn likely_first(position: Position) -> Position {
+    position.seq().at(position.ordinal() - position.ordinal() % FULL_CHUNK)
+}
+
 /// The log being read chunk by chunk.
 pub struct Scan<'a> {
     iterator: DBRawIterator<'a>,
@@ -319,7 +340,8 @@ impl Scan<'_> {
 /// Chunks found by positions in any order, with one look at the engine each.
 pub struct Finder<'a> {
     store: &'a Store,
-    iterator: DBRawIterator<'a>,
+    /// Once a chunk does not begin where most do.
+    iterator: Option<DBRawIterator<'a>>,
 }
 
 impl std::fmt::Debug for Finder<'_> {
@@ -329,8 +351,8 @@ impl std::fmt::Debug for Finder<'_> {
 }
 
 impl Finder<'_> {
-    /// The chunk that holds `position`, if it was there when the finder was
-    /// made.
+    /// The chunk that holds `position`. One that is cut out meanwhile may be
+    /// found or not.
     ///
     /// # Errors
     /// Whatever the engine answers.
@@ -339,8 +361,12 @@ impl Finder<'_> {
         if let Some(chunk) = self.store.likely_chunk(position)? {
             return Ok(Some(chunk));
         }
-        self.iterator.seek_for_prev(keys::log(position));
-        let found = read(&self.iterator)?;
+        let iterator = match &mut self.iterator {
+            Some(iterator) => iterator,
+            none => none.insert(self.store.db.raw_iterator_cf(self.store.family(Family::Log)?)),
+        };
+        iterator.seek_for_prev(keys::log(position));
+        let found = read(iterator)?;
         Ok(found.filter(|chunk| holds(chunk.first, &chunk.bytes, position)))
     }
 }

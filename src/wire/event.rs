@@ -479,8 +479,13 @@ struct Valued {
 /// hashes; `None` if the body is damaged.
 #[must_use]
 pub fn value(body: &[u8]) -> Option<Observable> {
-    let stored = Valued::decode(subject(body)?).ok()?.observable?;
-    stored_observables(stored).map(|(value, _)| value)
+    values(body).map(|(value, _)| value)
+}
+
+/// The same, and the other hashes of the same file.
+#[must_use]
+pub fn values(body: &[u8]) -> Option<(Observable, Vec<Observable>)> {
+    stored_observables(Valued::decode(subject(body)?).ok()?.observable?)
 }
 
 /// When the indicator inside a body ceases to hold; `None` if the body is

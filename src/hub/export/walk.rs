@@ -151,7 +151,7 @@ impl Found<'_, '_> {
                 continue;
             };
             let view = chunk.view().ok_or_else(|| damaged(position))?;
-            let item = view.items().flatten().find(|item| item.position == position);
+            let item = view.item(position);
             let Some(item) = item else {
                 store.gone(position).map_err(store_error)?;
                 continue;

@@ -10,13 +10,13 @@ use crate::model::org::OrgNo;
 use crate::model::position::Position;
 use crate::model::query::{IndicatorFilter, Span};
 use crate::store::chunk::ItemView;
-use crate::wire::facts::Facts;
 
 use super::super::directory::Directory;
 use super::super::error::Error;
 use super::super::select::Terms;
 use super::super::shared::Shared;
 use super::super::store_error;
+use super::said::Said;
 
 /// What one filter asks, but for its exceptions.
 #[derive(Debug)]
@@ -132,22 +132,44 @@ impl Conditions {
     }
 
     /// Whether what a version says matches.
-    pub(super) fn body(&self, facts: &Facts) -> bool {
-        let filter = &self.filter;
-        let within = |(low, high): (u8, u8)| facts.confidence.is_some_and(|c| c >= low && c <= high);
-        let is = |value: &Observable| filter.values.iter().any(|wanted| wanted.matches(value));
+    pub(super) fn body(&self, said: &mut Said<'_>) -> Result<bool, Error> {
+        Ok(self.numbers(said)? && self.values(said)? && self.texts(said)?)
+    }
+
+    fn numbers(&self, said: &mut Said<'_>) -> Result<bool, Error> {
+        let IndicatorFilter { confidence, actions, first_seen, last_seen, valid_at, .. } = &self.filter;
+        let open = first_seen.is_open() && last_seen.is_open();
+        if open && confidence.is_none() && actions.is_empty() && valid_at.is_none() {
+            return Ok(true);
+        }
+        let said = said.numbers()?;
+        let within = |(low, high): (u8, u8)| said.confidence.is_some_and(|c| c >= low && c <= high);
         let valid = |at: Timestamp| {
-            at >= facts.valid_from.unwrap_or(facts.created)
-                && facts.valid_until.is_none_or(|until| at < until)
+            at >= said.valid_from.unwrap_or(said.created) && said.valid_until.is_none_or(|until| at < until)
         };
-        filter.confidence.is_none_or(within)
-            && (filter.actions.is_empty() || facts.action.is_some_and(|is| filter.actions.contains(&is)))
-            && filter.first_seen.holds(facts.first_seen)
-            && filter.last_seen.holds(facts.last_seen)
-            && filter.valid_at.is_none_or(valid)
-            && self.own.as_ref().is_none_or(|own| own.matches(&facts.value))
-            && (filter.values.is_empty() || is(&facts.value) || facts.aliases.iter().any(is))
-            && filter.text.as_ref().is_none_or(|search| search.matches(facts.texts()))
+        Ok(confidence.is_none_or(within)
+            && (actions.is_empty() || said.action.is_some_and(|is| actions.contains(&is)))
+            && first_seen.holds(said.first_seen)
+            && last_seen.holds(said.last_seen)
+            && valid_at.is_none_or(valid))
+    }
+
+    fn values(&self, said: &Said<'_>) -> Result<bool, Error> {
+        let wanted = &self.filter.values;
+        if wanted.is_empty() && self.own.is_none() {
+            return Ok(true);
+        }
+        let values = said.values()?;
+        let is = |value: &Observable| wanted.iter().any(|wanted| wanted.matches(value));
+        Ok(self.own.as_ref().is_none_or(|own| own.matches(&values.value))
+            && (wanted.is_empty() || values.iter().any(is)))
+    }
+
+    fn texts(&self, said: &Said<'_>) -> Result<bool, Error> {
+        match &self.filter.text {
+            Some(search) => Ok(search.matches(said.texts()?.iter())),
+            None => Ok(true),
+        }
     }
 }
 

@@ -126,7 +126,7 @@ mod tests {
             let place = Place { origin: shared.tail.committed(), past };
             let mut walk = Walk::new(shared, caller, question, Purpose::Search, place, None).unwrap();
             let page: Vec<_> = std::iter::from_fn(|| walk.next_row().unwrap()).take(7).collect();
-            let value = |row: &Row| facts::read(&row.body).unwrap().value.to_string();
+            let value = |row: &Row| facts::values(&row.body).unwrap().value.to_string();
             found.extend(page.iter().map(value));
             match page.last() {
                 Some(last) => past = Some(walk.behind(last)),

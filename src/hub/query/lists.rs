@@ -151,7 +151,6 @@ fn count(
     classes: impl Fn(ClassNo) -> bool,
 ) -> Option<u64> {
     static TOLD: Once = Once::new();
-    sight.know_classes();
     let seen = |class| sight.sees_now(class) && classes(class);
     let summed = |counter: &Arc<[u8]>| {
         sum_of(counter, seen).ok_or_else(|| crate::store::Error::corrupt("counter", dimension))
@@ -202,24 +201,33 @@ impl Lists<'_> {
         if terms.len() > MAX_TERMS {
             return;
         }
-        let now = &self.sight.now;
-        // Only of those whose owner he is told.
-        let owned = |class: ClassNo| {
-            let owner = now.class(class).and_then(|class| now.number(&class.definition.owner));
-            owner.is_some_and(|owner| terms.contains(&u64::from(owner.0))) && self.sight.told_now(class)
-        };
         let (shared, sight) = (self.shared, self.sight);
         let expected = match dimension {
             _ if terms.is_empty() => Some(0),
             Dimension::Label | Dimension::Kind => count(shared, sight, dimension, &terms, |_| true),
-            Dimension::Owner => count(shared, sight, Dimension::Class, &[0], owned),
+            Dimension::Owner => {
+                let owned = self.owned(&terms);
+                let is_owned = |class: ClassNo| owned.binary_search(&class).is_ok();
+                count(shared, sight, Dimension::Class, &[0], is_owned)
+            }
             Dimension::Class => {
-                let of = |class: ClassNo| terms.contains(&u64::from(class.0));
+                let of = |class: ClassNo| terms.binary_search(&u64::from(class.0)).is_ok();
                 count(shared, sight, Dimension::Class, &[0], of)
             }
             _ => None,
         };
         self.found.push(List { name, dimension, terms: Some(terms), range: None, expected });
+    }
+
+    /// The classes of some owners, in order, of those of whose owner the caller
+    /// is told.
+    fn owned(&self, owners: &[u64]) -> Vec<ClassNo> {
+        let (now, told) = (&self.sight.now, self.sight.told_now());
+        let owner = |owner: &u64| now.slug(OrgNo(u32::try_from(*owner).ok()?));
+        let of = owners.iter().filter_map(owner).flat_map(|owner| now.classes_of(owner)).copied();
+        let mut owned: Vec<_> = of.filter(|class| told.holds(*class)).collect();
+        owned.sort_unstable();
+        owned
     }
 
     /// The lists of the longest words: those are rare.

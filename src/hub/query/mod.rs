@@ -13,7 +13,7 @@
 //!   first and, if that meets little, [`later`];
 //! * [`walk`] holds each candidate against what is [`standing`], what is in [`sight`], and what
 //!   was asked, which [`check`] and [`sighted`] know;
-//! * [`order`] says what comes first;
+//! * [`chunks`] reads what lies in the log; [`order`] says what comes first;
 //! * [`places`] keeps one organisation from asking all at once.
 
 use crate::model::query::{IndicatorFilter, Question};
@@ -21,6 +21,7 @@ use crate::model::query::{IndicatorFilter, Question};
 mod among;
 mod beside;
 mod check;
+mod chunks;
 mod held;
 mod later;
 mod lists;

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use crate::model::position::Position;
 use crate::model::query::Order;
 use crate::store::keys::{self, Dimension};
-use crate::wire::facts::Facts;
+use crate::wire::facts::Numbers;
 
 use super::stream::Way;
 
@@ -135,16 +135,16 @@ pub(super) fn terms_past(order: Order, bucket: Option<u32>) -> Option<RangeInclu
 }
 
 /// The term under which a version stands in an order.
-pub(super) fn term_of(order: Order, facts: &Facts) -> u64 {
+pub(super) fn term_of(order: Order, said: &Numbers) -> u64 {
     match order {
-        Order::FirstSeenNewest | Order::FirstSeenOldest => keys::seen_term(facts.first_seen),
-        Order::LastSeenNewest | Order::LastSeenOldest => keys::seen_term(facts.last_seen),
-        Order::ConfidenceHighest | Order::ConfidenceLowest => keys::confidence_term(facts.confidence),
+        Order::FirstSeenNewest | Order::FirstSeenOldest => keys::seen_term(said.first_seen),
+        Order::LastSeenNewest | Order::LastSeenOldest => keys::seen_term(said.last_seen),
+        Order::ConfidenceHighest | Order::ConfidenceLowest => keys::confidence_term(said.confidence),
         _ => 0,
     }
 }
 
 /// Whether a version says nothing of what an order goes by.
-pub(super) fn is_unsaid(order: Order, facts: &Facts) -> bool {
-    term_of(order, facts) == unsaid(order)
+pub(super) fn is_unsaid(order: Order, said: &Numbers) -> bool {
+    term_of(order, said) == unsaid(order)
 }

@@ -25,7 +25,7 @@ impl Walk<'_> {
         self.renew();
         let Some(chunk) = self.chunk_at(at)? else { return Ok(false) };
         let view = chunk.view().ok_or_else(|| damaged(at))?;
-        let Some(item) = view.items().flatten().find(|item| item.position == at) else {
+        let Some(item) = view.item(at) else {
             self.shared.store.gone(at).map_err(store_error)?;
             return Ok(false);
         };

@@ -1,7 +1,6 @@
 //! Decides what of history a caller may see: what he may see today, and of a
 //! past moment only what he might see then as well.
 
-use std::cell::OnceCell;
 use std::sync::Arc;
 
 use crate::model::audience::ClassNo;
@@ -11,6 +10,7 @@ use crate::policy::visibility::{Purpose, Viewer};
 use super::super::caller::Caller;
 use super::super::directory::Directory;
 use super::super::rosters;
+use super::super::seen::Classes;
 use super::super::shared::Shared;
 use super::super::source::Source;
 
@@ -25,9 +25,8 @@ pub(super) struct Sight<'a> {
     then: Option<(Position, Arc<Directory>)>,
     /// Nobody asked about a moment: what was begun goes on as it began.
     goes_on: bool,
-    /// Whether records of each class are seen today, by its number, once many
-    /// are asked for.
-    seen: OnceCell<Box<[bool]>>,
+    /// The classes whose records are seen today.
+    seen: Arc<Classes>,
 }
 
 impl<'a> Sight<'a> {
@@ -40,7 +39,8 @@ impl<'a> Sight<'a> {
         let now = shared.directory.load_full();
         let then = as_of.map(|at| (at, shared.rosters.at(at, &now)));
         let viewer = Viewer { org: caller.org(), principal: caller.identity() };
-        Self { viewer, purpose, now, then, goes_on: false, seen: OnceCell::new() }
+        let seen = now.seen(viewer, purpose);
+        Self { viewer, purpose, now, then, goes_on: false, seen }
     }
 
     /// The same, for a walk that began at a position and goes on.
@@ -52,7 +52,7 @@ impl<'a> Sight<'a> {
     pub(super) fn renew(&mut self, shared: &Shared) {
         let renewed = shared.renew(&mut self.now);
         if renewed {
-            self.seen = OnceCell::new();
+            self.seen = self.now.seen(self.viewer, self.purpose);
         }
         if renewed && let Some((at, then)) = &mut self.then {
             *then = shared.rosters.at(*at, &self.now);
@@ -72,18 +72,7 @@ impl<'a> Sight<'a> {
 
     /// Whether a record that is of `class` today is seen.
     pub(super) fn sees_now(&self, class: ClassNo) -> bool {
-        match self.seen.get() {
-            Some(seen) => usize::try_from(class.0).is_ok_and(|class| seen.get(class) == Some(&true)),
-            None => self.now.visible(self.viewer, class, self.purpose),
-        }
-    }
-
-    /// To be done before [`Self::sees_now`] is asked of many classes.
-    pub(super) fn know_classes(&self) {
-        self.seen.get_or_init(|| {
-            let all = 0..=u32::try_from(self.now.class_count()).unwrap_or(u32::MAX);
-            all.map(|class| self.now.visible(self.viewer, ClassNo(class), self.purpose)).collect()
-        });
+        self.seen.holds(class)
     }
 
     /// Whether a version of `class` is seen: of a past moment by who might see
@@ -110,8 +99,8 @@ impl<'a> Sight<'a> {
         }
     }
 
-    /// Whether he is told whose a record is that is of `class` today.
-    pub(super) fn told_now(&self, class: ClassNo) -> bool {
-        self.now.discloses(self.viewer, class, self.purpose)
+    /// All classes of which he is told whose the records are today.
+    pub(super) fn told_now(&self) -> Arc<Classes> {
+        self.now.told(self.viewer, self.purpose)
     }
 }

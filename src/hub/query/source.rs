@@ -151,9 +151,37 @@ fn past(out: &[Candidate]) -> More {
     out.last().map_or(More::End, |last| More::Past(last.rank))
 }
 
+/// Chunks of the log on a way.
+enum LogChunks<'a> {
+    /// Back from this position, as long as they are in memory.
+    InMemory(&'a Shared, Position),
+    /// All others.
+    Stored(Scan<'a>),
+}
+
+impl LogChunks<'_> {
+    fn next(&mut self) -> Result<Option<Chunk>, Error> {
+        if let Self::InMemory(shared, at) = self {
+            let newest = shared.tail.chunk_upto(*at);
+            // What is not whole past the base of the log may have been cut.
+            match newest.filter(|chunk| chunk.first > shared.history.base().position) {
+                Some(chunk) => {
+                    *at = Position::from_raw(chunk.first.raw().saturating_sub(1));
+                    return Ok(Some(chunk));
+                }
+                None => *self = Self::Stored(shared.store.scan_back(*at).map_err(store_error)?),
+            }
+        }
+        match self {
+            Self::InMemory(..) => Ok(None),
+            Self::Stored(scan) => scan.next_chunk().map_err(store_error),
+        }
+    }
+}
+
 /// The log, chunk by chunk.
 pub(super) struct Log<'a> {
-    scan: Scan<'a>,
+    chunks: LogChunks<'a>,
     start: Start,
     /// Beyond this, nothing is asked for.
     end: Position,
@@ -164,11 +192,11 @@ pub(super) struct Log<'a> {
 impl<'a> Log<'a> {
     /// From `start` to `end`, which is part of it.
     pub(super) fn open(shared: &'a Shared, start: Start, end: Position, births: bool) -> Result<Self, Error> {
-        let scan = match start.way {
-            Way::Back => shared.store.scan_back(Position::from_raw(start.past.raw().saturating_sub(1))),
-            Way::On => shared.store.scan(start.past),
+        let chunks = match start.way {
+            Way::Back => LogChunks::InMemory(shared, Position::from_raw(start.past.raw().saturating_sub(1))),
+            Way::On => LogChunks::Stored(shared.store.scan(start.past).map_err(store_error)?),
         };
-        Ok(Self { scan: scan.map_err(store_error)?, start, end, births })
+        Ok(Self { chunks, start, end, births })
     }
 
     fn within(&self, at: Position) -> bool {
@@ -188,7 +216,7 @@ impl<'a> Log<'a> {
         let mut last = None;
         // Chunks without a candidate are passed over, but not too many at once.
         for _ in 0..count.max(1) {
-            let Some(chunk) = self.scan.next_chunk().map_err(store_error)? else { return Ok(More::End) };
+            let Some(chunk) = self.chunks.next()? else { return Ok(More::End) };
             let view = chunk.view().ok_or_else(|| damaged(chunk.first))?;
             let (first, from) = (chunk.first, out.len());
             if (self.start.way == Way::On && first > self.end)

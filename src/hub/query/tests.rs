@@ -352,11 +352,12 @@ async fn records_that_are_too_many_to_be_read_first_are_met_along_the_order_or_s
     let first = hub.shared.store.chunk_at(hub.shared.tail.committed()).unwrap().unwrap();
     let last = first.view().unwrap().items().flatten().last().unwrap();
     let item = crate::hub::fetch::item(&hub.shared, last.header.handle).unwrap().unwrap();
-    let born = facts::read(&item.1).unwrap().created;
+    let born = facts::numbers(&item.1).unwrap().created;
     for span in [Span { from: Some(born), to: None }, Span { from: None, to: Some(born) }] {
         let filter = IndicatorFilter { published: span, ..IndicatorFilter::default() };
         let holds = |facts: &Facts| {
-            span.from.is_none_or(|from| facts.created >= from) && span.to.is_none_or(|to| facts.created < to)
+            span.from.is_none_or(|from| facts.numbers.created >= from)
+                && span.to.is_none_or(|to| facts.numbers.created < to)
         };
         assert!(is_found_as_if_each_were_asked(&hub, &caller, filter, holds).await > 8);
     }
@@ -423,7 +424,7 @@ async fn values_that_are_too_long_for_their_keys_are_found_by_how_they_begin() {
     ] {
         let filter =
             IndicatorFilter { values: vec![ValueMatch::Prefix(prefix.into())], ..IndicatorFilter::default() };
-        let holds = |facts: &Facts| facts.value.to_string().starts_with(prefix);
+        let holds = |facts: &Facts| facts.values.value.to_string().starts_with(prefix);
         let found = is_found_as_if_each_were_asked(&hub, &caller, filter, holds).await;
         assert!(found <= most && (found > 0) == (most > 0), "{prefix}: {found}");
     }
@@ -451,8 +452,8 @@ async fn what_held_before_it_was_recorded_is_found_at_that_time() {
     for at in [-200, -61, -59, -48, -24, -1, 0, 30, 400].map(hours) {
         let filter = IndicatorFilter { valid_at: Some(at), ..IndicatorFilter::default() };
         let holds = |facts: &Facts| {
-            at >= facts.valid_from.unwrap_or(facts.created)
-                && facts.valid_until.is_none_or(|until| at < until)
+            at >= facts.numbers.valid_from.unwrap_or(facts.numbers.created)
+                && facts.numbers.valid_until.is_none_or(|until| at < until)
         };
         counts.push(is_found_as_if_each_were_asked(&hub, &caller, filter, holds).await);
     }

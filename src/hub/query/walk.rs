@@ -16,7 +16,6 @@ use crate::model::position::Position;
 use crate::model::query::{Order, Question};
 use crate::policy::visibility::Purpose;
 use crate::store::chunk::{Chunk, ItemHeader, ItemView};
-use crate::store::log::Finder;
 use crate::wire::facts;
 
 use super::super::caller::Caller;
@@ -26,6 +25,7 @@ use super::super::shared::Shared;
 use super::super::store_error;
 use super::among::{self, Among};
 use super::check::{self, Conditions};
+use super::chunks::Chunks;
 use super::later::{self, Later};
 use super::lists::List;
 use super::order::{self, Rank};
@@ -85,8 +85,7 @@ pub struct Walk<'a> {
     except: Vec<Conditions>,
     /// Whether what is said by then is indexed.
     pub(super) indexed: bool,
-    finder: Finder<'a>,
-    chunk: Option<Chunk>,
+    chunks: Chunks<'a>,
     sightings: RefCell<Kept<'a>>,
     source: Option<Source<'a>>,
     /// The records that alone may be asked for, where that is known.
@@ -191,8 +190,7 @@ impl<'a> Walk<'a> {
             asked,
             except,
             indexed: shared.index.upto() >= place.origin,
-            finder: shared.store.finder().map_err(store_error)?,
-            chunk: None,
+            chunks: Chunks::of(shared),
             sightings: RefCell::default(),
             source: None,
             among: None,
@@ -338,7 +336,7 @@ impl<'a> Walk<'a> {
         let known = |handle: Position| self.among.as_ref().is_none_or(|among| among.holds(handle));
         let version = |item: &ItemView<'_>| {
             // Of an index, the log tells only what is not in it.
-            let unsaid = || facts::read(item.body).is_none_or(|facts| order::is_unsaid(order, &facts));
+            let unsaid = || facts::numbers(item.body).is_none_or(|said| order::is_unsaid(order, &said));
             known(item.header.handle)
                 && self.sight.sees(item.header.class)
                 && self.asked.header(item, || true)
@@ -390,10 +388,18 @@ impl<'a> Walk<'a> {
     fn judge(&mut self, candidate: Candidate) -> Result<Option<Row>, Error> {
         let Candidate { rank, posting, chunk, class_now } = candidate;
         let at = posting.position;
-        let chunk = chunk.map_or_else(|| self.chunk_at(at), |chunk| Ok(Some(chunk)))?;
-        let Some(chunk) = chunk else { return Ok(None) };
+        let chunk = match chunk {
+            Some(chunk) => chunk,
+            None => {
+                let next = self.ready.iter().filter(|next| next.chunk.is_none());
+                match self.chunks.at(at, next.map(|next| next.posting.position))? {
+                    Some(chunk) => chunk,
+                    None => return Ok(None),
+                }
+            }
+        };
         let view = chunk.view().ok_or_else(|| damaged(at))?;
-        let Some(item) = view.items().flatten().find(|item| item.position == at) else {
+        let Some(item) = view.item(at) else {
             self.shared.store.gone(at).map_err(store_error)?;
             return Ok(None);
         };
@@ -437,7 +443,7 @@ impl<'a> Walk<'a> {
             return Ok(false);
         }
         let mut said = Said::new(item.body, at);
-        if unsaid && !order::is_unsaid(self.order, said.facts()?) {
+        if unsaid && !order::is_unsaid(self.order, said.numbers()?) {
             return Ok(false);
         }
         let record = Sighted { handle: header.handle, class_now, origin: self.origin.at };
@@ -468,7 +474,7 @@ impl<'a> Walk<'a> {
         if !conditions.ask_body() {
             return Ok(true);
         }
-        Ok(conditions.body(said.facts()?))
+        conditions.body(said)
     }
 
     fn was_sighted(&self, conditions: &Conditions, record: Sighted) -> Result<bool, Error> {
@@ -482,19 +488,6 @@ impl<'a> Walk<'a> {
 
     /// The chunk that holds the version at a position; `None`: that was cut out.
     pub(super) fn chunk_at(&mut self, at: Position) -> Result<Option<Chunk>, Error> {
-        let holds =
-            |chunk: &&Chunk| chunk.first <= at && chunk.view().is_some_and(|view| view.last_position() >= at);
-        if let Some(chunk) = self.chunk.as_ref().filter(holds) {
-            return Ok(Some(chunk.clone()));
-        }
-        // The newest of the log is in memory, and is whole past its base.
-        let newest = self.shared.tail.chunk_at(at).filter(|_| at > self.shared.history.base().position);
-        let found =
-            newest.map_or_else(|| self.finder.find(at), |newest| Ok(Some(newest))).map_err(store_error)?;
-        match &found {
-            Some(_) => self.chunk.clone_from(&found),
-            None => self.shared.store.gone(at).map_err(store_error)?,
-        }
-        Ok(found)
+        self.chunks.at(at, std::iter::empty())
     }
 }

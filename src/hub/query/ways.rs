@@ -440,13 +440,13 @@ fn term_of(walk: &mut Walk<'_>, at: Position) -> Result<Option<u64>, Error> {
     }
     let Some(chunk) = walk.chunk_at(at)? else { return Ok(None) };
     let view = chunk.view().ok_or_else(|| damaged(at))?;
-    let Some(item) = view.items().flatten().find(|item| item.position == at) else {
+    let Some(item) = view.item(at) else {
         walk.shared.store.gone(at).map_err(store_error)?;
         return Ok(None);
     };
     if !walk.sight.sees(item.header.class) {
         return Ok(None);
     }
-    let facts = facts::read(item.body).ok_or_else(|| damaged(at))?;
-    Ok(Some(order::term_of(walk.order, &facts)))
+    let said = facts::numbers(item.body).ok_or_else(|| damaged(at))?;
+    Ok(Some(order::term_of(walk.order, &said)))
 }

@@ -264,7 +264,7 @@ fn cut_told(shared: &Shared, handle: Position) -> Result<bool, db::Error> {
 fn tells_of(store: &Store, at: Position, handle: Position) -> Result<bool, db::Error> {
     let Some(chunk) = store.chunk_at(at)? else { return Ok(false) };
     let view = chunk.view().ok_or_else(|| db::Error::corrupt("chunk", at))?;
-    let item = view.items().flatten().find(|item| item.position == at);
+    let item = view.item(at);
     let told = |item: &ItemView<'_>| matches!(item.header.op, Op::Sight | Op::Notice);
     Ok(item.is_some_and(|item| told(&item) && item.header.previous == handle))
 }

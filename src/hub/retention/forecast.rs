@@ -102,6 +102,6 @@ fn size_at(store: &Store, at: Position) -> Result<Option<u64>, db::Error> {
     }
     let Some(chunk) = store.chunk_at(at)? else { return Ok(None) };
     let view = chunk.view().ok_or_else(|| db::Error::corrupt("chunk", at))?;
-    let item = view.items().flatten().find(|item| item.position == at && item.header.op != Op::Born);
+    let item = view.item(at).filter(|item| item.header.op != Op::Born);
     Ok(item.map(|item| size(&item)))
 }

@@ -107,7 +107,7 @@ impl Group<'_> {
         let newest = newest.map_or(asked.indicator, |latest| latest.newest);
         let chunk = store.chunk_at(newest)?.ok_or_else(|| db::Error::corrupt("item", newest))?;
         let view = chunk.view().ok_or_else(|| db::Error::corrupt("chunk", newest))?;
-        let item = view.items().flatten().find(|item| item.position == newest);
+        let item = view.item(newest);
         let owner = item.ok_or_else(|| db::Error::corrupt("item", newest))?.header.owner;
         let author = SpiffeId::parse(entry.author).map_err(|_| db::Error::corrupt("author", entry.seq))?;
         let key = LeaveKey { owner, indicator: asked.indicator, organisation: asked.organisation };
@@ -122,6 +122,6 @@ fn version_at(store: &Store, at: Position) -> Result<Option<Vec<u8>>, db::Error>
     }
     let Some(chunk) = store.chunk_at(at)? else { return Ok(None) };
     let view = chunk.view().ok_or_else(|| db::Error::corrupt("chunk", at))?;
-    let item = view.items().flatten().find(|item| item.position == at && item.header.op.is_version());
+    let item = view.item(at).filter(|item| item.header.op.is_version());
     Ok(item.map(|item| item.body.to_vec()))
 }

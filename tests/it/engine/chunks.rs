@@ -84,6 +84,9 @@ proptest! {
             for (item, read) in here.iter().zip(view.items()) {
                 let read = read.unwrap();
                 prop_assert_eq!((read.position, read.header, read.body), (at, item.header, item.body.as_slice()));
+                let alone = view.item(at).unwrap();
+                prop_assert_eq!((alone.position, alone.header, alone.body), (at, item.header, read.body));
+                prop_assert_eq!((alone.offset, alone.size()), (read.offset, read.size()));
                 prop_assert_eq!(&read.terms().collect::<Vec<_>>(), &item.terms);
                 let before = if item.header.relabelled { &item.previous_terms } else { &item.terms };
                 prop_assert_eq!(&read.previous_terms().collect::<Vec<_>>(), before);
