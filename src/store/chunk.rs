@@ -32,6 +32,8 @@ const ITEM_BYTES: usize = 76;
 const _: () = assert!(HEAD_BYTES == 4 + 4 + 4 + 4 + 8);
 /// Where in an item's header the length of its body stands.
 const BODY_LEN_AT: usize = 8 + 8 + 8 + 8 + 16 + 4 + 4 + 4;
+/// Where there what it did stands.
+const OP_AT: usize = BODY_LEN_AT + 4 + 2 + 1;
 /// What it is a republication of.
 const ORIGINAL_BYTES: usize = 8 + 4;
 const FLAG_ORIGINAL: u8 = 1 << 2;

@@ -26,6 +26,7 @@ pub mod certificate;
 pub mod changed;
 pub mod checkpoint;
 pub mod chunk;
+mod compact;
 pub mod containment;
 pub mod counters;
 pub mod db;

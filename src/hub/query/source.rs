@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use crate::model::audience::ClassNo;
 use crate::model::position::Position;
 use crate::model::query::Order;
-use crate::store::chunk::{Chunk, ItemView};
+use crate::store::chunk::{Chunk, ItemView, Op};
 use crate::store::keys::Dimension;
 use crate::store::log::Scan;
 use crate::store::posting_blocks::PostingBlocks;
@@ -224,14 +224,11 @@ impl<'a> Log<'a> {
             {
                 return Ok(More::End);
             }
-            for item in view.items() {
+            let may_be = if self.births { Op::is_birth } else { Op::is_version };
+            for item in view.items_of(may_be) {
                 let item = item.ok_or_else(|| damaged(first))?;
                 // What stands of a record tells nothing of how it was born.
-                let may_be = if self.births {
-                    item.header.op.is_birth()
-                } else {
-                    item.header.op.is_version() && (wanted.version)(&item)
-                };
+                let may_be = self.births || (wanted.version)(&item);
                 if !may_be || !self.within(item.position) {
                     continue;
                 }

@@ -5,7 +5,7 @@ use crate::model::indicator::State;
 use crate::model::org::OrgNo;
 use crate::model::position::Position;
 
-use super::{BODY_LEN_AT, FLAG_ORIGINAL, ITEM_BYTES, ItemHeader, ORIGINAL_BYTES, Op, Original, View};
+use super::{BODY_LEN_AT, FLAG_ORIGINAL, ITEM_BYTES, ItemHeader, OP_AT, ORIGINAL_BYTES, Op, Original, View};
 
 impl<'a> View<'a> {
     /// The item at a position; `None`: it is not here, was cut out, or is
@@ -24,7 +24,15 @@ impl<'a> View<'a> {
     /// the walk.
     #[must_use]
     pub const fn items(&self) -> Items<'a> {
-        Items { at: self.first, left: self.count, headers: self.items, bodies: self.bodies, offset: 0 }
+        self.items_of(|_| true)
+    }
+
+    /// The same, of those alone that did something that is `wanted`: of the
+    /// others no more is read than that.
+    #[must_use]
+    pub const fn items_of(&self, wanted: fn(Op) -> bool) -> Items<'a> {
+        let (at, left, headers, bodies) = (self.first, self.count, self.items, self.bodies);
+        Items { at, left, headers, bodies, offset: 0, wanted }
     }
 }
 
@@ -76,6 +84,7 @@ pub struct Items<'a> {
     headers: &'a [u8],
     bodies: &'a [u8],
     offset: usize,
+    wanted: fn(Op) -> bool,
 }
 
 impl<'a> Iterator for Items<'a> {
@@ -83,10 +92,12 @@ impl<'a> Iterator for Items<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         while self.left > 0 {
-            let item = self.read();
-            self.left = if item.is_some() { self.left - 1 } else { 0 };
             // What was cut out is not there for anybody.
-            if item.is_none_or(|item| item.header.op != Op::Gone) {
+            let is_wanted = |op| op != Op::Gone && (self.wanted)(op);
+            let read = self.op().is_none_or(is_wanted);
+            let item = if read { self.read() } else { None };
+            if read || self.pass().is_none() {
+                self.left = if item.is_some() { self.left - 1 } else { 0 };
                 return Some(item);
             }
         }
@@ -95,6 +106,11 @@ impl<'a> Iterator for Items<'a> {
 }
 
 impl<'a> Items<'a> {
+    /// What the next item did; `None`: it is damaged.
+    fn op(&self) -> Option<Op> {
+        self.headers.get(OP_AT).and_then(|op| Op::from_number(*op))
+    }
+
     /// Passes over an item of which no more is read than how long it is.
     fn pass(&mut self) -> Option<()> {
         let fixed = self.headers.first_chunk::<ITEM_BYTES>()?;

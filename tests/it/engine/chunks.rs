@@ -4,7 +4,7 @@ use luytre::model::audience::ClassNo;
 use luytre::model::indicator::State;
 use luytre::model::org::OrgNo;
 use luytre::model::position::{Position, Seq};
-use luytre::store::chunk::{Builder, Item, ItemHeader, MAX_CHUNK_ITEMS, Op, Original, View};
+use luytre::store::chunk::{Builder, Item, ItemHeader, ItemView, MAX_CHUNK_ITEMS, Op, Original, View};
 use proptest::prelude::*;
 
 const OPS: [Op; 8] =
@@ -80,6 +80,9 @@ proptest! {
             let one_class = here.first().map(|item| item.header.class);
             let uniform = here.iter().all(|item| Some(item.header.class) == one_class);
             prop_assert_eq!(view.class, one_class.filter(|_| uniform));
+            let place = |item: Option<ItemView<'_>>| item.map(|item| (item.position, item.offset));
+            let versions = view.items().filter(|item| item.is_some_and(|item| item.header.op.is_version()));
+            prop_assert!(view.items_of(Op::is_version).map(place).eq(versions.map(place)));
             let mut at = chunk.first;
             for (item, read) in here.iter().zip(view.items()) {
                 let read = read.unwrap();
