@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::ask::{PAGE, Times};
 use super::filters::Ask;
 use super::harness::hub::TRUST_DOMAIN;
+use super::hubs;
 use super::place::Place;
 use super::roster;
 
@@ -42,6 +43,8 @@ impl Engine {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+        // Nor while it does beside that what it does after a start.
+        hubs::settle(std::process::id(), Duration::from_secs(600)).await;
         engine
     }
 

@@ -1,7 +1,6 @@
 //! Decides when small blocks of postings are merged: once a term has written
 //! enough of them, and all that an earlier run left behind, one step at a
-//! time beside the writer, which commits each with whatever else waits; and when
-//! the tables are rewritten in which most was taken away so.
+//! time beside the writer, which commits each with whatever else waits.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -123,18 +122,7 @@ pub struct Offer {
 #[derive(Debug, Clone)]
 enum Look {
     Newest(Term, bool),
-    /// From a key on, and whether something was merged before that.
-    Sweep(Vec<u8>, bool),
-    /// What merges have taken away still lies between what is there.
-    Compact(Vec<u8>),
-}
-
-/// What a look found.
-struct Found {
-    merge: Option<Merge>,
-    /// Where the work goes on that was under way, if it was and is not at its
-    /// end.
-    next: Option<Look>,
+    Sweep(Vec<u8>),
 }
 
 /// Finds what can be merged.
@@ -143,8 +131,8 @@ pub struct Merger {
     shared: Arc<Shared>,
     offers: mpsc::Sender<Offer>,
     stop: CancellationToken,
-    /// Where a sweep goes on, or what comes after it; `None`: nothing is left.
-    sweep: Option<Look>,
+    /// Key at which the sweep goes on; `None`: all has been seen.
+    sweep: Option<Vec<u8>>,
 }
 
 impl Merger {
@@ -152,7 +140,7 @@ impl Merger {
     #[must_use]
     pub const fn new(shared: Arc<Shared>, offers: mpsc::Sender<Offer>, stop: CancellationToken) -> Self {
         // What an earlier run left behind is found once.
-        Self { shared, offers, stop, sweep: Some(Look::Sweep(Vec::new(), false)) }
+        Self { shared, offers, stop, sweep: Some(Vec::new()) }
     }
 
     /// Works until the hub goes down, or until the store is read-only or damaged.
@@ -176,11 +164,11 @@ impl Merger {
             }
             // A sweep under way is ended first, or would never be.
             if self.sweep.is_none() && self.shared.backlog.has_lost() {
-                self.sweep = Some(Look::Sweep(Vec::new(), false));
+                self.sweep = Some(Vec::new());
             }
-            if let Some(look) = self.sweep.take() {
+            if let Some(key) = self.sweep.take() {
                 self.pause(SWEEP_PAUSE).await?;
-                return Some(look);
+                return Some(Look::Sweep(key));
             }
             self.stop.run_until_cancelled(self.shared.backlog.wake.notified()).await?;
         }
@@ -198,7 +186,7 @@ impl Merger {
             // Awaited to its end even at a stop: it holds the store open.
             let found = tasks::spawn_blocking(move || asked.find(&shared.store, shared.index.upto())).await;
             let Ok(found) = found else { return Ok(()) };
-            let Found { merge, next } = found?;
+            let (merge, next) = found?;
             self.sweep = next.or_else(|| self.sweep.take());
             let Some(merge) = merge else { return Ok(()) };
             if !self.offer(merge).await {
@@ -206,7 +194,7 @@ impl Merger {
                     self.stop.cancel();
                     return Ok(());
                 }
-            } else if matches!(look, Look::Sweep(..)) {
+            } else if matches!(look, Look::Sweep(_)) {
                 return Ok(());
             }
         }
@@ -227,23 +215,13 @@ impl Merger {
 }
 
 impl Look {
-    fn find(&self, store: &Store, indexed: Position) -> Result<Found, db::Error> {
+    /// What to merge, and where a sweep goes on.
+    fn find(&self, store: &Store, indexed: Position) -> Result<(Option<Merge>, Option<Vec<u8>>), db::Error> {
         match self {
             Self::Newest((dimension, term), deep) => {
-                Ok(Found { merge: store.merge_newest(*dimension, *term, indexed, *deep)?, next: None })
+                Ok((store.merge_newest(*dimension, *term, indexed, *deep)?, None))
             }
-            Self::Sweep(from, merged) => {
-                let swept = store.sweep(from, indexed)?;
-                let merged = *merged || swept.merge.is_some();
-                let next = match swept.next {
-                    Some(next) => Some(Self::Sweep(next, merged)),
-                    None => merged.then(|| Self::Compact(Vec::new())),
-                };
-                Ok(Found { merge: swept.merge, next })
-            }
-            Self::Compact(after) => {
-                Ok(Found { merge: None, next: store.compact_postings(after)?.map(Self::Compact) })
-            }
+            Self::Sweep(from) => store.sweep(from, indexed).map(|swept| (swept.merge, swept.next)),
         }
     }
 }

@@ -100,7 +100,7 @@ mod tests {
             let viewer = Viewer { org: OrgNo(org), principal: &person };
             let holds = |class: ClassNo| {
                 asked.set(asked.get() + 1);
-                class.0 % (org + 1) == 0
+                class.0.is_multiple_of(org + 1)
             };
             sets.of(viewer, (purpose, wanted), 130, holds)
         };

@@ -251,7 +251,7 @@ fn write_item(item: &Item, out: &mut Vec<u8>) {
         count(&item.terms),
         count(&item.previous_terms),
         h.previous_kind,
-        u8::from(h.relabelled) | u8::from(h.lapsed) << 1 | u8::from(h.original.is_some()) * FLAG_ORIGINAL,
+        u8::from(h.relabelled) | u8::from(h.lapsed) << 1 | (u8::from(h.original.is_some()) * FLAG_ORIGINAL),
     ]);
     for term in item.terms.iter().take(MAX_TERMS).chain(item.previous_terms.iter().take(MAX_TERMS)) {
         out.extend_from_slice(&term.to_be_bytes());

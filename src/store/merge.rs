@@ -1,6 +1,5 @@
 //! Decides which blocks of postings become one: consecutive small blocks of a
-//! term, tier by tier, so that each posting is written anew only a few times;
-//! and all that are left of them once a sweep comes by, which is at a start.
+//! term, tier by tier, so that each posting is written anew only a few times.
 
 use std::ops::Range;
 
@@ -22,12 +21,6 @@ pub const FAN_IN: usize = 16;
 const TIERS: u32 = 3;
 /// So many small blocks of whatever tiers in a row are merged too.
 const MAX_SMALL: usize = 64;
-/// So many small blocks in a row of a term that a sweep meets are merged, if
-/// the largest of them has not most of their postings: what is written anew for
-/// a few is little.
-const AT_REST: usize = 8;
-/// The largest has no more than so many times what all others have.
-const LARGEST: usize = 8;
 /// Most blocks read for one merge.
 pub const MAX_RUN: usize = 128;
 /// Most postings in one merge: what it costs the writer stays small.
@@ -50,12 +43,6 @@ impl Merge {
     #[must_use]
     pub const fn replaced(&self) -> usize {
         self.replaced
-    }
-
-    fn add(&mut self, other: Self) {
-        self.replaced += other.replaced;
-        self.removed.extend(other.removed);
-        self.written.extend(other.written);
     }
 }
 
@@ -104,71 +91,41 @@ impl Store {
         }
         iterator.status()?;
         run.reverse();
-        let counts: Vec<usize> = run.iter().map(|block| block.count).collect();
-        let blocks = plan(&counts).and_then(|range| run.get(range));
-        blocks.map_or(Ok(None), merged)
+        merge(&run)
     }
 
-    /// Goes through the blocks of all terms from the key `from` on, not too far;
-    /// as far as it is `indexed`, likewise. What a term that rests has left in
-    /// small blocks becomes one, be they few.
+    /// Goes through the blocks of all terms from the key `from` on, as far as
+    /// to the first that can be merged, and not too far; as far as it is
+    /// `indexed`, likewise.
     ///
     /// # Errors
     /// [`Error::Corrupt`], or whatever the engine answers.
     pub fn sweep(&self, from: &[u8], indexed: Position) -> Result<Swept, Error> {
         let mut iterator = self.db.raw_iterator_cf_opt(self.family(Family::Postings)?, reading());
         iterator.seek(from);
-        let (mut run, mut found): (Vec<Block>, _) = (Vec::new(), Found::default());
+        let mut run: Vec<Block> = Vec::new();
         for _ in 0..MAX_SWEPT {
             let Some((key, value)) = iterator.item() else {
                 iterator.status()?;
-                let next = found.take(&run)?.then(|| first_key(&run)).flatten();
-                return Ok(Swept { merge: found.merge, next });
+                let merge = merge(&run)?;
+                let next = merge.is_some().then(|| first_key(&run)).flatten();
+                return Ok(Swept { merge, next });
             };
             let block = if is_open(key, indexed) { None } else { small(key, value)? };
             let same_term = run
                 .first()
                 .is_none_or(|first| first.key.get(..POSTING_PREFIX_BYTES) == key.get(..POSTING_PREFIX_BYTES));
             if block.is_none() || !same_term || run.len() == MAX_RUN {
-                if found.take(&run)? {
-                    return Ok(Swept { merge: found.merge, next: first_key(&run) });
+                if let Some(merge) = merge(&run)? {
+                    return Ok(Swept { merge: Some(merge), next: first_key(&run) });
                 }
                 run.clear();
-                if found.postings >= MAX_MERGE {
-                    break;
-                }
             }
             run.extend(block);
             iterator.next();
         }
         let next = first_key(&run).or_else(|| iterator.key().map(<[u8]>::to_vec));
-        Ok(Swept { merge: found.merge, next })
-    }
-}
-
-/// What a step of a sweep has found to merge.
-#[derive(Default)]
-struct Found {
-    merge: Option<Merge>,
-    postings: usize,
-}
-
-impl Found {
-    /// Takes in what is to be merged of a run; whether the step is to end, for
-    /// the run is to be looked at once more.
-    fn take(&mut self, run: &[Block]) -> Result<bool, Error> {
-        let counts: Vec<usize> = run.iter().map(|block| block.count).collect();
-        let Some(range) = at_rest(&counts).or_else(|| plan(&counts)) else { return Ok(false) };
-        let whole = range == (0..run.len());
-        if whole || self.merge.is_none() {
-            let Some(merge) = run.get(range).map(merged).transpose()?.flatten() else { return Ok(false) };
-            self.postings += counts.iter().sum::<usize>();
-            match &mut self.merge {
-                Some(all) => all.add(merge),
-                none => *none = Some(merge),
-            }
-        }
-        Ok(!whole)
+        Ok(Swept { merge: None, next })
     }
 }
 
@@ -201,7 +158,9 @@ fn small(key: &[u8], value: &[u8]) -> Result<Option<Block>, Error> {
     Ok(Some(Block { key, count, bytes: value.to_vec() }))
 }
 
-fn merged(blocks: &[Block]) -> Result<Option<Merge>, Error> {
+fn merge(run: &[Block]) -> Result<Option<Merge>, Error> {
+    let counts: Vec<usize> = run.iter().map(|block| block.count).collect();
+    let Some(blocks) = plan(&counts).and_then(|range| run.get(range)) else { return Ok(None) };
     let mut all: Vec<Posting> = Vec::new();
     for block in blocks {
         all.extend(postings::decode(&block.bytes).ok_or_else(|| Error::corrupt("postings", block.key))?);
@@ -221,14 +180,6 @@ fn merged(blocks: &[Block]) -> Result<Option<Merge>, Error> {
     Ok(Some(Merge { replaced: blocks.len(), removed, written }))
 }
 
-/// Which of the small blocks in a row that a sweep meets are merged: all of
-/// them, as far as one merge goes.
-fn at_rest(counts: &[usize]) -> Option<Range<usize>> {
-    let (sum, largest) = (counts.iter().sum::<usize>(), counts.iter().max().copied()?);
-    let many = counts.len() >= AT_REST.max(2 * sum.div_ceil(MAX_POSTINGS));
-    (many && (sum - largest) * LARGEST >= largest).then(|| 0..within(counts))
-}
-
 /// Which of the small blocks in a row, told by their numbers of postings, are
 /// merged now: those of the lowest tier that has enough of them, with what
 /// lies between.
@@ -238,17 +189,12 @@ fn plan(counts: &[usize]) -> Option<Range<usize>> {
             .find(|range| tiers(counts.get(range.clone())).filter(|&tier| tier == of).count() >= FAN_IN)
     });
     let range = ripe.or_else(|| stretches(counts, TIERS).find(|range| range.len() >= MAX_SMALL))?;
-    Some(range.start..range.start + within(counts.get(range.clone())?))
-}
-
-/// How many of the first blocks one merge takes.
-fn within(counts: &[usize]) -> usize {
     let mut sum = 0;
-    let fit = counts.iter().take_while(|&count| {
+    let within = counts.get(range.clone())?.iter().take_while(|&count| {
         sum += count;
         sum <= MAX_MERGE
     });
-    fit.count()
+    Some(range.start..range.start + within.count())
 }
 
 /// The longest stretches of blocks of tier `most` and below.
@@ -391,47 +337,6 @@ mod tests {
                 None => prop_assert!(counts.len() < MAX_SMALL),
             }
         }
-    }
-
-    #[test]
-    fn a_sweep_leaves_few_small_blocks_of_each_term_and_finds_no_more() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = open(dir.path());
-        let mut batch = Batch::new(&store);
-        for position in 1..400_u64 {
-            let mut postings = Postings::default();
-            let posting =
-                Posting { position: Position::from_raw(position), handle: Position::from_raw(position) };
-            // The first has fewer than are merged.
-            for term in (0..20).filter(|term| position < 7 + term * 20) {
-                postings.add(Dimension::Label, term, posting);
-            }
-            batch.postings(&postings).unwrap();
-        }
-        store.commit(batch).unwrap();
-        let sweep = || {
-            let (mut from, mut replaced, mut steps) = (Some(Vec::new()), 0, 0);
-            while let Some(key) = from {
-                let swept = store.sweep(&key, Position::ZERO).unwrap();
-                let mut batch = Batch::new(&store);
-                if let Some(merge) = &swept.merge {
-                    replaced += merge.replaced();
-                    batch.merge(merge).unwrap();
-                }
-                store.commit(batch).unwrap();
-                (from, steps) = (swept.next, steps + 1);
-            }
-            (replaced, steps)
-        };
-        let (replaced, steps) = sweep();
-        assert!(replaced > 3_000 && steps < 60, "{replaced} blocks in {steps} steps");
-        for term in 0..20 {
-            let (found, blocks) = read(&store, term, Position::from_raw(u64::MAX));
-            assert_eq!(found.len() as u64, (6 + term * 20).min(399));
-            let most = found.len() / MAX_RUN + AT_REST;
-            assert!(blocks < most, "{term}: {blocks} blocks");
-        }
-        assert_eq!(sweep().0, 0);
     }
 
     #[test]

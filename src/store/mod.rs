@@ -26,7 +26,6 @@ pub mod certificate;
 pub mod changed;
 pub mod checkpoint;
 pub mod chunk;
-mod compact;
 pub mod containment;
 pub mod counters;
 pub mod db;

@@ -20,9 +20,6 @@ use super::db::{Error, Store};
 use super::keys::{self, Family, SIGHTING_KEY_BYTES};
 
 const FORMAT: u8 = 1;
-/// Sightings that are passed over step by step: to seek costs as much as some
-/// dozens of steps, and few indicators have more.
-const NEAR: usize = if cfg!(test) { 2 } else { 32 };
 const HEAD_BYTES: usize = 18;
 const _: () = assert!(HEAD_BYTES == 1 + 4 + 4 + 8 + 1);
 
@@ -196,28 +193,9 @@ impl Sightings<'_> {
     }
 
     fn reach(&mut self) {
-        let (Some(reporter), Some(last)) = (self.sought.take(), self.last) else { return };
-        let sought = keys::sighting(self.indicator, reporter, Position::from_raw(last));
-        if !self.steps(&sought) {
-            self.iterator.seek_for_prev(sought);
+        if let (Some(reporter), Some(last)) = (self.sought.take(), self.last) {
+            self.iterator.seek_for_prev(keys::sighting(self.indicator, reporter, Position::from_raw(last)));
         }
-    }
-
-    /// Goes back to what is sought step by step, if it is not far behind what
-    /// is at hand; whether it is there.
-    fn steps(&mut self, sought: &[u8]) -> bool {
-        let is_this = |key: &[u8]| keys::read_sighting(key).is_some_and(|(of, ..)| of == self.indicator);
-        if !self.iterator.key().is_some_and(|key| key > sought && is_this(key)) {
-            return false;
-        }
-        for _ in 0..NEAR {
-            // Where the indicator has no more, the way is at its end.
-            if self.iterator.key().is_none_or(|key| key <= sought) {
-                return true;
-            }
-            self.iterator.prev();
-        }
-        false
     }
 
     /// Goes on past all that this reporter has.

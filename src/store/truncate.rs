@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use rocksdb::WriteBatch;
+use rocksdb::{CompactOptions, WriteBatch};
 
 use crate::base::clock::Timestamp;
 use crate::base::digest::Multiset;
@@ -351,5 +351,31 @@ impl Store {
     /// Whatever the engine answers.
     pub fn write_behind(&self, batch: Batch<'_>) -> Result<(), Error> {
         self.write_again(batch.into_inner())
+    }
+
+    /// Gives back the room of what was cut out of the log after `after`, as far
+    /// as one table file of it reaches, which is a second's work; from where to
+    /// go on, `None`: nothing is left up to `upto`. Blocking.
+    ///
+    /// # Errors
+    /// Whatever the engine answers.
+    pub fn compact_log(&self, after: Position, upto: Position) -> Result<Option<Position>, Error> {
+        let family = self.family(Family::Log)?;
+        let (from, to) = (keys::log(after.next()), keys::log(upto));
+        if after == Position::ZERO {
+            // What is in memory yet is part of no file.
+            self.db.flush_cf(family)?;
+        }
+        let files =
+            self.db.live_files()?.into_iter().filter(|file| file.column_family_name == Family::Log.name());
+        let ends = files.filter_map(|file| file.end_key).filter(|end| end.as_slice() > from.as_slice());
+        // The nearest end of any file bounds what is rewritten at once.
+        let end = ends.min().filter(|end| end.as_slice() < to.as_slice());
+        let mut options = CompactOptions::default();
+        // Others go on being compacted meanwhile.
+        options.set_exclusive_manual_compaction(false);
+        let until = end.as_deref().unwrap_or(to.as_slice());
+        self.db.compact_range_cf_opt(family, Some(from.as_slice()), Some(until), &options);
+        Ok(end.and_then(|end| keys::number_of(&end)).map(Position::from_raw))
     }
 }

@@ -259,6 +259,20 @@ async fn what_counters_do_not_tell_of_is_looked_for() {
 }
 
 #[tokio::test]
+async fn the_newest_of_the_log_is_walked_without_a_read() {
+    let (_dir, hub, caller) = hub(&["a"]);
+    let origin = publish(&hub, &caller, (0..90).map(draft).collect()).await;
+    let question = Question::new(IndicatorFilter::default());
+    let before = hub.store_calls();
+    let place = Place { origin, past: None };
+    let mut walk = Walk::new(&hub.shared, &caller, &question, Purpose::Search, place, None).unwrap();
+    let rows = std::iter::from_fn(|| walk.next_row().unwrap()).take(60).count();
+    assert_eq!((rows, hub.store_calls().since(&before).chunks), (60, 0));
+    drop(walk);
+    hub.close().await;
+}
+
+#[tokio::test]
 async fn a_question_opens_few_lists_of_postings_and_tells_of_those_alone() {
     let (_dir, hub, caller) = hub(&["a"]);
     let hour = |hour: u64| Some(Timestamp::from_micros_clamped((1_000 + hour) * 3_600_000_000));
