@@ -30,7 +30,7 @@ const TABLES: &str = "
     CREATE TABLE technique(technique TEXT, id INT, PRIMARY KEY(technique, id)) WITHOUT ROWID;
     CREATE TABLE known(value TEXT, id INT, PRIMARY KEY(value, id)) WITHOUT ROWID;
     CREATE TABLE sighting(reporter TEXT, outcome INT, at INT, id INT);
-    CREATE TABLE filled(rows INT, sightings INT, seconds REAL);
+    CREATE TABLE filled(rows INT, sightings INT, seconds REAL, as_told TEXT);
     CREATE VIRTUAL TABLE words USING fts5(text, content='', tokenize=\"unicode61 remove_diacritics 2\");";
 
 const INDEXES: &str = "
@@ -65,9 +65,12 @@ impl Sqlite {
         let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).ok()?;
         connection.execute_batch(SETTINGS).ok()?;
         let filled = connection.query_row("SELECT * FROM filled", [], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get(2)?))
+            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get(2)?, row.get::<_, String>(3)?))
         });
-        let (rows, sightings, seconds) = filled.ok()?;
+        let (rows, sightings, seconds, as_told) = filled.ok()?;
+        if as_told != [TABLES, INDEXES].concat() {
+            return None;
+        }
         let number = |count: i64| usize::try_from(count).unwrap_or_default();
         Some(Self { connection, rows: number(rows), sightings: number(sightings), seconds })
     }
@@ -95,8 +98,9 @@ impl Sqlite {
             .execute_batch("INSERT INTO words(words) VALUES('optimize'); PRAGMA optimize;")
             .expect("an order");
         let seconds = started.elapsed().as_secs_f64();
-        let filled = params![standing.len() as i64, sightings.len() as i64, seconds];
-        connection.execute("INSERT INTO filled VALUES(?,?,?)", filled).expect("a note");
+        let as_told = [TABLES, INDEXES].concat();
+        let filled = params![standing.len() as i64, sightings.len() as i64, seconds, as_told];
+        connection.execute("INSERT INTO filled VALUES(?,?,?,?)", filled).expect("a note");
         Self { connection, rows: standing.len(), sightings: sightings.len(), seconds }
     }
 

@@ -22,7 +22,7 @@ use crate::policy::visibility::{self, Audience, Purpose, Viewer};
 use crate::store::roster::StoredDirectory;
 use crate::store::{Batch, db};
 
-use super::seen::{Classes, Sets, Wanted};
+use super::seen::{Classes, Sets};
 
 /// An audience class and, once somebody asked, whom it reaches.
 #[derive(Debug)]
@@ -284,13 +284,7 @@ impl Directory {
     /// All classes whose records `viewer` may see.
     pub(super) fn seen(&self, viewer: Viewer<'_>, purpose: Purpose) -> Arc<Classes> {
         let seen = |class| self.visible(viewer, class, purpose);
-        self.sets.of(viewer, (purpose, Wanted::Seen), self.classes.len(), seen)
-    }
-
-    /// All classes of which `viewer` is told whose the records are.
-    pub(super) fn told(&self, viewer: Viewer<'_>, purpose: Purpose) -> Arc<Classes> {
-        let told = |class| self.discloses(viewer, class, purpose);
-        self.sets.of(viewer, (purpose, Wanted::Told), self.classes.len(), told)
+        self.sets.of(viewer, purpose, self.classes.len(), seen)
     }
 
     /// Whether everyone in `org` may get records of `class`.

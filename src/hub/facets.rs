@@ -119,7 +119,7 @@ fn count(item: &ItemView<'_>, born: Timestamp, alone: bool, mut add: impl FnMut(
 fn is_left(store: &Store, at: Position) -> Result<bool, db::Error> {
     let Some(chunk) = store.chunk_at(at)? else { return Ok(false) };
     let view = chunk.view().ok_or_else(|| db::Error::corrupt("chunk", at))?;
-    Ok(view.items().flatten().any(|item| item.position == at && item.header.op.is_version()))
+    Ok(view.item(at).is_some_and(|item| item.header.op.is_version()))
 }
 
 /// The terms of the hashes that the version before had and this one has not;

@@ -38,16 +38,7 @@ impl Classes {
     }
 }
 
-/// What is wanted of a class.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Wanted {
-    /// Its records are seen.
-    Seen,
-    /// It is told as well whose they are.
-    Told,
-}
-
-type Key = (OrgNo, Option<SpiffeId>, Purpose, Wanted);
+type Key = (OrgNo, Option<SpiffeId>, Purpose);
 
 /// The sets that were asked for; none of them is copied with a directory.
 #[derive(Debug, Default)]
@@ -60,17 +51,16 @@ impl Clone for Sets {
 }
 
 impl Sets {
-    /// Those of `count` classes that a viewer sees, or of which he is told, as
-    /// `holds` says.
+    /// Those of `count` classes that a viewer sees, as `holds` says.
     pub(super) fn of(
         &self,
         viewer: Viewer<'_>,
-        (purpose, wanted): (Purpose, Wanted),
+        purpose: Purpose,
         count: usize,
         holds: impl Fn(ClassNo) -> bool,
     ) -> Arc<Classes> {
         let person = purpose.reaches_persons().then(|| viewer.principal.clone());
-        let key = (viewer.org, person, purpose, wanted);
+        let key = (viewer.org, person, purpose);
         if let Some(known) = self.0.lock().get(&key) {
             return Arc::clone(known);
         }
@@ -95,34 +85,33 @@ mod tests {
     #[test]
     fn sets_are_of_who_asks_and_for_what_and_no_larger_than_there_is_room_for() {
         let (sets, asked) = (Sets::default(), std::cell::Cell::new(0));
-        let get = |org: u32, name: &str, purpose, wanted| {
+        let get = |org: u32, name: &str, purpose| {
             let person = person(name);
             let viewer = Viewer { org: OrgNo(org), principal: &person };
             let holds = |class: ClassNo| {
                 asked.set(asked.get() + 1);
                 class.0.is_multiple_of(org + 1)
             };
-            sets.of(viewer, (purpose, wanted), 130, holds)
+            sets.of(viewer, purpose, 130, holds)
         };
-        let first = get(1, "u", Purpose::Search, Wanted::Seen);
+        let first = get(1, "u", Purpose::Search);
         let held: Vec<_> = (0..400).filter(|class| first.holds(ClassNo(*class))).collect();
         assert_eq!(held, (0..=130).filter(|class| class % 2 == 0).collect::<Vec<_>>());
         let found_out = asked.get();
-        assert!(Arc::ptr_eq(&first, &get(1, "v", Purpose::Search, Wanted::Seen)), "one for all of it");
+        assert!(Arc::ptr_eq(&first, &get(1, "v", Purpose::Search)), "one for all of it");
         assert_eq!(asked.get(), found_out);
-        for (org, name, purpose, wanted) in [
-            (2, "u", Purpose::Search, Wanted::Seen),
-            (1, "u", Purpose::Aggregate, Wanted::Seen),
-            (1, "u", Purpose::Search, Wanted::Told),
-            (1, "u", Purpose::Get, Wanted::Seen),
-            (1, "v", Purpose::Get, Wanted::Seen),
+        for (org, name, purpose) in [
+            (2, "u", Purpose::Search),
+            (1, "u", Purpose::Aggregate),
+            (1, "u", Purpose::Get),
+            (1, "v", Purpose::Get),
         ] {
             let before = asked.get();
-            get(org, name, purpose, wanted);
-            assert!(asked.get() > before, "{org} {name} {purpose:?} {wanted:?}");
+            get(org, name, purpose);
+            assert!(asked.get() > before, "{org} {name} {purpose:?}");
         }
         for org in 0..60_000 {
-            get(org, "u", Purpose::Search, Wanted::Seen);
+            get(org, "u", Purpose::Search);
         }
         let kept = sets.0.lock();
         assert!(!kept.is_empty() && kept.len() * BYTES <= MAX_BYTES);

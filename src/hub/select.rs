@@ -17,7 +17,7 @@ use crate::model::sighting::Outcome;
 use crate::policy::visibility::{Purpose, Viewer};
 use crate::store::chunk::{ItemHeader, ItemView, Op, View};
 use crate::store::keys;
-use crate::wire::event;
+use crate::wire::facts;
 
 use super::directory::Directory;
 use super::own::Own;
@@ -233,7 +233,7 @@ pub enum Whole {
 /// is asked for. A damaged one is not held back: whoever reads it says so.
 #[must_use]
 pub fn is_own(own: Option<&Matcher>, body: &[u8]) -> bool {
-    own.is_none_or(|own| event::value(body).is_none_or(|value| own.matches(&value)))
+    own.is_none_or(|own| facts::values(body).is_none_or(|values| own.matches(&values.value)))
 }
 
 impl Selection {

@@ -131,7 +131,9 @@ impl Tail {
         Some(ring.floor)
     }
 
-    fn floor(&self) -> Position {
+    /// All that was committed after this is in the ring.
+    #[must_use]
+    pub fn floor(&self) -> Position {
         self.ring.read().floor
     }
 

@@ -34,10 +34,15 @@ pub(super) fn roster(slugs: &[&str]) -> Roster {
 
 /// A new hub of these organisations, and a caller of `a`.
 pub(super) fn hub(slugs: &[&str]) -> (TempDir, Arc<Hub>, Caller) {
+    hub_with(slugs, Options::default())
+}
+
+/// The same with other options.
+pub(super) fn hub_with(slugs: &[&str], options: Options) -> (TempDir, Arc<Hub>, Caller) {
     let dir = tempfile::tempdir().unwrap();
     let data_dir = dir.path().join("data");
     Hub::init(&data_dir, roster(slugs), "test.example", &SystemClock).unwrap();
-    let hub = Hub::open(Options { data_dir, ..Options::default() }).unwrap();
+    let hub = Hub::open(Options { data_dir, ..options }).unwrap();
     let caller = caller(&hub, IDENTITY);
     (dir, hub, caller)
 }

@@ -270,7 +270,7 @@ impl Store {
         }
         let Some(chunk) = self.chunk_at(handle)? else { return Ok(true) };
         let view = chunk.view().ok_or_else(|| Error::corrupt("chunk", handle))?;
-        Ok(!view.items().flatten().any(|item| item.position == handle))
+        Ok(view.item(handle).is_none())
     }
 
     /// How far the log is truncated.

@@ -447,7 +447,7 @@ pub fn observables(indicator: &v1::Indicator) -> Option<(Observable, Vec<Observa
     stored_observables(indicator.observable.clone()?)
 }
 
-fn stored_observables(stored: v1::Observable) -> Option<(Observable, Vec<Observable>)> {
+pub(super) fn stored_observables(stored: v1::Observable) -> Option<(Observable, Vec<Observable>)> {
     // What is stored is canonical already, by the rules of its day.
     match spelt(stored.value?) {
         Spelt::Text(kind, text) => Some((Observable::from_canonical(kind?, &text)?, Vec::new())),
@@ -465,27 +465,6 @@ fn stored_observables(stored: v1::Observable) -> Option<(Observable, Vec<Observa
 struct Validity {
     #[prost(message, optional, tag = "9")]
     valid_until: Option<prost_types::Timestamp>,
-}
-
-/// The one field of `luytre.v1.Indicator` that says what it is about; all others
-/// are passed over.
-#[derive(Clone, PartialEq, prost::Message)]
-struct Valued {
-    #[prost(message, optional, tag = "2")]
-    observable: Option<v1::Observable>,
-}
-
-/// The value of the indicator inside a body, which of a file is one of its
-/// hashes; `None` if the body is damaged.
-#[must_use]
-pub fn value(body: &[u8]) -> Option<Observable> {
-    values(body).map(|(value, _)| value)
-}
-
-/// The same, and the other hashes of the same file.
-#[must_use]
-pub fn values(body: &[u8]) -> Option<(Observable, Vec<Observable>)> {
-    stored_observables(Valued::decode(subject(body)?).ok()?.observable?)
 }
 
 /// When the indicator inside a body ceases to hold; `None` if the body is

@@ -88,6 +88,14 @@ struct Numbered {
     create_time: Option<prost_types::Timestamp>,
 }
 
+/// The one field of `luytre.v1.Indicator` that says what it is about; all others
+/// are passed over.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Valued {
+    #[prost(message, optional, tag = "2")]
+    observable: Option<v1::Observable>,
+}
+
 /// The techniques of `luytre.v1.Indicator`; all other fields are passed over.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Attack {
@@ -120,7 +128,8 @@ pub fn read(body: &[u8]) -> Option<Facts> {
 /// What the version in a body is about; `None` if it is damaged.
 #[must_use]
 pub fn values(body: &[u8]) -> Option<Values> {
-    let (value, aliases) = event::values(body)?;
+    let stored = Valued::decode(event::subject(body)?).ok()?.observable?;
+    let (value, aliases) = event::stored_observables(stored)?;
     Some(Values { value, aliases })
 }
 

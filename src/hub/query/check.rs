@@ -132,11 +132,11 @@ impl Conditions {
     }
 
     /// Whether what a version says matches.
-    pub(super) fn body(&self, said: &mut Said<'_>) -> Result<bool, Error> {
+    pub(super) fn body(&self, said: &Said<'_>) -> Result<bool, Error> {
         Ok(self.numbers(said)? && self.values(said)? && self.texts(said)?)
     }
 
-    fn numbers(&self, said: &mut Said<'_>) -> Result<bool, Error> {
+    fn numbers(&self, said: &Said<'_>) -> Result<bool, Error> {
         let IndicatorFilter { confidence, actions, first_seen, last_seen, valid_at, .. } = &self.filter;
         let open = first_seen.is_open() && last_seen.is_open();
         if open && confidence.is_none() && actions.is_empty() && valid_at.is_none() {

@@ -222,10 +222,10 @@ impl Lists<'_> {
     /// The classes of some owners, in order, of those of whose owner the caller
     /// is told.
     fn owned(&self, owners: &[u64]) -> Vec<ClassNo> {
-        let (now, told) = (&self.sight.now, self.sight.told_now());
+        let now = &self.sight.now;
         let owner = |owner: &u64| now.slug(OrgNo(u32::try_from(*owner).ok()?));
         let of = owners.iter().filter_map(owner).flat_map(|owner| now.classes_of(owner)).copied();
-        let mut owned: Vec<_> = of.filter(|class| told.holds(*class)).collect();
+        let mut owned: Vec<_> = of.filter(|class| self.sight.told_now(*class)).collect();
         owned.sort_unstable();
         owned
     }

@@ -30,9 +30,7 @@ const MAX_LISTS: usize = 4;
 const MAX_OPENED: usize = lists::MAX_TERMS;
 /// Most terms of a list that is gone through beside another.
 const MAX_LEAPT: usize = 16;
-/// A list with more than one in so many of all records tells little. Alone, its
-/// terms count as well: to open each costs as much as to pass over some dozens
-/// of records.
+/// A list with more than one in so many of all records tells little.
 const FULL: u64 = 3;
 /// A list so many times as long as another is not gone through beside it.
 const FAR: u64 = 512;
@@ -229,13 +227,11 @@ fn chosen(walk: &Walk<'_>, mut lists: Vec<List>) -> (Chosen, Option<Plan>) {
     }
     let total = lists::total(walk.shared, &walk.sight);
     let least = lists.iter().filter_map(|list| list.expected).min();
-    let alone = lists.len() == 1;
     lists.retain(|list| match list.expected {
         None => true,
         // Far more than the least of them: each is passed over by its header.
         Some(expected) => {
-            let opened = list.terms.as_ref().filter(|_| alone).map_or(0, Vec::len);
-            total.is_none_or(|total| expected <= total / (FULL + opened as u64))
+            total.is_none_or(|total| expected <= total / FULL)
                 && least.is_none_or(|least| expected <= least.saturating_mul(FAR).max(FAR))
         }
     });

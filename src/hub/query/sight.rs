@@ -99,8 +99,8 @@ impl<'a> Sight<'a> {
         }
     }
 
-    /// All classes of which he is told whose the records are today.
-    pub(super) fn told_now(&self) -> Arc<Classes> {
-        self.now.told(self.viewer, self.purpose)
+    /// Whether he is told whose a record is that is of `class` today.
+    pub(super) fn told_now(&self, class: ClassNo) -> bool {
+        self.now.discloses(self.viewer, class, self.purpose)
     }
 }

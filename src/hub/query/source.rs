@@ -161,21 +161,22 @@ enum LogChunks<'a> {
 
 impl LogChunks<'_> {
     fn next(&mut self) -> Result<Option<Chunk>, Error> {
-        if let Self::InMemory(shared, at) = self {
-            let newest = shared.tail.chunk_upto(*at);
-            // What is not whole past the base of the log may have been cut.
-            match newest.filter(|chunk| chunk.first > shared.history.base().position) {
-                Some(chunk) => {
+        let scan = match self {
+            Self::Stored(scan) => scan,
+            Self::InMemory(shared, at) => {
+                let newest = shared.tail.chunk_upto(*at);
+                // What is not whole past the base of the log may have been cut.
+                if let Some(chunk) = newest.filter(|chunk| chunk.first > shared.history.base().position) {
                     *at = Position::from_raw(chunk.first.raw().saturating_sub(1));
                     return Ok(Some(chunk));
                 }
-                None => *self = Self::Stored(shared.store.scan_back(*at).map_err(store_error)?),
+                let mut scan = shared.store.scan_back(*at).map_err(store_error)?;
+                let next = scan.next_chunk().map_err(store_error)?;
+                *self = Self::Stored(scan);
+                return Ok(next);
             }
-        }
-        match self {
-            Self::InMemory(..) => Ok(None),
-            Self::Stored(scan) => scan.next_chunk().map_err(store_error),
-        }
+        };
+        scan.next_chunk().map_err(store_error)
     }
 }
 

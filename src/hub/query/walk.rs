@@ -442,14 +442,14 @@ impl<'a> Walk<'a> {
         if !self.asked.header(item, told) {
             return Ok(false);
         }
-        let mut said = Said::new(item.body, at);
+        let said = Said::new(item.body, at);
         if unsaid && !order::is_unsaid(self.order, said.numbers()?) {
             return Ok(false);
         }
         let record = Sighted { handle: header.handle, class_now, origin: self.origin.at };
         let found = self.plan.found;
         tally.header += u64::from(found == Found::Headed);
-        if !self.says(&self.asked, &mut said)? {
+        if !self.says(&self.asked, &said)? {
             return Ok(false);
         }
         tally.header += u64::from(found == Found::Said);
@@ -463,14 +463,14 @@ impl<'a> Walk<'a> {
         }
         tally.sighted += 1;
         for field in &self.except {
-            if field.header(item, told) && self.says(field, &mut said)? && self.was_sighted(field, record)? {
+            if field.header(item, told) && self.says(field, &said)? && self.was_sighted(field, record)? {
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    fn says(&self, conditions: &Conditions, said: &mut Said<'_>) -> Result<bool, Error> {
+    fn says(&self, conditions: &Conditions, said: &Said<'_>) -> Result<bool, Error> {
         if !conditions.ask_body() {
             return Ok(true);
         }
