@@ -37,6 +37,14 @@ enum Join {
     ListsFirst,
 }
 
+/// The one list, if it is that of a range of terms.
+pub(super) fn of_range(lists: &[List]) -> Option<(Dimension, &RangeInclusive<u64>)> {
+    match lists {
+        [one] => range_of(one),
+        _ => None,
+    }
+}
+
 /// The range of terms of a list, if it is one.
 pub(super) fn range_of(list: &List) -> Option<(Dimension, &RangeInclusive<u64>)> {
     list.range.as_ref().map(|range| (list.dimension, range))
@@ -51,12 +59,15 @@ fn join(walk: &Walk<'_>, lists: &[List]) -> Result<Option<(Join, u64)>, Error> {
     let beside = store.postings_about(dimension, range).map_err(store_error)?;
     let mut least = u64::MAX;
     for list in lists {
-        let about = match (list.expected, list.terms.as_deref()) {
+        let known = match (&list.range, list.terms.as_deref()) {
+            (Some(range), None) => Some(range.clone()),
+            (_, Some([term])) => Some(*term..=*term),
+            _ => None,
+        };
+        let about = match (list.expected, known) {
             (Some(expected), _) => expected,
-            (None, Some([term])) => {
-                store.postings_about(list.dimension, &(*term..=*term)).map_err(store_error)?
-            }
-            (None, _) => u64::MAX,
+            (None, Some(terms)) => store.postings_about(list.dimension, &terms).map_err(store_error)?,
+            (None, None) => u64::MAX,
         };
         least = least.min(about);
     }
@@ -67,9 +78,7 @@ fn join(walk: &Walk<'_>, lists: &[List]) -> Result<Option<(Join, u64)>, Error> {
     if cfg!(test) && range.start().is_multiple_of(2) {
         return Ok(Some((Join::ListsFirst, 0)));
     }
-    let terms = range.end().saturating_sub(*range.start()).saturating_add(1);
-    let blocks = beside.min(terms.saturating_mul(BLOCKS));
-    let cost = blocks.saturating_mul(BLOCK).saturating_add(beside.saturating_mul(POSTING));
+    let cost = weight(beside, range);
     let light = MAX_LOOKED as u64;
     Ok(if beside <= least.min(light) {
         Some((Join::RangeFirst, cost))
@@ -94,37 +103,73 @@ pub(super) fn gather(
     (after, upto): (Position, Position),
     gathered: impl FnOnce() -> Result<Option<Vec<Posting>>, Error>,
 ) -> Result<Option<Vec<Posting>>, Error> {
-    match (walk.beside.as_ref().and_then(range_of), join(walk, lists)?) {
-        (Some(range), Some((Join::RangeFirst, _))) => {
-            let Some(mut all) = whole(walk, range, (after, upto), MAX_LOOKED as u64)? else {
+    let Some(range) = walk.beside.as_ref().and_then(range_of) else { return gathered() };
+    match join(walk, lists)? {
+        Some((Join::RangeFirst, _)) => {
+            let Some(all) = whole(walk, range, (after, upto), MAX_LOOKED as u64)? else {
                 return gathered();
             };
-            let mut common = common(walk, lists, Start { way: Way::Back, past: upto.next() })?;
-            let mut kept = Vec::new();
-            while let Some(posting) = all.pop() {
-                if is_late(walk, all.len()) {
-                    return Ok(None);
+            match of_range(lists) {
+                Some(other) => {
+                    let about = walk.shared.store.postings_about(other.0, other.1).map_err(store_error)?;
+                    through(walk, other, (after, upto), all, weight(about, other.1)).map(Some)
                 }
-                if common.holds(posting.position)? {
-                    kept.push(posting);
-                }
+                None => looked_for(walk, lists, upto, all),
             }
-            Ok(Some(kept))
         }
-        (Some(range), Some((Join::ListsFirst, cost))) => {
-            let Some(mut all) = gathered()? else { return Ok(None) };
-            // There may be fewer of them than were expected.
-            if cost > READ.saturating_mul(all.len() as u64) {
-                return Ok(Some(all));
-            }
-            let wanted: FxHashSet<_> = all.iter().map(|posting| posting.position).collect();
-            if let Some(held) = held(walk, range, (after, upto), &wanted)? {
-                all.retain(|posting| held.contains(&posting.position));
-            }
-            Ok(Some(all))
+        Some((Join::ListsFirst, cost)) => {
+            let Some(all) = gathered()? else { return Ok(None) };
+            through(walk, range, (after, upto), all, cost).map(Some)
         }
-        _ => gathered(),
+        None => gathered(),
     }
+}
+
+/// Those of some versions that the lists hold, each of which has terms; `None`:
+/// that takes too long.
+fn looked_for(
+    walk: &Walk<'_>,
+    lists: &[List],
+    upto: Position,
+    mut all: Vec<Posting>,
+) -> Result<Option<Vec<Posting>>, Error> {
+    let mut common = common(walk, lists, Start { way: Way::Back, past: upto.next() })?;
+    let mut kept = Vec::new();
+    while let Some(posting) = all.pop() {
+        if is_late(walk, all.len()) {
+            return Ok(None);
+        }
+        if common.holds(posting.position)? {
+            kept.push(posting);
+        }
+    }
+    Ok(Some(kept))
+}
+
+/// Those of some versions that a range holds; all of them, where to go through it
+/// costs more than to read them, of which there may be fewer than were expected.
+fn through(
+    walk: &Walk<'_>,
+    range: (Dimension, &RangeInclusive<u64>),
+    bounds: (Position, Position),
+    mut all: Vec<Posting>,
+    cost: u64,
+) -> Result<Vec<Posting>, Error> {
+    if cost > READ.saturating_mul(all.len() as u64) {
+        return Ok(all);
+    }
+    let wanted: FxHashSet<_> = all.iter().map(|posting| posting.position).collect();
+    if let Some(held) = held(walk, range, bounds, &wanted)? {
+        all.retain(|posting| held.contains(&posting.position));
+    }
+    Ok(all)
+}
+
+/// Nanoseconds to go through a range of terms that holds about so many postings.
+fn weight(about: u64, range: &RangeInclusive<u64>) -> u64 {
+    let terms = range.end().saturating_sub(*range.start()).saturating_add(1);
+    let blocks = about.min(terms.saturating_mul(BLOCKS));
+    blocks.saturating_mul(BLOCK).saturating_add(about.saturating_mul(POSTING))
 }
 
 /// Which of some versions a range holds; `None`: that takes too long.
@@ -178,4 +223,64 @@ fn each_block(
         }
     }
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::super::{Place, Walk};
+    use crate::base::clock::Timestamp;
+    use crate::hub::testing;
+    use crate::model::indicator::{Draft, normalise};
+    use crate::model::marking::{Marking, Tlp};
+    use crate::model::query::{IndicatorFilter, Order, Question, Span};
+    use crate::policy::visibility::Purpose;
+    use crate::wire::facts;
+
+    const HOUR: u64 = 3_600_000_000;
+
+    fn hours(number: u64) -> Timestamp {
+        Timestamp::from_micros_clamped((400_000 + number) * HOUR)
+    }
+
+    #[tokio::test]
+    async fn of_two_ranges_neither_of_which_is_walked_what_lies_in_both_is_found() {
+        let (_dir, hub, caller) = testing::hub(&["a"]);
+        let draft = |number: u64| Draft {
+            first_seen: Some(hours(number)),
+            last_seen: Some(hours(100 + number % 10)),
+            ..Draft::new(
+                normalise::detect(&format!("n{number}.example")).unwrap().observable,
+                Marking::open(Tlp::Green),
+            )
+        };
+        let drafts = (0..40).map(|number| Ok(draft(number))).collect();
+        let done = hub.publish(&caller, Uuid::new_v4(), drafts).await.unwrap();
+        assert!(done.iter().all(Result::is_ok));
+        hub.shared.index.reached(hub.shared.tail.committed()).await;
+        let until = |number| Span { from: None, to: Some(hours(number)) };
+        let between = |first| Span { from: Some(hours(first)), to: Some(hours(105)) };
+        for last_seen in [until(105), between(0), between(1), between(2), between(3)] {
+            for order in Order::ALL.iter().copied() {
+                let filter =
+                    IndicatorFilter { first_seen: until(20), last_seen, ..IndicatorFilter::default() };
+                let question = Question { order, ..Question::new(filter) };
+                let place = Place { origin: hub.shared.tail.committed(), past: None };
+                let mut walk =
+                    Walk::new(&hub.shared, &caller, &question, Purpose::Search, place, None).unwrap();
+                let rows = std::iter::from_fn(|| walk.next_row().unwrap());
+                let mut found: Vec<_> =
+                    rows.map(|row| facts::values(&row.body).unwrap().value.to_string()).collect();
+                found.sort_unstable();
+                let mut expected: Vec<_> = (0..20)
+                    .filter(|number| number % 10 < 5)
+                    .map(|number| format!("n{number}.example"))
+                    .collect();
+                expected.sort_unstable();
+                assert_eq!(found, expected, "{last_seen:?} {order:?}");
+            }
+        }
+        hub.close().await;
+    }
 }

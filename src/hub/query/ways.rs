@@ -4,7 +4,6 @@
 //! number and by time; past it a way is taken that can be cut anywhere.
 
 use std::collections::BTreeSet;
-use std::ops::RangeInclusive;
 
 use crate::base::clock;
 use crate::model::audience::ClassNo;
@@ -20,7 +19,7 @@ use super::super::fetch::damaged;
 use super::super::indexer::behind;
 use super::super::store_error;
 use super::among::{Among, Records};
-use super::beside;
+use super::beside::{self, of_range};
 use super::check::Range;
 use super::later::{self, Later};
 use super::lists::{self, List};
@@ -194,14 +193,6 @@ pub(super) fn born(
     Ok(Some(found))
 }
 
-/// The one list, if it is that of a range of terms.
-fn of_range(lists: &[List]) -> Option<(Dimension, &RangeInclusive<u64>)> {
-    match lists {
-        [one] => beside::range_of(one),
-        _ => None,
-    }
-}
-
 /// Whether the one list is that of a range of terms, and so short that it is
 /// sorted sooner than its terms are walked beside each other.
 fn is_light(walk: &Walk<'_>, lists: &[List]) -> Result<bool, Error> {
@@ -255,6 +246,7 @@ fn log<'a>(walk: &Walk<'a>, start: Start, births: bool) -> Result<Source<'a>, Er
     Ok(Source::Log(Log::open(walk.shared, start, end, births)?))
 }
 
+/// What lists have in common, each of which has terms.
 pub(super) fn common<'a>(walk: &Walk<'a>, lists: &[List], start: Start) -> Result<Common<'a>, Error> {
     let open = |list: &List| {
         let terms = list.terms.as_deref().unwrap_or_default();
