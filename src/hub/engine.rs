@@ -264,6 +264,7 @@ impl Hub {
             cursors: Cursors::default(),
             index: Indexed::of(&store)?,
             replaced: Replaced::default(),
+            sighted: super::sighted::Sighted::default(),
             sums: super::aggregate::Kept::default(),
             totals: super::totals::Totals::of(&store)?,
             backlog: Backlog::default(),

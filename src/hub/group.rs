@@ -53,7 +53,7 @@ pub struct Group<'a> {
     last_read: RefCell<Option<Chunk>>,
     pub(super) postings: Postings,
     /// Sightings of the group, as keys and what lies under them.
-    sightings: BTreeMap<[u8; keys::SIGHTING_KEY_BYTES], Vec<u8>>,
+    pub(super) sightings: BTreeMap<[u8; keys::SIGHTING_KEY_BYTES], Vec<u8>>,
     new_classes: Vec<ClassNo>,
     /// Audience classes with networks of a new length.
     lengthened: BTreeSet<ClassNo>,

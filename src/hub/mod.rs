@@ -99,6 +99,7 @@ mod seen;
 pub mod select;
 pub mod shared;
 mod shown;
+pub mod sighted;
 pub mod sighting;
 pub mod source;
 pub mod space;

@@ -45,6 +45,7 @@ use super::retention::{History, Turn};
 use super::revoking::Switchboard;
 use super::rosters::Rosters;
 use super::rotation::InForce;
+use super::sighted::Sighted;
 use super::space::Space;
 use super::tail::Tail;
 use super::totals::Totals;
@@ -96,6 +97,8 @@ pub struct Shared {
     pub index: Indexed,
     /// Which versions stand, as far as that is known without a read.
     pub replaced: Replaced,
+    /// Sightings of records that were asked about of late.
+    pub sighted: Sighted,
     /// Sums of counters, for those who ask again.
     pub sums: Kept,
     /// Counters by which questions are planned, and kinds counted: what is

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::store::keys;
+
 use super::directory::Directory;
 use super::group::Group;
 use super::shared::Shared;
@@ -37,6 +39,9 @@ impl Shared {
         self.backlog.note(group.postings.terms());
         if !group.validities.is_empty() {
             self.expiries.agenda.lock().note(&group.validities);
+        }
+        for (indicator, _, at) in group.sightings.keys().filter_map(|key| keys::read_sighting(key)) {
+            self.sighted.forget(indicator, at);
         }
         if !group.chunks.is_empty() {
             self.replaced.take_in(group.chunks, |chunks| self.tail.push(chunks));

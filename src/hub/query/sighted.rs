@@ -1,14 +1,18 @@
 //! Decides whether a record was sighted as a question asks: by one sighting
 //! that the caller may see, and whose reporter he is told if he asks for one.
 
+use std::sync::Arc;
+
 use crate::model::audience::ClassNo;
 use crate::model::org::OrgNo;
 use crate::model::position::Position;
+use crate::model::sighting::Outcome;
 use crate::store::sightings::{Sighting, Sightings};
 
 use super::super::error::Error;
 use super::super::shared::Shared;
-use super::super::source::Source;
+use super::super::sighted::{Known, MOST, Told};
+use super::super::source::{Reported, Source};
 use super::super::store_error;
 use super::check::Sightings as Wanted;
 use super::sight::Sight;
@@ -39,6 +43,8 @@ const KEPT: usize = if cfg!(test) { 4 } else { 1_024 };
 pub(super) struct Kept<'a> {
     walk: Option<Sightings<'a>>,
     records: usize,
+    /// All that was shown up to here is in the walk.
+    upto: Position,
 }
 
 impl<'a> Kept<'a> {
@@ -56,9 +62,30 @@ impl<'a> Kept<'a> {
                 shared.store.sightings_again(&mut walk, record, end);
                 walk
             }
-            None => shared.store.sightings(record, end).map_err(store_error)?,
+            None => {
+                self.upto = shared.tail.committed();
+                shared.store.sightings(record, end).map_err(store_error)?
+            }
         };
         Ok(self.walk.insert(walk))
+    }
+
+    /// All sightings of a record, from memory if they are there.
+    fn all(&mut self, shared: &'a Shared, record: Position) -> Result<Known, Error> {
+        if let Some(known) = shared.sighted.of(record) {
+            return Ok(known);
+        }
+        let mut told = Vec::new();
+        let sightings = self.of(shared, record, Position::from_raw(u64::MAX))?;
+        while told.len() <= MOST
+            && let Some(sighting) = newest(sightings)?
+        {
+            told.push(Told::from(&sighting));
+            sightings.advance();
+        }
+        let known = if told.len() <= MOST { Known::All(Arc::from(told)) } else { Known::Many };
+        shared.sighted.keep(record, known.clone(), self.upto);
+        Ok(known)
     }
 }
 
@@ -70,31 +97,11 @@ pub(super) fn is<'a>(
     wanted: &Wanted,
     kept: &mut Kept<'a>,
 ) -> Result<bool, Error> {
-    let end = wanted.recorded.upto.min(record.origin).next();
-    let sightings = kept.of(shared, record.handle, end)?;
     let mut asked = Asked { sight, record, wanted, last: (None, false), left: READ };
-    let Some(by) = &wanted.by else {
-        // By whomever: no more than there are organisations.
-        while asked.left > 0
-            && let Some(reporter) = newest(sightings)?.map(|newest| newest.reporter)
-        {
-            if asked.any(sightings, reporter)? {
-                return Ok(true);
-            }
-            sightings.pass(reporter);
-        }
-        return Ok(false);
-    };
-    let mut by = by.clone();
-    by.sort_unstable();
-    by.dedup();
-    for reporter in by.into_iter().rev() {
-        sightings.seek(reporter);
-        if asked.any(sightings, reporter)? {
-            return Ok(true);
-        }
+    match kept.all(shared, record.handle)? {
+        Known::All(told) => Ok(told.iter().any(|told| asked.is(told))),
+        Known::Many => asked.in_store(kept.of(shared, record.handle, asked.upto().next())?),
     }
-    Ok(false)
 }
 
 fn newest<'a>(sightings: &'a mut Sightings<'_>) -> Result<Option<Sighting<'a>>, Error> {
@@ -114,6 +121,48 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
+    /// Where the last sightings stand that count.
+    fn upto(&self) -> Position {
+        self.wanted.recorded.upto.min(self.record.origin)
+    }
+
+    /// Whether it is this one.
+    fn is(&mut self, told: &Told) -> bool {
+        let Told { position, reported, outcome } = *told;
+        let by = self.wanted.by.as_ref().is_none_or(|by| by.contains(&reported.reporter));
+        position > self.wanted.recorded.after
+            && position <= self.upto()
+            && by
+            && self.is_seen(reported.class)
+            && self.says(outcome, reported)
+    }
+
+    /// Whether it is one of those that are at hand.
+    fn in_store(&mut self, sightings: &mut Sightings<'_>) -> Result<bool, Error> {
+        let Some(by) = &self.wanted.by else {
+            // By whomever: no more than there are organisations.
+            while self.left > 0
+                && let Some(reporter) = newest(sightings)?.map(|newest| newest.reporter)
+            {
+                if self.any(sightings, reporter)? {
+                    return Ok(true);
+                }
+                sightings.pass(reporter);
+            }
+            return Ok(false);
+        };
+        let mut by = by.clone();
+        by.sort_unstable();
+        by.dedup();
+        for reporter in by.into_iter().rev() {
+            sightings.seek(reporter);
+            if self.any(sightings, reporter)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Whether there is one by this reporter, whose newest is at hand if he has
     /// any.
     fn any(&mut self, sightings: &mut Sightings<'_>, reporter: OrgNo) -> Result<bool, Error> {
@@ -127,7 +176,7 @@ impl Asked<'_> {
                     return Ok(false);
                 }
                 self.left -= 1;
-                if self.says(&sighting) {
+                if self.says(sighting.outcome, (&sighting).into()) {
                     return Ok(true);
                 }
             }
@@ -145,19 +194,19 @@ impl Asked<'_> {
     }
 
     /// Whether it says what is asked, of whomever the caller may ask.
-    fn says(&self, sighting: &Sighting<'_>) -> bool {
-        let said = self.wanted.outcomes.is_none_or(|all| all & (1 << sighting.outcome.number()) != 0);
-        said && (self.wanted.by.is_none() || self.told(sighting))
+    fn says(&self, outcome: Outcome, reported: Reported) -> bool {
+        let said = self.wanted.outcomes.is_none_or(|all| all & (1 << outcome.number()) != 0);
+        said && (self.wanted.by.is_none() || self.told(reported))
     }
 
     /// Whether the caller is told who reported it.
-    fn told(&self, sighting: &Sighting<'_>) -> bool {
+    fn told(&self, reported: Reported) -> bool {
         let Sight { now, viewer, purpose, .. } = self.sight;
-        match Source::of_sighting(now, *viewer, sighting.into(), self.record.class_now, *purpose) {
+        match Source::of_sighting(now, *viewer, reported, self.record.class_now, *purpose) {
             Source::Hidden => false,
             Source::Told(_) => true,
             Source::AsStored => {
-                now.class(sighting.class).is_some_and(|class| !class.definition.marking.is_masked())
+                now.class(reported.class).is_some_and(|class| !class.definition.marking.is_masked())
             }
         }
     }

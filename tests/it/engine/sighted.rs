@@ -103,3 +103,29 @@ async fn sightings_are_counted_on_the_day_of_each_and_hidden_ones_on_none() {
     assert_eq!(all.0, [blocked(&[(0, 1), (1, 1), (2, 1), (4, 1), (6, 1)]), harmless()]);
     engine.close().await;
 }
+
+#[tokio::test]
+async fn a_record_of_many_sightings_is_found_by_any_of_them_and_as_soon_as_it_is_sighted() {
+    let engine = Engine::new();
+    let id = publish(&engine).await;
+    let outcome = |outcome| IndicatorFilter { outcomes: vec![outcome], ..IndicatorFilter::default() };
+    let by = |org| IndicatorFilter { sighted_by: vec![slug(org)], ..IndicatorFilter::default() };
+    let mut reported = Vec::new();
+    for number in 0..40 {
+        // The rarest comes first and lies deepest.
+        let said = if number == 0 { Outcome::SeenBlocked } else { Outcome::FalsePositive };
+        report(&engine, id, said, Some(Marking::open(Tlp::Green))).await;
+        reported.push(said);
+        for said in [Outcome::SeenBlocked, Outcome::FalsePositive, Outcome::SearchedNotFound] {
+            let expected = usize::from(reported.contains(&said));
+            assert_eq!(found(&engine, VIEWER, outcome(said)).await, expected, "{said:?} after {number}");
+        }
+        assert_eq!(found(&engine, VIEWER, by(REPORTER)).await, 1);
+        assert_eq!(found(&engine, VIEWER, by(OWNER)).await, 0);
+    }
+    // What only some may see is found by them alone, among however many.
+    report(&engine, id, Outcome::SearchedNotFound, None).await;
+    assert_eq!(found(&engine, OWNER, outcome(Outcome::SearchedNotFound)).await, 1);
+    assert_eq!(found(&engine, VIEWER, outcome(Outcome::SearchedNotFound)).await, 0);
+    engine.close().await;
+}
