@@ -11,12 +11,12 @@ use crate::model::position::Position;
 use crate::model::text;
 use crate::store::chunk::{ItemHeader, ItemView, Op};
 use crate::store::counters::{Counted, Counts};
-use crate::store::index::Index;
+use crate::store::index::{Index, Otherwise};
 use crate::store::keys::{self, Cut, Dimension};
 use crate::store::postings::Posting;
 use crate::store::term_names::{TermKind, TermName, TermNames};
 use crate::store::{Store, db};
-use crate::wire::facts::{self, Facts, Texts, Values};
+use crate::wire::facts::{self, Facts, Numbers, Texts, Values};
 
 /// Most different words by which one version is found: those that come first.
 pub const MAX_WORDS: usize = 512;
@@ -27,8 +27,8 @@ pub(super) struct Before {
     /// Up to here what an item replaced may have been cut out, and was not
     /// counted then.
     pub(super) base: Position,
-    /// Up to here see [`Store::all_cut_upto`].
-    pub(super) cut_all: Position,
+    /// Up to where it was indexed otherwise.
+    pub(super) otherwise: Otherwise,
 }
 
 /// Adds an item to the index; `None`: its body is damaged.
@@ -38,7 +38,7 @@ pub(super) struct Before {
 pub(super) fn index(
     store: &Store,
     item: &ItemView<'_>,
-    Before { base, cut_all }: Before,
+    Before { base, otherwise }: Before,
     to: &mut Index,
 ) -> Result<Option<()>, db::Error> {
     if item.header.op == Op::Sight {
@@ -49,9 +49,14 @@ pub(super) fn index(
     }
     let Some(facts) = facts::read(item.body) else { return Ok(None) };
     let posting = Posting { position: item.position, handle: item.header.handle };
-    let cut = if item.position <= cut_all { Cut::All } else { Cut::Web };
+    let cut = if item.position <= otherwise.all_cut { Cut::All } else { Cut::Web };
     for (dimension, term) in terms(&facts, cut) {
         to.postings.add(dimension, term, posting);
+    }
+    if item.position > otherwise.dayless {
+        for (dimension, seen) in days(&facts.numbers) {
+            to.postings.add(dimension, seen, posting);
+        }
     }
     to.postings.add(Dimension::Born, keys::born_term(item.header.handle), posting);
     if let Some(former) = former(store, &item.header, &facts.values)? {
@@ -189,6 +194,12 @@ fn terms(facts: &Facts, cut: Cut) -> Vec<(Dimension, u64)> {
     terms
 }
 
+/// The days on which a version says that it was seen.
+fn days(said: &Numbers) -> impl Iterator<Item = (Dimension, u64)> {
+    let seen = [(Dimension::FirstSeenDay, said.first_seen), (Dimension::LastSeenDay, said.last_seen)];
+    seen.into_iter().filter_map(|(dimension, at)| Some((dimension, keys::day_term(at?))))
+}
+
 /// The terms of the words by which a version is found, and of those of them
 /// that stand side by side: the first [`MAX_WORDS`] different ones of its
 /// labels, its family, its campaign and its description.
@@ -277,6 +288,9 @@ mod tests {
         expected.extend([("lua", "dao"), ("ho", "a"), ("lua", "tien")].map(pair));
         expected.sort_unstable();
         assert_eq!(terms(&said(&full), Cut::Web), expected);
+        let of_days: Vec<_> = days(&said(&full).numbers).collect();
+        assert_eq!(of_days, [(Dimension::FirstSeenDay, 0), (Dimension::LastSeenDay, 0)]);
+        assert_eq!(days(&said(&draft("198.51.100.7")).numbers).count(), 0);
         assert_eq!(terms(&said(&draft("198.51.100.7")), Cut::Web), []);
     }
 

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::base::{clock, tasks};
 use crate::model::position::Position;
 use crate::store::counters::Counts;
-use crate::store::index::{Changes, Index};
+use crate::store::index::{Changes, Index, Otherwise};
 use crate::store::{Store, db};
 
 use super::error::{Error, Reason};
@@ -44,8 +44,8 @@ const MAX_NAMED: usize = 1 << 16;
 pub struct Indexed {
     mark: watch::Sender<Mark>,
     wanted: Notify,
-    /// See [`Store::all_cut_upto`].
-    pub(super) all_cut_upto: Position,
+    /// What was indexed otherwise before.
+    pub(super) otherwise: Otherwise,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +62,7 @@ impl Indexed {
     /// Whatever the store answers.
     pub fn of(store: &Store) -> Result<Self, db::Error> {
         let mark = watch::Sender::new(Mark { upto: store.indexed()?, stuck: false });
-        Ok(Self { mark, wanted: Notify::new(), all_cut_upto: store.all_cut_upto()? })
+        Ok(Self { mark, wanted: Notify::new(), otherwise: store.indexed_otherwise()? })
     }
 
     /// Up to where it is now.
@@ -120,7 +120,7 @@ impl Indexer {
 
     async fn follow(&self) -> Result<(), db::Error> {
         let mut committed = self.shared.tail.watch();
-        let before = Before { cut_all: self.shared.index.all_cut_upto, ..Before::default() };
+        let before = Before { otherwise: self.shared.index.otherwise, ..Before::default() };
         let mut steps = Steps::from(self.shared.index.upto(), before);
         while !self.stop.is_cancelled() {
             let news = committed.wait_for(|end| *end > steps.from);
@@ -200,7 +200,7 @@ impl Steps {
 
     /// Indexes some items, and none past `end`.
     fn make(&mut self, store: &Store, end: Position) -> Result<Made, db::Error> {
-        let index = Index { all_cut_upto: self.before.cut_all, ..Index::default() };
+        let index = Index { otherwise: self.before.otherwise, ..Index::default() };
         let mut made = Made { index, changes: Changes::new(), items: 0, full: false };
         let mut log = store.follow(self.from)?;
         let mut upto = self.from;

@@ -6,9 +6,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use quick_cache::Weighter;
 use quick_cache::sync::Cache;
-use quick_cache::{Weighter, sync::DefaultLifecycle};
-use rustc_hash::FxBuildHasher;
 
 use crate::model::position::Position;
 use crate::model::sighting::Outcome;
@@ -18,7 +17,8 @@ use super::source::Reported;
 
 /// Most sightings of a record that are kept.
 pub const MOST: usize = 32;
-/// Most bytes of all, and what a record of a few sightings takes, about.
+/// Most bytes of all, and what a record of a few sightings takes, about: there is
+/// room for those that the newest pages of some hundred questions look at.
 const MAX_BYTES: u64 = 4 << 20;
 const BYTES: usize = 192;
 /// What a record takes beside its sightings, about.
@@ -68,7 +68,7 @@ impl Weighter<Position, Known> for Bytes {
 /// Sightings of records that were asked about of late.
 #[derive(Debug)]
 pub struct Sighted {
-    records: Cache<Position, Known, Bytes, FxBuildHasher>,
+    records: Cache<Position, Known, Bytes>,
     /// Of the records of a place, where the newest of their sightings stands that
     /// was recorded since the hub began.
     newest: Box<[AtomicU64]>,
@@ -78,7 +78,7 @@ impl Default for Sighted {
     fn default() -> Self {
         let many = usize::try_from(MAX_BYTES).unwrap_or(usize::MAX) / BYTES;
         Self {
-            records: Cache::with(many, MAX_BYTES, Bytes, FxBuildHasher, DefaultLifecycle::default()),
+            records: Cache::with_weighter(many, MAX_BYTES, Bytes),
             newest: (0..PLACES).map(|_| AtomicU64::new(0)).collect(),
         }
     }

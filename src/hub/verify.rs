@@ -124,7 +124,7 @@ pub fn verify_in(
         compare(&store, copy, Family::Meta, KeyKind::Asset, &mut report)?;
         compare(&store, copy, Family::Meta, KeyKind::Certificate, &mut report)?;
         let indexed = store.indexed()?;
-        let before = Before { base: store.base()?.position, cut_all: store.all_cut_upto()? };
+        let before = Before { base: store.base()?.position, otherwise: store.indexed_otherwise()? };
         index_upto(copy, indexed, before)?;
         check_base(&store, copy, &mut report)?;
         compare_postings(&store, copy, indexed, &mut report)?;

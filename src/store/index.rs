@@ -23,8 +23,10 @@ use super::usage::Sizes;
 pub(super) const MARK: &str = "indexed";
 /// Meta record of [`Store::kinds_are_counted`].
 const KINDS_MARK: &str = "counted-by-kinds";
-/// Meta record of [`Store::all_cut_upto`]: that, and how far was indexed then.
+/// Meta records of [`Otherwise`]: one of its positions, and how far was indexed
+/// then.
 const CUT_MARK: &str = "schemes-cut";
+const DAYS_MARK: &str = "days-posted";
 /// Most records of a batch: what the writer may have to wait for.
 const BATCH: usize = 256;
 
@@ -48,8 +50,18 @@ pub struct Index {
     pub names: TermNames,
     /// What it takes.
     pub sizes: Sizes,
-    /// What [`Store::all_cut_upto`] was before.
-    pub all_cut_upto: Position,
+    /// What [`Store::indexed_otherwise`] was before.
+    pub otherwise: Otherwise,
+}
+
+/// Up to where releases before indexed that did so otherwise; zero where none
+/// did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Otherwise {
+    /// All schemes are cut in the terms of how URLs begin ([`keys::Cut`]).
+    pub all_cut: Position,
+    /// Nothing is posted by the day on which it was seen.
+    pub dayless: Position,
 }
 
 impl Index {
@@ -99,8 +111,10 @@ impl Store {
         index.sizes.write_to(self, &mut batch)?;
         self.counted_usage(&mut batch, upto)?;
         let meta = self.family(Family::Meta)?;
-        let cut = [index.all_cut_upto, upto].map(|at| at.raw().to_be_bytes()).concat();
-        batch.put_cf(meta, keys::meta(CUT_MARK), cut);
+        let Otherwise { all_cut, dayless } = index.otherwise;
+        for (mark, since) in [(CUT_MARK, all_cut), (DAYS_MARK, dayless)] {
+            batch.put_cf(meta, keys::meta(mark), [since, upto].map(|at| at.raw().to_be_bytes()).concat());
+        }
         batch.put_cf(meta, keys::meta(MARK), upto.raw().to_be_bytes());
         batch.put_cf(meta, keys::meta(KINDS_MARK), upto.raw().to_be_bytes());
         self.write_again(batch)?;
@@ -116,20 +130,22 @@ impl Store {
         Ok(self.mark(KINDS_MARK)? == self.mark(MARK)?)
     }
 
-    /// Up to where all schemes are cut in the terms of how URLs begin
-    /// ([`keys::Cut`]): to where a release before indexed, which moved the one
-    /// mark alone.
+    /// What releases before indexed otherwise: all that is indexed, where one
+    /// moved the one mark alone.
     ///
     /// # Errors
     /// Whatever the engine answers.
-    pub fn all_cut_upto(&self) -> Result<Position, Error> {
+    pub fn indexed_otherwise(&self) -> Result<Otherwise, Error> {
         let indexed = self.mark(MARK)?;
-        let found = self.meta(CUT_MARK)?.unwrap_or_default();
-        let at = |place: usize| {
-            let bytes = found.get(place..place + 8)?.try_into().ok()?;
-            Some(Position::from_raw(u64::from_be_bytes(bytes)))
+        let upto = |mark| {
+            let found = self.meta(mark)?.unwrap_or_default();
+            let at = |place: usize| {
+                let bytes = found.get(place..place + 8)?.try_into().ok()?;
+                Some(Position::from_raw(u64::from_be_bytes(bytes)))
+            };
+            Ok::<_, Error>(at(0).filter(|_| at(8) == Some(indexed)).unwrap_or(indexed))
         };
-        Ok(at(0).filter(|_| at(8) == Some(indexed)).unwrap_or(indexed))
+        Ok(Otherwise { all_cut: upto(CUT_MARK)?, dayless: upto(DAYS_MARK)? })
     }
 
     /// Takes away what is counted by kinds, which is to be counted again.
@@ -197,17 +213,19 @@ pub(crate) mod tests {
         assert!(!store.kinds_are_counted().unwrap());
     }
 
-    /// Has the indexer work on a store as a release did that cut all schemes,
-    /// up to a position; `None`: leaves the store as that release did.
-    pub(crate) fn cut_all(store: &Store, upto: Option<Position>) {
-        let (meta, key) = (store.family(Family::Meta).unwrap(), keys::meta(CUT_MARK));
+    /// Has the indexer work on a store as releases before did, up to a position;
+    /// `None`: leaves the store as those did.
+    pub(crate) fn index_otherwise(store: &Store, upto: Option<Position>) {
         let mut batch = WriteBatch::default();
-        match upto {
-            Some(upto) => {
-                let parts = [upto, store.indexed().unwrap()];
-                batch.put_cf(meta, key, parts.map(|at| at.raw().to_be_bytes()).concat());
+        for mark in [CUT_MARK, DAYS_MARK] {
+            let (meta, key) = (store.family(Family::Meta).unwrap(), keys::meta(mark));
+            match upto {
+                Some(upto) => {
+                    let parts = [upto, store.indexed().unwrap()];
+                    batch.put_cf(meta, key, parts.map(|at| at.raw().to_be_bytes()).concat());
+                }
+                None => batch.delete_cf(meta, key),
             }
-            None => batch.delete_cf(meta, key),
         }
         store.write_again(batch).unwrap();
     }

@@ -346,6 +346,11 @@ pub enum Dimension {
     /// Terms of [`Self::Label`] beside kinds: in counters alone, see
     /// [`super::counters`].
     LabelKind = 24,
+    /// [`Self::FirstSeen`] by the day, see [`day_term`]: a span of weeks has
+    /// as many of these terms as one of hours has of those.
+    FirstSeenDay = 25,
+    /// [`Self::LastSeen`], likewise.
+    LastSeenDay = 26,
 }
 
 impl Dimension {
@@ -357,7 +362,7 @@ impl Dimension {
     }
 
     /// Every dimension.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::Owner,
         Self::Kind,
         Self::Label,
@@ -380,6 +385,8 @@ impl Dimension {
         Self::Born,
         Self::OutcomeClass,
         Self::LabelKind,
+        Self::FirstSeenDay,
+        Self::LastSeenDay,
     ];
 }
 

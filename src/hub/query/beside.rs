@@ -238,18 +238,18 @@ mod tests {
     use crate::policy::visibility::Purpose;
     use crate::wire::facts;
 
-    const HOUR: u64 = 3_600_000_000;
+    const DAY: u64 = 86_400_000_000;
 
-    fn hours(number: u64) -> Timestamp {
-        Timestamp::from_micros_clamped((400_000 + number) * HOUR)
+    fn days(number: u64) -> Timestamp {
+        Timestamp::from_micros_clamped((16_000 + number) * DAY)
     }
 
     #[tokio::test]
     async fn of_two_ranges_neither_of_which_is_walked_what_lies_in_both_is_found() {
         let (_dir, hub, caller) = testing::hub(&["a"]);
         let draft = |number: u64| Draft {
-            first_seen: Some(hours(number)),
-            last_seen: Some(hours(100 + number % 10)),
+            first_seen: Some(days(number)),
+            last_seen: Some(days(100 + number % 10)),
             ..Draft::new(
                 normalise::detect(&format!("n{number}.example")).unwrap().observable,
                 Marking::open(Tlp::Green),
@@ -259,8 +259,8 @@ mod tests {
         let done = hub.publish(&caller, Uuid::new_v4(), drafts).await.unwrap();
         assert!(done.iter().all(Result::is_ok));
         hub.shared.index.reached(hub.shared.tail.committed()).await;
-        let until = |number| Span { from: None, to: Some(hours(number)) };
-        let between = |first| Span { from: Some(hours(first)), to: Some(hours(105)) };
+        let until = |number| Span { from: None, to: Some(days(number)) };
+        let between = |first| Span { from: Some(days(first)), to: Some(days(105)) };
         for last_seen in [until(105), between(0), between(1), between(2), between(3)] {
             for order in Order::ALL.iter().copied() {
                 let filter =

@@ -113,10 +113,10 @@ mod tests {
     use crate::policy::visibility::Purpose;
     use crate::wire::facts;
 
-    const HOUR: u64 = 3_600_000_000;
+    const DAY: u64 = 86_400_000_000;
 
-    fn hours(number: u64) -> Timestamp {
-        Timestamp::from_micros_clamped((400_000 + number) * HOUR)
+    fn days(number: u64) -> Timestamp {
+        Timestamp::from_micros_clamped((16_000 + number) * DAY)
     }
 
     /// The values that answer, page by page.
@@ -142,7 +142,7 @@ mod tests {
         let seen = |number: u64| if number % 40 < 9 { number * 7 % 2_000 } else { 5_000 + number };
         let carries = |number: u64| number.is_multiple_of(3);
         let draft = |number: u64| Draft {
-            last_seen: Some(hours(seen(number))),
+            last_seen: Some(days(seen(number))),
             labels: if carries(number) { vec!["c2".to_owned()] } else { vec![] },
             ..Draft::new(
                 normalise::detect(&format!("n{number}.example")).unwrap().observable,
@@ -158,7 +158,7 @@ mod tests {
         for first in 0..8 {
             for labels in [vec![], vec!["c2".to_owned()]] {
                 for order in [Order::ModifiedNewest, Order::ModifiedOldest] {
-                    let last_seen = Span { from: Some(hours(first)), to: Some(hours(2_000)) };
+                    let last_seen = Span { from: Some(days(first)), to: Some(days(2_000)) };
                     let filter =
                         IndicatorFilter { last_seen, labels: labels.clone(), ..IndicatorFilter::default() };
                     let question = Question { order, ..Question::new(filter) };

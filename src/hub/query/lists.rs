@@ -7,9 +7,11 @@
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Once};
 
+use crate::base::clock::Timestamp;
 use crate::model::audience::ClassNo;
 use crate::model::indicator::{Kind, State};
 use crate::model::org::OrgNo;
+use crate::model::position::Position;
 use crate::model::query::{IndicatorFilter, Span, ValueMatch};
 use crate::model::search::{self, Wanted};
 use crate::store::counters::sum_of;
@@ -27,6 +29,12 @@ pub(super) const MAX_TERMS: usize = 256;
 /// Most terms of a range that are walked one beside the other: those of a week,
 /// which has two for each hour, and of its edges.
 pub(super) const MAX_NEIGHBOURS: usize = 340;
+/// Most days of a span that are walked so: of more, the newest versions are soon
+/// met along the log.
+const MAX_DAYS: usize = 128;
+/// Days of a span, from which on it is looked up by days. Those at its ends are
+/// looked up whole.
+const MIN_DAYS: u64 = 3;
 /// Most words of a search whose lists are taken.
 const MAX_WORDS: usize = 3;
 /// Most pairs of neighbouring words of a search whose lists are taken.
@@ -90,7 +98,11 @@ pub(super) fn of(shared: &Shared, asked: &Conditions, sight: &Sight<'_>) -> Resu
     for dimension in [Dimension::FirstSeen, Dimension::LastSeen] {
         if let Some(terms) = asked_of(filter, dimension) {
             let name = if dimension == Dimension::FirstSeen { "first seen" } else { "last seen" };
-            lists.between(name, dimension, terms)?;
+            let all_posted = shared.index.otherwise.dayless == Position::ZERO;
+            match days_of(filter, dimension).filter(|_| all_posted) {
+                Some((days, terms)) => lists.between(name, days, terms, MAX_DAYS)?,
+                None => lists.between(name, dimension, terms, MAX_NEIGHBOURS)?,
+            }
         }
     }
     if let Some(orgs) = asked.terms.owners() {
@@ -130,6 +142,34 @@ pub(super) fn asked_of(filter: &IndicatorFilter, dimension: Dimension) -> Option
         Dimension::FirstSeen => seen(filter.first_seen),
         Dimension::LastSeen => seen(filter.last_seen),
         _ => None,
+    }
+}
+
+/// The days on which a filter asks that something was seen, by the dimension that
+/// is ordered, if they are many.
+fn days_of(filter: &IndicatorFilter, dimension: Dimension) -> Option<(Dimension, RangeInclusive<u64>)> {
+    const DAY: u64 = 86_400_000_000;
+    let (days, span) = match dimension {
+        Dimension::FirstSeen => (Dimension::FirstSeenDay, filter.first_seen),
+        Dimension::LastSeen => (Dimension::LastSeenDay, filter.last_seen),
+        _ => return None,
+    };
+    let micros = |at: Timestamp| at.as_micros();
+    let (from, to) = (span.from.map_or(0, micros), span.to.map_or(u64::MAX, micros));
+    let first = span.from.map_or(0, keys::day_term);
+    // A span ends before its last moment.
+    let last =
+        |to: Timestamp| keys::day_term(Timestamp::from_micros_clamped(to.as_micros().saturating_sub(1)));
+    let last = span.to.map_or(u64::MAX, last);
+    (to.saturating_sub(from) >= MIN_DAYS * DAY).then_some((days, first..=last))
+}
+
+/// The dimension by which an order goes, where a list tells the same as it does.
+pub(super) const fn ordered(dimension: Dimension) -> Dimension {
+    match dimension {
+        Dimension::FirstSeenDay => Dimension::FirstSeen,
+        Dimension::LastSeenDay => Dimension::LastSeen,
+        other => other,
     }
 }
 
@@ -236,7 +276,7 @@ impl Lists<'_> {
         words.sort_unstable_by_key(|word| std::cmp::Reverse(word.folded.len()));
         for word in words.into_iter().take(MAX_WORDS) {
             if word.open {
-                self.between("words", Dimension::Text, keys::text_terms(&word.folded))?;
+                self.between("words", Dimension::Text, keys::text_terms(&word.folded), MAX_NEIGHBOURS)?;
             } else {
                 self.add("words", Dimension::Text, vec![keys::text_term(&word.folded)]);
             }
@@ -244,18 +284,20 @@ impl Lists<'_> {
         Ok(())
     }
 
-    /// The list of the terms of a range that have postings.
+    /// The list of the terms of a range that have postings, if they are no more
+    /// than `most`.
     fn between(
         &mut self,
         name: &'static str,
         dimension: Dimension,
         range: RangeInclusive<u64>,
+        most: usize,
     ) -> Result<(), Error> {
-        // What was seen has two terms for each hour: many have more than these.
-        let wide = dimension != Dimension::Text && range.end() - range.start() >= 4 * MAX_NEIGHBOURS as u64;
+        // Most hours and days have some.
+        let wide = dimension != Dimension::Text && range.end() - range.start() >= 4 * most as u64;
         let terms = match wide {
             true => None,
-            false => self.shared.store.terms_in(dimension, &range, MAX_NEIGHBOURS).map_err(store_error)?,
+            false => self.shared.store.terms_in(dimension, &range, most).map_err(store_error)?,
         };
         self.found.push(List { name, dimension, terms, range: Some(range), expected: None });
         Ok(())
@@ -264,7 +306,15 @@ impl Lists<'_> {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
+    use crate::hub::{Hub, Options, testing, verify};
+    use crate::model::indicator::{Draft, normalise};
+    use crate::model::marking::{Marking, Tlp};
+    use crate::model::query::Question;
+    use crate::store::index::tests::index_otherwise;
+    use crate::store::{Store, Tuning};
 
     #[test]
     fn the_host_of_a_url_is_known_once_its_beginning_goes_on_behind_it() {
@@ -279,5 +329,40 @@ mod tests {
         ] {
             assert_eq!(whole_host(prefix), host, "{prefix}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_a_release_before_indexed_by_hours_alone_is_found_in_spans_of_days() {
+        let day = |day: u64| Timestamp::from_micros_clamped((16_000 + day) * 86_400_000_000);
+        let (dir, mut hub, _) = testing::hub(&["a"]);
+        let path = dir.path().join("data");
+        for (step, upto) in [Some(Position::from_raw(u64::MAX)), None].into_iter().enumerate() {
+            hub.close().await;
+            testing::wait_until_gone(hub).await;
+            index_otherwise(&Store::open(&path, &Tuning::default()).unwrap(), upto);
+            assert!(verify(&path, |_| ()).unwrap().is_clean(), "step {step}");
+            hub = Hub::open(Options { data_dir: path.clone(), ..Options::default() }).unwrap();
+            let caller = testing::caller(&hub, "spiffe://test.example/org/a/system/feed");
+            let draft = |number: u64| Draft {
+                first_seen: Some(day(number)),
+                ..Draft::new(
+                    normalise::detect(&format!("n{number}.step{step}.example")).unwrap().observable,
+                    Marking::open(Tlp::Green),
+                )
+            };
+            let done = hub.publish(&caller, Uuid::new_v4(), (0..40).map(|n| Ok(draft(n))).collect()).await;
+            assert!(done.unwrap().iter().all(Result::is_ok));
+            hub.shared.index.reached(hub.shared.tail.committed()).await;
+            for (from, to) in [(0, 10), (3, 40), (0, 300), (39, 42), (12, 14)] {
+                let first_seen = Span { from: Some(day(from)), to: Some(day(to)) };
+                let filter = IndicatorFilter { first_seen, ..IndicatorFilter::default() };
+                let page = hub.list(&caller, Question::new(filter), 100, "").await.unwrap();
+                let expected = (to.min(40) - from) * (step as u64 + 1);
+                assert_eq!(page.indicators.len() as u64, expected, "step {step}: {from} to {to}");
+            }
+        }
+        hub.close().await;
+        testing::wait_until_gone(hub).await;
+        assert!(verify(&path, |_| ()).unwrap().is_clean());
     }
 }

@@ -221,7 +221,7 @@ type Chosen = (Vec<List>, Option<List>);
 /// most of all there is tells little, and is left to the headers.
 fn chosen(walk: &Walk<'_>, mut lists: Vec<List>) -> (Chosen, Option<Plan>) {
     // An index that is walked in its order is walked where it is asked for.
-    lists.retain(|list| order::dimension(walk.order) != Some(list.dimension));
+    lists.retain(|list| order::dimension(walk.order) != Some(lists::ordered(list.dimension)));
     if lists.is_empty() {
         return ((lists, None), None);
     }

@@ -204,19 +204,23 @@ async fn what_is_not_indexed_yet_is_found_in_the_log() {
 }
 
 #[tokio::test]
-async fn a_span_of_more_hours_than_are_walked_side_by_side_is_found_all_the_same() {
+async fn spans_of_hours_and_of_days_are_found_whole_and_nothing_beside_them() {
     let (_dir, hub, caller) = hub(&["a"]);
     let hour = |hour: u64| Timestamp::from_micros_clamped(hour * 3_600_000_000);
     let of_hour = |number: u64| Draft { first_seen: Some(hour(1_000 + number)), ..draft(number) };
     publish(&hub, &caller, (0..300).map(of_hour).collect()).await;
     let anew = |number| Draft { description: "anew".into(), first_seen: None, ..of_hour(number) };
     let origin = publish(&hub, &caller, (100..110).map(anew).collect()).await;
-    let first_seen = Span { from: Some(hour(1_010)), to: Some(hour(1_290)) };
-    let filter = IndicatorFilter { first_seen, ..IndicatorFilter::default() };
-    for &order in Order::ALL {
-        let question = Question { order, ..Question::new(filter.clone()) };
+    // By hours, and by days.
+    let spans = [(1_010, 1_075, 65), (1_010, 1_081, 71), (1_008, 1_080, 72), (1_010, 1_290, 270)];
+    for ((from, to, found), &order) in
+        spans.iter().flat_map(|span| Order::ALL.iter().map(move |order| (*span, order)))
+    {
+        let first_seen = Span { from: Some(hour(from)), to: Some(hour(to)) };
+        let filter = IndicatorFilter { first_seen, ..IndicatorFilter::default() };
+        let question = Question { order, ..Question::new(filter) };
         let (all, _) = walk(&hub.shared, &caller, &question, origin, None);
-        assert_eq!(all.len(), 270, "{order:?}");
+        assert_eq!(all.len(), found, "{from} {to} {order:?}");
         let mut seen = all.clone();
         seen.sort_unstable();
         match order {

@@ -74,7 +74,7 @@ pub(super) fn find(
     let most = bounds.most;
     let mut found = Found { shared, sight, versions: Vec::new(), bounds, passed: 0 };
     let (mut keys, mut hashes) = (Vec::new(), false);
-    let all_cut = shared.index.all_cut_upto != Position::ZERO;
+    let all_cut = shared.index.otherwise.all_cut != Position::ZERO;
     for value in &filter.values {
         let ranges = match value {
             ValueMatch::Exact(value) => {
@@ -269,7 +269,7 @@ mod tests {
     use crate::model::marking::{Marking, Tlp};
     use crate::model::query::Question;
     use crate::policy::visibility::Purpose;
-    use crate::store::index::tests::cut_all;
+    use crate::store::index::tests::index_otherwise;
     use crate::store::{Store, Tuning};
 
     async fn publish(hub: &Hub, caller: &Caller, schemes: &[&str], host: &str) {
@@ -321,7 +321,7 @@ mod tests {
         for (step, upto) in [Some(Position::from_raw(u64::MAX)), None].into_iter().enumerate() {
             hub.close().await;
             testing::wait_until_gone(hub).await;
-            cut_all(&Store::open(&path, &Tuning::default()).unwrap(), upto);
+            index_otherwise(&Store::open(&path, &Tuning::default()).unwrap(), upto);
             assert!(verify(&path, |_| ()).unwrap().is_clean(), "step {step}");
             hub = Hub::open(Options { data_dir: path.clone(), ..Options::default() }).unwrap();
             let caller = testing::caller(&hub, "spiffe://test.example/org/a/system/feed");

@@ -42,6 +42,9 @@ const MAX_BORN: usize = 1 << 12;
 /// Most postings that are looked at before the first row. Whatever has more is
 /// soon met along the order.
 pub(super) const MAX_LOOKED: usize = 1 << 16;
+/// Postings that are gathered and sorted sooner than a term is opened to be
+/// walked beside others.
+const OPENED: usize = 200;
 /// Records whose newest versions are asked for together.
 const TOGETHER: usize = 256;
 
@@ -196,9 +199,10 @@ pub(super) fn born(
 /// Whether the one list is that of a range of terms, and so short that it is
 /// sorted sooner than its terms are walked beside each other.
 fn is_light(walk: &Walk<'_>, lists: &[List]) -> Result<bool, Error> {
-    let Some((dimension, range)) = of_range(lists) else { return Ok(false) };
+    let ([list], Some((dimension, range))) = (lists, of_range(lists)) else { return Ok(false) };
     let about = walk.shared.store.postings_about(dimension, range).map_err(store_error)?;
-    Ok(about <= MAX_LOOKED as u64 && !later::is_tested(range))
+    let most = list.terms.as_ref().map_or(MAX_LOOKED, |terms| terms.len().saturating_mul(OPENED));
+    Ok(about <= most.min(MAX_LOOKED) as u64 && !later::is_tested(range))
 }
 
 /// In the order of positions.

@@ -96,6 +96,13 @@ pub const fn seen_term(at: Option<Timestamp>) -> u64 {
     if exact && hours > 0 { hours * 2 } else { hours * 2 + 1 }
 }
 
+/// The term of a day on which something was seen: whole days since the Unix
+/// epoch. So terms rise with time.
+#[must_use]
+pub const fn day_term(at: Timestamp) -> u64 {
+    at.as_seconds() / (24 * HOUR)
+}
+
 /// The term under which whatever lies below the host name or domain `name` is
 /// found, and more: of its last three labels. Which domains are registered is
 /// not asked: the list of public suffixes changes, and terms may not.
