@@ -112,14 +112,14 @@ pub(super) fn gather(
             match of_range(lists) {
                 Some(other) => {
                     let about = walk.shared.store.postings_about(other.0, other.1).map_err(store_error)?;
-                    through(walk, other, (after, upto), all, weight(about, other.1)).map(Some)
+                    through(walk, other, upto, all, weight(about, other.1)).map(Some)
                 }
                 None => looked_for(walk, lists, upto, all),
             }
         }
         Some((Join::ListsFirst, cost)) => {
             let Some(all) = gathered()? else { return Ok(None) };
-            through(walk, range, (after, upto), all, cost).map(Some)
+            through(walk, range, upto, all, cost).map(Some)
         }
         None => gathered(),
     }
@@ -151,7 +151,7 @@ fn looked_for(
 fn through(
     walk: &Walk<'_>,
     range: (Dimension, &RangeInclusive<u64>),
-    bounds: (Position, Position),
+    upto: Position,
     mut all: Vec<Posting>,
     cost: u64,
 ) -> Result<Vec<Posting>, Error> {
@@ -159,7 +159,7 @@ fn through(
         return Ok(all);
     }
     let wanted: FxHashSet<_> = all.iter().map(|posting| posting.position).collect();
-    if let Some(held) = held(walk, range, bounds, &wanted)? {
+    if let Some(held) = held(walk, range, upto, &wanted)? {
         all.retain(|posting| held.contains(&posting.position));
     }
     Ok(all)
@@ -172,15 +172,16 @@ fn weight(about: u64, range: &RangeInclusive<u64>) -> u64 {
     blocks.saturating_mul(BLOCK).saturating_add(about.saturating_mul(POSTING))
 }
 
-/// Which of some versions a range holds; `None`: that takes too long.
+/// Which of some versions up to `upto`, which may stand, a range holds; `None`:
+/// that takes too long.
 pub(super) fn held(
     walk: &Walk<'_>,
     range: (Dimension, &RangeInclusive<u64>),
-    bounds: (Position, Position),
+    upto: Position,
     wanted: &FxHashSet<Position>,
 ) -> Result<Option<FxHashSet<Position>>, Error> {
     let mut held = FxHashSet::default();
-    let done = each_block(walk, range, bounds, u64::MAX, |block| {
+    let done = each_block(walk, range, upto, u64::MAX, |block| {
         held.extend(block.iter().map(|posting| posting.position).filter(|at| wanted.contains(at)));
     })?;
     Ok(done.then_some(held))
@@ -195,19 +196,22 @@ pub(super) fn whole(
     most: u64,
 ) -> Result<Option<Vec<Posting>>, Error> {
     let mut all = Vec::new();
-    let done = each_block(walk, range, (after, upto), most, |block| all.append(block))?;
+    let done = each_block(walk, range, upto, most, |block| {
+        standing(walk).retain(block, after);
+        all.append(block);
+    })?;
     // A version may have several of the terms.
     all.sort_unstable();
     all.dedup();
     Ok(done.then_some(all))
 }
 
-/// Hands on what may stand of each block of a range; whether that was all of
-/// it, and no more than `most` postings.
+/// Hands on each block of a range; whether that was all of it, and no more than
+/// `most` postings.
 fn each_block(
     walk: &Walk<'_>,
     (dimension, range): (Dimension, &RangeInclusive<u64>),
-    (after, upto): (Position, Position),
+    upto: Position,
     most: u64,
     mut take: impl FnMut(&mut Vec<Posting>),
 ) -> Result<bool, Error> {
@@ -216,7 +220,6 @@ fn each_block(
     let mut looked = 0;
     while let Some(mut block) = blocks.next_block().map_err(store_error)? {
         looked += block.len() as u64;
-        standing(walk).retain(&mut block, after);
         take(&mut block);
         if looked > most || is_late(walk, 0) {
             return Ok(false);

@@ -86,7 +86,7 @@ pub(super) fn gathered<'a>(walk: &mut Walk<'a>, past: Option<Rank>) -> Result<Op
         let Some(mut all) = ways::in_common(walk, &lists, (after, upto), most)? else { return Ok(None) };
         if all.len() > FEW {
             let wanted: FxHashSet<_> = all.iter().map(|posting| posting.position).collect();
-            let held = beside::held(walk, (dimension, terms), (after, upto), &wanted)?;
+            let held = beside::held(walk, (dimension, terms), upto, &wanted)?;
             let Some(held) = held else { return Ok(None) };
             all.retain(|posting| held.contains(&posting.position));
         }

@@ -2,7 +2,7 @@
 //! met: all that postings of sightings name, unless these are so many that a
 //! page of records is met sooner along the order.
 
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxBuildHasher, FxHashSet};
 
 use crate::model::sighting::Outcome;
 use crate::store::keys::Dimension;
@@ -38,7 +38,10 @@ pub(super) fn records(walk: &Walk<'_>) -> Result<Option<Records>, Error> {
     // What is too much to be sorted is not looked at one by one either.
     let mut found = match about > SIFTED {
         true => Records::Sifted(Sieve::of(about)),
-        false => Records::Known(FxHashSet::default()),
+        false => {
+            let most = usize::try_from(about.min(SIFTED)).unwrap_or_default();
+            Records::Known(FxHashSet::with_capacity_and_hasher(most, FxBuildHasher))
+        }
     };
     let mut looked = 0;
     for term in terms {

@@ -2,6 +2,7 @@
 //! several have in common, towards older or towards newer versions.
 
 use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
 
 use crate::model::position::Position;
 use crate::store::Store;
@@ -59,6 +60,10 @@ pub(super) struct Start {
     pub(super) past: Position,
 }
 
+/// What a stream is at: how early that comes on the way, of which record it is,
+/// and which stream.
+type Head = (u64, u64, usize);
+
 /// The postings of one term.
 struct Stream<'a> {
     blocks: PostingBlocks<'a>,
@@ -87,6 +92,12 @@ impl<'a> Stream<'a> {
         Ok(self.block.last().copied())
     }
 
+    /// What it is at, as the stream of this number.
+    fn head(&mut self, index: usize) -> Result<Option<Head>, Error> {
+        let way = self.way;
+        Ok(self.peek()?.map(|posting| (way.early(posting.position), posting.handle.raw(), index)))
+    }
+
     /// Passes over what comes before `to` on the way.
     fn seek(&mut self, to: Position) {
         let (way, early) = (self.way, self.way.early(to));
@@ -105,7 +116,7 @@ impl<'a> Stream<'a> {
 pub(super) struct Union<'a> {
     streams: Vec<Stream<'a>>,
     /// What each stream is at, the earliest on the way first.
-    heads: BinaryHeap<(u64, u64, usize)>,
+    heads: BinaryHeap<Head>,
     way: Way,
 }
 
@@ -119,20 +130,10 @@ impl<'a> Union<'a> {
         let open = |&term| Stream::open(store, dimension, term, start);
         let streams = terms.iter().map(open).collect::<Result<Vec<_>, _>>()?;
         let mut union = Self { heads: BinaryHeap::with_capacity(streams.len()), streams, way: start.way };
-        for index in 0..union.streams.len() {
-            union.head(index)?;
+        for (index, stream) in union.streams.iter_mut().enumerate() {
+            union.heads.extend(stream.head(index)?);
         }
         Ok(union)
-    }
-
-    /// Notes what a stream is at.
-    fn head(&mut self, index: usize) -> Result<(), Error> {
-        if let Some(stream) = self.streams.get_mut(index)
-            && let Some(posting) = stream.peek()?
-        {
-            self.heads.push((self.way.early(posting.position), posting.handle.raw(), index));
-        }
-        Ok(())
     }
 
     fn peek(&self) -> Option<Posting> {
@@ -143,25 +144,30 @@ impl<'a> Union<'a> {
     /// The next version, whichever terms it has.
     pub(super) fn next(&mut self) -> Result<Option<Posting>, Error> {
         let Some(next) = self.peek() else { return Ok(None) };
-        while self.peek().is_some_and(|same| same.position == next.position) {
-            let Some((_, _, index)) = self.heads.pop() else { break };
-            if let Some(stream) = self.streams.get_mut(index) {
-                stream.block.pop();
-            }
-            self.head(index)?;
-        }
+        let early = self.way.early(next.position);
+        let step = |stream: &mut Stream<'_>| {
+            stream.block.pop();
+        };
+        self.advance(|head| head == early, step)?;
         Ok(Some(next))
     }
 
     /// Passes over what comes before `to` on the way.
     fn seek(&mut self, to: Position) -> Result<(), Error> {
         let early = self.way.early(to);
-        while let Some((_, _, index)) = self.heads.peek().copied().filter(|(head, ..)| *head > early) {
-            self.heads.pop();
-            if let Some(stream) = self.streams.get_mut(index) {
-                stream.seek(to);
+        self.advance(|head| head > early, |stream| stream.seek(to))
+    }
+
+    /// Moves the earliest stream on as long as it `is` one of those.
+    fn advance(&mut self, is: impl Fn(u64) -> bool, step: impl Fn(&mut Stream<'_>)) -> Result<(), Error> {
+        while let Some(mut head) = self.heads.peek_mut().filter(|head| is(head.0)) {
+            let Some(stream) = self.streams.get_mut(head.2) else { break };
+            step(stream);
+            // Put in the place of the former one: it mostly is among the next.
+            match stream.head(head.2)? {
+                Some(next) => *head = next,
+                None => drop(PeekMut::pop(head)),
             }
-            self.head(index)?;
         }
         Ok(())
     }
