@@ -4,8 +4,8 @@
 //! whenever they are looked at.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::Mutex;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
@@ -71,7 +71,7 @@ pub struct Sighted {
     records: Cache<Position, Known, Bytes>,
     /// Of the records of a place, where the newest of their sightings stands that
     /// was recorded since the hub began.
-    newest: Box<[AtomicU64]>,
+    newest: Box<[Mutex<Position>]>,
 }
 
 impl Default for Sighted {
@@ -79,7 +79,7 @@ impl Default for Sighted {
         let many = usize::try_from(MAX_BYTES).unwrap_or(usize::MAX) / BYTES;
         Self {
             records: Cache::with_weighter(many, MAX_BYTES, Bytes),
-            newest: (0..PLACES).map(|_| AtomicU64::new(0)).collect(),
+            newest: (0..PLACES).map(|_| Mutex::default()).collect(),
         }
     }
 }
@@ -92,28 +92,22 @@ impl Sighted {
         self.records.get(&record)
     }
 
-    /// Keeps what was read of a record once all up to a position was shown.
+    /// Keeps what was read of a record once all up to a position was shown,
+    /// unless it was sighted since: nobody is to find what another has missed.
     pub fn keep(&self, record: Position, known: Known, upto: Position) {
-        if self.is_newer(record, upto) {
-            return;
-        }
-        self.records.insert(record, known);
-        // Whoever records one either sees what was just put in, or is seen.
-        if self.is_newer(record, upto) {
-            self.records.remove(&record);
+        let Some(newest) = self.newest.get(place(record)) else { return };
+        let newest = newest.lock();
+        if *newest <= upto {
+            self.records.insert(record, known);
         }
     }
 
     /// A record was sighted: to be told before that is shown.
     pub fn forget(&self, record: Position, at: Position) {
-        if let Some(newest) = self.newest.get(place(record)) {
-            newest.fetch_max(at.raw(), Ordering::SeqCst);
-        }
+        let Some(newest) = self.newest.get(place(record)) else { return };
+        let mut newest = newest.lock();
+        *newest = at.max(*newest);
         self.records.remove(&record);
-    }
-
-    fn is_newer(&self, record: Position, upto: Position) -> bool {
-        self.newest.get(place(record)).is_none_or(|newest| newest.load(Ordering::SeqCst) > upto.raw())
     }
 }
 

@@ -139,7 +139,7 @@ fn family_options(family: Family, tuning: &Tuning, cache: &Cache) -> Options {
             table.set_block_size(8 << 10);
             options.set_prefix_extractor(SliceTransform::create_fixed_prefix(keys::SIGHTING_PREFIX_BYTES));
             options.set_write_buffer_size(tuning.write_buffer_bytes / 4);
-            // What is asked for again is in the memory of the hub.
+            // Those that questions come back to are in memory: [`crate::hub::sighted`].
             options.set_bottommost_compression_type(DBCompressionType::Zstd);
         }
         Family::Counters => {

@@ -51,8 +51,8 @@ pub(super) fn range_of(list: &List) -> Option<(Dimension, &RangeInclusive<u64>)>
 }
 
 /// How what the lists have in common with the range beside them is gathered
-/// before any of it is read, and what it takes to go through the range; `None`:
-/// more than it saves.
+/// before any of it is read, and what it takes to go through what comes second, if
+/// that is a range; `None`: more than it saves.
 fn join(walk: &Walk<'_>, lists: &[List]) -> Result<Option<(Join, u64)>, Error> {
     let Some((dimension, range)) = walk.beside.as_ref().and_then(range_of) else { return Ok(None) };
     let store = &walk.shared.store;
@@ -81,7 +81,7 @@ fn join(walk: &Walk<'_>, lists: &[List]) -> Result<Option<(Join, u64)>, Error> {
     let cost = weight(beside, range);
     let light = MAX_LOOKED as u64;
     Ok(if beside <= least.min(light) {
-        Some((Join::RangeFirst, cost))
+        Some((Join::RangeFirst, of_range(lists).map_or(0, |(_, other)| weight(least, other))))
     } else if least <= light / 2 && cost <= least.saturating_mul(READ).min(MAX_BESIDE) {
         Some((Join::ListsFirst, cost))
     } else {
@@ -105,15 +105,12 @@ pub(super) fn gather(
 ) -> Result<Option<Vec<Posting>>, Error> {
     let Some(range) = walk.beside.as_ref().and_then(range_of) else { return gathered() };
     match join(walk, lists)? {
-        Some((Join::RangeFirst, _)) => {
+        Some((Join::RangeFirst, cost)) => {
             let Some(all) = whole(walk, range, (after, upto), MAX_LOOKED as u64)? else {
                 return gathered();
             };
             match of_range(lists) {
-                Some(other) => {
-                    let about = walk.shared.store.postings_about(other.0, other.1).map_err(store_error)?;
-                    through(walk, other, upto, all, weight(about, other.1)).map(Some)
-                }
+                Some(other) => through(walk, other, upto, all, cost).map(Some),
                 None => looked_for(walk, lists, upto, all),
             }
         }
@@ -262,7 +259,8 @@ mod tests {
         let done = hub.publish(&caller, Uuid::new_v4(), drafts).await.unwrap();
         assert!(done.iter().all(Result::is_ok));
         hub.shared.index.reached(hub.shared.tail.committed()).await;
-        let until = |number| Span { from: None, to: Some(days(number)) };
+        // From an odd day on, the range beside is the first to be gathered.
+        let until = |number| Span { from: Timestamp::from_micros(DAY), to: Some(days(number)) };
         let between = |first| Span { from: Some(days(first)), to: Some(days(105)) };
         for last_seen in [until(105), between(0), between(1), between(2), between(3)] {
             for order in Order::ALL.iter().copied() {

@@ -257,7 +257,8 @@ fn chosen(walk: &Walk<'_>, mut lists: Vec<List>) -> (Chosen, Option<Plan>) {
         lists.retain(narrow);
     }
     leave_widest(&mut lists, |list| list.range.is_some());
-    ranges.retain(|range| lists.iter().all(|list| list.range != range.range));
+    let is = |list: &List, range: &List| (list.dimension, &list.range) == (range.dimension, &range.range);
+    ranges.retain(|range| !lists.iter().any(|list| is(list, range)));
     ((lists, ranges.pop()), plan)
 }
 

@@ -55,15 +55,13 @@ impl<'a> Kept<'a> {
         record: Position,
         end: Position,
     ) -> Result<&mut Sightings<'a>, Error> {
-        let kept = self.walk.take().filter(|_| !self.records.is_multiple_of(KEPT));
-        self.records += 1;
-        let walk = match kept {
+        let walk = match self.walk.take() {
             Some(mut walk) => {
                 shared.store.sightings_again(&mut walk, record, end);
                 walk
             }
             None => {
-                self.upto = shared.tail.committed();
+                (self.upto, self.records) = (shared.tail.committed(), 0);
                 shared.store.sightings(record, end).map_err(store_error)?
             }
         };
@@ -72,6 +70,10 @@ impl<'a> Kept<'a> {
 
     /// All sightings of a record, from memory if they are there.
     fn all(&mut self, shared: &'a Shared, record: Position) -> Result<Known, Error> {
+        self.records += 1;
+        if self.records > KEPT {
+            self.walk = None;
+        }
         if let Some(known) = shared.sighted.of(record) {
             return Ok(known);
         }

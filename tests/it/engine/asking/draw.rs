@@ -134,7 +134,7 @@ pub(super) struct Asked {
 fn said() -> impl Strategy<Value = Said> {
     let terms = (0_u8..8, 0_usize..3, 0_usize..2, 0_u8..8);
     let confidence = prop_oneof![Just(None), select(vec![Some(0), Some(40), Some(75), Some(100)])];
-    let times = (0_u8..7, 0_u8..7, 0_u8..3, 0_u8..4);
+    let times = (0_u8..10, 0_u8..10, 0_u8..3, 0_u8..4);
     (terms, confidence, 0_usize..5, 0_usize..3, times, 0..TEXTS.len()).prop_map(
         |((labels, family, campaign, techniques), confidence, action, role, times, text)| {
             let (first_seen, last_seen, valid_from, valid_until) = times;
@@ -225,9 +225,20 @@ pub(super) fn marking(value: u8, marking: u8) -> Marking {
     }
 }
 
-/// Few hours, some of them not on the hour.
+/// Few hours, some of them not on the hour; and about midnights some days on.
 fn seen(number: u8) -> Option<Timestamp> {
-    let offset = [0, HOUR, HOUR + 7 * SECOND, HOUR + 1_800 * SECOND, 5 * HOUR, 30 * HOUR + 1];
+    const MIDNIGHT: u64 = 100 * HOUR;
+    let offset = [
+        0,
+        HOUR,
+        HOUR + 7 * SECOND,
+        HOUR + 1_800 * SECOND,
+        5 * HOUR,
+        30 * HOUR + 1,
+        MIDNIGHT - 24 * HOUR + 1,
+        MIDNIGHT - 1,
+        MIDNIGHT,
+    ];
     let offset = offset.get(usize::from(number).checked_sub(1)?)?;
     Some(Timestamp::from_micros_clamped(START - 100 * HOUR + offset))
 }
@@ -289,7 +300,7 @@ fn value_match() -> impl Strategy<Value = ValueMatch> {
 }
 
 fn span() -> impl Strategy<Value = Span> {
-    (1_u8..7, 1_u8..7, 0_u8..3).prop_map(|(from, to, which)| {
+    (1_u8..10, 1_u8..10, 0_u8..3).prop_map(|(from, to, which)| {
         let (from, to) = (seen(from.min(to)), seen(from.max(to)).filter(|_| from != to));
         match which {
             0 => Span { from, to: None },
